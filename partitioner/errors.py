@@ -1,0 +1,131 @@
+"""Every failure, on one page.
+
+A class says what broke; its docstring says whose fault that is, what the client will see, and what
+state we are in afterwards. Expected outcomes are not here: a locked session is an answer.
+
+    PartitionerError
+    ├── ConfigurationInvalid     the operator's file or flags
+    ├── AddressUnavailable       the operator's listen address
+    ├── EmptyPool                nobody to place a session on
+    ├── MalformedRequest         a client's bytes
+    ├── MalformedAnswer          a backend's bytes
+    ├── ConnectionBroken         a socket, whoever is at its other end
+    ├── ClientGone               a client that left in mid-exchange
+    ├── NoBackendLeft            every server that may hold the session is out
+    └── BackendFailure           one exchange with one backend
+        ├── BackendRefused, BackendUnreachable, BackendReset, BackendHungUp
+        ├── BackendTooSlow, BackendMalformed
+        └── BackendRestarted, BackendEjected
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class PartitionerError(Exception):
+    """Any failure that the partitioner foresees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a configuration: where, what was seen, and what was expected."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigurationInvalid(PartitionerError):
+    """The operator's configuration breaks rules. All of them are listed; nothing was started."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class AddressUnavailable(PartitionerError):
+    """The address to listen on is in use or is not ours. Nothing was started."""
+
+
+class EmptyPool(PartitionerError):
+    """A preference list was asked of no servers at all: the caller's mistake."""
+
+
+class MalformedRequest(PartitionerError):
+    """A client's bytes are no request that a stock state server would take (protocol.md 3.2).
+
+    The client is answered 400 and its connection is closed. No backend has seen anything of it.
+    """
+
+
+class MalformedAnswer(PartitionerError):
+    """A backend's bytes are no answer. Its connection is of no use any more."""
+
+
+class ConnectionBroken(PartitionerError):
+    """The network, or the process at the other end, tore a connection down. It is of no use any more."""
+
+
+class ClientGone(PartitionerError):
+    """A client closed its connection in the middle of an exchange. There is nobody left to answer."""
+
+
+class NoBackendLeft(PartitionerError):
+    """No server that may hold this session can be asked.
+
+    The client's connection is closed: an answer of 404 or 5xx would make the web server start an
+    empty session and overwrite the real one later (protocol.md 8.2).
+    """
+
+
+class Phase(Enum):
+    """How far an exchange with a backend had come when it failed."""
+
+    CONNECTING = "connecting"  # not one byte of the request was written
+    SENDING = "sending"  # some of it may have been written
+    READING = "reading"  # all of it was written, the answer is not complete
+
+
+class BackendFailure(PartitionerError):
+    """An exchange with one backend failed. Its connection is given up; the failover table says what next."""
+
+    def __init__(self, backend: str, phase: Phase, detail: str) -> None:
+        super().__init__(f"{backend} {detail} (while {phase.value})")
+        self.backend = backend
+        self.phase = phase
+        self.detail = detail
+
+
+class BackendRefused(BackendFailure):
+    """Nobody listens at the backend's address: proof that its process is gone."""
+
+
+class BackendUnreachable(BackendFailure):
+    """The backend's address cannot be reached: no route, no such host name."""
+
+
+class BackendTooSlow(BackendFailure):
+    """The backend did not do its part in time: frozen, overloaded, or cut off."""
+
+
+class BackendReset(BackendFailure):
+    """The backend's end of a connection was torn down."""
+
+
+class BackendHungUp(BackendFailure):
+    """The backend closed a connection cleanly before it had answered, as stock servers do on a bad request."""
+
+
+class BackendMalformed(BackendFailure):
+    """The backend answered something that is no answer, or one that must not reach a client."""
+
+
+class BackendRestarted(BackendFailure):
+    """The backend's canary is gone or is another one: a new, empty life began behind the same address."""
+
+
+class BackendEjected(BackendFailure):
+    """The backend was ejected while the exchange was under way; nothing that it says now is relayed."""

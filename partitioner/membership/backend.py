@@ -1,0 +1,55 @@
+"""A state server as the router knows it: a name, an address, a weight, and what the operator wants of it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens."""
+
+    host: str  # a name, an IPv4 address, or an IPv6 address without brackets
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Intent(Enum):
+    """What the operator wants of a backend."""
+
+    READY = "ready"  # it serves
+    MAINT = "maint"  # it is not spoken to
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One state server. Placement hashes its name, never its address, so it may move house."""
+
+    name: str
+    address: Address
+    weight: float = 1.0
+    intent: Intent = Intent.READY
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.address})"
+
+
+def parse_address(text: str) -> Address:
+    """Read `host:port` or `[IPv6]:port`.
+
+    Raises ValueError, with a sentence that says what was expected.
+    """
+    host, colon, port = text.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if (
+        not colon
+        or not host
+        or not port.isascii()
+        or not port.isdecimal()
+        or (":" in host and not is_bracketed)
+    ):
+        raise ValueError(f"{text!r} is not an address such as 10.0.0.11:42424 or [::1]:42424")
+    if int(port) > 65535:
+        raise ValueError(f"{text!r} has the port {port}; expected 0 to 65535")
+    return Address(host[1:-1] if is_bracketed else host, int(port))

@@ -1,0 +1,56 @@
+"""May a request be sent again? The failover table.
+
+A second sending is safe where the operation may run twice, or where nothing of it was written. The
+alternative is to close the client's connection: its page fails loudly, and nothing is lost. A set
+that ran twice might overwrite a newer save; an acquire that ran twice would find the lock taken by
+its own first run, and nobody would hold it for 110 s (protocol.md 10.1.9, design.md 6).
+"""
+
+from enum import Enum
+
+from partitioner.errors import Phase
+from partitioner.protocol.messages import Operation
+
+
+class Verdict(Enum):
+    """What to do about an exchange that failed."""
+
+    TRY_AGAIN = "try again"
+    GIVE_UP = "close the client's connection"
+
+
+_TRY_AGAIN, _GIVE_UP = Verdict.TRY_AGAIN, Verdict.GIVE_UP
+
+FAILOVER: dict[tuple[Operation, Phase], Verdict] = {
+    (Operation.GET, Phase.CONNECTING): _TRY_AGAIN,
+    (Operation.GET, Phase.SENDING): _TRY_AGAIN,
+    (Operation.GET, Phase.READING): _TRY_AGAIN,  # only a one-shot ActionFlags can be lost
+    (Operation.ACQUIRE, Phase.CONNECTING): _TRY_AGAIN,
+    (Operation.ACQUIRE, Phase.SENDING): _GIVE_UP,
+    (Operation.ACQUIRE, Phase.READING): _GIVE_UP,
+    (Operation.RELEASE, Phase.CONNECTING): _TRY_AGAIN,
+    (Operation.RELEASE, Phase.SENDING): _TRY_AGAIN,
+    (Operation.RELEASE, Phase.READING): _TRY_AGAIN,  # a second one is a no-op, or a harmless 423
+    (Operation.SET, Phase.CONNECTING): _TRY_AGAIN,
+    (Operation.SET, Phase.SENDING): _GIVE_UP,
+    (Operation.SET, Phase.READING): _GIVE_UP,
+    (Operation.CREATE_UNINITIALIZED, Phase.CONNECTING): _TRY_AGAIN,
+    (Operation.CREATE_UNINITIALIZED, Phase.SENDING): _TRY_AGAIN,
+    (Operation.CREATE_UNINITIALIZED, Phase.READING): _TRY_AGAIN,  # insert only
+    (Operation.REMOVE, Phase.CONNECTING): _TRY_AGAIN,
+    (Operation.REMOVE, Phase.SENDING): _TRY_AGAIN,
+    (Operation.REMOVE, Phase.READING): _TRY_AGAIN,  # the second one's 404 counts as done
+    (Operation.RESET_TIMEOUT, Phase.CONNECTING): _TRY_AGAIN,
+    (Operation.RESET_TIMEOUT, Phase.SENDING): _TRY_AGAIN,
+    (Operation.RESET_TIMEOUT, Phase.READING): _TRY_AGAIN,
+}
+
+MOST_SENDINGS = 2
+"""How often a request may be written, wholly or in part. Connecting may fail until the deadline."""
+
+
+def verdict(operation: Operation, phase: Phase, sendings: int) -> Verdict:
+    """Decide about an exchange that failed in `phase`, the request having been written `sendings` times."""
+    if phase is not Phase.CONNECTING and sendings >= MOST_SENDINGS:
+        return Verdict.GIVE_UP
+    return FAILOVER[operation, phase]

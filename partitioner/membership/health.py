@@ -1,0 +1,126 @@
+"""Is a backend fit to serve? The health machine, and what moves it.
+
+Probes and failed exchanges are *observations*. `fall` failures in a row, or a canary that is not
+ours any more, take a backend DOWN; `rise` successful probes and a hold-down bring it UP. What a
+record concludes from its observations is a *signal*, and the table below is the whole machine.
+
+Two kindnesses keep sessions at home. At the router's start and after a restart of the backend one
+successful probe is enough, because a server that answers is alive and what it had is gone either
+way; and the first return needs no hold-down. A server that falls again soon after its return has
+to wait longer every time.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+
+class Health(Enum):
+    """What we observe of a backend."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Signal(Enum):
+    """What a backend's record concludes."""
+
+    FELL = "fell"  # `fall` failures in a row
+    RESTARTED = "restarted"  # another canary than the known one, or none
+    ROSE = "rose"  # `rise` successes in a row, and held down no longer
+
+
+TRANSITIONS: dict[tuple[Health, Signal], Health] = {
+    (Health.UP, Signal.FELL): Health.DOWN,
+    (Health.UP, Signal.RESTARTED): Health.DOWN,  # until a new canary has been stored and read back
+    (Health.UP, Signal.ROSE): Health.UP,
+    (Health.DOWN, Signal.FELL): Health.DOWN,
+    (Health.DOWN, Signal.RESTARTED): Health.DOWN,
+    (Health.DOWN, Signal.ROSE): Health.UP,
+}
+
+
+class Symptom(Enum):
+    """What was seen of a backend that is not well."""
+
+    REFUSED = "refused"  # its port is closed: nobody is there
+    TIMED_OUT = "timed out"
+    BROKEN = "broken"  # reset, unreachable, or answering what is no answer
+    RESTARTED = "restarted"  # it answers, and its canary is another one or none
+
+
+@dataclass(frozen=True, slots=True)
+class HealthPolicy:
+    """When to believe that a backend is down, and when that it is back. Times are seconds."""
+
+    interval: float = 2.0
+    timeout: float = 1.0
+    fall: int = 3
+    rise: int = 2
+    max_down_share: float = 0.5
+    hold_down: float = 10.0
+
+    LONGEST_HOLD_DOWN = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRecord:
+    """What is known of one backend's health. A new record for every observation; nothing is changed."""
+
+    health: Health = Health.DOWN
+    since: float = float("-inf")  # when it entered this state
+    life: bytes | None = None  # the canary's token, as last read back
+    symptom: Symptom | None = None  # the last thing that was wrong
+    failures: int = 0  # in a row
+    successes: int = 0  # in a row
+    falls: int = 0  # in a row, each soon after the return before it
+    held_until: float = float("-inf")
+
+    @property
+    def is_up(self) -> bool:
+        return self.health is Health.UP
+
+
+def newcomer(policy: HealthPolicy) -> HealthRecord:
+    """The record of a backend of which nothing has been seen yet: one success away from UP."""
+    return HealthRecord(successes=policy.rise - 1)
+
+
+def observe_success(record: HealthRecord, life: bytes, now: float, policy: HealthPolicy) -> HealthRecord:
+    """A probe stored or found the canary and read it back: its token is `life`."""
+    if record.is_up and record.life != life:
+        return observe_symptom(record, Symptom.RESTARTED, now, policy, may_fall=True)
+    record = replace(record, life=life, failures=0, successes=record.successes + 1)
+    if record.successes >= policy.rise and now >= record.held_until:
+        return _move(record, Signal.ROSE, now, policy)
+    return record
+
+
+def observe_symptom(
+    record: HealthRecord, symptom: Symptom, now: float, policy: HealthPolicy, *, may_fall: bool
+) -> HealthRecord:
+    """A probe or an exchange failed. `may_fall` says whether the pool can spare this backend."""
+    if symptom is Symptom.RESTARTED:
+        moved = _move(replace(record, symptom=symptom), Signal.RESTARTED, now, policy)
+        return replace(moved, life=None, failures=0, successes=policy.rise - 1)
+    record = replace(record, symptom=symptom, failures=record.failures + 1, successes=0)
+    if record.failures >= policy.fall and may_fall:
+        return _move(record, Signal.FELL, now, policy)
+    return record
+
+
+def has_failed(record: HealthRecord, symptom: Symptom, policy: HealthPolicy) -> bool:
+    """Whether the backend shows this symptom for long enough to be believed, ejected for it or not."""
+    return record.symptom is symptom and record.failures >= policy.fall
+
+
+def _move(record: HealthRecord, signal: Signal, now: float, policy: HealthPolicy) -> HealthRecord:
+    """Take the transition; a state that is entered anew begins now."""
+    health = TRANSITIONS[record.health, signal]
+    if health is record.health:
+        return record
+    if health is Health.UP:
+        return replace(record, health=health, since=now, symptom=None)
+    is_flapping = now - record.since < policy.LONGEST_HOLD_DOWN and record.falls > 0
+    falls = record.falls + 1 if is_flapping else 1
+    hold_down = min(policy.hold_down * 2 ** (falls - 2), policy.LONGEST_HOLD_DOWN) if falls > 1 else 0.0
+    return replace(record, health=health, since=now, successes=0, falls=falls, held_until=now + hold_down)

@@ -1,0 +1,74 @@
+"""The pool: an immutable snapshot of who is there and how they fare.
+
+A request takes one pool at its start and keeps it; a second try takes a fresh one. Every change makes
+a new pool with the next epoch, so nothing is ever seen half changed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from partitioner.membership.backend import Backend, Intent
+from partitioner.membership.health import HealthPolicy, HealthRecord, Symptom, has_failed, newcomer
+from partitioner.placement.rendezvous import Ranking
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A backend of a pool, with what is observed of it."""
+
+    backend: Backend
+    record: HealthRecord
+
+    @property
+    def is_eligible(self) -> bool:
+        """Whether sessions may be placed on it."""
+        return self.backend.intent is Intent.READY and self.record.is_up
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Every backend by name, in the order of the configuration, and the ranking that places sessions."""
+
+    epoch: int
+    members: dict[str, Member]  # never changed in place
+    ranking: Ranking
+    eligible: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        eligible = frozenset(name for name, member in self.members.items() if member.is_eligible)
+        object.__setattr__(self, "eligible", eligible)
+
+    def acting_primary(self, key: bytes) -> Backend | None:
+        """The first eligible backend of the preference list of `key` (what placement_key answers)."""
+        name = self.ranking.first_choice(key, self.eligible)
+        return None if name is None else self.members[name].backend
+
+    def first_choice(self, key: bytes) -> Backend:
+        """The first backend of the preference list, in whatever health."""
+        return self.members[self.ranking.preference_list(key, 1)[0]].backend
+
+    def with_record(self, name: str, record: HealthRecord) -> "Pool":
+        """The next snapshot, in which one backend has another record."""
+        members = self.members | {name: replace(self.members[name], record=record)}
+        return Pool(self.epoch + 1, members, self.ranking)
+
+    def may_fall(self, name: str, symptom: Symptom, policy: HealthPolicy) -> bool:
+        """Whether this backend may be ejected for this symptom.
+
+        When more than `max_down_share` of the READY servers time out, likelier it is the router's own
+        network, and ejecting them all would help nobody. A refused connection is always proof.
+        Source: design.md 5.
+        """
+        if symptom is not Symptom.TIMED_OUT:
+            return True
+        ready = [member for member in self.members.values() if member.backend.intent is Intent.READY]
+        timing_out = sum(
+            1 for member in ready if member.backend.name == name or has_failed(member.record, symptom, policy)
+        )
+        return timing_out <= policy.max_down_share * len(ready)
+
+
+def first_pool(backends: Iterable[Backend], policy: HealthPolicy) -> Pool:
+    """The snapshot at the start: nothing is known of anybody yet."""
+    members = {backend.name: Member(backend, newcomer(policy)) for backend in backends}
+    return Pool(0, members, Ranking({name: member.backend.weight for name, member in members.items()}))

@@ -1,0 +1,57 @@
+"""What a change of the map moves: shares before and after, and who hands over to whom.
+
+Counted over a sample of session IDs rather than calculated: a sample treats every mixture of
+additions, removals and new weights alike, and 100,000 IDs give shares to within a third of a percent.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from partitioner.placement.rendezvous import Ranking
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the first choices of a sample of sessions change between two maps."""
+
+    sampled: int
+    before: Counter[str]  # sessions by first choice
+    after: Counter[str]
+    moved: Counter[tuple[str, str]]  # sessions by (from, to), where these differ
+
+    @property
+    def moved_share(self) -> float:
+        """The share of all sessions that changes its first choice, 0 to 1."""
+        return self.moved.total() / self.sampled
+
+    def leaving(self, name: str) -> float:
+        """The share of all sessions that moves away from this server."""
+        return sum(count for (source, _), count in self.moved.items() if source == name) / self.sampled
+
+    def arriving(self, name: str) -> float:
+        """The share of all sessions that moves to this server."""
+        return sum(count for (_, target), count in self.moved.items() if target == name) / self.sampled
+
+
+def plan_moves(before: Ranking, after: Ranking, keys: Iterable[bytes]) -> Plan:
+    """Count what changes its first choice between two maps, for these placement keys.
+
+    Raises EmptyPool if either map has no servers.
+    """
+    owners_before: Counter[str] = Counter()
+    owners_after: Counter[str] = Counter()
+    moved: Counter[tuple[str, str]] = Counter()
+    for key in keys:
+        (source,) = before.preference_list(key, 1)
+        (target,) = after.preference_list(key, 1)
+        owners_before[source] += 1
+        owners_after[target] += 1
+        if source != target:
+            moved[source, target] += 1
+    return Plan(owners_before.total(), owners_before, owners_after, moved)
+
+
+def sample_keys(count: int) -> Iterable[bytes]:
+    """Session IDs to plan with: the same ones in every run, spread as random ones are."""
+    return (b"sample-%d" % number for number in range(count))

@@ -1,0 +1,50 @@
+"""What of a session's key is hashed: the session ID, found as a partition resolver would see it.
+
+    /LM/W3SVC/2/ROOT(oXvpnxcuEWqKAgOETha32JavYZ6eCqrpTN5/HxWS854=)/bpr4mimb2vjnvtn2jc4yp3uo
+    \\____ app ID ____/\\_________ base64(SHA-256(app ID)) _________/  \\_____ session ID _____/
+
+Hashing the ID alone lets several applications that share one ID agree on its server. An app ID and a
+custom session ID may contain parentheses themselves, so the right `(hash)/` has to be told from
+look-alikes (protocol.md 4.3).
+"""
+
+import re
+from base64 import b64encode
+from enum import Enum
+from hashlib import sha256
+
+_HASH = re.compile(rb"(?=\(([A-Za-z0-9+/]{16,128}={0,2})\)/)")
+
+
+class HashKey(Enum):
+    """What decides the placement of a session: configuration key `hash_key`."""
+
+    SESSION_ID = "session-id"
+    TARGET = "target"
+
+
+def placement_key(canonical_key: bytes, hash_key: HashKey) -> bytes:
+    """The bytes that are hashed for the session of this canonical key."""
+    return session_id(canonical_key) if hash_key is HashKey.SESSION_ID else canonical_key
+
+
+def session_id(canonical_key: bytes) -> bytes:
+    """The part after `(hash)/`, or the whole key where there is no such thing. Never refuses.
+
+    Of several candidates the one is right whose hash is that of the text before it; where none fits
+    (hashes made with a machine key), the leftmost: app IDs are chosen by administrators, session IDs
+    may come from users.
+    Source: protocol.md 4.3 step 4.
+    """
+    candidates = list(_HASH.finditer(canonical_key))
+    if not candidates:
+        return canonical_key
+    chosen = candidates[0]
+    if len(candidates) > 1:
+        chosen = next((each for each in candidates if _is_hash_of_what_precedes(each)), chosen)
+    return canonical_key[chosen.end(1) + len(b")/") :]
+
+
+def _is_hash_of_what_precedes(candidate: re.Match[bytes]) -> bool:
+    app_id = candidate.string[: candidate.start()]
+    return b64encode(sha256(app_id).digest()) == candidate[1]

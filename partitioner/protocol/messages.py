@@ -1,0 +1,68 @@
+"""What travels: the heads of requests and answers, and the vocabulary they share.
+
+A head keeps the very bytes it was read from, because what is forwarded must be forwarded unchanged:
+a stock server matches header lines byte for byte, and takes no lock when a proxy re-spells
+`Exclusive: acquire` (protocol.md 1, fact 2). The parsed fields are a copy, for deciding.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Operation(Enum):
+    """What a web server may ask of a session (protocol.md 3.1)."""
+
+    GET = "get"
+    ACQUIRE = "acquire"
+    RELEASE = "release"
+    SET = "set"
+    CREATE_UNINITIALIZED = "create_uninitialized"
+    REMOVE = "remove"
+    RESET_TIMEOUT = "reset_timeout"
+
+
+class Status(Enum):
+    """The four things that a state server says (protocol.md 5.1): code and reason."""
+
+    OK = (200, "OK")
+    BAD_REQUEST = (400, "Bad Request")
+    NOT_FOUND = (404, "Not Found")
+    LOCKED = (423, "Locked")
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The head of one request: its bytes as received, empty line included, and what they say."""
+
+    raw: bytes
+    operation: Operation
+    target: bytes  # as it stands on the wire, percent-encoded
+    content_length: int = 0
+    timeout_minutes: int | None = None
+    lock_cookie: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """The head of one answer: its bytes as received, empty line included, and what they say."""
+
+    raw: bytes
+    status: int
+    content_length: int = 0
+    lock_cookie: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer before it is bytes. Fields that are None or False are not written."""
+
+    status: Status
+    body: bytes = b""
+    action_flags: bool = False
+    lock_age: float | None = None  # seconds
+    lock_cookie: int | None = None
+    timeout_minutes: int | None = None

@@ -1,0 +1,62 @@
+"""From the target of a request to the key of a session, as a stock server derives it.
+
+The same session comes in many spellings: `%2fLM`, `%2FLM` and `/LM` are one key, `//LM` is the same
+once more, and an application with the AntiXss encoder escapes what others leave literal. Server and
+router must agree on what is one session, so both decode by the rules of protocol.md 4.2.
+
+Keys are UTF-8 bytes (lone surrogates pass): half the size of text, and what placement hashes.
+"""
+
+import re
+from urllib.parse import quote, unquote_to_bytes
+
+_UTF_16_UNIT = re.compile(rb"%u([0-9A-Fa-f]{4})")
+# HttpUtility.UrlEncode leaves these literal (protocol.md 4.1); quote() always leaves letters, digits and _.-~
+_LITERAL = "-_.!*()"
+
+
+def server_key(target: bytes) -> bytes:
+    """The key under which a stock server files the session: decoded, one of two leading slashes dropped.
+
+    Source: protocol.md 4.2.
+    """
+    return _decode(target[1:] if target.startswith(b"//") else target)
+
+
+def canonical_key(target: bytes) -> bytes:
+    """The key by which sessions are routed: decoded, and with exactly one leading slash.
+
+    Coarser than server_key, so that no spelling that any server may take for the same session is
+    routed elsewhere.
+    Source: protocol.md 4.3.
+    """
+    return b"/" + _decode(target).lstrip(b"/")
+
+
+def encode_target(key: str) -> bytes:
+    """Percent-encode a key as the real client does: lower-case hex, parentheses literal.
+
+    Source: protocol.md 4.1.
+    """
+    upper = quote(key, safe=_LITERAL).replace("~", "%7E").replace("%20", "+")
+    return re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), upper).encode()
+
+
+def _decode(target: bytes) -> bytes:
+    blank = target.replace(b"+", b" ")
+    if b"%u" in blank:
+        return _decode_with_utf_16_units(blank)
+    decoded = unquote_to_bytes(blank)
+    if decoded.isascii():
+        return decoded
+    return decoded.decode("utf-8", "replace").encode()
+
+
+def _decode_with_utf_16_units(blank: bytes) -> bytes:
+    """Decode `%uXXXX` as well; a pair of surrogates joins to the one character that it stands for."""
+    pieces = _UTF_16_UNIT.split(blank)  # text, unit, text, unit, ..., text
+    text = ""
+    for index, piece in enumerate(pieces):
+        text += chr(int(piece, 16)) if index % 2 else unquote_to_bytes(piece).decode("utf-8", "replace")
+    joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return joined.encode("utf-8", "surrogatepass")

@@ -1,0 +1,71 @@
+"""Messages out, as bytes: what this program says in its own words, in either role.
+
+Relayed messages never pass through here; they travel as the bytes they came in.
+"""
+
+from partitioner.protocol.messages import Answer, Operation, Status
+
+ASPNET_VERSION = "4.0.30319"  # protocol.md 5.1; a client refuses a server whose major number is below 2
+_MAX_LOCK_AGE = 365 * 24 * 3600 - 1  # the client takes a year and more for 0 (protocol.md 14, A13)
+
+_VERB = {
+    Operation.GET: "GET",
+    Operation.ACQUIRE: "GET",
+    Operation.RELEASE: "GET",
+    Operation.SET: "PUT",
+    Operation.CREATE_UNINITIALIZED: "PUT",
+    Operation.REMOVE: "DELETE",
+    Operation.RESET_TIMEOUT: "HEAD",
+}
+_EXCLUSIVE = {Operation.ACQUIRE: "acquire", Operation.RELEASE: "release"}
+
+
+def write_request(
+    operation: Operation,
+    target: bytes,
+    *,
+    host: str = "localhost",
+    timeout_minutes: int | None = None,
+    lock_cookie: int | None = None,
+    body: bytes = b"",
+) -> bytes:
+    """Write a request as the real client spells it: field order and blanks of protocol.md 3.1.
+
+    `target` is percent-encoded already. Only a set or a create carries a body and a time-out.
+    """
+    lines = [f"Host: {host}"]
+    if operation in _EXCLUSIVE:
+        lines.append(f"Exclusive: {_EXCLUSIVE[operation]}")
+    if timeout_minutes is not None:
+        lines.append(f"Timeout:{timeout_minutes}")
+    if _VERB[operation] == "PUT":
+        lines.append(f"Content-Length:{len(body)}")
+        lines.append(f"ExtraFlags:{int(operation is Operation.CREATE_UNINITIALIZED)}")
+    if lock_cookie is not None:
+        lines.append(f"LockCookie:{lock_cookie}")
+    request_line = b"%b %b HTTP/1.1\r\n" % (_VERB[operation].encode(), target)
+    return request_line + "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def write_answer(answer: Answer, local_ticks: int = 0) -> bytes:
+    """Write an answer as a stock server does: bare status line, field order of protocol.md 5.1, length last.
+
+    `local_ticks` is the local time now, in 100 ns since the year 1; it is used for a lock's date only.
+    """
+    lines = [f"{answer.status.code} {answer.status.reason}", f"X-AspNet-Version: {ASPNET_VERSION}"]
+    if answer.action_flags:
+        lines.append("ActionFlags: 1")
+    if answer.lock_age is not None:
+        lines.append(f"LockDate: {local_ticks - round(answer.lock_age * 10_000_000)}")
+        lines.append(f"LockAge: {min(int(answer.lock_age), _MAX_LOCK_AGE)}")
+    if answer.lock_cookie is not None:
+        lines.append(f"LockCookie: {answer.lock_cookie}")
+    if answer.timeout_minutes is not None:
+        lines.append(f"Timeout: {answer.timeout_minutes}")
+    lines.append("Cache-Control: private")
+    lines.append(f"Content-Length: {len(answer.body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + answer.body
+
+
+REFUSAL = write_answer(Answer(Status.BAD_REQUEST))
+"""What a malformed request gets, before its connection is closed (protocol.md 3.3)."""

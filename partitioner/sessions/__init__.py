@@ -1,0 +1,1 @@
+"""What a state server remembers: sessions, their locks, and when they expire."""

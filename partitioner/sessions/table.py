@@ -1,0 +1,151 @@
+"""All sessions of a state server: the decision table of protocol.md 6, and forgetting in time.
+
+Pure: requests come in with the time, answers go out. Each call is one operation from beginning to
+end, which is what makes the table's rows atomic.
+"""
+
+from partitioner.protocol.messages import Answer, Operation, RequestHead
+from partitioner.sessions.session import BAD_REQUEST, NOT_FOUND, OK, Session
+from partitioner.sessions.wheel import TimerWheel
+
+DEFAULT_TIMEOUT_MINUTES = 20  # protocol.md 7
+LONGEST_TIMEOUT_MINUTES = 525_600  # a year; protocol.md 3.4
+
+SESSION_OVERHEAD = 480
+"""Bytes that a session costs beyond those of its key and body: what is counted against the memory limit.
+
+Measured by tests/benchmarks/session_memory.py: the objects, their place in the table and the wheel,
+and what the allocator rounds up.
+"""
+
+
+class SessionTable:
+    """Sessions by key, as protocol.md 4.2 derives it."""
+
+    __slots__ = (
+        "_max_memory",
+        "_sessions",
+        "_wheel",
+        "body_bytes",
+        "expired",
+        "refused_creations",
+        "used_memory",
+    )
+
+    def __init__(self, max_memory: int | None = None) -> None:
+        """Hold at most `max_memory` bytes of sessions; new ones beyond that are refused, none is evicted."""
+        self._sessions: dict[bytes, Session] = {}
+        self._wheel = TimerWheel()
+        self._max_memory = max_memory
+        self.used_memory = 0  # bytes, overhead included
+        self.body_bytes = 0
+        self.expired = 0  # sessions forgotten since the start because their time-out had passed
+        self.refused_creations = 0  # for want of memory, since the start
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def apply(self, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
+        """Carry out one request and answer it; `now` is monotonic seconds.
+
+        Source: protocol.md 6, row by row.
+        """
+        is_write = head.operation in (Operation.SET, Operation.CREATE_UNINITIALIZED)
+        if is_write and _timeout_minutes(head) > LONGEST_TIMEOUT_MINUTES:
+            return BAD_REQUEST  # row 12: checked before the lookup
+        session = self._maybe_find(key, now)
+        if session is None:
+            return self._create(head, key, body, now) if is_write else NOT_FOUND  # rows 1, 4, 7, 20, 24
+        answer = self._apply_to(session, head, key, body, now)
+        self._slide(session, key, now)
+        return answer
+
+    def sweep(self, now: float, at_most: int) -> int:
+        """Forget sessions whose time-out has passed, looking at no more than `at_most`; answer how many were seen.
+
+        Costs memory only if it is never called: an expired session is not found anyway.
+        """
+        seen = 0
+        for key in self._wheel.due(now):
+            session = self._sessions[key]
+            session.slot = None
+            if session.expires_at < now:
+                self._forget(key, session)
+                self.expired += 1
+            else:
+                session.slot = self._wheel.file(key, session.expires_at)
+            seen += 1
+            if seen >= at_most:
+                break
+        return seen
+
+    def _apply_to(self, session: Session, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
+        match head.operation:
+            case Operation.GET:
+                return session.get(now)
+            case Operation.ACQUIRE:
+                return session.acquire(now)
+            case Operation.RELEASE:
+                return session.release(head.lock_cookie, now)
+            case Operation.SET:
+                size_before = len(session.body)
+                answer = session.set(head, body, _timeout_minutes(head), now)
+                self._account(len(session.body) - size_before)
+                return answer
+            case Operation.CREATE_UNINITIALIZED:
+                return OK  # row 15: insert only
+            case Operation.RESET_TIMEOUT:
+                return OK  # row 25
+            case Operation.REMOVE:
+                refusal = session.refuse_removal(head.lock_cookie, now)
+                if refusal is None:
+                    self._forget(key, session)
+                return refusal or OK
+
+    def _create(self, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
+        """Rows 13 and 14; or 400 for want of memory, never 404 (protocol.md 10.2.9)."""
+        cost = SESSION_OVERHEAD + len(key) + len(body)
+        if self._max_memory is not None and self.used_memory + cost > self._max_memory:
+            self.refused_creations += 1
+            return BAD_REQUEST
+        session = Session(
+            body,
+            _timeout_minutes(head),
+            is_uninitialized=head.operation is Operation.CREATE_UNINITIALIZED,
+        )
+        self._sessions[key] = session
+        self.used_memory += SESSION_OVERHEAD + len(key)
+        self._account(len(body))
+        self._slide(session, key, now)
+        return OK
+
+    def _maybe_find(self, key: bytes, now: float) -> Session | None:
+        session = self._sessions.get(key)
+        if session is not None and session.expires_at < now:
+            self._forget(key, session)
+            self.expired += 1
+            return None
+        return session
+
+    def _slide(self, session: Session, key: bytes, now: float) -> None:
+        """Start the time-out anew. A time-out of 0 never passes, as in the stock server (protocol.md 6)."""
+        never_expires = session.timeout_minutes == 0
+        session.expires_at = float("inf") if never_expires else now + session.timeout_minutes * 60.0
+        if session.slot is None and not never_expires and self._sessions.get(key) is session:
+            session.slot = self._wheel.file(key, session.expires_at)
+
+    def _forget(self, key: bytes, session: Session) -> None:
+        del self._sessions[key]
+        if session.slot is not None:
+            self._wheel.forget(key, session.slot)
+            session.slot = None
+        self.used_memory -= SESSION_OVERHEAD + len(key)
+        self._account(-len(session.body))
+
+    def _account(self, body_bytes: int) -> None:
+        self.body_bytes += body_bytes
+        self.used_memory += body_bytes
+
+
+def _timeout_minutes(head: RequestHead) -> int:
+    return DEFAULT_TIMEOUT_MINUTES if head.timeout_minutes is None else head.timeout_minutes
