@@ -9,8 +9,11 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── EmptyPool                nobody to place a session on
     ├── MalformedRequest         a client's bytes
     ├── MalformedAnswer          a backend's bytes
+    ├── NobodyListens            an address at which no connection is taken
+    ├── Unreachable              an address to which no way leads
     ├── ConnectionBroken         a socket, whoever is at its other end
-    ├── ClientGone               a client that left in mid-exchange
+    ├── ConnectionEnded          an end of file where an answer was expected
+    ├── ClientGone               a client that left, or stalled, in mid-exchange
     ├── NoBackendLeft            every server that may hold the session is out
     └── BackendFailure           one exchange with one backend
         ├── BackendRefused, BackendUnreachable, BackendReset, BackendHungUp
@@ -69,8 +72,20 @@ class ConnectionBroken(PartitionerError):
     """The network, or the process at the other end, tore a connection down. It is of no use any more."""
 
 
+class NobodyListens(PartitionerError):
+    """A connection was refused. Nothing was sent."""
+
+
+class Unreachable(PartitionerError):
+    """A host has no such name, or there is no way to it. Nothing was sent."""
+
+
+class ConnectionEnded(PartitionerError):
+    """The other end closed a connection cleanly where an answer, or its rest, was expected."""
+
+
 class ClientGone(PartitionerError):
-    """A client closed its connection in the middle of an exchange. There is nobody left to answer."""
+    """A client closed its connection, or stalled, in the middle of an exchange. There is nobody to answer."""
 
 
 class NoBackendLeft(PartitionerError):
@@ -116,7 +131,7 @@ class BackendReset(BackendFailure):
 
 
 class BackendHungUp(BackendFailure):
-    """The backend closed a connection cleanly before it had answered, as stock servers do on a bad request."""
+    """The backend closed a connection cleanly before it had answered, as stock servers do to bad requests."""
 
 
 class BackendMalformed(BackendFailure):

@@ -44,8 +44,13 @@ class Symptom(Enum):
 
     REFUSED = "refused"  # its port is closed: nobody is there
     TIMED_OUT = "timed out"
-    BROKEN = "broken"  # reset, unreachable, or answering what is no answer
+    UNREACHABLE = "unreachable"  # no way leads to it
+    BROKEN = "broken"  # its connection was torn down, or it answers what is no answer
     RESTARTED = "restarted"  # it answers, and its canary is another one or none
+
+
+AMBIGUOUS = frozenset({Symptom.TIMED_OUT, Symptom.UNREACHABLE})
+"""Symptoms that the router's own network may have caused; the others prove something of the backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class HealthRecord:
     health: Health = Health.DOWN
     since: float = float("-inf")  # when it entered this state
     life: bytes | None = None  # the canary's token, as last read back
+    served_life: bytes | None = None  # the life in which it was last UP
     symptom: Symptom | None = None  # the last thing that was wrong
     failures: int = 0  # in a row
     successes: int = 0  # in a row
@@ -89,6 +95,8 @@ def observe_success(record: HealthRecord, life: bytes, now: float, policy: Healt
     """A probe stored or found the canary and read it back: its token is `life`."""
     if record.is_up and record.life != life:
         return observe_symptom(record, Symptom.RESTARTED, now, policy, may_fall=True)
+    if record.is_up and record.failures == 0:
+        return record
     record = replace(record, life=life, failures=0, successes=record.successes + 1)
     if record.successes >= policy.rise and now >= record.held_until:
         return _move(record, Signal.ROSE, now, policy)
@@ -108,9 +116,9 @@ def observe_symptom(
     return record
 
 
-def has_failed(record: HealthRecord, symptom: Symptom, policy: HealthPolicy) -> bool:
-    """Whether the backend shows this symptom for long enough to be believed, ejected for it or not."""
-    return record.symptom is symptom and record.failures >= policy.fall
+def looks_cut_off(record: HealthRecord, policy: HealthPolicy) -> bool:
+    """Whether the backend has shown an ambiguous symptom for long enough to be believed, ejected or not."""
+    return record.symptom in AMBIGUOUS and record.failures >= policy.fall
 
 
 def _move(record: HealthRecord, signal: Signal, now: float, policy: HealthPolicy) -> HealthRecord:
@@ -119,7 +127,7 @@ def _move(record: HealthRecord, signal: Signal, now: float, policy: HealthPolicy
     if health is record.health:
         return record
     if health is Health.UP:
-        return replace(record, health=health, since=now, symptom=None)
+        return replace(record, health=health, since=now, symptom=None, served_life=record.life)
     is_flapping = now - record.since < policy.LONGEST_HOLD_DOWN and record.falls > 0
     falls = record.falls + 1 if is_flapping else 1
     hold_down = min(policy.hold_down * 2 ** (falls - 2), policy.LONGEST_HOLD_DOWN) if falls > 1 else 0.0

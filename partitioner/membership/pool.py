@@ -7,8 +7,16 @@ a new pool with the next epoch, so nothing is ever seen half changed.
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from partitioner.errors import EmptyPool
 from partitioner.membership.backend import Backend, Intent
-from partitioner.membership.health import HealthPolicy, HealthRecord, Symptom, has_failed, newcomer
+from partitioner.membership.health import (
+    AMBIGUOUS,
+    HealthPolicy,
+    HealthRecord,
+    Symptom,
+    looks_cut_off,
+    newcomer,
+)
 from partitioner.placement.rendezvous import Ranking
 
 
@@ -32,9 +40,14 @@ class Pool:
     epoch: int
     members: dict[str, Member]  # never changed in place
     ranking: Ranking
-    eligible: frozenset[str] = field(init=False)
+    ready: frozenset[str] = field(init=False)  # by intent
+    eligible: frozenset[str] = field(init=False)  # by intent and health
 
     def __post_init__(self) -> None:
+        ready = frozenset(
+            name for name, member in self.members.items() if member.backend.intent is Intent.READY
+        )
+        object.__setattr__(self, "ready", ready)
         eligible = frozenset(name for name, member in self.members.items() if member.is_eligible)
         object.__setattr__(self, "eligible", eligible)
 
@@ -44,28 +57,33 @@ class Pool:
         return None if name is None else self.members[name].backend
 
     def first_choice(self, key: bytes) -> Backend:
-        """The first backend of the preference list, in whatever health."""
-        return self.members[self.ranking.preference_list(key, 1)[0]].backend
+        """The first READY backend of the preference list, in whatever health.
+
+        Raises EmptyPool if there is none.
+        """
+        name = self.ranking.first_choice(key, self.ready)
+        if name is None:
+            raise EmptyPool("no backend of the pool is ready")
+        return self.members[name].backend
 
     def with_record(self, name: str, record: HealthRecord) -> "Pool":
-        """The next snapshot, in which one backend has another record."""
+        """The snapshot in which one backend has another record; the next epoch if health or life differ."""
+        before = self.members[name].record
+        is_news = (before.health, before.life) != (record.health, record.life)
         members = self.members | {name: replace(self.members[name], record=record)}
-        return Pool(self.epoch + 1, members, self.ranking)
+        return Pool(self.epoch + is_news, members, self.ranking)
 
     def may_fall(self, name: str, symptom: Symptom, policy: HealthPolicy) -> bool:
         """Whether this backend may be ejected for this symptom.
 
-        When more than `max_down_share` of the READY servers time out, likelier it is the router's own
-        network, and ejecting them all would help nobody. A refused connection is always proof.
+        When more than `max_down_share` of the READY servers cannot be reached, likelier it is the router's
+        own network, and ejecting them all would help nobody. A refused connection is always proof.
         Source: design.md 5.
         """
-        if symptom is not Symptom.TIMED_OUT:
+        if symptom not in AMBIGUOUS:
             return True
-        ready = [member for member in self.members.values() if member.backend.intent is Intent.READY]
-        timing_out = sum(
-            1 for member in ready if member.backend.name == name or has_failed(member.record, symptom, policy)
-        )
-        return timing_out <= policy.max_down_share * len(ready)
+        cut_off = sum(each == name or looks_cut_off(self.members[each].record, policy) for each in self.ready)
+        return cut_off <= policy.max_down_share * len(self.ready)
 
 
 def first_pool(backends: Iterable[Backend], policy: HealthPolicy) -> Pool:

@@ -200,7 +200,7 @@ def _request_number(name: bytes, value: bytes) -> int:
 
 
 def _signed_32_bit(name: bytes, value: bytes) -> int:
-    """Read a number as strtol does on a platform of 32-bit longs: what is out of range becomes the nearest."""
+    """Read a number as strtol does where a long has 32 bits: what is out of range becomes the nearest."""
     number = _signed(value)
     if number is None:
         raise MalformedRequest(f"{name.decode()} is {value[:16]!r}; expected a number")

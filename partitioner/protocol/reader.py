@@ -11,13 +11,13 @@ other. The reader never reads ahead of its caller: what was fed and not asked fo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 from partitioner.errors import MalformedAnswer, MalformedRequest
 from partitioner.protocol.grammar import MAX_HEAD_BYTES, Dialect, parse_answer_head, parse_request_head
-from partitioner.protocol.messages import AnswerHead, RequestHead
+from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
 
 
 class _Head(Protocol):
@@ -114,6 +114,13 @@ def request_reader(dialect: Dialect) -> Reader[RequestHead]:
     return Reader(lambda raw: parse_request_head(raw, dialect), MalformedRequest)
 
 
-def answer_reader() -> Reader[AnswerHead]:
-    """A reader for the client's end of a connection."""
+def answer_reader(operation: Operation) -> Reader[AnswerHead]:
+    """A reader for the client's end of a connection, for the answer to one request of this operation."""
+    if operation is Operation.RESET_TIMEOUT:
+        return Reader(_parse_bodyless, MalformedAnswer)
     return Reader(parse_answer_head, MalformedAnswer)
+
+
+def _parse_bodyless(raw: bytes) -> AnswerHead:
+    """The answer to a HEAD has no body, whatever its length field says (protocol.md 10.1.3)."""
+    return replace(parse_answer_head(raw), content_length=0)

@@ -61,9 +61,9 @@ class SessionTable:
         return answer
 
     def sweep(self, now: float, at_most: int) -> int:
-        """Forget sessions whose time-out has passed, looking at no more than `at_most`; answer how many were seen.
+        """Forget sessions whose time-out has passed, looking at no more than `at_most` of them.
 
-        Costs memory only if it is never called: an expired session is not found anyway.
+        Answers how many were looked at. Only memory hangs on it: an expired session is not found anyway.
         """
         seen = 0
         for key in self._wheel.due(now):

@@ -1,0 +1,102 @@
+"""`partitioner state-server`: run a state server of our own."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+import click
+import trio
+
+from partitioner.daemon import LOOPBACK, StateServerOptions, run_state_server
+from partitioner.errors import AddressUnavailable
+from partitioner.membership.backend import Address, parse_address
+from partitioner.ops.log import configure_log
+from partitioner.units import format_size, parse_size
+
+Network = IPv4Network | IPv6Network
+
+
+def _address(_context: click.Context, _parameter: click.Parameter, text: str) -> Address:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _networks(
+    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[Network, ...]:
+    networks = []
+    for text in texts:
+        try:
+            networks.append(ip_network(text))
+        except ValueError as error:
+            raise click.BadParameter(f"{error}; expected a network such as 10.0.0.0/24 or ::1/128") from error
+    return tuple(networks)
+
+
+def _size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command()
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:42424",
+    show_default=True,
+    callback=_address,
+    help="Where to listen; port 0 takes a free one.",
+)
+@click.option(
+    "--allow",
+    metavar="NETWORK",
+    multiple=True,
+    callback=_networks,
+    help="A network from which clients may connect; can be given several times. Needed unless --listen is "
+    "loopback: whoever reaches this port can read and replace every session.",
+)
+@click.option(
+    "--max-memory",
+    metavar="SIZE",
+    callback=_size,
+    help="Memory for sessions, such as 2GiB. When it is used up, new sessions are refused (400) and existing "
+    "ones kept. Default: no limit.",
+)
+@click.option(
+    "--liberal", is_flag=True, help="Take what other implementations send, too. Not behind a router."
+)
+@click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
+def state_server(
+    listen: Address, allow: tuple[Network, ...], max_memory: int | None, liberal: bool, log_format: str
+) -> None:
+    """Run a state server, as aspnet_state.exe is one, on this machine. Sessions are kept in memory."""
+    if not allow and not is_loopback(listen):
+        raise click.UsageError(
+            f"--listen {listen} can be reached from other machines; say with --allow which networks may "
+            "connect, for example --allow 10.0.0.0/24"
+        )
+    configure_log(as_json=log_format == "json")
+    options = StateServerOptions(
+        listen=listen, allow=allow or LOOPBACK, max_memory=max_memory, is_liberal=liberal
+    )
+
+    def announce(address: Address) -> None:
+        limit = "no memory limit" if max_memory is None else f"at most {format_size(max_memory)} of sessions"
+        click.echo(f"state server on {address}, {limit}; stop with Ctrl-C or SIGTERM")
+
+    try:
+        trio.run(run_state_server, options, announce)
+    except AddressUnavailable as error:
+        raise click.ClickException(str(error)) from error
+
+
+def is_loopback(address: Address) -> bool:
+    """Whether only this machine can connect to an address."""
+    if address.host == "localhost":
+        return True
+    try:
+        return ip_address(address.host).is_loopback
+    except ValueError:
+        return False  # a host name: whoever resolves it decides

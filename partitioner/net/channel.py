@@ -1,0 +1,145 @@
+"""The seam to the network: one connection, and the one function that opens connections.
+
+Foreign exceptions become ours here and nowhere else. A channel over an in-memory stream is as good
+as one over a socket; that is how tests put a router on a network of their own.
+"""
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, Unreachable
+from partitioner.membership.backend import Address
+
+
+class Channel:
+    """One connection to a client or a backend."""
+
+    __slots__ = ("_close", "_is_readable", "_stream", "peer")
+
+    def __init__(
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        peer: str,
+        is_readable: Callable[[], bool],
+        close: Callable[[], None],
+    ) -> None:
+        """Wrap a stream. `is_readable` tells without waiting whether bytes, or the end of file, are there."""
+        self._stream = stream
+        self.peer = peer
+        self._is_readable = is_readable
+        self._close = close
+
+    def __repr__(self) -> str:
+        return f"<Channel to {self.peer}>"
+
+    async def receive(self) -> bytes:
+        """The next bytes as they come; none at all means that the other end has finished.
+
+        Raises ConnectionBroken.
+        """
+        try:
+            return bytes(await self._stream.receive_some())
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionBroken(_cause(error)) from error
+
+    async def send(self, data: bytes) -> None:
+        """Hand all bytes to the network; whether they arrive shows only in what comes back.
+
+        Raises ConnectionBroken.
+        """
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionBroken(_cause(error)) from error
+
+    async def send_eof(self) -> None:
+        """Say that nothing more will be sent. What the other end still says can be received.
+
+        Raises ConnectionBroken.
+        """
+        try:
+            await self._stream.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionBroken(_cause(error)) from error
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come in: no byte, and no end of file either."""
+        return not self._is_readable()
+
+    def close(self) -> None:
+        """Close at once, both ways. Closing twice is fine."""
+        self._close()
+
+
+Dial = Callable[[Address], Awaitable[Channel]]
+"""Opens a connection. Raises NobodyListens or Unreachable; the caller owns the time-out."""
+
+
+async def dial_tcp(address: Address) -> Channel:
+    """Connect over TCP.
+
+    Raises NobodyListens or Unreachable.
+    """
+    try:
+        found = await trio.socket.getaddrinfo(address.host, address.port, type=trio.socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unreachable(f"has no address: {error.strerror}") from error
+    family, kind, protocol, _, where = found[0]
+    connecting = trio.socket.socket(family, kind, protocol)
+    try:
+        await connecting.connect(where)
+    except ConnectionRefusedError as error:
+        connecting.close()
+        raise NobodyListens("refused the connection") from error
+    except OSError as error:
+        connecting.close()
+        raise Unreachable(f"cannot be reached: {error.strerror}") from error
+    except BaseException:
+        connecting.close()
+        raise
+    return socket_channel(trio.SocketStream(connecting), str(address))
+
+
+async def listen_tcp(address: Address) -> list[trio.SocketListener]:
+    """Listen on all that the address stands for; port 0 takes a free one.
+
+    Raises AddressUnavailable.
+    """
+    try:
+        return await trio.open_tcp_listeners(address.port, host=address.host, backlog=4096)
+    except OSError as error:
+        raise AddressUnavailable(f"cannot listen on {address}: {_why_not_ours(address, error)}") from error
+
+
+def listening_address(listener: trio.SocketListener) -> Address:
+    """Where a listener listens, with the port that it was given."""
+    host, port, *_ = listener.socket.getsockname()
+    return Address(host, port)
+
+
+def socket_channel(stream: trio.SocketStream, peer: str) -> Channel:
+    """A channel over a connected socket. SocketStream has set TCP_NODELAY already."""
+    return Channel(stream, peer, stream.socket.is_readable, stream.socket.close)
+
+
+def _cause(error: BaseException) -> str:
+    cause = error.__cause__
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(error) or "closed"
+
+
+def _why_not_ours(address: Address, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"there is no host named {address.host!r}"
+    # trio raises one error for all of a name's addresses, and keeps each one's own as the cause.
+    causes = [error, *getattr(error.__cause__, "exceptions", [error.__cause__])]
+    numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
+    if errno.EADDRINUSE in numbers:
+        return f"port {address.port} is in use by another process on {address.host}"
+    if errno.EADDRNOTAVAIL in numbers:
+        return f"{address.host} is not an address of this machine"
+    if errno.EACCES in numbers or errno.EPERM in numbers:
+        return f"port {address.port} needs privileges that this user does not have"
+    return error.strerror or str(error)

@@ -1,0 +1,33 @@
+"""The client's end of one exchange, for what this program asks on its own account.
+
+Probes, canaries and releases of ghost locks are small: request and answer are held whole.
+"""
+
+from partitioner.errors import ConnectionEnded
+from partitioner.net.channel import Channel
+from partitioner.protocol.messages import AnswerHead, Operation
+from partitioner.protocol.reader import BodyPiece, Event, answer_reader
+
+
+async def ask(channel: Channel, operation: Operation, request: bytes) -> tuple[AnswerHead, bytes]:
+    """Send a whole request of this operation and read its answer, head and body.
+
+    Raises ConnectionBroken, ConnectionEnded or MalformedAnswer; the channel is of no use then.
+    """
+    await channel.send(request)
+    reader = answer_reader(operation)
+    head: AnswerHead | None = None
+    pieces: list[bytes] = []
+    while (event := reader.next_event()) is not Event.END_OF_MESSAGE:
+        match event:
+            case AnswerHead():
+                head = event
+            case BodyPiece(data):
+                pieces.append(data)
+            case Event.NEED_DATA:
+                data = await channel.receive()
+                if not data:
+                    raise ConnectionEnded("closed the connection before the answer was complete")
+                reader.feed(data)
+    assert head is not None
+    return head, b"".join(pieces)

@@ -1,0 +1,89 @@
+"""Opening a connection to a backend, so far that it is known which life of the backend answers.
+
+A restart has to be noticed before a client's request is sent to a server that has forgotten the
+session and would say 404; so the first thing on every connection is to read the canary.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from partitioner.errors import (
+    BackendHungUp,
+    BackendMalformed,
+    BackendRefused,
+    BackendReset,
+    BackendTooSlow,
+    BackendUnreachable,
+    ConnectionBroken,
+    ConnectionEnded,
+    MalformedAnswer,
+    NobodyListens,
+    Phase,
+    Unreachable,
+)
+from partitioner.membership.backend import Backend
+from partitioner.net.canary import Canary
+from partitioner.net.channel import Channel, Dial
+from partitioner.units import format_duration
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """Opens connections to backends, for exchanges, probes and releases alike."""
+
+    dial: Dial
+    canary: Canary
+
+    async def connect(self, backend: Backend, within: float) -> tuple[Channel, bytes | None]:
+        """Open a connection and read the canary on it: the channel, and the token or None.
+
+        Raises BackendFailure; nothing was asked of the backend then that anybody would miss.
+        """
+        return await self._connect(backend, within, self.canary.read)
+
+    async def connect_planting(self, backend: Backend, within: float) -> tuple[Channel, bytes]:
+        """Open a connection, and plant a canary if there is none: the channel, and the token.
+
+        Raises BackendFailure.
+        """
+
+        async def read_or_plant(channel: Channel) -> bytes:
+            return await self.canary.read(channel) or await self.canary.plant(channel)
+
+        return await self._connect(backend, within, read_or_plant)
+
+    async def _connect(
+        self, backend: Backend, within: float, greet: Callable[[Channel], Awaitable[T]]
+    ) -> tuple[Channel, T]:
+        channel: Channel | None = None
+        was_greeted = False
+        try:
+            with trio.fail_after(within):
+                channel = await self.dial(backend.address)
+                token = await greet(channel)
+                was_greeted = True
+                return channel, token
+        except trio.TooSlowError as error:
+            did_not = "connect" if channel is None else "answer on a new connection"
+            detail = f"did not {did_not} within {format_duration(within)}"
+            raise BackendTooSlow(backend.name, Phase.CONNECTING, detail) from error
+        except NobodyListens as error:
+            raise BackendRefused(backend.name, Phase.CONNECTING, str(error)) from error
+        except Unreachable as error:
+            raise BackendUnreachable(backend.name, Phase.CONNECTING, str(error)) from error
+        except ConnectionBroken as error:
+            detail = f"reset a new connection ({error})"
+            raise BackendReset(backend.name, Phase.CONNECTING, detail) from error
+        except ConnectionEnded as error:
+            detail = "connected and closed at once, is AllowRemoteConnection 0 there?"
+            raise BackendHungUp(backend.name, Phase.CONNECTING, detail) from error
+        except MalformedAnswer as error:
+            raise BackendMalformed(backend.name, Phase.CONNECTING, str(error)) from error
+        finally:
+            if channel is not None and not was_greeted:
+                channel.close()

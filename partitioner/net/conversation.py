@@ -1,0 +1,180 @@
+"""The talk with one client, from its first byte to its last: one request at a time, in order.
+
+A connection carries many sessions one after the other (protocol.md 1, fact 11). Whatever goes wrong,
+it goes wrong for this client alone: this is the one place where every exception is caught.
+
+What a client sees when something fails is decided here, and there are but two ways: 400 and a close
+for a request that nobody should see, or a close without a word. Never an invented answer, because a
+web server takes any other status for "no such session" and starts an empty one (protocol.md 8.2).
+"""
+
+from dataclasses import dataclass
+
+import trio
+
+from partitioner.errors import (
+    BackendFailure,
+    ClientGone,
+    ConnectionBroken,
+    MalformedRequest,
+    NoBackendLeft,
+)
+from partitioner.net.channel import Channel
+from partitioner.net.observer import Observer
+from partitioner.net.responder import Request, Responder, Response
+from partitioner.protocol.grammar import Dialect
+from partitioner.protocol.messages import Operation, RequestHead
+from partitioner.protocol.reader import BodyPiece, Event, request_reader
+from partitioner.protocol.writer import REFUSAL
+
+ANSWER_MARGIN = 0.1
+"""Seconds before the end of an exchange by which a responder must have answered, so that it is the one
+to notice what was late: a deadline that everybody shares tells nobody whose fault it was."""
+
+LINGER = 1.0
+LINGER_BYTES = 1024 * 1024
+"""How long, and for how many bytes, to go on reading after a refusal. Closing a socket with unread
+bytes in it resets the connection, and the client may then never see the 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPolicy:
+    """What a client may do, and how long it may take. Times are seconds, sizes bytes."""
+
+    dialect: Dialect
+    exchange: float  # a whole exchange, from the first byte of its head
+    client_idle: float  # between exchanges
+    max_body: int
+    held_body: int  # a longer body is handed on while it still comes in
+
+
+class Conversation:
+    """One client's connection."""
+
+    def __init__(
+        self, channel: Channel, responder: Responder, policy: ConversationPolicy, observer: Observer
+    ) -> None:
+        self._channel = channel
+        self._responder = responder
+        self._policy = policy
+        self._observer = observer
+        self._reader = request_reader(policy.dialect)
+        self._idle = trio.CancelScope()
+        self._is_ending = False
+        self._operation: Operation | None = None  # of the exchange under way
+
+    def end_when_idle(self) -> None:
+        """Finish the exchange that is under way, if any, and close the connection after it."""
+        self._is_ending = True
+        self._idle.cancel()
+
+    async def run(self) -> None:
+        """Serve the client until it leaves, idles too long, breaks a rule, or is asked to end."""
+        try:
+            await self._serve()
+        except MalformedRequest as refusal:
+            await self._refuse(str(refusal))
+        except (ClientGone, ConnectionBroken):
+            pass  # it knows; nobody is left to tell
+        except (NoBackendLeft, BackendFailure) as failure:
+            self._observer.exchange_closed(self._channel.peer, self._operation, str(failure))
+        except Exception as error:  # noqa: BLE001 - one client's trouble must not become everybody's
+            self._observer.conversation_crashed(self._channel.peer, error)
+        finally:
+            self._channel.close()
+
+    async def _serve(self) -> None:
+        while not self._is_ending and await self._request_begins():
+            with trio.move_on_after(self._policy.exchange) as exchange:
+                await self._exchange(exchange.deadline)
+            if exchange.cancelled_caught:
+                reason = f"the exchange was not over after {self._policy.exchange:g} s"
+                self._observer.exchange_closed(self._channel.peer, self._operation, reason)
+                return
+
+    async def _request_begins(self) -> bool:
+        """Wait for the first byte of a request; answer whether one comes."""
+        if not self._reader.is_between_messages:
+            return True  # pipelined
+        with trio.move_on_after(self._policy.client_idle) as self._idle:
+            data = await self._channel.receive()
+            self._reader.feed(data)
+            return data != b""
+        return False
+
+    async def _exchange(self, deadline: float) -> None:
+        self._operation = None
+        began_at = trio.current_time()
+        head = await self._receive_head()
+        self._operation = head.operation
+        request = await self._receive_body(head, deadline - ANSWER_MARGIN)
+        response = await self._responder(request)
+        await self._deliver(response)
+        self._observer.exchange_finished(head.operation, response.head.status, trio.current_time() - began_at)
+
+    async def _receive_head(self) -> RequestHead:
+        while (event := self._reader.next_event()) is Event.NEED_DATA:
+            await self._feed()
+        assert isinstance(event, RequestHead)
+        if event.content_length > self._policy.max_body:
+            raise MalformedRequest(
+                f"a body of {event.content_length} bytes; the limit is {self._policy.max_body}"
+            )
+        return event
+
+    async def _receive_body(self, head: RequestHead, deadline: float) -> Request:
+        """Take in a body of ordinary size; of a longer one, only what has come so far."""
+        if head.content_length > self._policy.held_body:
+            return Request(head, b"", self._next_piece, deadline)
+        pieces = []
+        while piece := await self._next_piece():
+            pieces.append(piece)
+        return Request(head, b"".join(pieces), None, deadline)
+
+    async def _next_piece(self) -> bytes:
+        while (event := self._reader.next_event()) is Event.NEED_DATA:
+            await self._feed()
+        return event.data if isinstance(event, BodyPiece) else b""
+
+    async def _feed(self) -> None:
+        data = await self._channel.receive()
+        if not data:
+            raise ClientGone("in the middle of a request")
+        self._reader.feed(data)
+
+    async def _deliver(self, response: Response) -> None:
+        was_delivered = False
+        try:
+            if response.takes_lock and await self._client_has_left():
+                raise ClientGone("before its lock could be handed over")
+            await self._channel.send(response.head.raw + response.body)
+            if response.rest is not None:
+                while piece := await response.rest():
+                    await self._channel.send(piece)
+            was_delivered = True
+        finally:
+            response.finish(was_delivered)
+
+    async def _client_has_left(self) -> bool:
+        """Look for an end of file without waiting; what else comes in belongs to the next request."""
+        if self._channel.is_quiet():
+            return False
+        try:
+            data = await self._channel.receive()
+        except ConnectionBroken:
+            return True
+        self._reader.feed(data)
+        return data == b""
+
+    async def _refuse(self, reason: str) -> None:
+        """Answer 400, then let the client finish talking before the connection is closed."""
+        self._observer.request_rejected(self._channel.peer, reason)
+        try:
+            with trio.move_on_after(LINGER):
+                await self._channel.send(REFUSAL)
+                await self._channel.send_eof()
+                left = LINGER_BYTES
+                while left > 0 and (data := await self._channel.receive()):
+                    left -= len(data)
+        except ConnectionBroken:
+            pass

@@ -1,0 +1,114 @@
+"""The side towards web servers: accepts connections and holds a conversation on each."""
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+
+import trio
+
+from partitioner.net.channel import socket_channel
+from partitioner.net.conversation import Conversation, ConversationPolicy
+from partitioner.net.observer import Observer
+from partitioner.net.responder import Responder
+
+Network = IPv4Network | IPv6Network
+
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_BREATHER = 0.1
+"""Seconds to wait before accepting again when the system is out of files or memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class DownstreamPolicy:
+    """Who may connect, how many at once, and how they are talked to."""
+
+    allow: tuple[Network, ...]
+    connections: int
+    conversation: ConversationPolicy
+
+
+class Downstream:
+    """Serves the clients of one responder until it is drained."""
+
+    def __init__(self, responder: Responder, policy: DownstreamPolicy, observer: Observer) -> None:
+        self._responder = responder
+        self._policy = policy
+        self._observer = observer
+        self._places = trio.Semaphore(policy.connections)
+        self._accepting = trio.CancelScope()
+        self._conversations: set[Conversation] = set()
+
+    def __repr__(self) -> str:
+        return f"<Downstream, {len(self._conversations)} clients>"
+
+    async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
+        """Accept and serve; return when drained, after the last exchange has ended."""
+        async with trio.open_nursery() as conversations:
+            with self._accepting:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self._accept, listener, conversations)
+            for listener in listeners:
+                await listener.aclose()
+
+    def drain(self) -> None:
+        """Accept nobody any more, close idle connections, and let the others finish their exchange."""
+        self._accepting.cancel()
+        for conversation in tuple(self._conversations):
+            conversation.end_when_idle()
+
+    async def _accept(self, listener: trio.SocketListener, conversations: trio.Nursery) -> None:
+        while True:
+            try:
+                self._places.acquire_nowait()
+            except trio.WouldBlock:
+                self._observer.clients_filled_up(self._policy.connections)
+                await self._places.acquire()
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                self._places.release()
+                if error.errno not in _OUT_OF_RESOURCES:
+                    raise
+                self._observer.clients_filled_up(len(self._conversations))
+                await trio.sleep(_BREATHER)
+                continue
+            except BaseException:
+                self._places.release()
+                raise
+            conversations.start_soon(self._converse, stream)
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
+        try:
+            peer = _peer_host(stream)
+            if not self._is_allowed(peer):
+                self._observer.client_turned_away(peer)
+                stream.socket.close()
+                return
+            channel = socket_channel(stream, peer)
+            conversation = Conversation(channel, self._responder, self._policy.conversation, self._observer)
+            self._conversations.add(conversation)
+            try:
+                await conversation.run()
+            finally:
+                self._conversations.discard(conversation)
+        finally:
+            self._places.release()
+
+    def _is_allowed(self, peer: str) -> bool:
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False  # it left before it could be asked who it was
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._policy.allow)
+
+
+def _peer_host(stream: trio.SocketStream) -> str:
+    try:
+        host: str = stream.socket.getpeername()[0]
+    except OSError:
+        return "unknown"
+    return host.partition("%")[0]  # without the zone of a link-local IPv6 address

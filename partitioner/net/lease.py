@@ -1,0 +1,222 @@
+"""One exchange on one connection to a backend.
+
+A lease knows how far its exchange has come, and so what may have become of it when it fails. It ends
+in one of three ways, and says which to the upstream that gave it out: the connection is as good as
+before, or it is of no use, or its request went unanswered and it has to be watched until its end.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+import trio
+
+from partitioner.errors import (
+    BackendEjected,
+    BackendFailure,
+    BackendHungUp,
+    BackendMalformed,
+    BackendReset,
+    BackendTooSlow,
+    ClientGone,
+    ConnectionBroken,
+    ConnectionEnded,
+    MalformedAnswer,
+    Phase,
+)
+from partitioner.membership.backend import Backend
+from partitioner.net.channel import Channel
+from partitioner.net.responder import Request, Response
+from partitioner.protocol.messages import AnswerHead, Operation
+from partitioner.protocol.reader import BodyPiece, Event, answer_reader
+
+RELAYED = frozenset({200, 400, 404, 423})
+"""What a state server says of a session. Anything else, such as the 503 of one that is shutting down,
+says nothing of the session, and a client would take it for "not found" (protocol.md 8.2)."""
+
+
+class Ending(Enum):
+    """What became of a leased connection."""
+
+    REUSABLE = "reusable"
+    USELESS = "useless"
+    UNANSWERED = "unanswered"
+
+
+class Lease:
+    """The use of one connection for one exchange."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        life: bytes,
+        channel: Channel,
+        request: Request,
+        *,
+        is_reused: bool,
+        on_end: Callable[["Lease", Ending], None],
+    ) -> None:
+        self.backend = backend
+        self.life = life
+        self.channel = channel
+        self.request = request.head
+        self._whole_request = request
+        self._is_reused = is_reused
+        self._on_end = on_end
+        self._phase = Phase.CONNECTING
+        self._reader = answer_reader(request.head.operation)
+        self._answer: AnswerHead | None = None
+        self._was_answered_a_byte = False
+        self._was_handed_over = False  # a response that knows about the answer is on its way up
+        self._awaits_client = False
+        self._is_cut = False
+        self._scope: trio.CancelScope | None = None
+
+    def __repr__(self) -> str:
+        return f"<Lease of {self.backend.name} for a {self.request.operation.value}, {self._phase.value}>"
+
+    @property
+    def ghost_cookie(self) -> int | None:
+        """The cookie of a lock that this exchange took and of which nobody else knows."""
+        answer = self._answer
+        if self._was_handed_over or answer is None or not takes_lock(self.request.operation, answer):
+            return None
+        return answer.lock_cookie
+
+    def cut(self) -> None:
+        """Let nothing more of this exchange reach the client: the backend is being ejected."""
+        self._is_cut = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def exchange(self, held_body: int) -> Response:
+        """Send the request and read its answer, holding a body of up to `held_body` bytes whole.
+
+        Raises BackendFailure, or ClientGone if the client's body stops coming. The lease has ended then,
+        and also when a held answer is returned; a longer one ends it when its last piece is read.
+        """
+        body = b""
+        with self._watched():
+            await self._send()
+            head = self._answer = await self._receive_head()
+            if head.content_length <= held_body:
+                body = await self._receive_body()
+        self._was_handed_over = True
+        if head.content_length <= held_body:
+            self._end_answered()
+            return Response(head, body)
+        return Response(head, body, rest=self._next_piece, finish=self._finish_streaming)
+
+    async def read_to_end(self) -> None:
+        """Take in what the backend still says on an unanswered connection, until its end of file.
+
+        A late answer is read for the lock that it may grant, and for nothing else.
+
+        Raises ConnectionBroken.
+        """
+        await self.channel.send_eof()
+        is_readable = True
+        while data := await self.channel.receive():
+            try:
+                if is_readable and self._answer is None:
+                    self._reader.feed(data)
+                    event = self._reader.next_event()
+                    self._answer = event if isinstance(event, AnswerHead) else None
+            except MalformedAnswer:
+                is_readable = False
+
+    async def _send(self) -> None:
+        self._phase = Phase.SENDING
+        request = self._whole_request
+        await self.channel.send(request.head.raw + request.body)
+        while request.rest is not None:
+            self._awaits_client = True
+            piece = await request.rest()
+            self._awaits_client = False
+            if not piece:
+                break
+            await self.channel.send(piece)
+        self._phase = Phase.READING
+
+    async def _receive_head(self) -> AnswerHead:
+        event = await self._next_event()
+        assert isinstance(event, AnswerHead)
+        if event.status not in RELAYED:
+            raise MalformedAnswer(f"answered {event.status}; expected 200, 400, 404 or 423")
+        return event
+
+    async def _receive_body(self) -> bytes:
+        pieces = []
+        while isinstance(event := await self._next_event(), BodyPiece):
+            pieces.append(event.data)
+        return b"".join(pieces)
+
+    async def _next_event(self) -> AnswerHead | BodyPiece | Event:
+        while (event := self._reader.next_event()) is Event.NEED_DATA:
+            data = await self.channel.receive()
+            if not data:
+                raise ConnectionEnded("closed the connection in the middle of an exchange")
+            self._was_answered_a_byte = True
+            self._reader.feed(data)
+        return event
+
+    async def _next_piece(self) -> bytes:
+        with self._watched():
+            event = await self._next_event()
+        if isinstance(event, BodyPiece):
+            return event.data
+        self._end_answered()
+        return b""
+
+    def _finish_streaming(self, was_delivered: bool) -> None:
+        if not was_delivered:
+            self._end(Ending.USELESS)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Make a BackendFailure of whatever goes wrong within; the lease has ended when it is raised."""
+        try:
+            with trio.CancelScope(deadline=self._whole_request.deadline) as self._scope:
+                yield
+        except ConnectionEnded as error:
+            self._end(Ending.USELESS)
+            raise self._failure(BackendHungUp, str(error)) from error
+        except ConnectionBroken as error:
+            # A pooled connection that is found dead says nothing about the backend of today.
+            is_stale = self._is_reused and not self._was_answered_a_byte
+            self._end(Ending.USELESS)
+            raise self._failure(BackendHungUp if is_stale else BackendReset, f"({error})") from error
+        except MalformedAnswer as error:
+            self._end(Ending.USELESS)
+            raise self._failure(BackendMalformed, str(error)) from error
+        except BaseException:
+            self._end(Ending.UNANSWERED)
+            raise
+        if self._is_cut:
+            self._end(Ending.UNANSWERED)
+            raise self._failure(BackendEjected, "was ejected")
+        if self._scope.cancelled_caught:
+            self._end(Ending.UNANSWERED)
+            if self._awaits_client:
+                raise ClientGone("stalled in the middle of its request")
+            raise self._failure(BackendTooSlow, "did not answer in time")
+
+    def _failure(self, kind: type[BackendFailure], detail: str) -> BackendFailure:
+        return kind(self.backend.name, self._phase, detail)
+
+    def _end_answered(self) -> None:
+        """The answer is complete: the connection is as good as before, unless more came than was asked."""
+        self._end(Ending.REUSABLE if self._reader.is_between_messages else Ending.USELESS)
+
+    def _end(self, ending: Ending) -> None:
+        on_end, self._on_end = self._on_end, _has_ended
+        on_end(self, ending)
+
+
+def takes_lock(operation: Operation, answer: AnswerHead) -> bool:
+    """Whether this answer hands a lock to whoever receives it."""
+    return operation is Operation.ACQUIRE and answer.status == 200 and answer.lock_cookie is not None
+
+
+def _has_ended(lease: Lease, ending: Ending) -> None:
+    """A lease ends once; a streamed answer may fail, and then be finished as undelivered as well."""

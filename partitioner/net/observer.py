@@ -1,0 +1,66 @@
+"""What lower floors report: facts, in the past tense. Logs, and later metrics, listen.
+
+Every method does nothing here, so that a listener overrides what it cares for. Reports are made on
+the event loop in the middle of exchanges: a listener is quick and never raises.
+"""
+
+from partitioner.errors import BackendFailure
+from partitioner.membership.backend import Backend
+from partitioner.membership.health import HealthRecord, Symptom
+from partitioner.protocol.messages import Operation
+
+
+class Observer:
+    """Hears facts. Addresses are texts; durations are seconds."""
+
+    # --- clients ---
+
+    def client_turned_away(self, peer: str) -> None:
+        """A client connected from outside the allowed networks; its connection was closed."""
+
+    def clients_filled_up(self, limit: int) -> None:
+        """As many clients are connected as are allowed; further ones wait to be accepted."""
+
+    def request_rejected(self, peer: str, reason: str) -> None:
+        """A malformed request was answered 400, and its connection closed."""
+
+    def exchange_finished(self, operation: Operation, status: int, duration: float) -> None:
+        """A client was answered."""
+
+    def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
+        """A client's connection was closed instead of an answer."""
+
+    def conversation_crashed(self, peer: str, error: Exception) -> None:
+        """A fault of ours ended a client's conversation."""
+
+    # --- backends ---
+
+    def backend_missing(self, backend: Backend, detail: str) -> None:
+        """A backend did not answer its first probe."""
+
+    def backend_came_up(
+        self, backend: Backend, after: Symptom | None, has_new_life: bool, eligible: int
+    ) -> None:
+        """A backend is UP, after this symptom if any; so many can serve now. A new life is an empty one."""
+
+    def backend_ejected(self, backend: Backend, record: HealthRecord, detail: str, eligible: int) -> None:
+        """A backend is DOWN, for the symptom in its record; so many can serve now."""
+
+    def ejection_withheld(self, backend: Backend, detail: str) -> None:
+        """A backend would have been ejected, but too many look cut off at once."""
+
+    def backend_troubled(self, failure: BackendFailure) -> None:
+        """An exchange with a backend failed; what that means for its health is reported apart."""
+
+    # --- locks ---
+
+    def ghost_lock_released(self, backend: Backend) -> None:
+        """A lock whose answer never reached its client was released again."""
+
+    def ghost_lock_left(self, backend: Backend, detail: str) -> None:
+        """Such a lock could not be released: its session is locked until the client breaks it (110 s)."""
+
+    # --- the state server ---
+
+    def creation_refused(self, sessions: int, used_memory: int) -> None:
+        """A new session was refused because the state server is full."""

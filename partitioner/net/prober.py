@@ -1,0 +1,71 @@
+"""Asks a backend, again and again, whether it is there and still the same.
+
+A probe opens a connection and reads the canary; on a backend that is not UP it also plants one where
+there is none. So a probe takes the whole way that a session's request takes, and a server that
+accepts connections but answers nothing does not pass.
+"""
+
+import random
+from collections.abc import Callable
+
+import trio
+
+from partitioner.errors import BackendFailure, BackendRefused, BackendReset, BackendRestarted, Phase
+from partitioner.membership.backend import Backend
+from partitioner.membership.health import HealthPolicy
+from partitioner.net.connecting import Connector
+from partitioner.net.roster import Roster
+
+JITTER = 0.1
+"""Probes of several backends, by several routers, shall not fall in step."""
+
+AT_ONCE = 0.1
+"""The shortest pause between two probes, as a share of the interval: "at once" is not "all the time"."""
+
+
+class Prober:
+    """Probes one backend for as long as it runs."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        connector: Connector,
+        roster: Roster,
+        policy: HealthPolicy,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._backend = backend
+        self._connector = connector
+        self._roster = roster
+        self._policy = policy
+        self._uniform = uniform
+
+    async def run(self) -> None:
+        """Go on probing after the first probe: at every interval, or sooner when somebody has reason to."""
+        is_urgent = False
+        while True:
+            await trio.sleep(self._policy.interval * AT_ONCE)
+            if not is_urgent:
+                rest = self._policy.interval * (self._uniform(1 - JITTER, 1 + JITTER) - AT_ONCE)
+                with trio.move_on_after(rest):
+                    await self._roster.wait_for_wanted_probe(self._backend.name)
+            is_urgent = await self.probe()
+
+    async def probe(self) -> bool:
+        """Probe once, and report; answer whether the next probe is urgent."""
+        name, timeout = self._backend.name, self._policy.timeout
+        known = self._roster.pool.members[name].record
+        try:
+            if known.is_up:
+                channel, token = await self._connector.connect(self._backend, timeout)
+            else:
+                channel, token = await self._connector.connect_planting(self._backend, timeout)
+            channel.close()
+            if token is None:
+                raise BackendRestarted(name, Phase.CONNECTING, "has forgotten its canary")
+        except BackendFailure as failure:
+            self._roster.probe_failed(failure)
+            # These say that something is wrong just now; a time-out has cost its time already.
+            return isinstance(failure, BackendRefused | BackendReset | BackendRestarted) and known.is_up
+        self._roster.probe_succeeded(name, token)
+        return known.is_up and not self._roster.pool.members[name].record.is_up

@@ -1,0 +1,44 @@
+"""What answers requests: a responder is `async (Request) -> Response`.
+
+The router is one, and so is the state server; a process may hold both, and a test may put either
+behind the same client.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from partitioner.protocol.messages import AnswerHead, RequestHead
+
+Pieces = Callable[[], Awaitable[bytes]]
+"""Answers the next bytes of a body that is still coming in; none at all means that it is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: a head, and a body that is here whole or has just begun."""
+
+    head: RequestHead
+    body: bytes  # all of it, or what comes before `rest`
+    rest: Pieces | None
+    deadline: float  # by when it must be answered, in trio's time
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it could be sent a second time."""
+        return self.rest is None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer: its bytes, all here or just begun, and who wants to know how it ended."""
+
+    head: AnswerHead
+    body: bytes
+    rest: Pieces | None = None
+    takes_lock: bool = False  # if it does not arrive, somebody has to give the lock back
+    finish: Callable[[bool], None] = lambda was_delivered: None
+    """Called once, with whether the answer was handed to the network whole."""
+
+
+Responder = Callable[[Request], Awaitable[Response]]
+"""Raises PartitionerError to have the client's connection closed instead of an answer."""

@@ -1,0 +1,76 @@
+"""The router as a responder: which backend a request goes to, and what to do when that fails.
+
+The await lane: every exchange is straight-line code, and this file is the definition of what is
+right. It decides nothing itself; it asks the pool who serves, and the failover table what next.
+"""
+
+from dataclasses import dataclass
+
+import trio
+
+from partitioner.errors import BackendEjected, BackendFailure, NoBackendLeft, Phase
+from partitioner.membership.backend import Backend
+from partitioner.membership.failover import Verdict, verdict
+from partitioner.membership.losses import LostSessions
+from partitioner.membership.pool import Pool
+from partitioner.net.responder import Request, Response
+from partitioner.net.roster import Roster
+from partitioner.placement.session_id import HashKey, placement_key
+from partitioner.protocol.target import canonical_key
+
+RETRY_PAUSE = 0.1
+"""Seconds to wait before connecting again where nothing was sent yet, unless the pool changes sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingPolicy:
+    """How sessions are placed, and what becomes of those whose server is out."""
+
+    hash_key: HashKey
+    lost_sessions: LostSessions
+
+
+class Router:
+    """Sends each request to the acting primary of its session."""
+
+    def __init__(self, roster: Roster, policy: RoutingPolicy) -> None:
+        self._roster = roster
+        self._policy = policy
+
+    async def respond(self, request: Request) -> Response:
+        """Have the request answered by its backend; this is a Responder.
+
+        Raises NoBackendLeft or BackendFailure: the client's connection is to be closed then.
+        """
+        key = placement_key(canonical_key(request.head.target), self._policy.hash_key)
+        sendings = 0
+        while True:
+            backend = self._acting_primary(self._roster.pool, key)
+            try:
+                return await self._roster.upstreams[backend.name].exchange(request)
+            except BackendFailure as failure:
+                self._roster.exchange_failed(failure)
+                sendings += failure.phase is not Phase.CONNECTING
+                is_late = trio.current_time() + RETRY_PAUSE > request.deadline
+                if is_late or not _may_be_repeated(request, failure, sendings):
+                    raise
+                # After an ejection the pool is another one already; else give things a moment to change.
+                needs_pause = failure.phase is Phase.CONNECTING and not isinstance(failure, BackendEjected)
+            if needs_pause:
+                with trio.move_on_after(RETRY_PAUSE):
+                    await self._roster.wait_for_change()
+
+    def _acting_primary(self, pool: Pool, key: bytes) -> Backend:
+        backend = pool.acting_primary(key)
+        if backend is None:
+            raise NoBackendLeft("no backend is up")
+        if self._policy.lost_sessions is LostSessions.CLOSE and backend != (owner := pool.first_choice(key)):
+            raise NoBackendLeft(f"{owner.name} is out, and lost_sessions is 'close'")
+        return backend
+
+
+def _may_be_repeated(request: Request, failure: BackendFailure, sendings: int) -> bool:
+    """Whether the table allows another try, and the request is still here to be sent."""
+    if verdict(request.head.operation, failure.phase, sendings) is Verdict.GIVE_UP:
+        return False
+    return request.is_whole or failure.phase is Phase.CONNECTING

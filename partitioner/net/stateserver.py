@@ -1,0 +1,65 @@
+"""The state server as a responder: a session table, a clock, and a broom."""
+
+import time
+from collections.abc import Callable
+
+import trio
+
+from partitioner.net.observer import Observer
+from partitioner.net.responder import Request, Response
+from partitioner.protocol.messages import Answer, AnswerHead
+from partitioner.protocol.target import server_key
+from partitioner.protocol.writer import write_answer
+from partitioner.sessions.table import SessionTable
+
+SWEEP_INTERVAL = 1.0
+SWEEP_BATCH = 500
+"""Sessions looked at in one go, about half a millisecond; between two goes everybody else has a turn."""
+
+_TICKS_PER_SECOND = 10_000_000
+_EPOCH_TICKS = 621_355_968_000_000_000  # 1970-01-01 in 100 ns since the year 1
+
+
+class StateServer:
+    """Answers requests from a session table."""
+
+    def __init__(
+        self,
+        table: SessionTable,
+        observer: Observer,
+        key_of: Callable[[bytes], bytes] = server_key,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`key_of` derives a session's key from a target; `clock` is monotonic seconds."""
+        self._table = table
+        self._observer = observer
+        self._key_of = key_of
+        self._clock = clock
+
+    async def respond(self, request: Request) -> Response:
+        """Carry out a request; this is a Responder."""
+        head = request.head
+        refused_before = self._table.refused_creations
+        answer = self._table.apply(head, self._key_of(head.target), request.body, self._clock())
+        if self._table.refused_creations != refused_before:
+            self._observer.creation_refused(len(self._table), self._table.used_memory)
+        return _response(answer)
+
+    async def sweep_forever(self) -> None:
+        """Forget expired sessions, a few at a time."""
+        while True:
+            await trio.sleep(SWEEP_INTERVAL)
+            while self._table.sweep(self._clock(), SWEEP_BATCH) == SWEEP_BATCH:
+                await trio.lowlevel.checkpoint()
+
+
+def local_ticks() -> int:
+    """The local time now in 100 ns since the year 1, as a stock server dates its locks (protocol.md 5.1)."""
+    now = time.time()
+    return _EPOCH_TICKS + int((now + time.localtime(now).tm_gmtoff) * _TICKS_PER_SECOND)
+
+
+def _response(answer: Answer) -> Response:
+    raw = write_answer(answer, local_ticks() if answer.lock_age is not None else 0)
+    # The answer is written as one block already; its body needs no part of its own.
+    return Response(AnswerHead(raw, answer.status.code), b"")

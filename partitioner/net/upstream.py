@@ -1,0 +1,198 @@
+"""The side towards one backend: its connections, idle and leased.
+
+Idle connections are a stack, so that under light load a few stay warm and the others grow old and are
+retired before the backend closes them. Every new connection reads the canary first. Connections are
+bounded; one that went unanswered counts until its end of file, so a frozen backend cannot collect
+more of them than a busy one.
+"""
+
+from dataclasses import dataclass, replace
+
+import trio
+
+from partitioner.errors import BackendEjected, BackendRestarted, ConnectionBroken, Phase
+from partitioner.membership.backend import Backend
+from partitioner.net.channel import Channel
+from partitioner.net.connecting import Connector
+from partitioner.net.lease import Ending, Lease, takes_lock
+from partitioner.net.locksmith import Locksmith
+from partitioner.net.responder import Request, Response
+
+HELD_BODY = 64 * 1024
+"""Bytes of a body that are held whole: an answer of that size is only passed on when it is complete, a
+request only when all of it has come. Most sessions are far smaller; longer ones stream through."""
+
+PATIENCE = 30.0
+"""Seconds for which an unanswered connection is watched once its backend answers probes (design.md 6)."""
+
+GLANCE = 1.0
+"""Seconds between two looks at whether the backend answers probes, while such a connection is watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamPolicy:
+    """How connections to backends are kept. Times are seconds."""
+
+    connect: float
+    idle: float
+    connections: int
+
+
+class Upstream:
+    """The connections to one backend."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        connector: Connector,
+        policy: UpstreamPolicy,
+        locksmith: Locksmith,
+        background: trio.Nursery,
+    ) -> None:
+        """`background` outlives every exchange: unanswered connections are watched there."""
+        self.backend = backend
+        self._connector = connector
+        self._policy = policy
+        self._locksmith = locksmith
+        self._background = background
+        self._life: bytes | None = None  # None while the backend is out
+        self._answering_since: float | None = None  # None while probes fail
+        self._idle: list[tuple[Channel, float]] = []  # the youngest last; with the time of their return
+        self._leases: set[Lease] = set()
+        self._places = trio.Semaphore(policy.connections)
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self.backend}, {len(self._leases)} leased, {len(self._idle)} idle>"
+
+    def reinstate(self, life: bytes) -> None:
+        """Take exchanges for the backend, in this life of it."""
+        self._life = life
+
+    def cut(self) -> None:
+        """Take none any more, and let nothing reach a client that the backend says from now on."""
+        self._life = None
+        for lease in tuple(self._leases):
+            lease.cut()
+        self.close_idle()
+
+    def note_answering(self, is_answering: bool) -> None:
+        """Take note whether the backend answers probes."""
+        if not is_answering:
+            self._answering_since = None
+        elif self._answering_since is None:
+            self._answering_since = trio.current_time()
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        for channel, _ in self._idle:
+            channel.close()
+        self._idle.clear()
+
+    def retire_idle(self) -> None:
+        """Close the connections that nobody has used for a while, before the backend does."""
+        oldest = trio.current_time() - self._policy.idle
+        while self._idle and self._idle[0][1] < oldest:
+            self._idle.pop(0)[0].close()
+
+    async def exchange(self, request: Request) -> Response:
+        """Carry out one exchange.
+
+        Raises BackendFailure, or ClientGone if the client's body stops coming.
+        """
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            await self._places.acquire()
+        try:
+            lease = await self._lease(request)
+        except BaseException:
+            self._places.release()
+            raise
+        self._leases.add(lease)
+        return self._guard_lock(lease, await lease.exchange(HELD_BODY))
+
+    async def _lease(self, request: Request) -> Lease:
+        self._refuse_when_out()
+        channel = self._maybe_idle_channel()
+        is_reused = channel is not None
+        if channel is None:
+            channel = await self._connect()
+        assert self._life is not None  # nothing was awaited since it was looked at
+        return Lease(
+            self.backend, self._life, channel, request, is_reused=is_reused, on_end=self._on_lease_end
+        )
+
+    def _refuse_when_out(self) -> None:
+        if self._life is None:
+            raise BackendEjected(self.backend.name, Phase.CONNECTING, "was ejected")
+
+    def _guard_lock(self, lease: Lease, response: Response) -> Response:
+        """See to it that a lock which this answer hands out is given back if the answer does not arrive."""
+        cookie = response.head.lock_cookie
+        if cookie is None or not takes_lock(lease.request.operation, response.head):
+            return response
+
+        def finish(was_delivered: bool) -> None:
+            response.finish(was_delivered)
+            if not was_delivered:
+                self._locksmith.release(self.backend, lease.life, lease.request.target, cookie)
+
+        return replace(response, takes_lock=True, finish=finish)
+
+    def _maybe_idle_channel(self) -> Channel | None:
+        self.retire_idle()
+        while self._idle:
+            channel, _ = self._idle.pop()
+            if channel.is_quiet():
+                return channel
+            channel.close()  # the backend has closed it, or talks without being asked
+        return None
+
+    async def _connect(self) -> Channel:
+        channel, token = await self._connector.connect(self.backend, self._policy.connect)
+        if token != self._life:
+            channel.close()
+            self._refuse_when_out()
+            detail = "has forgotten its canary" if token is None else "has another canary"
+            raise BackendRestarted(self.backend.name, Phase.CONNECTING, detail)
+        return channel
+
+    def _on_lease_end(self, lease: Lease, ending: Ending) -> None:
+        self._leases.discard(lease)
+        if ending is Ending.UNANSWERED:
+            self._background.start_soon(self._watch, lease)
+            return
+        self._places.release()
+        if ending is Ending.REUSABLE and self._life == lease.life:
+            self._idle.append((lease.channel, trio.current_time()))
+        else:
+            lease.channel.close()
+        if ending is Ending.USELESS:
+            # Where one pooled connection was found dead, the others likely are: a second try gets a new one.
+            self.close_idle()
+            self._release_ghost_lock(lease)
+
+    async def _watch(self, lease: Lease) -> None:
+        """Half-close an unanswered connection and wait for its end: what lay in it is worked off then."""
+        began_at = trio.current_time()
+        try:
+            while not self._is_patience_over(began_at):
+                with trio.move_on_after(GLANCE) as glance:
+                    await lease.read_to_end()
+                if not glance.cancelled_caught:
+                    break
+        except ConnectionBroken:
+            pass
+        finally:
+            lease.channel.close()
+            self._places.release()
+        self._release_ghost_lock(lease)
+
+    def _is_patience_over(self, began_at: float) -> bool:
+        if self._answering_since is None:
+            return False
+        return trio.current_time() > max(began_at, self._answering_since) + PATIENCE
+
+    def _release_ghost_lock(self, lease: Lease) -> None:
+        if lease.ghost_cookie is not None:
+            self._locksmith.release(self.backend, lease.life, lease.request.target, lease.ghost_cookie)

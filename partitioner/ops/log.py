@@ -1,0 +1,176 @@
+"""The log: one line per change of state, with cause and consequence.
+
+What can happen thousands of times a second is said at most once a minute for each subject, with the
+number of times that it was not said; a counter, not the log, is the place for the rest. No session ID
+is ever written: it is a bearer secret (protocol.md 10.1.13).
+"""
+
+import sys
+import time
+
+import structlog
+
+from partitioner.errors import BackendEjected, BackendFailure
+from partitioner.membership.backend import Backend
+from partitioner.membership.health import HealthRecord, Symptom
+from partitioner.net.observer import Observer
+from partitioner.ops.throttle import Throttle
+from partitioner.protocol.messages import Operation
+from partitioner.units import format_duration, format_size
+
+ONCE_A_MINUTE = 60.0
+
+
+def configure_log(*, as_json: bool) -> None:
+    """Write the log to standard error, for people or as one JSON object a line."""
+    renderer: structlog.typing.Processor
+    if as_json:
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False, pad_event_to=0)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class LogObserver(Observer):
+    """Writes what is worth a line."""
+
+    def __init__(self, pool_size: int = 0) -> None:
+        """`pool_size` is the number of backends that may serve, for "2 of 3 serve"."""
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._pool_size = pool_size
+        self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)
+
+    def note(self, event: str, **facts: object) -> None:
+        """Write a line about the program itself."""
+        self._log.info(event, **facts)
+
+    def client_turned_away(self, peer: str) -> None:
+        self._warn_at_times(
+            f"turned away {peer}",
+            "client turned away",
+            client=peer,
+            cause="its address is not in allow_clients",
+        )
+
+    def clients_filled_up(self, limit: int) -> None:
+        self._warn_at_times(
+            "full",
+            "client connections are at their limit",
+            limit=limit,
+            consequence="further ones have to wait",
+        )
+
+    def request_rejected(self, peer: str, reason: str) -> None:
+        self._warn_at_times(
+            f"rejected {peer}",
+            "malformed request refused",
+            client=peer,
+            cause=reason,
+            consequence="answered 400 and closed; no backend saw it",
+        )
+
+    def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
+        self._warn_at_times(
+            f"closed {reason}",
+            "client connection closed instead of an answer",
+            client=peer,
+            operation=operation.value if operation else "none yet",
+            cause=reason,
+        )
+
+    def conversation_crashed(self, peer: str, error: Exception) -> None:
+        self._log.error("a conversation ended in a fault of this program", client=peer, exc_info=error)
+
+    def backend_missing(self, backend: Backend, detail: str) -> None:
+        self._log.warning(
+            "backend is not there yet",
+            backend=backend.name,
+            address=str(backend.address),
+            cause=detail,
+            consequence="it is taken in when it answers",
+        )
+
+    def backend_came_up(
+        self, backend: Backend, after: Symptom | None, has_new_life: bool, eligible: int
+    ) -> None:
+        consequence = f"takes its sessions; {eligible} of {self._pool_size} serve"
+        if after is None:
+            self._log.info("backend is up", backend=backend.name, consequence=consequence)
+            return
+        self._log.warning(
+            "backend is back",
+            backend=backend.name,
+            after=after.value,
+            sessions="it was restarted and starts empty" if has_new_life else "it still holds what it held",
+            consequence=consequence,
+        )
+
+    def backend_ejected(self, backend: Backend, record: HealthRecord, detail: str, eligible: int) -> None:
+        held_for = record.held_until - record.since
+        self._log.error(
+            "backend is down",
+            backend=backend.name,
+            address=str(backend.address),
+            cause="it was restarted: " + detail if record.symptom is Symptom.RESTARTED else detail,
+            consequence=f"its sessions go to the next of their lists; {eligible} of {self._pool_size} serve",
+            **({"not_back_before": format_duration(held_for)} if held_for > 0 else {}),
+        )
+
+    def ejection_withheld(self, backend: Backend, detail: str) -> None:
+        self._log.error(
+            "backend is kept although it looks cut off",
+            backend=backend.name,
+            cause=detail,
+            consequence="too many look cut off at once; the router's own network is the likelier cause",
+        )
+
+    def backend_troubled(self, failure: BackendFailure) -> None:
+        if not isinstance(failure, BackendEjected):
+            self._warn_at_times(
+                f"trouble {failure.backend} {type(failure).__name__}",
+                "exchange with a backend failed",
+                backend=failure.backend,
+                phase=failure.phase.value,
+                cause=failure.detail,
+            )
+
+    def ghost_lock_released(self, backend: Backend) -> None:
+        self._warn_at_times(
+            f"ghost {backend.name}",
+            "ghost lock released",
+            backend=backend.name,
+            cause="the answer that granted it never reached its client",
+        )
+
+    def ghost_lock_left(self, backend: Backend, detail: str) -> None:
+        self._log.warning(
+            "ghost lock could not be released",
+            backend=backend.name,
+            cause=detail,
+            consequence="its session stays locked until a web server breaks the lock, after 110 s by default",
+        )
+
+    def creation_refused(self, sessions: int, used_memory: int) -> None:
+        self._warn_at_times(
+            "memory",
+            "new session refused",
+            cause=f"the memory limit is reached: {sessions} sessions, {format_size(used_memory)}",
+            consequence="answered 400; existing sessions are kept",
+        )
+
+    def _warn_at_times(self, subject: str, event: str, **facts: object) -> None:
+        held_back = self._throttle.admit(subject)
+        if held_back is None:
+            return
+        if held_back:
+            facts["not_said_before"] = held_back
+        self._log.warning(event, **facts)
