@@ -1,11 +1,17 @@
-"""The verbs of the command line."""
+"""The verbs of the command line (design.md 9.1), one module each."""
 
 import click
 
 from partitioner import __version__
+from partitioner.cli.serve import serve
+from partitioner.cli.state_server import state_server
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="partitioner")
 def main() -> None:
     """A router that makes many ASP.NET state servers look like one."""
+
+
+for verb in (serve, state_server):
+    main.add_command(verb)

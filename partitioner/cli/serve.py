@@ -5,11 +5,10 @@ from pathlib import Path
 
 import click
 import trio
-from rich.console import Console
 from rich.table import Table
 
 from partitioner import __version__
-from partitioner.cli.output import settings_or_exit
+from partitioner.cli.output import config_option, percent, print_rich, printable, settings_of, table
 from partitioner.config import LogFormat, Settings
 from partitioner.daemon import run_router
 from partitioner.errors import AddressUnavailable
@@ -20,14 +19,14 @@ _EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})
 
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="The configuration file (YAML).")
+@config_option
 def serve(config: Path | None) -> None:
     """Run the router.
 
-    Without a configuration file: three state servers inside this process, and the router in front of them on
-    127.0.0.1:42424. Good for trying it out; a restart of this process logs everybody out.
+    Without a configuration file: three state servers inside this process, and the router in front of
+    them on 127.0.0.1:42424. Good for trying it out; when this process ends, their sessions are gone.
     """
-    settings = settings_or_exit(config)
+    settings = settings_of(config)
     configure_log(as_json=settings.log_format is LogFormat.JSON)
 
     def announce(address: Address, backends: tuple[Backend, ...]) -> None:
@@ -40,16 +39,15 @@ def serve(config: Path | None) -> None:
 
 
 def _print_welcome(settings: Settings, address: Address, backends: tuple[Backend, ...]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n[bold]partitioner {__version__}[/bold]: one state server in front of {len(backends)}\n")
-    console.print("In the web.config of every web server of the farm:\n")
-    console.print(f"  {session_state_snippet(address)}\n", markup=False)
-    console.print(_pool_table(settings, backends))
-    if settings.embedded:
-        console.print("\nThese state servers live in this process: their sessions end with it.")
-    console.print(
-        "\nStop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops now.\n"
+    print_rich(
+        f"partitioner {__version__}: a router in front of {len(backends)} state server(s)\n",
+        "In the web.config of every web server of the farm:\n",
+        printable(f"  {session_state_snippet(address)}"),
+        _pool_table(settings, backends),
     )
+    if settings.embedded:
+        print_rich("These state servers live in this process: when it ends, their sessions are gone.")
+    print_rich("Stop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops at once.\n")
 
 
 def session_state_snippet(address: Address) -> str:
@@ -60,11 +58,9 @@ def session_state_snippet(address: Address) -> str:
 
 
 def _pool_table(settings: Settings, backends: tuple[Backend, ...]) -> Table:
-    weights = settings.weights()
-    table = Table(
-        "state server", "address", "intent", "share", box=None, pad_edge=False, padding=(0, 4, 0, 0)
-    )
+    ready = settings.ready_weights()
+    pool = table("state server", "address", "intent", "share", numbers=("share",))
     for backend in backends:
-        share = weights[backend.name] / sum(weights.values())
-        table.add_row(f"  {backend.name}", str(backend.address), backend.intent.value, f"{share:.1%}")
-    return table
+        share = ready.get(backend.name, 0.0) / sum(ready.values())
+        pool.add_row(backend.name, str(backend.address), backend.intent.value, percent(share))
+    return pool

@@ -1,0 +1,58 @@
+"""Running servers that several tests share, and the vectors that need time, run side by side."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.conformance.runner import VECTORS, Deviation, run_vector
+from tests.end_to_end.processes import router, state_server
+
+TARGETS = ("state server", "router")
+TIME_VECTORS = [vector for vector in VECTORS if "time" in vector["tags"]]
+
+
+@pytest.fixture(scope="session")
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    """The ports of a state server, and of a router in front of three others."""
+    directory: Path = tmp_path_factory.mktemp("router")
+    with state_server() as alone, state_server() as one, state_server() as two, state_server() as three:
+        with router(directory, [one.port, two.port, three.port]) as in_front:
+            yield {"state server": alone.port, "router": in_front.port}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def time_vectors(ports: dict[str, int]) -> Iterator[dict[tuple[str, str], Future[None]]]:
+    """The outcomes to come of all vectors that need time to pass, by target and id.
+
+    They start with the first test here and are asked for last, so the other tests run meanwhile.
+    """
+    outcomes: dict[tuple[str, str], Future[None]] = {
+        (target, vector["id"]): Future() for target in TARGETS for vector in TIME_VECTORS
+    }
+
+    async def run_one(target: str, vector_id: str) -> None:
+        (vector,) = (vector for vector in TIME_VECTORS if vector["id"] == vector_id)
+        try:
+            await run_vector(vector, "127.0.0.1", ports[target])
+        except (Deviation, OSError, trio.TooSlowError) as error:
+            outcomes[target, vector_id].set_exception(error)
+        else:
+            outcomes[target, vector_id].set_result(None)
+
+    async def run_all() -> None:
+        async with trio.open_nursery() as side_by_side:
+            for target, vector_id in outcomes:
+                side_by_side.start_soon(run_one, target, vector_id)
+
+    thread = threading.Thread(target=trio.run, args=(run_all,), daemon=True)
+    thread.start()
+    yield outcomes
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for time to pass comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("passes_time") is not None)
