@@ -19,7 +19,7 @@ BYTES_PER_UNIT = {
     "TiB": 2**40,
 }
 
-_QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[A-Za-z]+)")
+_QUANTITY = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,15})?) ?(?P<unit>[A-Za-z]+)")
 
 
 def parse_duration(text: str) -> float:

@@ -3,6 +3,9 @@
 import click
 
 from partitioner import __version__
+from partitioner.cli.check import check
+from partitioner.cli.locate import locate
+from partitioner.cli.plan import plan
 from partitioner.cli.serve import serve
 from partitioner.cli.state_server import state_server
 
@@ -13,5 +16,5 @@ def main() -> None:
     """A router that makes many ASP.NET state servers look like one."""
 
 
-for verb in (serve, state_server):
+for verb in (serve, state_server, check, locate, plan):
     main.add_command(verb)

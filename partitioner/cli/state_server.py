@@ -1,6 +1,6 @@
 """`partitioner state-server`: run a state server of our own."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import click
 import trio
@@ -72,7 +72,7 @@ def state_server(
     listen: Address, allow: tuple[Network, ...], max_memory: int | None, liberal: bool, log_format: str
 ) -> None:
     """Run a state server, as aspnet_state.exe is one, on this machine. Sessions are kept in memory."""
-    if not allow and not is_loopback(listen):
+    if not allow and not listen.is_loopback:
         raise click.UsageError(
             f"--listen {listen} can be reached from other machines; say with --allow which networks may "
             "connect, for example --allow 10.0.0.0/24"
@@ -90,13 +90,3 @@ def state_server(
         trio.run(run_state_server, options, announce)
     except AddressUnavailable as error:
         raise click.ClickException(str(error)) from error
-
-
-def is_loopback(address: Address) -> bool:
-    """Whether only this machine can connect to an address."""
-    if address.host == "localhost":
-        return True
-    try:
-        return ip_address(address.host).is_loopback
-    except ValueError:
-        return False  # a host name: whoever resolves it decides

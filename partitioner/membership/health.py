@@ -77,6 +77,7 @@ class HealthRecord:
     served_life: bytes | None = None  # the life in which it was last UP
     symptom: Symptom | None = None  # the last thing that was wrong
     failures: int = 0  # in a row
+    failed_at: float = float("-inf")  # the last of them
     successes: int = 0  # in a row
     falls: int = 0  # in a row, each soon after the return before it
     held_until: float = float("-inf")
@@ -110,7 +111,9 @@ def observe_symptom(
     if symptom is Symptom.RESTARTED:
         moved = _move(replace(record, symptom=symptom), Signal.RESTARTED, now, policy)
         return replace(moved, life=None, failures=0, successes=policy.rise - 1)
-    record = replace(record, symptom=symptom, failures=record.failures + 1, successes=0)
+    if symptom is not Symptom.REFUSED and now - record.failed_at < policy.timeout:
+        return record  # one event seen by many exchanges: a slow moment must not look like three
+    record = replace(record, symptom=symptom, failures=record.failures + 1, failed_at=now, successes=0)
     if record.failures >= policy.fall and may_fall:
         return _move(record, Signal.FELL, now, policy)
     return record

@@ -1,0 +1,94 @@
+"""What the commands share: the `-c` option, how they refuse, and how they print tables.
+
+Answers go to stdout, complaints and progress to stderr. Exit codes: 0 done, 1 could not, 2 usage or
+configuration (design.md 9.1).
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from partitioner.config import Settings, load
+from partitioner.errors import ConfigurationInvalid, Problem
+
+WIDTH_OF_A_PIPE = 200
+"""Columns to fill where nobody looks: enough that rich does not wrap what a script wants to grep."""
+
+config_option = click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Configuration file. Without it, all defaults and an embedded pool of three state servers.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+class Refused(click.ClickException):
+    """The command line or the configuration asks for what cannot be; nothing was done."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"partitioner: {self.message}", err=True, file=file)
+
+
+def settings_of(config: Path | None) -> Settings:
+    """Load the settings of a command. Raises Refused with all problems, one a line."""
+    try:
+        return load(config)
+    except ConfigurationInvalid as invalid:
+        raise Refused(listing(invalid.problems, config)) from invalid
+
+
+def listing(problems: Sequence[Problem], config: Path | None) -> str:
+    """Write all problems of a configuration, one a line under a headline."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    headline = f"{count} in {config or 'the defaults'}"
+    return "\n".join([headline, *(f"  {problem}" for problem in problems)])
+
+
+def warn(sentence: str) -> None:
+    """Say on stderr what is allowed and probably not meant."""
+    click.echo(f"partitioner: warning: {sentence}", err=True)
+
+
+def print_json(value: object) -> None:
+    """Print one line of JSON, in ASCII: keys may hold what no terminal's encoding does."""
+    click.echo(json.dumps(value))
+
+
+def print_rich(*renderables: RenderableType) -> None:
+    """Print tables and the like to stdout."""
+    # Made anew for each call, for stdout as it is now. A pipe has no width of its own.
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    # Text is text: `[fe80::1]` is an address, no markup.
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def table(*headers: str, numbers: Sequence[str] = ()) -> Table:
+    """An empty table with these columns; `numbers` names those that are aligned to the right."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        made.add_column(header, justify="right" if header in numbers else "left", overflow="fold")
+    return made
+
+
+def printable(text: str) -> str:
+    """Text from outside, fit for a terminal: control characters are escaped."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def percent(share: float) -> str:
+    """Write a share from 0 to 1 in per cent."""
+    return f"{share * 100:.1f} %"

@@ -1,0 +1,32 @@
+"""Configuration: YAML to frozen settings, or all problems at once.
+
+    text -> document.py   a plain tree that knows its lines; keys written twice
+         -> settings.py   every key, its default and range, with the readers of values.py
+         -> rules.py      what takes more than one key to tell
+         -> sentences.py  pydantic's findings in plain words, with the nearest right key
+         -> loading.py    Settings, or ConfigurationInvalid with its problems in the file's order
+
+An operator fixes what the first run reports and is done; nothing is reported one at a time, nothing
+misspelt falls back to a default.
+"""
+
+from partitioner.config.loading import load, parse
+from partitioner.config.settings import (
+    BackendSettings,
+    HealthSettings,
+    LimitSettings,
+    LogFormat,
+    Settings,
+    TimeoutSettings,
+)
+
+__all__ = [
+    "BackendSettings",
+    "HealthSettings",
+    "LimitSettings",
+    "LogFormat",
+    "Settings",
+    "TimeoutSettings",
+    "load",
+    "parse",
+]

@@ -1,0 +1,85 @@
+"""What pydantic found, in plain sentences, with the nearest right key for a wrong one."""
+
+import re
+from difflib import get_close_matches
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from partitioner.config.findings import Finding, KeyPath, sight, spell
+from partitioner.config.settings import BackendSettings, Section, Settings
+from partitioner.config.values import either
+from partitioner.membership.backend import Intent
+
+NOT_SUPPORTED = frozenset(
+    {
+        "admin",
+        "admin_token",
+        "backends[].admin",
+        "copies",
+        "lanes",
+        "limits.body_memory",
+        "limits.ledger",
+        "session_timeout",
+        "session_timeout_max",
+        "state_dir",
+        "timeouts.copy",
+    }
+)
+"""Keys of design.md 9.2 that come with later versions. Their readers are not told to mean something else."""
+
+_POSITION = re.compile(r"\[[0-9]+\]")
+
+
+def findings_of(invalid: ValidationError) -> list[Finding]:
+    """Translate all that pydantic found."""
+    return [Finding(error["loc"], _sentence(error)) for error in invalid.errors(include_url=False)]
+
+
+def _sentence(error: ErrorDetails) -> str:
+    path, seen = error["loc"], error["input"]
+    match error["type"]:
+        case "value_error":  # from our own validators, see values.py
+            if spell(path).endswith("].intent") and seen == "drain":
+                return f"'drain' is not supported by this version; expected {either(Intent)}"
+            return str(error["ctx"]["error"])
+        case "extra_forbidden":
+            return _unknown_key(path)
+        case "missing":
+            return "missing; a backend needs a name and an address"  # the only keys without a default
+        case "model_type":
+            return f"{sight(seen)} is not a mapping; expected keys such as {_listed(_known_keys(path))}"
+        case "tuple_type":
+            return f"{sight(seen)} is not a list; expected one, each item after a dash or all in [ ]"
+        case other:
+            # Nothing leads here today. If something ever does, the operator still learns where to look.
+            return f"{sight(seen)} is not what is expected here ({other})"
+
+
+def _unknown_key(path: KeyPath) -> str:
+    if _POSITION.sub("[]", spell(path)) in NOT_SUPPORTED:
+        return "not supported by this version"
+    known = _known_keys(path[:-1])
+    near = get_close_matches(str(path[-1]).lower(), known, n=1)
+    return f"unknown key; did you mean {near[0]!r}?" if near else f"unknown key; expected {_listed(known)}"
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    return list(_section(path).model_fields)
+
+
+def _section(path: KeyPath) -> type[Section]:
+    """The model of the mapping at this path."""
+    match path:
+        case ():
+            return Settings
+        case ("backends", int()):
+            return BackendSettings
+    section = Settings.model_fields[str(path[0])].annotation
+    assert isinstance(section, type)
+    assert issubclass(section, Section)
+    return section
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(keys)

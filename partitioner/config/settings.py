@@ -1,0 +1,147 @@
+"""The settings: what can be configured, with defaults and ranges.
+
+Frozen values, made by loading.load and shared by everybody. Durations are float seconds and sizes
+int bytes; files write both with units. What each key is for and what changing it costs stands in
+conf/partitioner.yml, which a test keeps equal to the defaults here.
+
+Rules that bind several keys together are in rules.py: they have to speak up even where single
+values are wrong, which pydantic's validators of whole models do not.
+"""
+
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+from partitioner.config.values import (
+    Network,
+    choice,
+    duration,
+    duration_below,
+    read_address,
+    read_backend_address,
+    read_name,
+    read_network,
+    read_weight,
+    refuse_empty,
+    share,
+    size,
+    whole_number,
+)
+from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.health import HealthPolicy
+from partitioner.membership.losses import LostSessions
+from partitioner.placement.rendezvous import Ranking
+from partitioner.placement.session_id import HashKey
+
+MEBIBYTE = 2**20
+
+Name = Annotated[str, BeforeValidator(read_name)]
+AllowedNetwork = Annotated[Network, BeforeValidator(read_network)]
+
+
+class LogFormat(Enum):
+    """How log lines are written: configuration key `log_format`."""
+
+    CONSOLE = "console"  # for eyes
+    JSON = "json"  # one object a line, for collectors
+
+
+class Section(BaseModel):
+    """A mapping of the file: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackendSettings(Section):
+    """One listed state server."""
+
+    name: Name
+    address: Annotated[Address, BeforeValidator(read_backend_address)]
+    weight: Annotated[float, BeforeValidator(read_weight)] = 1.0
+    intent: Annotated[Intent, choice(Intent)] = Intent.READY
+
+    def backend(self) -> Backend:
+        return Backend(self.name, self.address, self.weight, self.intent)
+
+
+class HealthSettings(Section):
+    """When a backend counts as down, and when as back."""
+
+    interval: Annotated[float, duration("10ms", "1h")] = 2.0
+    timeout: Annotated[float, duration("10ms", "1h")] = 1.0
+    fall: Annotated[int, whole_number(1, 100)] = 3
+    rise: Annotated[int, whole_number(1, 100)] = 2
+    max_down_share: Annotated[float, share()] = 0.5
+    hold_down: Annotated[float, duration("0s", "5m")] = 10.0  # HealthPolicy.LONGEST_HOLD_DOWN
+
+    def policy(self) -> HealthPolicy:
+        return HealthPolicy(
+            interval=self.interval,
+            timeout=self.timeout,
+            fall=self.fall,
+            rise=self.rise,
+            max_down_share=self.max_down_share,
+            hold_down=self.hold_down,
+        )
+
+
+class TimeoutSettings(Section):
+    """How long the router waits for others."""
+
+    connect: Annotated[float, duration("10ms", "1h")] = 1.0
+    exchange: Annotated[float, duration("10ms", "1h")] = 8.0  # clients give up at 10 s (protocol.md 7)
+    client_idle: Annotated[float, duration("20s", "24h")] = 60.0  # protocol.md 10.1.6
+    backend_idle: Annotated[
+        float, duration_below("10ms", "15s", "when stock servers hang up")  # protocol.md 10.1.6
+    ] = 10.0
+    shutdown: Annotated[float, duration("10ms", "1h")] = 30.0
+
+
+class LimitSettings(Section):
+    """How much the router takes on."""
+
+    connections: Annotated[int, whole_number(1, 1_000_000)] = 10_000
+    body: Annotated[int, size("1B", "1GiB")] = 64 * MEBIBYTE
+    per_backend_connections: Annotated[int, whole_number(1, 65_535)] = 256
+
+
+class Settings(Section):
+    """Everything that can be configured. The pool is either `backends` or `embedded`, never both."""
+
+    name: Name = "router-1"
+    listen: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 42424)
+    lost_sessions: Annotated[LostSessions, choice(LostSessions)] = LostSessions.NEW
+    hash_key: Annotated[HashKey, choice(HashKey)] = HashKey.SESSION_ID
+    allow_clients: Annotated[tuple[AllowedNetwork, ...], AfterValidator(refuse_empty)] = (
+        IPv4Network("127.0.0.0/8"),
+        IPv6Network("::1/128"),
+    )
+    log_format: Annotated[LogFormat, choice(LogFormat)] = LogFormat.CONSOLE
+    embedded: Annotated[int | None, whole_number(1, 64)] = None
+    backends: tuple[BackendSettings, ...] = ()
+    health: HealthSettings = HealthSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    limits: LimitSettings = LimitSettings()
+
+    def pool_backends(self) -> tuple[Backend, ...]:
+        """The listed backends, in the order of the file; none where the pool is embedded."""
+        return tuple(each.backend() for each in self.backends)
+
+    def embedded_names(self) -> tuple[str, ...]:
+        """The names of the in-process state servers, state-1 and up; none where backends are listed."""
+        return tuple(f"state-{number}" for number in range(1, (self.embedded or 0) + 1))
+
+    def weights(self) -> dict[str, float]:
+        """The weight of every server of the pool by name, listed or embedded, whatever its intent."""
+        return dict.fromkeys(self.embedded_names(), 1.0) | {each.name: each.weight for each in self.backends}
+
+    def ready_weights(self) -> dict[str, float]:
+        """The weights of the servers that sessions are placed on while all of them are well."""
+        idle = {each.name for each in self.backends if each.intent is not Intent.READY}
+        return {name: weight for name, weight in self.weights().items() if name not in idle}
+
+    def ranking(self) -> Ranking:
+        """What ranks the whole pool for a session. Intent and health only filter it (design.md 4)."""
+        return Ranking(self.weights())

@@ -1,0 +1,192 @@
+"""`partitioner check`: every problem, or the pool and its shares (design.md 9.1)."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from partitioner.cli.check import check
+
+POOL = """
+backends:
+  - {name: big-1, address: 10.0.0.1:42424, weight: 2}
+  - {name: small-1, address: "[fe80::1]:42424"}
+  - {name: small-2, address: 10.0.0.3:42424, intent: maint}
+"""
+
+WRONG = """
+helth: {}
+backends:
+  - {name: a, address: 10.0.0.1:42424, weight: -1}
+  - {name: a, address: 10.0.0.1:42424}
+timeouts: {connect: 5, exchange: 8sec}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "partitioner.yml"
+
+
+def run(file: Path, text: str, *options: str) -> Result:
+    """Check a configuration of this text."""
+    file.write_text(text, encoding="utf-8")
+    return CliRunner().invoke(check, ["-c", str(file), *options])
+
+
+def test_every_problem_is_a_line_on_stderr(file: Path) -> None:
+    """A wrong configuration exits 2, with a headline and a line for each problem, and a silent stdout."""
+    result = run(file, WRONG)
+
+    expected = f"""\
+partitioner: 6 problems in {file}
+  helth: unknown key; did you mean 'health'? (line 2)
+  backends[0].weight: -1 is out of range; expected a number greater than 0 (line 4)
+  backends[1].name: 'a' is also the name of backends[0]; expected no two alike (line 5)
+  backends[1].address: '10.0.0.1:42424' is also the address of backends[0]; expected no two alike (line 5)
+  timeouts.connect: 5 has no unit; expected a duration such as 250ms, 2s or 1h (line 6)
+  timeouts.exchange: '8sec' has the unit 'sec'; expected one of us, ms, s, m, min, h, d (line 6)
+"""
+    assert (2, "", expected) == (result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("backends: []", "backends: empty pool: expected at least one state server (line 1)"),
+        ("", "the file is empty; expected at least a list of backends"),
+        ("a: [", "not YAML: while parsing a flow node, expected the node content"),
+    ],
+)
+def test_a_single_problem_is_a_line_on_stderr(file: Path, text: str, problem: str) -> None:
+    """An empty pool and a file that cannot be read exit 2 like any other problem."""
+    result = run(file, text)
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"partitioner: 1 problem in {file}\n  {problem}")
+
+
+def test_a_missing_file_is_a_problem(file: Path) -> None:
+    """A file that is not there exits 2; it is not taken for one that says nothing."""
+    result = CliRunner().invoke(check, ["-c", str(file)])
+
+    expected = f"partitioner: 1 problem in {file}\n  there is no file '{file}'\n"
+    assert (2, expected) == (result.exit_code, result.stderr)
+
+
+def test_the_problems_as_json(file: Path) -> None:
+    """--json has the same problems with paths and messages, on stdout, and exits 2 too."""
+    result = run(file, "backends: [{name: a, address: 'a:1', wieght: 1, intent: drain}]", "--json")
+
+    expected = {
+        "ok": False,
+        "problems": [
+            {"path": "backends[0].wieght", "message": "unknown key; did you mean 'weight'? (line 1)"},
+            {
+                "path": "backends[0].intent",
+                "message": "'drain' is not supported by this version; expected 'ready' or 'maint' (line 1)",
+            },
+        ],
+    }
+    assert (2, expected) == (result.exit_code, json.loads(result.stdout))
+
+
+def test_the_pool_as_json(file: Path) -> None:
+    """--json lists all backends in the file's order; those in maintenance have no share of the sessions."""
+    result = run(file, POOL, "--json")
+
+    expected = {
+        "ok": True,
+        "backends": [
+            {
+                "name": "big-1",
+                "address": "10.0.0.1:42424",
+                "weight": 2.0,
+                "intent": "ready",
+                "share": pytest.approx(2 / 3),
+            },
+            {
+                "name": "small-1",
+                "address": "[fe80::1]:42424",
+                "weight": 1.0,
+                "intent": "ready",
+                "share": pytest.approx(1 / 3),
+            },
+            {
+                "name": "small-2",
+                "address": "10.0.0.3:42424",
+                "weight": 1.0,
+                "intent": "maint",
+                "share": 0.0,
+            },
+        ],
+    }
+    assert (0, expected) == (result.exit_code, json.loads(result.stdout))
+
+
+def test_the_pool_as_a_table(file: Path) -> None:
+    """Without --json the pool is a table, a line for each backend."""
+    result = run(file, POOL)
+
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert result.exit_code == 0
+    assert ["name", "address", "weight", "intent", "share"] in lines
+    assert ["big-1", "10.0.0.1:42424", "2", "ready", "66.7", "%"] in lines
+    assert ["small-1", "[fe80::1]:42424", "1", "ready", "33.3", "%"] in lines
+    assert ["small-2", "10.0.0.3:42424", "1", "maint", "0.0", "%"] in lines
+
+
+def test_key_settings_are_shown(file: Path) -> None:
+    """Below the pool stand the settings that are looked for first, in the units of the file."""
+    result = run(file, f"{POOL}timeouts: {{exchange: 6500ms}}\nlimits: {{body: 1536KiB}}")
+
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["listen", "127.0.0.1:42424"] in lines
+    assert ["timeouts.exchange", "6.5s"] in lines
+    assert ["limits.body", "1.5MiB"] in lines
+
+
+def test_without_a_file_the_defaults_are_checked() -> None:
+    """Without -c the pool is three embedded state servers of equal share, which have no address."""
+    result = CliRunner().invoke(check, ["--json"])
+
+    backends = json.loads(result.stdout)["backends"]
+    expected = [(f"state-{number}", None, pytest.approx(1 / 3)) for number in (1, 2, 3)]
+    assert expected == [(each["name"], each["address"], each["share"]) for each in backends]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_router_that_refuses_every_web_server_is_warned_about(file: Path, options: list[str]) -> None:
+    """To listen to the world and let in only this machine is hardly meant: exit 0, with a warning."""
+    result = run(file, f"listen: 0.0.0.0:42424\n{POOL}", *options)
+
+    expected = (
+        "partitioner: warning: listen is 0.0.0.0:42424, but allow_clients holds only loopback networks: "
+        "every web server on another machine will be refused\n"
+    )
+    assert (0, expected) == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "listen: 127.0.0.5:42424",
+        "listen: '[::1]:42424'",
+        "listen: localhost:42424",
+        "listen: 0.0.0.0:42424\nallow_clients: [127.0.0.0/8, 10.0.0.0/8]",
+    ],
+)
+def test_a_router_that_can_be_reached_is_not_warned_about(file: Path, settings: str) -> None:
+    """There is no warning where the router only listens to its own machine, or lets others in."""
+    result = run(file, f"{settings}\n{POOL}")
+
+    assert (0, "") == (result.exit_code, result.stderr)
+
+
+def test_a_router_that_is_its_own_backend_is_warned_about(file: Path) -> None:
+    """A backend at the address that the router listens on would be asked in circles."""
+    result = run(file, "backends: [{name: a, address: 127.0.0.1:42424}]")
+
+    expected = "partitioner: warning: a (127.0.0.1:42424) has the address that the router itself listens on\n"
+    assert (0, expected) == (result.exit_code, result.stderr)
