@@ -11,11 +11,11 @@ from partitioner.sessions.wheel import TimerWheel
 DEFAULT_TIMEOUT_MINUTES = 20  # protocol.md 7
 LONGEST_TIMEOUT_MINUTES = 525_600  # a year; protocol.md 3.4
 
-SESSION_OVERHEAD = 480
+SESSION_OVERHEAD = 280
 """Bytes that a session costs beyond those of its key and body: what is counted against the memory limit.
 
-Measured by tests/benchmarks/session_memory.py: the objects, their place in the table and the wheel,
-and what the allocator rounds up.
+Measured by tests/benchmarks/session_memory.py, which says 269: the objects, their places in the table
+and the wheel, and what the allocator rounds up. Counted a little higher than measured.
 """
 
 
@@ -23,27 +23,32 @@ class SessionTable:
     """Sessions by key, as protocol.md 4.2 derives it."""
 
     __slots__ = (
+        "_key_bytes",
         "_max_memory",
-        "_sessions",
+        "_records",
         "_wheel",
         "body_bytes",
         "expired",
         "refused_creations",
-        "used_memory",
     )
 
     def __init__(self, max_memory: int | None = None) -> None:
         """Hold at most `max_memory` bytes of sessions; new ones beyond that are refused, none is evicted."""
-        self._sessions: dict[bytes, Session] = {}
+        self._records: dict[bytes, bytearray] = {}  # packed sessions by key
         self._wheel = TimerWheel()
         self._max_memory = max_memory
-        self.used_memory = 0  # bytes, overhead included
+        self._key_bytes = 0
         self.body_bytes = 0
         self.expired = 0  # sessions forgotten since the start because their time-out had passed
         self.refused_creations = 0  # for want of memory, since the start
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._records)
+
+    @property
+    def used_memory(self) -> int:
+        """Bytes that all sessions cost together: what is held against the limit."""
+        return len(self._records) * SESSION_OVERHEAD + self._key_bytes + self.body_bytes
 
     def apply(self, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
         """Carry out one request and answer it; `now` is monotonic seconds.
@@ -56,8 +61,11 @@ class SessionTable:
         session = self._maybe_find(key, now)
         if session is None:
             return self._create(head, key, body, now) if is_write else NOT_FOUND  # rows 1, 4, 7, 20, 24
-        answer = self._apply_to(session, head, key, body, now)
-        self._slide(session, key, now)
+        answer = self._apply_to(session, head, body, now)
+        if head.operation is Operation.REMOVE and answer is OK:
+            self._forget(key, session)
+        else:
+            self._keep(key, session, now)
         return answer
 
     def sweep(self, now: float, at_most: int) -> int:
@@ -67,19 +75,19 @@ class SessionTable:
         """
         seen = 0
         for key in self._wheel.due(now):
-            session = self._sessions[key]
+            session = Session(self._records[key])
             session.slot = None
             if session.expires_at < now:
                 self._forget(key, session)
                 self.expired += 1
             else:
-                session.slot = self._wheel.file(key, session.expires_at)
+                self._file(key, session)
             seen += 1
             if seen >= at_most:
                 break
         return seen
 
-    def _apply_to(self, session: Session, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
+    def _apply_to(self, session: Session, head: RequestHead, body: bytes, now: float) -> Answer:
         match head.operation:
             case Operation.GET:
                 return session.get(now)
@@ -88,19 +96,16 @@ class SessionTable:
             case Operation.RELEASE:
                 return session.release(head.lock_cookie, now)
             case Operation.SET:
-                size_before = len(session.body)
+                self.body_bytes -= session.size
                 answer = session.set(head, body, _timeout_minutes(head), now)
-                self._account(len(session.body) - size_before)
+                self.body_bytes += session.size
                 return answer
             case Operation.CREATE_UNINITIALIZED:
                 return OK  # row 15: insert only
+            case Operation.REMOVE:
+                return session.remove(head.lock_cookie, now)
             case Operation.RESET_TIMEOUT:
                 return OK  # row 25
-            case Operation.REMOVE:
-                refusal = session.refuse_removal(head.lock_cookie, now)
-                if refusal is None:
-                    self._forget(key, session)
-                return refusal or OK
 
     def _create(self, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
         """Rows 13 and 14; or 400 for want of memory, never 404 (protocol.md 10.2.9)."""
@@ -108,43 +113,41 @@ class SessionTable:
         if self._max_memory is not None and self.used_memory + cost > self._max_memory:
             self.refused_creations += 1
             return BAD_REQUEST
-        session = Session(
-            body,
-            _timeout_minutes(head),
-            is_uninitialized=head.operation is Operation.CREATE_UNINITIALIZED,
-        )
-        self._sessions[key] = session
-        self.used_memory += SESSION_OVERHEAD + len(key)
-        self._account(len(body))
-        self._slide(session, key, now)
+        is_uninitialized = head.operation is Operation.CREATE_UNINITIALIZED
+        session = Session.create(body, _timeout_minutes(head), is_uninitialized=is_uninitialized)
+        self._key_bytes += len(key)
+        self.body_bytes += len(body)
+        self._keep(key, session, now)
         return OK
 
     def _maybe_find(self, key: bytes, now: float) -> Session | None:
-        session = self._sessions.get(key)
-        if session is not None and session.expires_at < now:
+        record = self._records.get(key)
+        if record is None:
+            return None
+        session = Session(record)
+        if session.expires_at < now:
             self._forget(key, session)
             self.expired += 1
             return None
         return session
 
-    def _slide(self, session: Session, key: bytes, now: float) -> None:
-        """Start the time-out anew. A time-out of 0 never passes, as in the stock server (protocol.md 6)."""
-        never_expires = session.timeout_minutes == 0
-        session.expires_at = float("inf") if never_expires else now + session.timeout_minutes * 60.0
-        if session.slot is None and not never_expires and self._sessions.get(key) is session:
-            session.slot = self._wheel.file(key, session.expires_at)
+    def _keep(self, key: bytes, session: Session, now: float) -> None:
+        """Put a session back after an operation, its time-out started anew."""
+        session.slide(now)
+        self._file(key, session)
+
+    def _file(self, key: bytes, session: Session) -> None:
+        """Store a session's record, and see to it that the wheel knows it if it can expire."""
+        if session.timeout_minutes:
+            session.slot = self._wheel.file(key, session.expires_at, session.slot)
+        self._records[key] = session.pack()
 
     def _forget(self, key: bytes, session: Session) -> None:
-        del self._sessions[key]
+        del self._records[key]
         if session.slot is not None:
             self._wheel.forget(key, session.slot)
-            session.slot = None
-        self.used_memory -= SESSION_OVERHEAD + len(key)
-        self._account(-len(session.body))
-
-    def _account(self, body_bytes: int) -> None:
-        self.body_bytes += body_bytes
-        self.used_memory += body_bytes
+        self._key_bytes -= len(key)
+        self.body_bytes -= session.size
 
 
 def _timeout_minutes(head: RequestHead) -> int:

@@ -21,18 +21,27 @@ class TimerWheel:
     __slots__ = ("_slots",)
 
     def __init__(self) -> None:
-        self._slots: dict[int, set[bytes]] = {}
+        # Dicts for sets: the garbage collector walks over sets, and a million keys would take it long.
+        self._slots: dict[int, dict[bytes, None]] = {}
 
-    def file(self, key: bytes, when: float) -> int:
-        """File a key to be looked at when `when` has passed; answer the slot that it is in."""
-        slot = int(when // SLOT_SECONDS)
-        self._slots.setdefault(slot, set()).add(key)
-        return slot
+    def file(self, key: bytes, when: float, slot: int | None) -> int:
+        """See to it that a key is looked at soon after `when` at the latest; answer the slot it is in now.
+
+        `slot` is the one that it is in already, if any. An earlier one will do: the caller looks, and
+        files it anew.
+        """
+        wanted = int(when // SLOT_SECONDS)
+        if slot is not None:
+            if slot <= wanted:
+                return slot
+            self.forget(key, slot)
+        self._slots.setdefault(wanted, {})[key] = None
+        return wanted
 
     def forget(self, key: bytes, slot: int) -> None:
         """Take a key out of the slot in which it was filed."""
         keys = self._slots[slot]
-        keys.remove(key)
+        del keys[key]
         if not keys:
             del self._slots[slot]
 
@@ -41,5 +50,5 @@ class TimerWheel:
         for slot in sorted(slot for slot in self._slots if (slot + 1) * SLOT_SECONDS < now):
             keys = self._slots[slot]
             while keys:
-                yield keys.pop()
+                yield keys.popitem()[0]
             del self._slots[slot]
