@@ -29,6 +29,10 @@ from partitioner.net.canary import Canary
 from partitioner.net.channel import Channel, Dial
 from partitioner.units import format_duration
 
+HUNG_UP_AT_ONCE = "connected and closed at once, is AllowRemoteConnection 0 there?"
+"""A stock server that serves local clients only takes a connection and drops it (protocol.md 2). Whether
+that shows as an end of file or as a reset hangs on whether our first bytes were there already."""
+
 T = TypeVar("T")
 
 
@@ -77,11 +81,9 @@ class Connector:
         except Unreachable as error:
             raise BackendUnreachable(backend.name, Phase.CONNECTING, str(error)) from error
         except ConnectionBroken as error:
-            detail = f"reset a new connection ({error})"
-            raise BackendReset(backend.name, Phase.CONNECTING, detail) from error
+            raise BackendReset(backend.name, Phase.CONNECTING, HUNG_UP_AT_ONCE) from error
         except ConnectionEnded as error:
-            detail = "connected and closed at once, is AllowRemoteConnection 0 there?"
-            raise BackendHungUp(backend.name, Phase.CONNECTING, detail) from error
+            raise BackendHungUp(backend.name, Phase.CONNECTING, HUNG_UP_AT_ONCE) from error
         except MalformedAnswer as error:
             raise BackendMalformed(backend.name, Phase.CONNECTING, str(error)) from error
         finally:

@@ -149,13 +149,16 @@ class Upstream:
         return None
 
     async def _connect(self) -> Channel:
+        life = self._life
         channel, token = await self._connector.connect(self.backend, self._policy.connect)
-        if token != self._life:
-            channel.close()
-            self._refuse_when_out()
-            detail = "has forgotten its canary" if token is None else "has another canary"
-            raise BackendRestarted(self.backend.name, Phase.CONNECTING, detail)
-        return channel
+        if token == self._life:
+            return channel
+        channel.close()
+        if self._life != life:
+            # It was ejected, and may be back, since it was asked: what it said of its life is old news.
+            raise BackendEjected(self.backend.name, Phase.CONNECTING, "was ejected")
+        detail = "has forgotten its canary" if token is None else "has another canary"
+        raise BackendRestarted(self.backend.name, Phase.CONNECTING, detail)
 
     def _on_lease_end(self, lease: Lease, ending: Ending) -> None:
         self._leases.discard(lease)

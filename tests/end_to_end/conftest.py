@@ -20,15 +20,16 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     """The ports of a state server, and of a router in front of three others."""
     directory: Path = tmp_path_factory.mktemp("router")
     with state_server() as alone, state_server() as one, state_server() as two, state_server() as three:
-        with router(directory, [one.port, two.port, three.port]) as in_front:
+        in_pool = [one.port, two.port, three.port]
+        with router(directory, in_pool) as in_front:
             yield {"state server": alone.port, "router": in_front.port}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def time_vectors(ports: dict[str, int]) -> Iterator[dict[tuple[str, str], Future[None]]]:
+@pytest.fixture(scope="session")
+def time_vectors(ports: dict[str, int]) -> dict[tuple[str, str], Future[None]]:
     """The outcomes to come of all vectors that need time to pass, by target and id.
 
-    They start with the first test here and are asked for last, so the other tests run meanwhile.
+    They start with the first of the vectors and are asked for last, so other tests run meanwhile.
     """
     outcomes: dict[tuple[str, str], Future[None]] = {
         (target, vector["id"]): Future() for target in TARGETS for vector in TIME_VECTORS
@@ -50,7 +51,7 @@ def time_vectors(ports: dict[str, int]) -> Iterator[dict[tuple[str, str], Future
 
     thread = threading.Thread(target=trio.run, args=(run_all,), daemon=True)
     thread.start()
-    yield outcomes
+    return outcomes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

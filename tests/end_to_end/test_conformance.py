@@ -11,6 +11,8 @@ from tests.end_to_end.conftest import TARGETS, TIME_VECTORS
 LONGEST_VECTOR = 200.0
 """Seconds that the longest of the vectors that need time takes, with some to spare."""
 
+pytestmark = pytest.mark.usefixtures("time_vectors")  # so that they start now
+
 AT_ONCE = [vector for vector in VECTORS if vector not in TIME_VECTORS]
 
 

@@ -1,0 +1,205 @@
+"""State servers that die, freeze, hang up and come back, as a web farm sees it."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from partitioner.placement.rendezvous import Ranking
+from partitioner.protocol.messages import Operation
+from tests.end_to_end.processes import Program, RouterProcess, StateServerProcess, router, state_server
+from tests.end_to_end.web_server import Closed, WebServer, request_bytes
+
+NAMES = ("state-1", "state-2", "state-3")
+QUICK_PROBES = "health: {interval: 200ms, timeout: 300ms, hold_down: 0s}\n"
+
+
+@dataclass
+class Farm:
+    """A router in front of three state servers, and a connection of a web server."""
+
+    in_front: RouterProcess
+    servers: dict[str, StateServerProcess]
+    web: WebServer
+
+    @property
+    def log(self) -> Program:
+        return self.in_front.program
+
+    def wait_until(self, pattern: str) -> None:
+        self.log.wait_for(pattern)
+
+
+@contextmanager
+def farm_in(directory: Path, settings: str = QUICK_PROBES) -> Iterator[Farm]:
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(state_server()) for name in NAMES}
+        ports = [server.port for server in servers.values()]
+        in_front = stack.enter_context(router(directory, ports, settings))
+        yield Farm(in_front, servers, stack.enter_context(WebServer(in_front.port)))
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[Farm]:
+    with farm_in(tmp_path) as running_farm:
+        yield running_farm
+
+
+def session_on(name: str, number: int = 0) -> str:
+    """A session ID whose first choice is this server."""
+    ranking = Ranking(dict.fromkeys(NAMES, 1.0))
+    candidates = (f"session{index:017d}" for index in range(10_000))
+    fitting = [each for each in candidates if ranking.preference_list(each.encode(), 1) == (name,)]
+    return fitting[number]
+
+
+def test_a_killed_server_costs_its_own_sessions_only(farm: Farm) -> None:
+    """With one copy the sessions of a dead server are gone; all others go on, and new ones find a place."""
+    for name in NAMES:
+        farm.web.save(session_on(name), name.encode())
+    farm.servers["state-2"].program.kill()
+    farm.wait_until(r"backend is down.*backend=state-2")
+
+    assert [b"state-1", None, b"state-3"] == [farm.web.read(session_on(name)) for name in NAMES]
+    farm.web.save(session_on("state-2"), b"a new one")
+    assert farm.web.read(session_on("state-2")) == b"a new one"
+
+
+def test_a_refused_connection_is_retried_until_the_server_is_ejected(farm: Farm) -> None:
+    """Where nothing was written a client need not notice: it is answered by the next of the list."""
+    farm.servers["state-2"].program.kill()
+
+    assert farm.web.ask(Operation.ACQUIRE, session_on("state-2")).status == 404
+
+
+def test_a_frozen_server_keeps_its_sessions(farm: Farm) -> None:
+    """A server that froze and thawed is the same life: its sessions come home with it."""
+    farm.web.save(session_on("state-1"), b"kept")
+    farm.servers["state-1"].program.freeze()
+    farm.wait_until(r"backend is down.*backend=state-1.*within 300ms")
+    farm.servers["state-1"].program.thaw()
+    farm.wait_until(r"backend is back.*backend=state-1.*it still holds what it held")
+
+    assert farm.web.read(session_on("state-1")) == b"kept"
+
+
+def test_a_restarted_server_is_noticed_before_it_is_asked(farm: Farm) -> None:
+    """A restart between two probes shows in the canary: the server is taken in again as an empty one."""
+    farm.web.save(session_on("state-3"), b"gone with the process")
+    port = farm.servers["state-3"].port
+    farm.servers["state-3"].program.kill()
+    with state_server(port):
+        farm.wait_until(r"backend is back.*backend=state-3.*starts empty")
+
+        assert farm.web.read(session_on("state-3")) is None
+
+
+def test_lost_sessions_close_refuses_instead_of_saying_not_found(tmp_path: Path) -> None:
+    """With `lost_sessions: close` nobody is told that a session on a dead server does not exist."""
+    with farm_in(tmp_path, QUICK_PROBES + "lost_sessions: close\n") as farm:
+        farm.servers["state-1"].program.kill()
+        farm.wait_until(r"backend is down.*backend=state-1")
+
+        with pytest.raises(Closed):
+            farm.web.ask(Operation.ACQUIRE, session_on("state-1"))
+        assert farm.web.ask(Operation.ACQUIRE, session_on("state-2")).status == 404
+
+
+def test_an_acquire_that_froze_with_its_server_leaves_no_lock(farm: Farm) -> None:
+    """The server takes the lock when it thaws; its late answer tells the router the cookie to release."""
+    session = session_on("state-1")
+    farm.web.save(session, b"free again")
+    farm.servers["state-1"].program.freeze()
+    with pytest.raises(Closed):
+        farm.web.ask(Operation.ACQUIRE, session)
+    farm.servers["state-1"].program.thaw()
+    farm.wait_until("ghost lock released.*state-1")
+    farm.wait_until(r"backend is back.*backend=state-1")
+
+    assert farm.web.ask(Operation.ACQUIRE, session).status == 200
+
+
+def test_a_web_server_that_dies_while_it_waits_leaves_no_lock(farm: Farm) -> None:
+    """An acquire's 200 that finds its client gone is taken back."""
+    session = session_on("state-2")
+    farm.web.save(session, b"free again")
+    farm.servers["state-2"].program.freeze()
+    impatient = socket.create_connection(("127.0.0.1", farm.in_front.port))
+    request = request_bytes(Operation.ACQUIRE, session)
+    impatient.sendall(request)
+    time.sleep(0.05)  # let the request be relayed, within the time of one probe
+    impatient.close()
+    farm.servers["state-2"].program.thaw()
+    farm.wait_until("ghost lock released.*state-2")
+
+    assert farm.web.ask(Operation.ACQUIRE, session).status == 200
+
+
+def test_a_server_that_is_down_at_the_start_is_taken_in_later(tmp_path: Path) -> None:
+    """The router starts without it, says so once, and takes it in when it answers."""
+    with state_server() as one, state_server() as placeholder:
+        placeholder.program.kill()
+        with router(tmp_path, [one.port, placeholder.port], QUICK_PROBES) as in_front:
+            in_front.program.wait_for(r"backend is not there yet.*backend=state-2.*refused")
+            with state_server(placeholder.port):
+                in_front.program.wait_for(r"backend is (back|up).*backend=state-2")
+
+    assert in_front.program.output.count("backend is not there yet") == 1
+
+
+def test_a_server_that_hangs_up_at_once_is_explained(tmp_path: Path) -> None:
+    """A stock server that takes no remote clients connects and closes; the log says what to look at."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, state_server() as one:
+
+        def hang_up_forever() -> None:
+            while True:
+                try:
+                    listener.accept()[0].close()
+                except OSError:
+                    return
+
+        threading.Thread(target=hang_up_forever, daemon=True).start()
+        with router(tmp_path, [one.port, listener.getsockname()[1]], QUICK_PROBES) as in_front:
+            in_front.program.wait_for(
+                r"backend=state-2.*connected and closed at once, is AllowRemoteConnection 0 there\?"
+            )
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_term_signal_finishes_what_is_under_way(farm: Farm) -> None:
+    """SIGTERM: nobody new is accepted, idle connections are closed, an exchange in progress is answered."""
+    idle = farm.web
+    session = session_on("state-1")
+    idle.save(session, b"saved")
+    with socket.create_connection(("127.0.0.1", farm.in_front.port)) as busy:
+        request = request_bytes(Operation.GET, session)
+        busy.sendall(request[:20])
+        farm.wait_until("backend is up")
+        time.sleep(0.2)  # the first bytes must have been read, or the connection counts as idle
+        farm.log.process.terminate()
+        farm.wait_until("draining")
+
+        assert idle.is_closed_by_peer()
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", farm.in_front.port))
+        busy.sendall(request[20:])
+        assert b"saved" in busy.recv(65536)
+        assert busy.recv(1) == b""
+    assert farm.log.process.wait(5) == 0
+
+
+def test_a_second_term_signal_stops_now(farm: Farm) -> None:
+    """An exchange that does not end need not be waited for."""
+    with socket.create_connection(("127.0.0.1", farm.in_front.port)) as busy:
+        busy.sendall(b"GET half-a-head")
+        time.sleep(0.2)
+        farm.log.process.terminate()
+        farm.wait_until("draining")
+        farm.log.process.terminate()
+
+        assert farm.log.process.wait(5) == 0

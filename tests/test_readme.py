@@ -1,0 +1,44 @@
+"""The README tells the truth: what can be checked of it without a reader."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from partitioner.cli import main
+from partitioner.config import parse
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def test_ci_runs_the_readme_s_test_command() -> None:
+    """What a newcomer pastes is what guards every change."""
+    (command,) = [block.strip() for block in blocks("sh") if "pytest" in block]
+
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_the_main_job_and_the_tests_are_one_line_each() -> None:
+    """Each starts from a bare clone with Python and pip alone."""
+    from_a_bare_clone = [block for block in blocks("sh") if block.startswith("python3 -m venv")]
+
+    assert [1, 1] == [len(block.splitlines()) for block in from_a_bare_clone]
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_the_configurations_shown_are_valid(text: str) -> None:
+    """A reader may copy them."""
+    assert parse(text).pool_backends() != ()
+
+
+def test_every_verb_is_listed() -> None:
+    """The table of commands has a row for each."""
+    listed = re.findall(r"^\| `partitioner ([a-z-]+)", README, re.MULTILINE)
+
+    assert sorted(main.commands) == sorted(listed)
