@@ -1,0 +1,58 @@
+"""May a request be sent again? Every cell of the table (protocol.md 10.1.9, design.md 6)."""
+
+from itertools import product
+
+import pytest
+
+from partitioner.errors import Phase
+from partitioner.membership.failover import FAILOVER, MOST_SENDINGS, Verdict, verdict
+from partitioner.protocol.messages import Operation
+
+AGAIN, GIVE_UP = Verdict.TRY_AGAIN, Verdict.GIVE_UP
+
+CELLS: dict[Operation, tuple[Verdict, Verdict, Verdict]] = {
+    #                               connecting  sending  reading
+    Operation.GET: (AGAIN, AGAIN, AGAIN),
+    Operation.ACQUIRE: (AGAIN, GIVE_UP, GIVE_UP),
+    Operation.RELEASE: (AGAIN, AGAIN, AGAIN),
+    Operation.SET: (AGAIN, GIVE_UP, GIVE_UP),
+    Operation.CREATE_UNINITIALIZED: (AGAIN, AGAIN, AGAIN),
+    Operation.REMOVE: (AGAIN, AGAIN, AGAIN),
+    Operation.RESET_TIMEOUT: (AGAIN, AGAIN, AGAIN),
+}
+
+PHASES = (Phase.CONNECTING, Phase.SENDING, Phase.READING)
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_cells_of(operation: Operation) -> None:
+    """Only what may run twice is sent twice; what was never written may always be sent (design.md 6)."""
+    sent_before = [0, 1, 1]
+
+    assert CELLS[operation] == tuple(
+        verdict(operation, phase, sendings) for phase, sendings in zip(PHASES, sent_before, strict=True)
+    )
+
+
+def test_table_is_complete() -> None:
+    """Every operation has its verdict in every phase."""
+    assert set(product(Operation, Phase)) == set(FAILOVER)
+
+
+@pytest.mark.parametrize("phase", [Phase.SENDING, Phase.READING])
+@pytest.mark.parametrize("operation", Operation)
+def test_second_sending_is_the_last(operation: Operation, phase: Phase) -> None:
+    """A request is written at most twice: "once more on a fresh one" (design.md 6)."""
+    assert verdict(operation, phase, sendings=2) is GIVE_UP
+
+
+@pytest.mark.parametrize("sendings", [0, 1, 2, 3, 100])
+@pytest.mark.parametrize("operation", Operation)
+def test_connecting_may_fail_until_the_deadline(operation: Operation, sendings: int) -> None:
+    """Where nothing was written, another server may always be tried (protocol.md 10.1.9)."""
+    assert verdict(operation, Phase.CONNECTING, sendings) is AGAIN
+
+
+def test_most_sendings() -> None:
+    """Once, and once more (design.md 6)."""
+    assert MOST_SENDINGS == 2
