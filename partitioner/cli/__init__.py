@@ -3,6 +3,7 @@
 import click
 
 from partitioner import __version__
+from partitioner.cli.bench import bench
 from partitioner.cli.check import check
 from partitioner.cli.locate import locate
 from partitioner.cli.plan import plan
@@ -16,5 +17,5 @@ def main() -> None:
     """A router that makes many ASP.NET state servers look like one."""
 
 
-for verb in (serve, state_server, check, locate, plan):
+for verb in (serve, state_server, check, locate, plan, bench):
     main.add_command(verb)
