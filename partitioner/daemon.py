@@ -200,5 +200,5 @@ def allow_open_files(connections: int) -> None:
     wanted = 2 * connections + _FILES_BESIDE_CONNECTIONS
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
-    if soft < wanted:
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

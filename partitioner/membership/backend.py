@@ -1,8 +1,11 @@
 """A state server as the router knows it: a name, an address, a weight, and what the operator wants of it."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
+
+_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]\s]*:[^\[\]\s]*)\]|(?P<host>[^:\[\]\s]+)):(?P<port>[0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +52,9 @@ def parse_address(text: str) -> Address:
 
     Raises ValueError, with a sentence that says what was expected.
     """
-    host, colon, port = text.rpartition(":")
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    if (
-        not colon
-        or not host
-        or not port.isascii()
-        or not port.isdecimal()
-        or (":" in host and not is_bracketed)
-    ):
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
         raise ValueError(f"{text!r} is not an address such as 10.0.0.11:42424 or [::1]:42424")
-    if int(port) > 65535:
-        raise ValueError(f"{text!r} has the port {port}; expected 0 to 65535")
-    return Address(host[1:-1] if is_bracketed else host, int(port))
+    if int(match["port"]) > 65535:
+        raise ValueError(f"{text!r} has the port {match['port']}; expected 0 to 65535")
+    return Address(match["host"] or match["ipv6"], int(match["port"]))

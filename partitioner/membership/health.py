@@ -131,7 +131,14 @@ def _move(record: HealthRecord, signal: Signal, now: float, policy: HealthPolicy
         return record
     if health is Health.UP:
         return replace(record, health=health, since=now, symptom=None, served_life=record.life)
-    is_flapping = now - record.since < policy.LONGEST_HOLD_DOWN and record.falls > 0
+    is_flapping = now - record.since < policy.LONGEST_HOLD_DOWN
     falls = record.falls + 1 if is_flapping else 1
-    hold_down = min(policy.hold_down * 2 ** (falls - 2), policy.LONGEST_HOLD_DOWN) if falls > 1 else 0.0
-    return replace(record, health=health, since=now, successes=0, falls=falls, held_until=now + hold_down)
+    return replace(record, health=health, since=now, falls=falls, held_until=now + _hold_down(falls, policy))
+
+
+def _hold_down(falls: int, policy: HealthPolicy) -> float:
+    """None the first time, then doubling up to the longest."""
+    if falls < 2:
+        return 0.0
+    doublings = min(falls - 2, 32)  # more would only overflow
+    return min(policy.hold_down * 2.0**doublings, policy.LONGEST_HOLD_DOWN)

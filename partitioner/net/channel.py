@@ -79,7 +79,7 @@ Dial = Callable[[Address], Awaitable[Channel]]
 
 
 async def dial_tcp(address: Address) -> Channel:
-    """Connect over TCP.
+    """Connect over TCP, to the first of the host's addresses that takes the connection.
 
     Raises NobodyListens or Unreachable.
     """
@@ -87,20 +87,27 @@ async def dial_tcp(address: Address) -> Channel:
         found = await trio.socket.getaddrinfo(address.host, address.port, type=trio.socket.SOCK_STREAM)
     except OSError as error:
         raise Unreachable(f"has no address: {error.strerror}") from error
-    family, kind, protocol, _, where = found[0]
-    connecting = trio.socket.socket(family, kind, protocol)
+    except UnicodeError as error:
+        raise Unreachable(f"has no address: {address.host!r} is no host name") from error
+    trouble: NobodyListens | Unreachable | None = None
+    for family, kind, protocol, _, where in found:
+        try:
+            return await _dial_one(trio.socket.socket(family, kind, protocol), where, str(address))
+        except ConnectionRefusedError:
+            trouble = NobodyListens("refused the connection")
+        except OSError as error:
+            trouble = Unreachable(f"cannot be reached: {error.strerror}")
+    assert trouble is not None  # getaddrinfo finds at least one address, or raises
+    raise trouble
+
+
+async def _dial_one(connecting: trio.socket.SocketType, where: object, peer: str) -> Channel:
     try:
         await connecting.connect(where)
-    except ConnectionRefusedError as error:
-        connecting.close()
-        raise NobodyListens("refused the connection") from error
-    except OSError as error:
-        connecting.close()
-        raise Unreachable(f"cannot be reached: {error.strerror}") from error
     except BaseException:
         connecting.close()
         raise
-    return socket_channel(trio.SocketStream(connecting), str(address))
+    return socket_channel(trio.SocketStream(connecting), peer)
 
 
 async def listen_tcp(address: Address) -> list[trio.SocketListener]:
@@ -137,7 +144,8 @@ def _why_not_ours(address: Address, error: OSError) -> str:
     causes = [error, *getattr(error.__cause__, "exceptions", [error.__cause__])]
     numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
     if errno.EADDRINUSE in numbers:
-        return f"port {address.port} is in use by another process on {address.host}"
+        # A connection may own the port as well: 42424 is among those that Linux gives to outgoing ones.
+        return f"port {address.port} is in use on {address.host}, by another process or a recent connection"
     if errno.EADDRNOTAVAIL in numbers:
         return f"{address.host} is not an address of this machine"
     if errno.EACCES in numbers or errno.EPERM in numbers:

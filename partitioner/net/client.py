@@ -3,7 +3,7 @@
 Probes, canaries and releases of ghost locks are small: request and answer are held whole.
 """
 
-from partitioner.errors import ConnectionEnded
+from partitioner.errors import ConnectionEnded, MalformedAnswer
 from partitioner.net.channel import Channel
 from partitioner.protocol.messages import AnswerHead, Operation
 from partitioner.protocol.reader import BodyPiece, Event, answer_reader
@@ -29,5 +29,7 @@ async def ask(channel: Channel, operation: Operation, request: bytes) -> tuple[A
                 if not data:
                     raise ConnectionEnded("closed the connection before the answer was complete")
                 reader.feed(data)
+    if not reader.is_between_messages:
+        raise MalformedAnswer("more bytes than its answer has")
     assert head is not None
     return head, b"".join(pieces)

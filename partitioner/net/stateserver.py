@@ -9,7 +9,7 @@ from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Response
 from partitioner.protocol.messages import Answer, AnswerHead
 from partitioner.protocol.target import server_key
-from partitioner.protocol.writer import write_answer
+from partitioner.protocol.writer import write_answer_head
 from partitioner.sessions.table import SessionTable
 
 SWEEP_INTERVAL = 1.0
@@ -60,6 +60,6 @@ def local_ticks() -> int:
 
 
 def _response(answer: Answer) -> Response:
-    raw = write_answer(answer, local_ticks() if answer.lock_age is not None else 0)
-    # The answer is written as one block already; its body needs no part of its own.
-    return Response(AnswerHead(raw, answer.status.code), b"")
+    raw = write_answer_head(answer, local_ticks() if answer.lock_age is not None else 0)
+    head = AnswerHead(raw, answer.status.code, len(answer.body), answer.lock_cookie)
+    return Response(head, answer.body)

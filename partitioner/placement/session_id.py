@@ -13,7 +13,7 @@ from base64 import b64encode
 from enum import Enum
 from hashlib import sha256
 
-_HASH = re.compile(rb"(?=\(([A-Za-z0-9+/]{16,128}={0,2})\)/)")
+_HASH = re.compile(rb"\(([A-Za-z0-9+/]{16,128}={0,2})\)/")
 
 
 class HashKey(Enum):
@@ -42,7 +42,7 @@ def session_id(canonical_key: bytes) -> bytes:
     chosen = candidates[0]
     if len(candidates) > 1:
         chosen = next((each for each in candidates if _is_hash_of_what_precedes(each)), chosen)
-    return canonical_key[chosen.end(1) + len(b")/") :]
+    return canonical_key[chosen.end() :]
 
 
 def _is_hash_of_what_precedes(candidate: re.Match[bytes]) -> bool:

@@ -6,8 +6,9 @@ server's own (protocol.md 3.2), in three dialects:
 
 STOCK    what `aspnet_state.exe` takes, and nothing else. Known fields are recognised by their exact
          spelling, case included; every other line is skipped. The state server's default.
-GUARDED  STOCK, and a known field in an odd spelling or two differing lengths are refused instead of
-         skipped, because a backend that is not the stock one might recognise them. The router's.
+GUARDED  STOCK, and whatever a backend that is not the stock one might read differently is refused
+         instead of skipped: a known field in an odd spelling, two differing lengths, a line break
+         within a line, a Transfer-Encoding. The router's.
 LIBERAL  also takes what other implementations and the specification's examples send (protocol.md
          10.2.3). For a state server that serves such clients without a router.
 """
@@ -27,6 +28,7 @@ _VERSION = b"HTTP/1.1"
 _VERBS = frozenset({b"GET", b"PUT", b"HEAD", b"DELETE"})
 _FIELDS = frozenset({b"Content-Length", b"Exclusive", b"ExtraFlags", b"LockCookie", b"Timeout"})
 _FIELD_OF_LOWER_CASE = {field.lower(): field for field in _FIELDS}
+_LIBERAL_FIELDS = _FIELD_OF_LOWER_CASE | {b"lock-cookie": b"LockCookie"}  # protocol.md 14, A3
 
 # strtol takes leading blanks and a sign. It takes line breaks for blanks too; a value that is empty
 # on its own line is refused here, because strtol would go on to read the next line (protocol.md 3.2).
@@ -104,12 +106,12 @@ def parse_answer_head(raw: bytes) -> AnswerHead:
         name, _, value = line.partition(b":")
         match name.lower():
             case b"content-length":
-                length = _answer_number(name, value)
+                length = _answer_number(name, value, range(MAX_NUMBER + 1))
                 if content_length not in (None, length):
                     raise MalformedAnswer(f"two lengths, {content_length} and {length}")
                 content_length = length
             case b"lockcookie":
-                lock_cookie = _answer_number(name, value)
+                lock_cookie = _answer_number(name, value, range(-(2**31), 2**31))
             case b"transfer-encoding":
                 raise MalformedAnswer("a Transfer-Encoding; expected a Content-Length")
     if content_length is None and status == 200:
@@ -128,6 +130,7 @@ def _parse_request_line(line: bytes) -> tuple[bytes, bytes]:
     if version != _VERSION:
         raise MalformedRequest(f"after the target comes {version[:32]!r}; expected 'HTTP/1.1'")
     if _CONTROL.search(target):
+        # A stock server might read on. No client sends one, and no two programs agree on what it means.
         raise MalformedRequest("the target has a control character in it")
     return verb, target
 
@@ -138,19 +141,13 @@ def _take_field(fields: _Fields, line: bytes, dialect: Dialect) -> None:
     is_known = name in _FIELDS and colon == b":"
     if name == b"Exclusive" and not value.startswith(b" "):
         is_known = False  # the stock parser looks for `Exclusive: `, its space included
+    if dialect is Dialect.GUARDED and not is_known:
+        _refuse_what_others_may_recognise(line, name)
+    if dialect is Dialect.LIBERAL and colon:
+        name, value = _LIBERAL_FIELDS.get(name.strip().lower(), b""), b" " + value.strip().lower()
+        is_known = True
     if not is_known:
-        match dialect:
-            case Dialect.STOCK:
-                return
-            case Dialect.GUARDED:
-                _refuse_odd_spelling(name)
-                return
-            case Dialect.LIBERAL:
-                name = _FIELD_OF_LOWER_CASE.get(
-                    name.strip().lower().replace(b"lock-cookie", b"lockcookie"), b""
-                )
-    if dialect is Dialect.LIBERAL:
-        value = b" " + value.strip().lower()
+        return
     match name:
         case b"Content-Length":
             length = _request_number(name, value)
@@ -169,10 +166,16 @@ def _take_field(fields: _Fields, line: bytes, dialect: Dialect) -> None:
             fields.timeout_minutes = _request_number(name, value)
 
 
-def _refuse_odd_spelling(name: bytes) -> None:
-    known = _FIELD_OF_LOWER_CASE.get(name.strip().lower())
-    if known is not None:
-        raise MalformedRequest(f"the field {name[:32]!r} is oddly spelt; expected {known.decode()!r}")
+def _refuse_what_others_may_recognise(line: bytes, name: bytes) -> None:
+    """Refuse a line that the stock parser skips if another parser might not (protocol.md 10.1.2)."""
+    lower = name.strip().lower()
+    if lower in _FIELD_OF_LOWER_CASE:
+        expected = _FIELD_OF_LOWER_CASE[lower].decode()
+        raise MalformedRequest(f"the field {name[:32]!r} is oddly spelt; expected {expected!r}")
+    if lower == b"transfer-encoding":
+        raise MalformedRequest("a Transfer-Encoding; expected a Content-Length")
+    if b"\n" in line or b"\r" in line:
+        raise MalformedRequest(f"the line {line[:32]!r} has half a line break in it")
 
 
 def _operation(verb: bytes, fields: _Fields) -> Operation:
@@ -207,12 +210,11 @@ def _signed_32_bit(name: bytes, value: bytes) -> int:
     return max(-(2**31), min(number, 2**31 - 1))
 
 
-def _answer_number(name: bytes, value: bytes) -> int:
+def _answer_number(name: bytes, value: bytes, allowed: range) -> int:
     number = _signed(value.rstrip(b" \t"))
-    if number is None:
-        raise MalformedAnswer(f"{name[:32]!r} is {value[:16]!r}; expected a number")
-    if number < 0 and name.lower() == b"content-length":
-        raise MalformedAnswer(f"a length of {number}")
+    if number is None or number not in allowed:
+        expected = f"a number from {allowed.start} to {allowed.stop - 1}"
+        raise MalformedAnswer(f"{name[:32]!r} is {value[:16]!r}; expected {expected}")
     return number
 
 

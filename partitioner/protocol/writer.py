@@ -48,9 +48,15 @@ def write_request(
 
 
 def write_answer(answer: Answer, local_ticks: int = 0) -> bytes:
-    """Write an answer as a stock server does: bare status line, field order of protocol.md 5.1, length last.
+    """Write an answer, head and body."""
+    return write_answer_head(answer, local_ticks) + answer.body
+
+
+def write_answer_head(answer: Answer, local_ticks: int = 0) -> bytes:
+    """Write the head of an answer as a stock server does: bare status line, fields in order, length last.
 
     `local_ticks` is the local time now, in 100 ns since the year 1; it is used for a lock's date only.
+    Source: protocol.md 5.1.
     """
     lines = [f"{answer.status.code} {answer.status.reason}", f"X-AspNet-Version: {ASPNET_VERSION}"]
     if answer.action_flags:
@@ -64,7 +70,7 @@ def write_answer(answer: Answer, local_ticks: int = 0) -> bytes:
         lines.append(f"Timeout: {answer.timeout_minutes}")
     lines.append("Cache-Control: private")
     lines.append(f"Content-Length: {len(answer.body)}")
-    return "\r\n".join([*lines, "", ""]).encode() + answer.body
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 REFUSAL = write_answer(Answer(Status.BAD_REQUEST))

@@ -1,0 +1,237 @@
+"""What bad input gets from the real programs: of clients at a router, and of operators at a prompt."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from partitioner.protocol.grammar import MAX_HEAD_BYTES
+from partitioner.protocol.messages import Operation
+from partitioner.protocol.writer import REFUSAL
+from tests.end_to_end.processes import router, running, state_server
+from tests.end_to_end.web_server import Closed, WebServer, request_bytes
+
+SESSION = "bpr4mimb2vjnvtn2jc4yp3uo"
+HEAD = request_bytes(Operation.GET, SESSION).removesuffix(b"\r\n")
+TARGET = HEAD.split(b" ")[1]
+
+MALFORMED = {
+    "HTTP/1.0": HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + b"\r\n",
+    "a space in the target": HEAD.replace(b"ROOT", b"RO OT") + b"\r\n",
+    "a field in an odd spelling": HEAD + b"exclusive: acquire\r\n\r\n",
+    "two lengths": b"PUT " + TARGET + b" HTTP/1.1\r\nContent-Length:1\r\nContent-Length:2\r\n\r\nab",
+    "a head that is too long": HEAD + b"X-Padding: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n",
+    "a body that is too long": b"PUT "
+    + TARGET
+    + b" HTTP/1.1\r\nContent-Length:70000000\r\n\r\n"
+    + b"x" * 100_000,
+    "an unknown verb": HEAD.replace(b"GET", b"POST") + b"\r\n",
+    "a TLS greeting": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n",
+}
+
+
+def received_until_closed(port: int, request: bytes) -> bytes:
+    """Send bytes, and collect what comes back until the other end closes."""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    return answer
+
+
+@pytest.mark.parametrize("target", ["state server", "router"])
+@pytest.mark.parametrize("request_name", MALFORMED)
+def test_a_malformed_request_is_answered_400_and_closed(
+    request_name: str, target: str, ports: dict[str, int]
+) -> None:
+    """Length 0, then the end; a state server ignores an odd spelling as a stock one does."""
+    if (request_name, target) == ("a field in an odd spelling", "state server"):
+        with WebServer(ports[target]) as web:
+            assert web.send(MALFORMED[request_name]).status in (200, 404)
+        return
+    if (request_name, target) == ("two lengths", "state server"):
+        with WebServer(ports[target]) as web:
+            assert web.send(MALFORMED[request_name], Operation.SET).status == 200  # the last one counts
+        return
+
+    assert REFUSAL == received_until_closed(ports[target], MALFORMED[request_name])
+
+
+def test_no_other_client_notices(ports: dict[str, int]) -> None:
+    """A connection that was open before goes on after somebody else's nonsense."""
+    with WebServer(ports["router"]) as web:
+        web.save(SESSION, b"before")
+        for request in MALFORMED.values():
+            received_until_closed(ports["router"], request)
+
+        assert web.read(SESSION) == b"before"
+
+
+@pytest.mark.parametrize("target", ["state server", "router"])
+@pytest.mark.parametrize("size", [1000, 1_000_000], ids=["held", "streamed"])
+def test_a_body_that_is_cut_off_stores_nothing(target: str, size: int, ports: dict[str, int]) -> None:
+    """The old content stays."""
+    with WebServer(ports[target]) as web:
+        web.save(SESSION, b"old")
+        with socket.create_connection(("127.0.0.1", ports[target])) as cut_off:
+            cut_off.sendall(request_bytes(Operation.SET, SESSION, b"n" * size)[:-1])
+            cut_off.shutdown(socket.SHUT_WR)
+            assert cut_off.recv(1) == b""
+
+        assert web.read(SESSION) == b"old"
+
+
+@pytest.mark.parametrize("target", ["state server", "router"])
+@pytest.mark.parametrize("size", [65536, 65537, 5_000_000])
+def test_large_sessions_come_back_whole(target: str, size: int, ports: dict[str, int]) -> None:
+    """Bodies beyond what is held whole stream through, both ways."""
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    with WebServer(ports[target]) as web:
+        web.save(SESSION, body)
+
+        assert body == web.read(SESSION)
+
+
+@pytest.mark.parametrize("target", ["state server", "router"])
+def test_pipelined_requests_are_answered_in_order(target: str, ports: dict[str, int]) -> None:
+    """One at a time, the second one after the first."""
+    requests = [
+        request_bytes(Operation.SET, SESSION, b"first", 0),
+        request_bytes(Operation.GET, SESSION),
+        request_bytes(Operation.SET, SESSION, b"second", 0),
+        request_bytes(Operation.GET, SESSION),
+    ]
+    with socket.create_connection(("127.0.0.1", ports[target]), 10) as connection:
+        connection.sendall(b"".join(requests))
+        connection.shutdown(socket.SHUT_WR)
+        answers = b""
+        while data := connection.recv(65536):
+            answers += data
+
+    assert [b"first", b"second"] == re.findall(rb"first|second", answers)
+
+
+def test_a_client_from_outside_is_closed_at_once(tmp_path: Path) -> None:
+    """Its address is logged, once a minute at most."""
+    settings = "allow_clients: [10.0.0.0/8]\n"
+    with state_server() as server, router(tmp_path, [server.port], settings) as in_front:
+        for _ in range(3):
+            with WebServer(in_front.port) as web, pytest.raises(Closed):
+                web.read(SESSION)
+        in_front.program.wait_for("client turned away.*127.0.0.1")
+        assert in_front.program.stop() == 0
+
+    assert in_front.program.output.count("client turned away") == 1
+
+
+def test_a_full_state_server_refuses_new_sessions_and_keeps_the_old() -> None:
+    """400 for what is new, as loudly as the protocol allows; existing sessions can still be saved."""
+    with state_server(0, "--max-memory", "64KiB") as server, WebServer(server.port) as web:
+        saved = 0
+        while web.ask(Operation.SET, f"session-{saved}", b"x" * 1024, 0).status == 200:
+            saved += 1
+
+        assert 40 < saved < 64
+        web.save("session-0", b"y" * 2048)
+        assert [web.read("session-0"), web.read("session-1")] == [b"y" * 2048, b"x" * 1024]
+        server.program.wait_for("new session refused.*memory limit is reached")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--listen", "127.0.0.1:{taken}"], 1, "port {taken} is in use on 127.0.0.1, by another process"),
+        (
+            ["--listen", "192.0.2.1:42424", "--allow", "10.0.0.0/8"],
+            1,
+            "192.0.2.1 is not an address of this machine",
+        ),
+        (["--listen", "0.0.0.0:42424"], 2, "say with --allow which networks may connect"),
+        (["--listen", "localhost"], 2, "'localhost' is not an address such as"),
+        (["--allow", "10.0.0.1/8"], 2, "10.0.0.1/8 has host bits set"),
+        (["--max-memory", "8"], 2, "'8' is not a size such as"),
+    ],
+)
+def test_a_state_server_that_cannot_start_says_why_in_a_sentence(
+    arguments: list[str], code: int, sentence: str
+) -> None:
+    """1 where it could not, 2 where the command line is wrong; no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = listener.getsockname()[1]
+        ended = partitioner("state-server", *(argument.format(taken=taken) for argument in arguments))
+
+    assert code == ended.returncode
+    assert sentence.format(taken=taken) in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_router_that_finds_its_port_taken_says_so(tmp_path: Path) -> None:
+    """One sentence with port and address, exit 1, and nothing was started."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        file = tmp_path / "partitioner.yml"
+        file.write_text(f"listen: 127.0.0.1:{port}\nembedded: 2\n")
+        ended = partitioner("serve", "-c", str(file))
+
+    assert ended.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}: port {port} is in use" in ended.stderr
+
+
+def test_a_wrong_configuration_starts_nothing(tmp_path: Path) -> None:
+    """Every problem is listed, exit 2."""
+    file = tmp_path / "partitioner.yml"
+    file.write_text("listn: 127.0.0.1:42424\nbackends: [{name: a, address: '127.0.0.1:1', weight: 0}]\n")
+    ended = partitioner("serve", "-c", str(file))
+
+    assert ended.returncode == 2
+    assert "listn: unknown key; did you mean 'listen'?" in ended.stderr
+    assert "backends[0].weight: 0 is out of range" in ended.stderr
+
+
+def test_without_a_file_three_servers_are_embedded_and_the_snippet_is_printed() -> None:
+    """`partitioner serve` is all that a newcomer has to type."""
+    wait_until_free(42424)
+    with running("serve") as program:
+        program.wait_for("Stop with Ctrl-C")
+        with WebServer(42424) as web:
+            web.save(SESSION, b"it works")
+            content = web.read(SESSION)
+        assert program.stop() == 0
+
+    assert content == b"it works"
+    snippet = '<sessionState mode="StateServer" stateConnectionString="tcpip=127.0.0.1:42424" />'
+    assert snippet in program.output
+    assert ["state-1", "state-2", "state-3"] == re.findall(r"^ (state-[0-9]) ", program.output, re.MULTILINE)
+
+
+def wait_until_free(port: int) -> None:
+    """Wait until a port can be listened on.
+
+    This one is among those that Linux gives to outgoing connections, of which other tests make
+    thousands; it stays taken for a minute after one that happened to get it.
+    """
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"something listens on port {port}"
+            time.sleep(0.5)
+        else:
+            return
+
+
+def partitioner(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "partitioner", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
