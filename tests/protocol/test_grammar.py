@@ -458,6 +458,27 @@ def test_odd_length_is_read_liberally(line: bytes) -> None:
     assert parse_request_head(put(line), LIBERAL).content_length == 5
 
 
+HIDDEN_FROM_STOCK = [
+    b"X-Unknown: a\nContent-Length: 5",
+    b"X-Unknown: a\rExclusive: acquire",
+    b"Transfer-Encoding: chunked",
+    b"transfer-encoding : chunked",
+]
+
+
+@pytest.mark.parametrize("line", HIDDEN_FROM_STOCK)
+def test_what_only_other_parsers_would_see_is_skipped_by_stock(line: bytes) -> None:
+    """A line goes to the next CRLF, whatever is in it, and an unknown one means nothing (protocol.md 3.2)."""
+    assert parse_request_head(get(line), STOCK).content_length == 0
+    assert parse_request_head(get(line), STOCK).operation is Operation.GET
+
+
+@pytest.mark.parametrize("line", HIDDEN_FROM_STOCK)
+def test_what_only_other_parsers_would_see_is_refused_when_guarded(line: bytes) -> None:
+    """Router and server must never see two different requests (design.md 6 step 1)."""
+    assert is_refused(get(line), GUARDED)
+
+
 @pytest.mark.parametrize("line", [b"lockcookie:5", b" LockCookie:5", b"Lock-Cookie: 5", b"lock-cookie:5"])
 def test_odd_cookie_is_read_liberally(line: bytes) -> None:
     """In the liberal dialect `Lock-Cookie` is an alias (protocol.md 10.2.3)."""
