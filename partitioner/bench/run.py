@@ -6,7 +6,7 @@ that nobody has read since is not proved by having been acknowledged.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -98,6 +98,11 @@ class Bench:
 
     def __repr__(self) -> str:
         return f"<Bench of {self.plan.address}, {self.phase.value}, {self.tally}>"
+
+    @property
+    def targets(self) -> Sequence[bytes]:
+        """The sessions' targets, percent-encoded, by number."""
+        return self._workload.targets
 
     def stop(self) -> None:
         """Begin no more web requests: go on to read back and remove the sessions."""

@@ -37,6 +37,7 @@ class Downstream:
         self._observer = observer
         self._places = trio.Semaphore(policy.connections)
         self._accepting = trio.CancelScope()
+        self._listeners: tuple[trio.SocketListener, ...] = ()
         self._conversations: set[Conversation] = set()
 
     def __repr__(self) -> str:
@@ -44,19 +45,26 @@ class Downstream:
 
     async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
         """Accept and serve; return when drained, after the last exchange has ended."""
-        async with trio.open_nursery() as conversations:
-            with self._accepting:
-                async with trio.open_nursery() as accepting:
-                    for listener in listeners:
-                        accepting.start_soon(self._accept, listener, conversations)
-            for listener in listeners:
-                await listener.aclose()
+        self._listeners = tuple(listeners)
+        try:
+            async with trio.open_nursery() as conversations:
+                with self._accepting:
+                    async with trio.open_nursery() as accepting:
+                        for listener in listeners:
+                            accepting.start_soon(self._accept, listener, conversations)
+        finally:
+            self._close_listeners()
 
     def drain(self) -> None:
         """Accept nobody any more, close idle connections, and let the others finish their exchange."""
         self._accepting.cancel()
+        self._close_listeners()
         for conversation in tuple(self._conversations):
             conversation.end_when_idle()
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.socket.close()
 
     async def _accept(self, listener: trio.SocketListener, conversations: trio.Nursery) -> None:
         while True:
@@ -67,6 +75,8 @@ class Downstream:
                 await self._places.acquire()
             try:
                 stream = await listener.accept()
+            except trio.ClosedResourceError:
+                return  # drained
             except OSError as error:
                 self._places.release()
                 if error.errno not in _OUT_OF_RESOURCES:

@@ -185,7 +185,9 @@ class Lease:
             # A pooled connection that is found dead says nothing about the backend of today.
             is_stale = self._is_reused and not self._was_answered_a_byte
             self._end(Ending.USELESS)
-            raise self._failure(BackendHungUp if is_stale else BackendReset, f"({error})") from error
+            raise self._failure(
+                BackendHungUp if is_stale else BackendReset, f"broke the connection ({error})"
+            ) from error
         except MalformedAnswer as error:
             self._end(Ending.USELESS)
             raise self._failure(BackendMalformed, str(error)) from error

@@ -4,58 +4,20 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from partitioner.placement.rendezvous import Ranking
 from partitioner.protocol.messages import Operation
-from tests.end_to_end.processes import Program, RouterProcess, StateServerProcess, router, state_server
-from tests.end_to_end.web_server import Closed, WebServer, request_bytes
-
-NAMES = ("state-1", "state-2", "state-3")
-QUICK_PROBES = "health: {interval: 200ms, timeout: 300ms, hold_down: 0s}\n"
-
-
-@dataclass
-class Farm:
-    """A router in front of three state servers, and a connection of a web server."""
-
-    in_front: RouterProcess
-    servers: dict[str, StateServerProcess]
-    web: WebServer
-
-    @property
-    def log(self) -> Program:
-        return self.in_front.program
-
-    def wait_until(self, pattern: str) -> None:
-        self.log.wait_for(pattern)
-
-
-@contextmanager
-def farm_in(directory: Path, settings: str = QUICK_PROBES) -> Iterator[Farm]:
-    with ExitStack() as stack:
-        servers = {name: stack.enter_context(state_server()) for name in NAMES}
-        ports = [server.port for server in servers.values()]
-        in_front = stack.enter_context(router(directory, ports, settings))
-        yield Farm(in_front, servers, stack.enter_context(WebServer(in_front.port)))
+from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in, session_on
+from tests.end_to_end.processes import router, state_server
+from tests.end_to_end.web_server import Closed, request_bytes
 
 
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[Farm]:
     with farm_in(tmp_path) as running_farm:
         yield running_farm
-
-
-def session_on(name: str, number: int = 0) -> str:
-    """A session ID whose first choice is this server."""
-    ranking = Ranking(dict.fromkeys(NAMES, 1.0))
-    candidates = (f"session{index:017d}" for index in range(10_000))
-    fitting = [each for each in candidates if ranking.preference_list(each.encode(), 1) == (name,)]
-    return fitting[number]
 
 
 def test_a_killed_server_costs_its_own_sessions_only(farm: Farm) -> None:
@@ -181,7 +143,7 @@ def test_a_term_signal_finishes_what_is_under_way(farm: Farm) -> None:
         busy.sendall(request[:20])
         farm.wait_until("backend is up")
         time.sleep(0.2)  # the first bytes must have been read, or the connection counts as idle
-        farm.log.process.terminate()
+        farm.in_front.program.process.terminate()
         farm.wait_until("draining")
 
         assert idle.is_closed_by_peer()
@@ -190,7 +152,7 @@ def test_a_term_signal_finishes_what_is_under_way(farm: Farm) -> None:
         busy.sendall(request[20:])
         assert b"saved" in busy.recv(65536)
         assert busy.recv(1) == b""
-    assert farm.log.process.wait(5) == 0
+    assert farm.in_front.program.process.wait(5) == 0
 
 
 def test_a_second_term_signal_stops_now(farm: Farm) -> None:
@@ -198,8 +160,8 @@ def test_a_second_term_signal_stops_now(farm: Farm) -> None:
     with socket.create_connection(("127.0.0.1", farm.in_front.port)) as busy:
         busy.sendall(b"GET half-a-head")
         time.sleep(0.2)
-        farm.log.process.terminate()
+        farm.in_front.program.process.terminate()
         farm.wait_until("draining")
-        farm.log.process.terminate()
+        farm.in_front.program.process.terminate()
 
-        assert farm.log.process.wait(5) == 0
+        assert farm.in_front.program.process.wait(5) == 0
