@@ -12,6 +12,7 @@ import trio
 
 from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, Unreachable
 from partitioner.membership.backend import Address
+from partitioner.net.sockets import SocketStream
 
 
 class Channel:
@@ -107,7 +108,7 @@ async def _dial_one(connecting: trio.socket.SocketType, where: object, peer: str
     except BaseException:
         connecting.close()
         raise
-    return socket_channel(trio.SocketStream(connecting), peer)
+    return socket_channel(connecting, peer)
 
 
 async def listen_tcp(address: Address) -> list[trio.SocketListener]:
@@ -127,9 +128,10 @@ def listening_address(listener: trio.SocketListener) -> Address:
     return Address(host, port)
 
 
-def socket_channel(stream: trio.SocketStream, peer: str) -> Channel:
-    """A channel over a connected socket. SocketStream has set TCP_NODELAY already."""
-    return Channel(stream, peer, stream.socket.is_readable, stream.socket.close)
+def socket_channel(connected: trio.socket.SocketType, peer: str) -> Channel:
+    """A channel over a connected socket, which it takes over."""
+    stream = SocketStream(connected)
+    return Channel(stream, peer, stream.is_readable, stream.close)
 
 
 def _cause(error: BaseException) -> str:

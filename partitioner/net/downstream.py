@@ -96,7 +96,7 @@ class Downstream:
                 self._observer.client_turned_away(peer)
                 stream.socket.close()
                 return
-            channel = socket_channel(stream, peer)
+            channel = socket_channel(stream.socket, peer)
             conversation = Conversation(channel, self._responder, self._policy.conversation, self._observer)
             self._conversations.add(conversation)
             try:
