@@ -137,7 +137,10 @@ class Conversation:
         return event.data if isinstance(event, BodyPiece) else b""
 
     async def _feed(self) -> None:
-        data = await self._channel.receive()
+        try:
+            data = await self._channel.receive()
+        except ConnectionBroken as error:  # not to be taken for a backend's by whoever waits for a body
+            raise ClientGone(f"in the middle of a request ({error})") from error
         if not data:
             raise ClientGone("in the middle of a request")
         self._reader.feed(data)

@@ -92,6 +92,9 @@ class Downstream:
     async def _converse(self, stream: trio.SocketStream) -> None:
         try:
             peer = _peer_host(stream)
+            if self._accepting.cancel_called:  # drained in the very moment of accepting
+                stream.socket.close()
+                return
             if not self._is_allowed(peer):
                 self._observer.client_turned_away(peer)
                 stream.socket.close()

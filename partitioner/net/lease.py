@@ -177,6 +177,8 @@ class Lease:
         """Make a BackendFailure of whatever goes wrong within; the lease has ended when it is raised."""
         try:
             with trio.CancelScope(deadline=self._whole_request.deadline) as self._scope:
+                if self._is_cut:  # between two pieces of an answer
+                    self._scope.cancel()
                 yield
         except ConnectionEnded as error:
             self._end(Ending.USELESS)

@@ -82,6 +82,8 @@ class Locksmith:
         channel, token = await self._connector.connect(backend, TIMEOUT)
         try:
             if token == life:  # another life has forgotten the lock, and the session with it
-                await ask(channel, Operation.RELEASE, request)
+                answer, _ = await ask(channel, Operation.RELEASE, request)
+                if answer.status not in (200, 404, 423):  # released; gone; or by now somebody else's lock
+                    raise MalformedAnswer(f"answered {answer.status} to a release")
         finally:
             channel.close()

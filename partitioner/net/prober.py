@@ -42,13 +42,15 @@ class Prober:
 
     async def run(self) -> None:
         """Go on probing after the first probe: at every interval, or sooner when somebody has reason to."""
-        is_urgent = False
+        began_at, is_urgent = trio.current_time(), False
         while True:
             await trio.sleep(self._policy.interval * AT_ONCE)
             if not is_urgent:
-                rest = self._policy.interval * (self._uniform(1 - JITTER, 1 + JITTER) - AT_ONCE)
-                with trio.move_on_after(rest):
+                # From one beginning to the next: a probe that times out must not put off the others.
+                jitter = self._uniform(1 - JITTER, 1 + JITTER)
+                with trio.move_on_at(began_at + self._policy.interval * jitter):
                     await self._roster.wait_for_wanted_probe(self._backend.name)
+            began_at = trio.current_time()
             is_urgent = await self.probe()
 
     async def probe(self) -> bool:

@@ -87,6 +87,7 @@ class Roster:
             self._missing.add(failure.backend)
             self._observer.backend_missing(self.pool.members[failure.backend].backend, failure.detail)
         symptom = SYMPTOMS[type(failure)] or Symptom.BROKEN
+        self.upstreams[failure.backend].note_answering(symptom is Symptom.RESTARTED)
         self._observe_symptom(failure.backend, symptom, failure.detail)
 
     def probe_succeeded(self, name: str, life: bytes) -> None:
@@ -96,7 +97,6 @@ class Roster:
         self._publish(name, record, "has another canary")
 
     def _observe_symptom(self, name: str, symptom: Symptom, detail: str) -> None:
-        self.upstreams[name].note_answering(symptom is Symptom.RESTARTED)
         may_fall = self.pool.may_fall(name, symptom, self._policy)
         before = self._record(name)
         record = observe_symptom(before, symptom, trio.current_time(), self._policy, may_fall=may_fall)

@@ -4,7 +4,7 @@ The await lane: every exchange is straight-line code, and this file is the defin
 right. It decides nothing itself; it asks the pool who serves, and the failover table what next.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -47,7 +47,7 @@ class Router:
         while True:
             backend = self._acting_primary(self._roster.pool, key)
             try:
-                return await self._roster.upstreams[backend.name].exchange(request)
+                response = await self._roster.upstreams[backend.name].exchange(request)
             except BackendFailure as failure:
                 self._roster.exchange_failed(failure)
                 sendings += failure.phase is not Phase.CONNECTING
@@ -56,9 +56,26 @@ class Router:
                     raise
                 # After an ejection the pool is another one already; else give things a moment to change.
                 needs_pause = failure.phase is Phase.CONNECTING and not isinstance(failure, BackendEjected)
+            else:
+                return self._watch_rest(response)
             if needs_pause:
                 with trio.move_on_after(RETRY_PAUSE):
                     await self._roster.wait_for_change()
+
+    def _watch_rest(self, response: Response) -> Response:
+        """Have it reported if the backend fails in the middle of a streamed answer."""
+        rest = response.rest
+        if rest is None:
+            return response
+
+        async def watched() -> bytes:
+            try:
+                return await rest()
+            except BackendFailure as failure:
+                self._roster.exchange_failed(failure)
+                raise
+
+        return replace(response, rest=watched)
 
     def _acting_primary(self, pool: Pool, key: bytes) -> Backend:
         backend = pool.acting_primary(key)

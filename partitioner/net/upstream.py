@@ -60,6 +60,7 @@ class Upstream:
         self._idle: list[tuple[Channel, float]] = []  # the youngest last; with the time of their return
         self._leases: set[Lease] = set()
         self._places = trio.Semaphore(policy.connections)
+        self._waiting: set[trio.CancelScope] = set()  # for a place
 
     def __repr__(self) -> str:
         return f"<Upstream {self.backend}, {len(self._leases)} leased, {len(self._idle)} idle>"
@@ -73,6 +74,8 @@ class Upstream:
         self._life = None
         for lease in tuple(self._leases):
             lease.cut()
+        for waiting in self._waiting:
+            waiting.cancel()
         self.close_idle()
 
     def note_answering(self, is_answering: bool) -> None:
@@ -99,10 +102,7 @@ class Upstream:
 
         Raises BackendFailure, or ClientGone if the client's body stops coming.
         """
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
-            await self._places.acquire()
+        await self._take_place()
         try:
             lease = await self._lease(request)
         except BaseException:
@@ -110,6 +110,22 @@ class Upstream:
             raise
         self._leases.add(lease)
         return self._guard_lock(lease, await lease.exchange(HELD_BODY))
+
+    async def _take_place(self) -> None:
+        """Wait for one of the connections that there may be, or for the ejection."""
+        try:
+            self._places.acquire_nowait()
+            return
+        except trio.WouldBlock:
+            pass
+        with trio.CancelScope() as waiting:
+            self._waiting.add(waiting)
+            try:
+                await self._places.acquire()
+                return
+            finally:
+                self._waiting.discard(waiting)
+        raise BackendEjected(self.backend.name, Phase.CONNECTING, "was ejected")
 
     async def _lease(self, request: Request) -> Lease:
         self._refuse_when_out()

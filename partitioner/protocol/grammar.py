@@ -34,6 +34,7 @@ _LIBERAL_FIELDS = _FIELD_OF_LOWER_CASE | {b"lock-cookie": b"LockCookie"}  # prot
 # on its own line is refused here, because strtol would go on to read the next line (protocol.md 3.2).
 _NUMBER = re.compile(rb"[ \t]*([+-]?)0*([0-9]+)")
 _MOST_DIGITS = 10
+_EXCERPT = 8
 _CONTROL = re.compile(rb"[\x00-\x20\x7f]")
 _STATUS = re.compile(rb"(?:HTTP/1\.[01] )?([1-9][0-9][0-9])(?: .*)?", re.DOTALL)
 
@@ -98,7 +99,7 @@ def parse_answer_head(raw: bytes) -> AnswerHead:
     lines = raw.removesuffix(_HEAD_END).split(b"\r\n")
     status_line = _STATUS.fullmatch(lines[0])
     if status_line is None:
-        raise MalformedAnswer(f"the status line is {lines[0][:80]!r}; expected one like '200 OK'")
+        raise MalformedAnswer(f"the status line is {_excerpt(lines[0])}; expected one like '200 OK'")
     status = int(status_line[1])
     content_length: int | None = None
     lock_cookie: int | None = None
@@ -123,12 +124,12 @@ def _parse_request_line(line: bytes) -> tuple[bytes, bytes]:
     """Split a request line into verb and target, exactly as a stock server would."""
     verb, _, rest = line.partition(b" ")
     if verb not in _VERBS:
-        raise MalformedRequest(f"the verb is {verb[:16]!r}; expected GET, PUT, HEAD or DELETE")
+        raise MalformedRequest(f"the verb is {_excerpt(verb)}; expected GET, PUT, HEAD or DELETE")
     target, _, version = rest.partition(b" ")
     if not target:
         raise MalformedRequest("the target is empty")
     if version != _VERSION:
-        raise MalformedRequest(f"after the target comes {version[:32]!r}; expected 'HTTP/1.1'")
+        raise MalformedRequest(f"after the target comes {_excerpt(version)}; expected 'HTTP/1.1'")
     if _CONTROL.search(target):
         # A stock server might read on. No client sends one, and no two programs agree on what it means.
         raise MalformedRequest("the target has a control character in it")
@@ -156,7 +157,7 @@ def _take_field(fields: _Fields, line: bytes, dialect: Dialect) -> None:
             fields.content_length = length
         case b"Exclusive":
             if value not in (b" acquire", b" release"):
-                raise MalformedRequest(f"Exclusive is {value[1:][:16]!r}; expected 'acquire' or 'release'")
+                raise MalformedRequest(f"Exclusive is {_excerpt(value[1:])}; expected 'acquire' or 'release'")
             fields.exclusive = value[1:]
         case b"ExtraFlags":
             fields.extra_flags = _signed_32_bit(name, value)
@@ -171,11 +172,16 @@ def _refuse_what_others_may_recognise(line: bytes, name: bytes) -> None:
     lower = name.strip().lower()
     if lower in _FIELD_OF_LOWER_CASE:
         expected = _FIELD_OF_LOWER_CASE[lower].decode()
-        raise MalformedRequest(f"the field {name[:32]!r} is oddly spelt; expected {expected!r}")
+        raise MalformedRequest(f"the field {_excerpt(name)} is oddly spelt; expected {expected!r}")
     if lower == b"transfer-encoding":
         raise MalformedRequest("a Transfer-Encoding; expected a Content-Length")
     if b"\n" in line or b"\r" in line:
-        raise MalformedRequest(f"the line {line[:32]!r} has half a line break in it")
+        raise MalformedRequest(f"the line {_excerpt(line)} has half a line break in it")
+
+
+def _excerpt(seen: bytes) -> str:
+    """The beginning of what was seen: enough to recognise it, too little to give a session ID away."""
+    return repr(seen[:_EXCERPT]) + ("..." if len(seen) > _EXCERPT else "")
 
 
 def _operation(verb: bytes, fields: _Fields) -> Operation:
@@ -198,7 +204,9 @@ def _operation(verb: bytes, fields: _Fields) -> Operation:
 def _request_number(name: bytes, value: bytes) -> int:
     number = _signed(value)
     if number is None or not 0 <= number <= MAX_NUMBER:
-        raise MalformedRequest(f"{name.decode()} is {value[:16]!r}; expected a number from 0 to {MAX_NUMBER}")
+        raise MalformedRequest(
+            f"{name.decode()} is {_excerpt(value)}; expected a number from 0 to {MAX_NUMBER}"
+        )
     return number
 
 
@@ -206,7 +214,7 @@ def _signed_32_bit(name: bytes, value: bytes) -> int:
     """Read a number as strtol does where a long has 32 bits: what is out of range becomes the nearest."""
     number = _signed(value)
     if number is None:
-        raise MalformedRequest(f"{name.decode()} is {value[:16]!r}; expected a number")
+        raise MalformedRequest(f"{name.decode()} is {_excerpt(value)}; expected a number")
     return max(-(2**31), min(number, 2**31 - 1))
 
 
@@ -214,7 +222,7 @@ def _answer_number(name: bytes, value: bytes, allowed: range) -> int:
     number = _signed(value.rstrip(b" \t"))
     if number is None or number not in allowed:
         expected = f"a number from {allowed.start} to {allowed.stop - 1}"
-        raise MalformedAnswer(f"{name[:32]!r} is {value[:16]!r}; expected {expected}")
+        raise MalformedAnswer(f"{_excerpt(name)} is {_excerpt(value)}; expected {expected}")
     return number
 
 
