@@ -1,0 +1,193 @@
+"""State servers behind in-memory addresses: one that plays a script, and a real one with a life to lose."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import trio
+
+from partitioner.membership.backend import Address
+from partitioner.net.conversation import Conversation, ConversationPolicy
+from partitioner.net.observer import Observer
+from partitioner.net.responder import Request, Response
+from partitioner.net.stateserver import StateServer
+from partitioner.protocol.grammar import Dialect
+from partitioner.protocol.messages import Operation
+from partitioner.sessions.table import SessionTable
+from tests.doubles.network import MemoryStream, Network
+
+ROUTER_NAME = "router-1"
+CANARY_TARGET = b"%2fpartitioner%2fcanary%2frouter-1"
+READ_CANARY = b"GET " + CANARY_TARGET + b" HTTP/1.1\r\nHost: partitioner\r\n\r\n"
+LIFE = b"0123456789abcdef0123456789abcdef"
+"""The canary's token in the life in which scripted backends are known to their router."""
+
+
+def ok(body: bytes = b"", *fields: bytes) -> bytes:
+    """A 200 as stock servers write it; with these fields in the middle, each without its line end."""
+    lines = [b"200 OK", b"X-AspNet-Version: 4.0.30319", *fields, b"Cache-Control: private"]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", b""]) + body
+
+
+NOT_FOUND = (
+    b"404 Not Found\r\nX-AspNet-Version: 4.0.30319\r\nCache-Control: private\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Read exactly these bytes; others fail the test."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HearEnd:
+    """Wait for the end of file; a byte instead fails the test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send these bytes."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Do nothing for so many seconds."""
+
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Tear the connection down."""
+
+
+Step = Hear | HearEnd | Say | Stall | Close | Reset
+
+
+def greeting(token: bytes | None = LIFE) -> list[Step]:
+    """The steps with which every connection begins: the canary is read. None says that there is none."""
+    return [Hear(READ_CANARY), Say(NOT_FOUND if token is None else ok(token, b"Timeout: 525600"))]
+
+
+class ScriptedBackend:
+    """Plays one script on each connection; at the end of it, the connection stays open."""
+
+    def __init__(self, network: Network, address: Address, *scripts: Sequence[Step]) -> None:
+        """A connection for which no script is left fails the test."""
+        self.address = address
+        self._scripts = list(scripts)
+        self.streams: list[MemoryStream] = []  # in the order in which they were accepted
+        self.heard: list[bytes] = []  # on each of them
+        network.listen(address, self._serve)
+
+    async def _serve(self, stream: MemoryStream) -> None:
+        number = len(self.streams)
+        self.streams.append(stream)
+        self.heard.append(b"")
+        assert number < len(self._scripts), f"connection {number + 1} is one too many"
+        with suppress(trio.BrokenResourceError):  # the other end may break a connection off at any time
+            for step in self._scripts[number]:
+                await self._play(step, number)
+
+    async def _play(self, step: Step, number: int) -> None:
+        stream = self.streams[number]
+        match step:
+            case Hear(data):
+                await self._hear(number, data)
+            case HearEnd():
+                assert await stream.receive_some() == b""
+            case Say(data):
+                await stream.send_all(data)
+            case Stall(duration):
+                await trio.sleep(duration)
+            case Close():
+                stream.close()
+            case Reset():
+                stream.reset()
+
+    async def _hear(self, number: int, expected: bytes) -> None:
+        heard = b""
+        while len(heard) < len(expected):
+            data = await self.streams[number].receive_some(len(expected) - len(heard))
+            assert data, f"heard {heard!r}, and then the end; expected {expected!r}"
+            heard += data
+            self.heard[number] += data
+            assert expected.startswith(heard), f"heard {heard!r}; expected {expected!r}"
+
+
+class MemoryStateServer:
+    """The project's own state server. It can be killed, frozen and restarted."""
+
+    def __init__(self, network: Network, address: Address, observer: Observer | None = None) -> None:
+        self.address = address
+        self.requests: list[tuple[Operation, bytes]] = []  # carried out in any life: what, and the target
+        self.on_canary: Callable[[Operation], None] = lambda operation: None
+        self._network = network
+        self._observer = observer or Observer()
+        self._connections: dict[MemoryStream, trio.CancelScope] = {}
+        self._is_frozen = False
+        self.start()
+
+    def start(self) -> None:
+        """Begin a new, empty life."""
+        self._server = StateServer(SessionTable(), self._observer, clock=trio.current_time)
+        self._network.listen(self.address, self.serve)
+
+    def kill(self) -> None:
+        """Die on the spot: connections in which something lies unread are reset, the others closed."""
+        self._network.stop_listening(self.address)
+        for stream, scope in tuple(self._connections.items()):
+            stream.close()
+            scope.cancel()
+        self.thaw()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def freeze(self) -> None:
+        """Stop as SIGSTOP does: connections are still taken in, and nothing in them is read or answered."""
+        self._is_frozen = True
+        for stream in self._connections:
+            stream.freeze()
+        self._network.nursery.start_soon(self._thaw_at_the_end)
+
+    def thaw(self) -> None:
+        """Go on, and work off what lies in the connections."""
+        self._is_frozen = False
+        for stream in self._connections:
+            stream.thaw()
+
+    async def serve(self, stream: MemoryStream) -> None:
+        """Serve one connection for as long as this life lasts."""
+        if self._is_frozen:
+            stream.freeze()
+        server, policy = self._server, ConversationPolicy(Dialect.STOCK, 30.0, 30.0, 2**26, 2**26)
+
+        async def respond(request: Request) -> Response:
+            if request.head.target == CANARY_TARGET:
+                self.on_canary(request.head.operation)
+            else:
+                self.requests.append((request.head.operation, request.head.target))
+            return await server.respond(request)
+
+        conversation = Conversation(stream.channel("router"), respond, policy, self._observer)
+        with trio.CancelScope() as self._connections[stream]:
+            await conversation.run()
+        del self._connections[stream]
+
+    async def _thaw_at_the_end(self) -> None:
+        """What is frozen cannot be cancelled either; without this, the test would never end."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.thaw()

@@ -1,0 +1,318 @@
+"""What the log says: one line for a change, with its cause and its consequence, and never a session ID."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+import structlog
+
+from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, MalformedRequest, Phase
+from partitioner.membership.health import HealthRecord, Symptom
+from partitioner.net.observer import Observer
+from partitioner.ops.log import LogObserver, configure_log
+from partitioner.protocol.grammar import Dialect, parse_request_head
+from partitioner.protocol.messages import Operation
+from tests.doubles.observers import FACT_NAMES
+from tests.doubles.routers import backend
+from tests.doubles.sessions import APPLICATION
+
+SESSION_ID = b"bpr4mimb2vjnvtn2jc4yp3uo"
+BACKEND = backend(1)
+TELLTALE = 9
+"""So many characters of a session ID in a row are too many; clipped to eight, 80 bits of it are secret."""
+
+Line = dict[str, str]
+Report = Callable[[LogObserver], None]
+Screen = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def structlog_as_before() -> Iterator[None]:
+    """The log is configured for the whole process; other tests shall not notice."""
+    yield
+    structlog.reset_defaults()
+
+
+def lines(capsys: Screen, *reports: Report) -> list[Line]:
+    """What one observer writes when it hears these reports."""
+    configure_log(as_json=True)
+    log = LogObserver(pool_size=3)
+    for report in reports:
+        report(log)
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def without_time(line: Line) -> Line:
+    return {name: value for name, value in line.items() if name != "timestamp"}
+
+
+EJECTED = HealthRecord(symptom=Symptom.TIMED_OUT, since=100.0, held_until=100.0)
+HELD = HealthRecord(symptom=Symptom.REFUSED, since=100.0, held_until=120.0)
+RESTARTED = HealthRecord(symptom=Symptom.RESTARTED, since=100.0, held_until=100.0)
+
+LINES: dict[str, tuple[Report, Line]] = {
+    "turned away": (
+        lambda log: log.client_turned_away("192.0.2.1"),
+        {
+            "level": "warning",
+            "event": "client turned away",
+            "client": "192.0.2.1",
+            "cause": "its address is not in allow_clients",
+        },
+    ),
+    "closed": (
+        lambda log: log.exchange_closed("192.0.2.1", Operation.SET, "no backend is up"),
+        {
+            "level": "warning",
+            "event": "client connection closed instead of an answer",
+            "client": "192.0.2.1",
+            "operation": "set",
+            "cause": "no backend is up",
+        },
+    ),
+    "missing": (
+        lambda log: log.backend_missing(BACKEND, "refused the connection"),
+        {
+            "level": "warning",
+            "event": "backend is not there yet",
+            "backend": "state-1",
+            "address": "10.0.0.1:42424",
+            "cause": "refused the connection",
+            "consequence": "it is taken in when it answers",
+        },
+    ),
+    "up": (
+        lambda log: log.backend_came_up(BACKEND, None, False, 2),
+        {
+            "level": "info",
+            "event": "backend is up",
+            "backend": "state-1",
+            "consequence": "takes its sessions; 2 of 3 serve",
+        },
+    ),
+    "back": (
+        lambda log: log.backend_came_up(BACKEND, Symptom.TIMED_OUT, False, 3),
+        {
+            "level": "warning",
+            "event": "backend is back",
+            "backend": "state-1",
+            "after": "timed out",
+            "sessions": "it still holds what it held",
+            "consequence": "takes its sessions; 3 of 3 serve",
+        },
+    ),
+    "back and empty": (
+        lambda log: log.backend_came_up(BACKEND, Symptom.RESTARTED, True, 3),
+        {
+            "level": "warning",
+            "event": "backend is back",
+            "backend": "state-1",
+            "after": "restarted",
+            "sessions": "it was restarted and starts empty",
+            "consequence": "takes its sessions; 3 of 3 serve",
+        },
+    ),
+    "ejected": (
+        lambda log: log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 2),
+        {
+            "level": "error",
+            "event": "backend is down",
+            "backend": "state-1",
+            "address": "10.0.0.1:42424",
+            "cause": "did not connect within 1s",
+            "consequence": "its sessions go to the next of their lists; 2 of 3 serve",
+        },
+    ),
+    "ejected and held down": (
+        lambda log: log.backend_ejected(BACKEND, HELD, "refused the connection", 2),
+        {
+            "level": "error",
+            "event": "backend is down",
+            "backend": "state-1",
+            "address": "10.0.0.1:42424",
+            "cause": "refused the connection",
+            "consequence": "its sessions go to the next of their lists; 2 of 3 serve",
+            "not_back_before": "20s",
+        },
+    ),
+    "restarted": (
+        lambda log: log.backend_ejected(BACKEND, RESTARTED, "has forgotten its canary", 2),
+        {
+            "level": "error",
+            "event": "backend is down",
+            "backend": "state-1",
+            "address": "10.0.0.1:42424",
+            "cause": "it was restarted: has forgotten its canary",
+            "consequence": "its sessions go to the next of their lists; 2 of 3 serve",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("report", "line"), LINES.values(), ids=LINES)
+def test_line(capsys: Screen, report: Report, line: Line) -> None:
+    """A change is one line that says what, of whom, why, and what follows."""
+    assert [line] == [without_time(each) for each in lines(capsys, report)]
+
+
+EVERY_FACT: dict[str, Report] = {
+    "client_turned_away": lambda log: log.client_turned_away("192.0.2.1"),
+    "clients_filled_up": lambda log: log.clients_filled_up(10),
+    "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
+    "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001),
+    "exchange_closed": lambda log: log.exchange_closed("192.0.2.1", None, "no backend is up"),
+    "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
+    "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection"),
+    "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
+    "backend_ejected": lambda log: log.backend_ejected(BACKEND, EJECTED, "refused the connection", 0),
+    "ejection_withheld": lambda log: log.ejection_withheld(BACKEND, "did not connect within 1s"),
+    "backend_troubled": lambda log: log.backend_troubled(BackendTooSlow("state-1", Phase.READING, "slept")),
+    "ghost_lock_released": lambda log: log.ghost_lock_released(BACKEND),
+    "ghost_lock_left": lambda log: log.ghost_lock_left(BACKEND, "refused the connection"),
+    "creation_refused": lambda log: log.creation_refused(3, 1024),
+}
+
+SILENT = {"exchange_finished"}
+"""What a counter counts, and the log does not say."""
+
+
+def test_every_fact_is_tried() -> None:
+    """The cases here are all that an observer can hear."""
+    assert set(EVERY_FACT) == set(FACT_NAMES)
+
+
+@pytest.mark.parametrize("name", sorted(set(EVERY_FACT) - SILENT))
+def test_one_line_with_a_cause(capsys: Screen, name: str) -> None:
+    """Each report is one line, and says why or how much, or what follows from it."""
+    [line] = lines(capsys, EVERY_FACT[name])
+
+    assert line.keys() & {"cause", "consequence", "exception"}
+
+
+@pytest.mark.parametrize("name", sorted(SILENT))
+def test_not_in_the_log(capsys: Screen, name: str) -> None:
+    """What happens thousands of times a second, and is well, is not in the log."""
+    assert lines(capsys, EVERY_FACT[name]) == []
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_cut_exchanges_are_not_in_the_log(capsys: Screen, phase: Phase) -> None:
+    """Exchanges that end with an ejection are not said one by one: the ejection is."""
+    assert (
+        lines(capsys, lambda log: log.backend_troubled(BackendEjected("state-1", phase, "was ejected"))) == []
+    )
+
+
+AT_TIMES = [
+    "client_turned_away",
+    "clients_filled_up",
+    "request_rejected",
+    "exchange_closed",
+    "backend_troubled",
+    "ghost_lock_released",
+    "creation_refused",
+]
+
+
+@pytest.mark.parametrize("name", AT_TIMES)
+def test_once_a_minute(capsys: Screen, name: str) -> None:
+    """What may happen thousands of times a second is said once, and then not for a while."""
+    assert len(lines(capsys, *[EVERY_FACT[name]] * 1000)) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["backend_came_up", "backend_ejected", "ejection_withheld", "ghost_lock_left"]
+)
+def test_changes_are_always_said(capsys: Screen, name: str) -> None:
+    """A change of state is said each time that it happens, however soon after the last."""
+    assert len(lines(capsys, *[EVERY_FACT[name]] * 3)) == 3
+
+
+def test_strangers_are_told_apart(capsys: Screen) -> None:
+    """That one client was turned away does not hide that another one was."""
+    written = lines(
+        capsys,
+        lambda log: log.client_turned_away("192.0.2.1"),
+        lambda log: log.client_turned_away("192.0.2.2"),
+    )
+
+    assert ["192.0.2.1", "192.0.2.2"] == [line["client"] for line in written]
+
+
+def test_backends_are_told_apart(capsys: Screen) -> None:
+    """Trouble with one backend does not hide trouble with another, or of another kind."""
+    written = lines(
+        capsys,
+        lambda log: log.backend_troubled(BackendTooSlow("state-1", Phase.READING, "slept")),
+        lambda log: log.backend_troubled(BackendTooSlow("state-2", Phase.READING, "slept")),
+        lambda log: log.backend_troubled(BackendMalformed("state-1", Phase.READING, "spoke in tongues")),
+    )
+
+    assert [("state-1", "slept"), ("state-2", "slept"), ("state-1", "spoke in tongues")] == [
+        (line["backend"], line["cause"]) for line in written
+    ]
+
+
+# --- no session ID ---
+
+TARGET = APPLICATION + SESSION_ID
+
+LEAKY = {
+    "blank before the ID": b"GET " + APPLICATION + b" " + SESSION_ID + b" HTTP/1.1\r\n\r\n",
+    "blank in the ID": b"GET " + APPLICATION + b"x " + SESSION_ID + b" HTTP/1.1\r\n\r\n",
+    "no version": b"GET x " + SESSION_ID + b"\r\n\r\n",
+    "ID for a verb": SESSION_ID + b" HTTP/1.1\r\n\r\n",
+    "target for a verb": b"/" + SESSION_ID + b" HTTP/1.1\r\n\r\n",
+    "verb runs on": b"GET" + SESSION_ID + b" HTTP/1.1\r\n\r\n",
+    "HTTP/1.0": b"GET " + TARGET + b" HTTP/1.0\r\n\r\n",
+    "control character": b"GET " + TARGET + b"\x01 HTTP/1.1\r\n\r\n",
+    "ID for a number": b"GET " + TARGET + b" HTTP/1.1\r\nLockCookie:" + SESSION_ID + b"\r\n\r\n",
+    "ID for an order": b"GET " + TARGET + b" HTTP/1.1\r\nExclusive: " + SESSION_ID + b"\r\n\r\n",
+    "line break in the ID": b"GET " + TARGET + b" HTTP/1.1\r\n" + SESSION_ID + b"\n: x\r\n\r\n",
+    "odd field": b"GET " + TARGET + b" HTTP/1.1\r\ntimeout:1\r\n\r\n",
+    "content of a get": b"GET " + TARGET + b" HTTP/1.1\r\nContent-Length:1\r\n\r\n",
+}
+
+
+def pieces_of_the_id() -> list[str]:
+    text = SESSION_ID.decode()
+    return [text[start : start + TELLTALE] for start in range(len(text) - TELLTALE + 1)]
+
+
+@pytest.mark.parametrize("raw", LEAKY.values(), ids=LEAKY)
+def test_no_session_id_of_a_malformed_request(capsys: Screen, raw: bytes) -> None:
+    """However a request is malformed, the log does not show its session ID (protocol.md 10.1.13)."""
+    with pytest.raises(MalformedRequest) as refusal:
+        parse_request_head(raw, Dialect.GUARDED)
+    reason = str(refusal.value)
+    text = json.dumps(lines(capsys, lambda log: log.request_rejected("192.0.2.1", reason)))
+
+    assert [piece for piece in pieces_of_the_id() if piece in text] == []
+
+
+def test_no_report_takes_a_session() -> None:
+    """No fact has a request, a target or a key to tell of: what is not told cannot be written."""
+    told = {
+        parameter
+        for name in FACT_NAMES
+        for parameter in inspect.signature(getattr(Observer, name)).parameters
+        if parameter != "self"
+    }
+
+    assert told.isdisjoint({"request", "head", "target", "key", "session", "session_id", "body"})
+
+
+def test_no_session_id_of_a_crash(capsys: Screen) -> None:
+    """The traceback of a fault of ours shows code, and not what was in the variables."""
+
+    def divide(target: bytes) -> float:
+        return len(target) / 0
+
+    with pytest.raises(ZeroDivisionError) as crash:
+        divide(TARGET)
+    error = crash.value
+    [line] = lines(capsys, lambda log: log.conversation_crashed("192.0.2.1", error))
+
+    assert "ZeroDivisionError" in line["exception"]
+    assert [piece for piece in pieces_of_the_id() if piece in json.dumps(line)] == []
