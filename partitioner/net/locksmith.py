@@ -50,40 +50,35 @@ class Locksmith:
 
     async def _release(self, backend: Backend, life: bytes, request: bytes) -> None:
         try:
-            trouble = await self._release_patiently(backend, life, request)
+            for attempt in range(ATTEMPTS):
+                if attempt:
+                    await trio.sleep(PAUSE)
+                trouble = await self._try_to_release(backend, life, request)
+                if trouble is None:
+                    return
+            self._observer.ghost_lock_left(backend, trouble or "")
         finally:
             self._pending -= 1
             if not self._pending:
                 self._is_done.set()
                 self._is_done = trio.Event()
-        if trouble is None:
-            self._observer.ghost_lock_released(backend)
-        else:
-            self._observer.ghost_lock_left(backend, trouble)
 
-    async def _release_patiently(self, backend: Backend, life: bytes, request: bytes) -> str | None:
-        """Try a few times; answer what was wrong the last time, or None when the lock is gone."""
-        trouble: str | None = None
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await trio.sleep(PAUSE)
-            try:
-                with trio.fail_after(TIMEOUT):
-                    await self._release_once(backend, life, request)
-            except (BackendFailure, ConnectionBroken, ConnectionEnded, MalformedAnswer) as error:
-                trouble = str(error)
-            except trio.TooSlowError:
-                trouble = "did not answer in time"
-            else:
-                return None
-        return trouble
-
-    async def _release_once(self, backend: Backend, life: bytes, request: bytes) -> None:
-        channel, token = await self._connector.connect(backend, TIMEOUT)
+    async def _try_to_release(self, backend: Backend, life: bytes, request: bytes) -> str | None:
+        """Try once; answer what went wrong, or None when there is nothing left to do."""
         try:
-            if token == life:  # another life has forgotten the lock, and the session with it
-                answer, _ = await ask(channel, Operation.RELEASE, request)
-                if answer.status not in (200, 404, 423):  # released; gone; or by now somebody else's lock
-                    raise MalformedAnswer(f"answered {answer.status} to a release")
-        finally:
-            channel.close()
+            with trio.fail_after(TIMEOUT):
+                channel, token = await self._connector.connect(backend, TIMEOUT)
+                try:
+                    if token != life:
+                        return None  # that life is over, and its locks with it
+                    answer, _ = await ask(channel, Operation.RELEASE, request)
+                finally:
+                    channel.close()
+        except (BackendFailure, ConnectionBroken, ConnectionEnded, MalformedAnswer) as error:
+            return str(error)
+        except trio.TooSlowError:
+            return "did not answer in time"
+        if answer.status not in (200, 404, 423):  # released; gone; or by now somebody else's lock
+            return f"answered {answer.status} to a release"
+        self._observer.ghost_lock_released(backend)
+        return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from partitioner.errors import BackendEjected, BackendFailure, NoBackendLeft, Phase
+from partitioner.errors import BackendFailure, NoBackendLeft, Phase
 from partitioner.membership.backend import Backend
 from partitioner.membership.failover import Verdict, verdict
 from partitioner.membership.losses import LostSessions
@@ -45,7 +45,8 @@ class Router:
         key = placement_key(canonical_key(request.head.target), self._policy.hash_key)
         sendings = 0
         while True:
-            backend = self._acting_primary(self._roster.pool, key)
+            pool = self._roster.pool
+            backend = self._acting_primary(pool, key)
             try:
                 response = await self._roster.upstreams[backend.name].exchange(request)
             except BackendFailure as failure:
@@ -54,8 +55,8 @@ class Router:
                 is_late = trio.current_time() + RETRY_PAUSE > request.deadline
                 if is_late or not _may_be_repeated(request, failure, sendings):
                     raise
-                # After an ejection the pool is another one already; else give things a moment to change.
-                needs_pause = failure.phase is Phase.CONNECTING and not isinstance(failure, BackendEjected)
+                # Nothing has changed yet: give it a moment before connecting again.
+                needs_pause = failure.phase is Phase.CONNECTING and self._roster.pool.epoch == pool.epoch
             else:
                 return self._watch_rest(response)
             if needs_pause:

@@ -182,7 +182,8 @@ class Upstream:
             self._background.start_soon(self._watch, lease)
             return
         self._places.release()
-        if ending is Ending.REUSABLE and self._life == lease.life:
+        if ending is Ending.REUSABLE:
+            assert self._life == lease.life  # or it had been cut, and gone unanswered
             self._idle.append((lease.channel, trio.current_time()))
         else:
             lease.channel.close()
@@ -195,8 +196,8 @@ class Upstream:
         """Half-close an unanswered connection and wait for its end: what lay in it is worked off then."""
         began_at = trio.current_time()
         try:
-            while not self._is_patience_over(began_at):
-                with trio.move_on_after(GLANCE) as glance:
+            while (patience := self._patience_left(began_at)) > 0:
+                with trio.move_on_after(min(GLANCE, patience)) as glance:
                     await lease.read_to_end()
                 if not glance.cancelled_caught:
                     break
@@ -207,10 +208,11 @@ class Upstream:
             self._places.release()
         self._release_ghost_lock(lease)
 
-    def _is_patience_over(self, began_at: float) -> bool:
+    def _patience_left(self, began_at: float) -> float:
+        """Seconds for which an unanswered connection is watched on; without end while probes fail."""
         if self._answering_since is None:
-            return False
-        return trio.current_time() > max(began_at, self._answering_since) + PATIENCE
+            return float("inf")
+        return max(began_at, self._answering_since) + PATIENCE - trio.current_time()
 
     def _release_ghost_lock(self, lease: Lease) -> None:
         if lease.ghost_cookie is not None:

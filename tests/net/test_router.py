@@ -496,7 +496,8 @@ async def test_cut_request_that_may_run_twice(nursery: trio.Nursery, autojump_cl
     frozen, other = router.backends
     asked = request(Operation.GET, a_session_of("state-1", 2))
     ScriptedBackend(router.network, frozen.address, [*greeting(), Hear(asked), HearEnd()])
-    ScriptedBackend(router.network, other.address, [*greeting(), *exchange(asked, NOT_FOUND)])
+    answering = [*greeting(), *exchange(asked, NOT_FOUND)]
+    ScriptedBackend(router.network, other.address, answering, answering)
     router.take_in()
     client = router.client()
     await client.send(asked)
