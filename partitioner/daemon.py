@@ -85,22 +85,15 @@ async def run_router(settings: Settings, announce: Callable[[Address, tuple[Back
     allow_open_files(settings.limits.connections)
     async with trio.open_nursery() as background:
         backends = settings.pool_backends() or await _start_embedded(settings, background)
-        ready = [backend for backend in backends if backend.intent is Intent.READY]
-        observer = LogObserver(len(ready))
-        pool, health = first_pool(backends, settings.health.policy()), settings.health.policy()
-        roster = Roster(pool, health, observer)
+        observer = LogObserver(pool_size=sum(backend.intent is Intent.READY for backend in backends))
         connector = Connector(dial_tcp, Canary(settings.name))
         locksmith = Locksmith(connector, observer, background)
-        for backend in ready:
-            roster.upstreams[backend.name] = Upstream(
-                backend, connector, _upstream_policy(settings), locksmith, background
-            )
-        probers = [Prober(backend, connector, roster, health) for backend in ready]
-        async with trio.open_nursery() as first_look:
-            for prober in probers:
-                first_look.start_soon(prober.probe)
-        for prober in probers:
-            background.start_soon(prober.run)
+        roster = Roster(first_pool(backends, settings.health.policy()), settings.health.policy(), observer)
+        for name in roster.pool.ready:
+            backend = roster.pool.members[name].backend
+            upstream = Upstream(backend, connector, _upstream_policy(settings), locksmith, background)
+            roster.upstreams[name] = upstream
+        await _start_probing(roster, connector, settings, background)
         background.start_soon(_retire_idle, tuple(roster.upstreams.values()))
         announce(listening_address(listeners[0]), backends)
         router = Router(roster, RoutingPolicy(settings.hash_key, settings.lost_sessions))
@@ -109,6 +102,17 @@ async def run_router(settings: Settings, announce: Callable[[Address, tuple[Back
         with trio.move_on_after(settings.timeouts.shutdown):
             await locksmith.wait_until_done()
         background.cancel_scope.cancel()
+
+
+async def _start_probing(
+    roster: Roster, connector: Connector, settings: Settings, background: trio.Nursery
+) -> None:
+    """Probe every backend once, all at the same time, and go on doing so in the background."""
+    async with trio.open_nursery() as first_look:
+        for upstream in roster.upstreams.values():
+            prober = Prober(upstream.backend, connector, roster, settings.health.policy())
+            first_look.start_soon(prober.probe)
+            background.start_soon(prober.run)
 
 
 async def _start_embedded(settings: Settings, background: trio.Nursery) -> tuple[Backend, ...]:
