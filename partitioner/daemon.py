@@ -14,7 +14,8 @@ are finished, idle connections are closed. The second one, or the end of the shu
 
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -38,10 +39,13 @@ from partitioner.ops.log import LogObserver
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
 from partitioner.sessions.table import SessionTable
+from partitioner.units import format_duration
 
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _ANY_PORT = Address("127.0.0.1", 0)
-_FILES_BESIDE_CONNECTIONS = 64
+FILES_BESIDE_CONNECTIONS = 256
+LAST_RELEASES = 5.0
+"""Seconds for which the release of ghost locks is waited for when all clients have gone."""
 _RETIRE_INTERVAL = 1.0
 
 
@@ -66,14 +70,16 @@ async def run_state_server(options: StateServerOptions, announce: Callable[[Addr
     Raises AddressUnavailable.
     """
     observer = LogObserver()
-    listeners = await listen_tcp(options.listen)
-    allow_open_files(options.connections)
-    server, downstream = _state_server(options, observer)
-    async with trio.open_nursery() as background:
-        background.start_soon(server.sweep_forever)
-        announce(listening_address(listeners[0]))
-        await _serve_until_stopped(downstream, listeners, options.shutdown, observer)
-        background.cancel_scope.cancel()
+    with open_signals() as signals:
+        listeners = await listen_tcp(options.listen)
+        allow_open_files(options.connections)
+        server, downstream = _state_server(options, observer)
+        async with trio.open_nursery() as background:
+            background.start_soon(server.sweep_forever)
+            announce(listening_address(listeners[0]))
+            await _serve_until_stopped(downstream, listeners, signals, options.shutdown, observer)
+            background.cancel_scope.cancel()
+    observer.note_end()
 
 
 async def run_router(settings: Settings, announce: Callable[[Address, tuple[Backend, ...]], None]) -> None:
@@ -81,27 +87,44 @@ async def run_router(settings: Settings, announce: Callable[[Address, tuple[Back
 
     Raises AddressUnavailable.
     """
-    listeners = await listen_tcp(settings.listen)
-    allow_open_files(settings.limits.connections)
-    async with trio.open_nursery() as background:
-        backends = settings.pool_backends() or await _start_embedded(settings, background)
-        observer = LogObserver(pool_size=sum(backend.intent is Intent.READY for backend in backends))
-        connector = Connector(dial_tcp, Canary(settings.name))
-        locksmith = Locksmith(connector, observer, background)
-        roster = Roster(first_pool(backends, settings.health.policy()), settings.health.policy(), observer)
-        for name in roster.pool.ready:
-            backend = roster.pool.members[name].backend
-            upstream = Upstream(backend, connector, _upstream_policy(settings), locksmith, background)
-            roster.upstreams[name] = upstream
-        await _start_probing(roster, connector, settings, background)
-        background.start_soon(_retire_idle, tuple(roster.upstreams.values()))
-        announce(listening_address(listeners[0]), backends)
-        router = Router(roster, RoutingPolicy(settings.hash_key, settings.lost_sessions))
-        downstream = Downstream(router.respond, _router_policy(settings), observer)
-        await _serve_until_stopped(downstream, listeners, settings.timeouts.shutdown, observer)
-        with trio.move_on_after(settings.timeouts.shutdown):
-            await locksmith.wait_until_done()
-        background.cancel_scope.cancel()
+    with open_signals() as signals:
+        listeners = await listen_tcp(settings.listen)
+        async with trio.open_nursery() as background:
+            backends = settings.pool_backends() or await _start_embedded(settings, background)
+            observer = LogObserver(pool_size=sum(backend.intent is Intent.READY for backend in backends))
+            limits = settings.limits
+            allow_open_files(limits.connections + len(backends) * limits.per_backend_connections)
+            connector = Connector(dial_tcp, Canary(settings.name))
+            locksmith = Locksmith(connector, observer, background)
+            roster = _build_roster(settings, backends, connector, locksmith, observer, background)
+            await _start_probing(roster, connector, settings, background)
+            announce(listening_address(listeners[0]), backends)
+            router = Router(roster, RoutingPolicy(settings.hash_key, settings.lost_sessions))
+            downstream = Downstream(router.respond, _router_policy(settings), observer)
+            shutdown = settings.timeouts.shutdown
+            await _serve_until_stopped(downstream, listeners, signals, shutdown, observer)
+            with trio.move_on_after(LAST_RELEASES):
+                await locksmith.wait_until_done()
+            background.cancel_scope.cancel()
+    observer.note_end()
+
+
+def _build_roster(
+    settings: Settings,
+    backends: tuple[Backend, ...],
+    connector: Connector,
+    locksmith: Locksmith,
+    observer: LogObserver,
+    background: trio.Nursery,
+) -> Roster:
+    health = settings.health.policy()
+    roster = Roster(first_pool(backends, health), health, observer)
+    for name in roster.pool.ready:
+        backend = roster.pool.members[name].backend
+        upstream = Upstream(backend, connector, _upstream_policy(settings), locksmith, background)
+        roster.upstreams[name] = upstream
+    background.start_soon(_retire_idle, tuple(roster.upstreams.values()))
+    return roster
 
 
 async def _start_probing(
@@ -168,41 +191,47 @@ async def _retire_idle(upstreams: tuple[Upstream, ...]) -> None:
             upstream.retire_idle()
 
 
+def open_signals() -> AbstractContextManager[AsyncIterator[int]]:
+    """Receive the signals that steer a daemon, from now on instead of their defaults."""
+    return trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 async def _serve_until_stopped(
-    downstream: Downstream, listeners: list[trio.SocketListener], shutdown: float, observer: LogObserver
+    downstream: Downstream,
+    listeners: list[trio.SocketListener],
+    signals: AsyncIterator[int],
+    shutdown: float,
+    observer: LogObserver,
 ) -> None:
     """Serve; drain on the first signal, and stop on the second or when the time for draining is over."""
     async with trio.open_nursery() as serving:
 
-        async def stop_on_signals() -> None:
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-                is_draining = False
-                async for number in signals:
-                    if number == signal.SIGHUP:
-                        observer.note(
-                            "SIGHUP ignored", cause="this version does not reload; restart it instead"
-                        )
-                    elif is_draining:
-                        observer.note("stopping now", cause=f"a second {signal.Signals(number).name}")
-                        serving.cancel_scope.cancel()
-                    else:
-                        is_draining = True
-                        cause = signal.Signals(number).name
-                        observer.note("draining", cause=cause, at_most=f"{shutdown:g}s")
-                        serving.cancel_scope.deadline = trio.current_time() + shutdown
-                        downstream.drain()
+        async def obey_signals() -> None:
+            is_draining = False
+            async for number in signals:
+                name = signal.Signals(number).name
+                if number == signal.SIGHUP:
+                    observer.note("SIGHUP ignored", cause="this version does not reload; restart it instead")
+                elif is_draining:
+                    observer.note("stopping now", cause=f"a second signal, {name}")
+                    serving.cancel_scope.cancel()
+                else:
+                    is_draining = True
+                    observer.note("draining", cause=name, at_most=format_duration(shutdown))
+                    serving.cancel_scope.deadline = trio.current_time() + shutdown
+                    downstream.drain()
 
-        serving.start_soon(stop_on_signals)
+        serving.start_soon(obey_signals)
         await downstream.serve(listeners)
         serving.cancel_scope.cancel()
-    observer.note("stopped")
 
 
 def allow_open_files(connections: int) -> None:
-    """Raise this process's limit of open files as far as it needs and may."""
+    """Raise this process's limit of open files as far as so many connections need and it may be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * connections + _FILES_BESIDE_CONNECTIONS
+    wanted = connections + FILES_BESIDE_CONNECTIONS
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        with suppress(OSError, ValueError):  # some systems have a lower limit of their own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -11,6 +11,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── MalformedAnswer          a backend's bytes
     ├── NobodyListens            an address at which no connection is taken
     ├── Unreachable              an address to which no way leads
+    ├── OutOfFiles               our own limit of open files
     ├── ConnectionBroken         a socket, whoever is at its other end
     ├── ConnectionEnded          an end of file where an answer was expected
     ├── ClientGone               a client that left, or stalled, in mid-exchange
@@ -18,7 +19,8 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     └── BackendFailure           one exchange with one backend
         ├── BackendRefused, BackendUnreachable, BackendReset, BackendHungUp
         ├── BackendTooSlow, BackendMalformed
-        └── BackendRestarted, BackendEjected
+        ├── BackendRestarted, BackendEjected
+        └── BackendNotAtFault
 """
 
 from collections.abc import Sequence
@@ -78,6 +80,10 @@ class NobodyListens(PartitionerError):
 
 class Unreachable(PartitionerError):
     """A host has no such name, or there is no way to it. Nothing was sent."""
+
+
+class OutOfFiles(PartitionerError):
+    """This process, or the system, cannot open another connection. It says nothing of the other end."""
 
 
 class ConnectionEnded(PartitionerError):
@@ -144,3 +150,7 @@ class BackendRestarted(BackendFailure):
 
 class BackendEjected(BackendFailure):
     """The backend was ejected while the exchange was under way; nothing that it says now is relayed."""
+
+
+class BackendNotAtFault(BackendFailure):
+    """The backend had no fair chance: we ran out of files, or the client left it next to no time."""

@@ -189,7 +189,7 @@ RANGES = [
     ("health.rise", "1", "100", "0", "101"),
     ("health.hold_down", "0s", "5m", None, "301s"),
     ("timeouts.connect", "10ms", "1h", "9ms", "3601s"),
-    ("timeouts.exchange", "10ms", "1h", "9ms", "3601s"),
+    ("timeouts.exchange", "1s", "1h", "999ms", "3601s"),
     ("timeouts.client_idle", "20s", "24h", "19999ms", "86401s"),
     ("timeouts.shutdown", "10ms", "1h", "9ms", "3601s"),
     ("limits.connections", "1", "1000000", "0", "1000001"),
@@ -478,8 +478,8 @@ CONNECT_AND_EXCHANGE = [
         ("timeouts.exchange", "'2s' is too short; expected more than timeouts.connect, which is 2s"),
     ),
     (
-        "{exchange: 500ms}",
-        ("timeouts.exchange", "'500ms' is too short; expected more than timeouts.connect, which is 1s"),
+        "{exchange: 1s}",
+        ("timeouts.exchange", "'1s' is too short; expected more than timeouts.connect, which is 1s"),
     ),
     (
         "{connect: 9s}",

@@ -20,6 +20,7 @@ from partitioner.errors import (
 from partitioner.membership.backend import Address
 from partitioner.net.channel import Channel, Dial
 from partitioner.net.client import ask
+from partitioner.protocol.grammar import MAX_NUMBER
 from partitioner.protocol.messages import AnswerHead, Operation
 
 IDLE_LIFETIME = 5.0
@@ -81,7 +82,7 @@ class Connection:
                 if self._channel is None:
                     self._channel = await self._dial(self._address)
                     began_at = trio.current_time()
-                head, body = await ask(self._channel, operation, request)
+                head, body = await ask(self._channel, operation, request, MAX_NUMBER)
         except _FORESEEN as error:
             self.close()
             self.failures_in_a_row += 1

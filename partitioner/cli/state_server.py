@@ -61,15 +61,28 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str | None
     "--max-memory",
     metavar="SIZE",
     callback=_size,
-    help="Memory for sessions, such as 2GiB. When it is used up, new sessions are refused (400) and existing "
-    "ones kept. Default: no limit.",
+    help="Memory for sessions, such as 2GiB. When it is used up, new sessions are refused (400); "
+    "existing ones are kept, and may still grow. Default: no limit.",
+)
+@click.option(
+    "--max-body",
+    metavar="SIZE",
+    default="64MiB",
+    show_default=True,
+    callback=_size,
+    help="The largest session that is taken. Behind a router: at least its limits.body.",
 )
 @click.option(
     "--liberal", is_flag=True, help="Take what other implementations send, too. Not behind a router."
 )
 @click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
 def state_server(
-    listen: Address, allow: tuple[Network, ...], max_memory: int | None, liberal: bool, log_format: str
+    listen: Address,
+    allow: tuple[Network, ...],
+    max_memory: int | None,
+    max_body: int,
+    liberal: bool,
+    log_format: str,
 ) -> None:
     """Run a state server, as aspnet_state.exe is one, on this machine. Sessions are kept in memory."""
     if not allow and not listen.is_loopback:
@@ -79,7 +92,11 @@ def state_server(
         )
     configure_log(as_json=log_format == "json")
     options = StateServerOptions(
-        listen=listen, allow=allow or LOOPBACK, max_memory=max_memory, is_liberal=liberal
+        listen=listen,
+        allow=allow or LOOPBACK,
+        max_memory=max_memory,
+        max_body=max_body,
+        is_liberal=liberal,
     )
 
     def announce(address: Address) -> None:

@@ -91,7 +91,7 @@ class TimeoutSettings(Section):
     """How long the router waits for others."""
 
     connect: Annotated[float, duration("10ms", "1h")] = 1.0
-    exchange: Annotated[float, duration("10ms", "1h")] = 8.0  # clients give up at 10 s (protocol.md 7)
+    exchange: Annotated[float, duration("1s", "1h")] = 8.0  # clients give up at 10 s (protocol.md 7)
     client_idle: Annotated[float, duration("20s", "24h")] = 60.0  # protocol.md 10.1.6
     backend_idle: Annotated[
         float, duration_below("10ms", "15s", "when stock servers hang up")  # protocol.md 10.1.6

@@ -4,6 +4,10 @@ Probes and failed exchanges are *observations*. `fall` failures in a row, or a c
 ours any more, take a backend DOWN; `rise` successful probes and a hold-down bring it UP. What a
 record concludes from its observations is a *signal*, and the table below is the whole machine.
 
+At the router's start nothing is known of anybody. A backend that is UNKNOWN keeps its place: its
+sessions wait, because to send them elsewhere would be to say that they do not exist, and nobody has
+seen that it is down.
+
 Two kindnesses keep sessions at home. At the router's start and after a restart of the backend one
 successful probe is enough, because a server that answers is alive and what it had is gone either
 way; and the first return needs no hold-down. A server that falls again soon after its return has
@@ -17,6 +21,7 @@ from enum import Enum
 class Health(Enum):
     """What we observe of a backend."""
 
+    UNKNOWN = "unknown"  # nothing has been concluded yet
     UP = "up"
     DOWN = "down"
 
@@ -30,6 +35,9 @@ class Signal(Enum):
 
 
 TRANSITIONS: dict[tuple[Health, Signal], Health] = {
+    (Health.UNKNOWN, Signal.FELL): Health.DOWN,
+    (Health.UNKNOWN, Signal.RESTARTED): Health.UNKNOWN,
+    (Health.UNKNOWN, Signal.ROSE): Health.UP,
     (Health.UP, Signal.FELL): Health.DOWN,
     (Health.UP, Signal.RESTARTED): Health.DOWN,  # until a new canary has been stored and read back
     (Health.UP, Signal.ROSE): Health.UP,
@@ -71,7 +79,7 @@ class HealthPolicy:
 class HealthRecord:
     """What is known of one backend's health. A new record for every observation; nothing is changed."""
 
-    health: Health = Health.DOWN
+    health: Health = Health.UNKNOWN
     since: float = float("-inf")  # when it entered this state
     life: bytes | None = None  # the canary's token, as last read back
     served_life: bytes | None = None  # the life in which it was last UP
@@ -88,7 +96,7 @@ class HealthRecord:
 
 
 def newcomer(policy: HealthPolicy) -> HealthRecord:
-    """The record of a backend of which nothing has been seen yet: one success away from UP."""
+    """The record of a backend at the router's start: one success away from UP."""
     return HealthRecord(successes=policy.rise - 1)
 
 
@@ -131,6 +139,8 @@ def _move(record: HealthRecord, signal: Signal, now: float, policy: HealthPolicy
         return record
     if health is Health.UP:
         return replace(record, health=health, since=now, symptom=None, served_life=record.life)
+    if record.health is Health.UNKNOWN:
+        return replace(record, health=health, since=now)  # it never stood, so it did not fall
     is_flapping = now - record.since < policy.LONGEST_HOLD_DOWN
     falls = record.falls + 1 if is_flapping else 1
     return replace(record, health=health, since=now, falls=falls, held_until=now + _hold_down(falls, policy))

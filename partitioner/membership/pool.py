@@ -11,6 +11,7 @@ from partitioner.errors import EmptyPool
 from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import (
     AMBIGUOUS,
+    Health,
     HealthPolicy,
     HealthRecord,
     Symptom,
@@ -29,8 +30,13 @@ class Member:
 
     @property
     def is_eligible(self) -> bool:
-        """Whether sessions may be placed on it."""
+        """Whether it serves."""
         return self.backend.intent is Intent.READY and self.record.is_up
+
+    @property
+    def holds_its_place(self) -> bool:
+        """Whether its sessions are its own: it serves, or nobody knows yet that it does not."""
+        return self.backend.intent is Intent.READY and self.record.health is not Health.DOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,8 @@ class Pool:
     members: dict[str, Member]  # never changed in place
     ranking: Ranking
     ready: frozenset[str] = field(init=False)  # by intent
-    eligible: frozenset[str] = field(init=False)  # by intent and health
+    eligible: frozenset[str] = field(init=False)  # by intent and health: these serve
+    placed: frozenset[str] = field(init=False)  # by intent and health: these hold their places
 
     def __post_init__(self) -> None:
         ready = frozenset(
@@ -50,10 +57,15 @@ class Pool:
         object.__setattr__(self, "ready", ready)
         eligible = frozenset(name for name, member in self.members.items() if member.is_eligible)
         object.__setattr__(self, "eligible", eligible)
+        placed = frozenset(name for name, member in self.members.items() if member.holds_its_place)
+        object.__setattr__(self, "placed", placed)
 
     def acting_primary(self, key: bytes) -> Backend | None:
-        """The first eligible backend of the preference list of `key` (what placement_key answers)."""
-        name = self.ranking.first_choice(key, self.eligible)
+        """The first backend of the preference list of `key` (what placement_key answers) that is not out.
+
+        It serves if it is eligible; otherwise nothing is known of it yet.
+        """
+        name = self.ranking.first_choice(key, self.placed)
         return None if name is None else self.members[name].backend
 
     def first_choice(self, key: bytes) -> Backend:

@@ -20,12 +20,19 @@ from partitioner.protocol.target import encode_target
 from partitioner.protocol.writer import write_request
 from partitioner.sessions.table import LONGEST_TIMEOUT_MINUTES
 
+CANARIES = "/partitioner/canary/"
+"""Where the keys of all canaries begin. No client has any business there: whoever locks or removes one
+makes a healthy backend look ill."""
+
+
+MOST_TOKEN_BYTES = 1024
+
 
 class Canary:
     """The canary of one router, as it is asked for on any backend."""
 
     def __init__(self, router_name: str) -> None:
-        target = encode_target(f"/partitioner/canary/{router_name}")
+        target = encode_target(f"{CANARIES}{router_name}")
         self._get = write_request(Operation.GET, target, host="partitioner")
         self._target = target
 
@@ -34,7 +41,7 @@ class Canary:
 
         Raises ConnectionBroken, ConnectionEnded or MalformedAnswer.
         """
-        head, token = await ask(channel, Operation.GET, self._get)
+        head, token = await ask(channel, Operation.GET, self._get, MOST_TOKEN_BYTES)
         match head.status:
             case 200:
                 return token
@@ -55,9 +62,11 @@ class Canary:
             lock_cookie=0,
             body=token_hex(16).encode(),
         )
-        head, _ = await ask(channel, Operation.CREATE_UNINITIALIZED, planting)
+        head, _ = await ask(channel, Operation.CREATE_UNINITIALIZED, planting, MOST_TOKEN_BYTES)
         if head.status != 200:
-            raise MalformedAnswer(f"answered {head.status} when the canary was stored; expected 200")
+            raise MalformedAnswer(
+                f"answered {head.status} when the canary was stored; expected 200. Is its memory full?"
+            )
         token = await self.read(channel)
         if token is None:
             raise MalformedAnswer("had stored the canary, and then did not have it")

@@ -7,12 +7,15 @@ as one over a socket; that is how tests put a router on a network of their own.
 import errno
 import socket
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 import trio
 
-from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, Unreachable
+from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, OutOfFiles, Unreachable
 from partitioner.membership.backend import Address
 from partitioner.net.sockets import SocketStream
+
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 class Channel:
@@ -76,30 +79,55 @@ class Channel:
 
 
 Dial = Callable[[Address], Awaitable[Channel]]
-"""Opens a connection. Raises NobodyListens or Unreachable; the caller owns the time-out."""
+"""Opens a connection. Raises NobodyListens, Unreachable or OutOfFiles; the caller owns the time-out."""
 
 
 async def dial_tcp(address: Address) -> Channel:
     """Connect over TCP, to the first of the host's addresses that takes the connection.
 
-    Raises NobodyListens or Unreachable.
+    Raises NobodyListens, Unreachable or OutOfFiles.
     """
-    try:
-        found = await trio.socket.getaddrinfo(address.host, address.port, type=trio.socket.SOCK_STREAM)
-    except OSError as error:
-        raise Unreachable(f"has no address: {error.strerror}") from error
-    except UnicodeError as error:
-        raise Unreachable(f"has no address: {address.host!r} is no host name") from error
     trouble: NobodyListens | Unreachable | None = None
-    for family, kind, protocol, _, where in found:
+    for family, where in await _resolve(address):
         try:
-            return await _dial_one(trio.socket.socket(family, kind, protocol), where, str(address))
+            return await _dial_one(trio.socket.socket(family, trio.socket.SOCK_STREAM), where, str(address))
         except ConnectionRefusedError:
             trouble = NobodyListens("refused the connection")
         except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                raise OutOfFiles(f"could not be tried: {error.strerror}") from error
             trouble = Unreachable(f"cannot be reached: {error.strerror}")
-    assert trouble is not None  # getaddrinfo finds at least one address, or raises
+    assert trouble is not None  # a host has at least one address, or it does not resolve
     raise trouble
+
+
+async def _resolve(address: Address) -> list[tuple[int, object]]:
+    """The addresses of a host: socket families, with what to connect to."""
+    try:
+        try:
+            found = _look_up(address, socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            # A name. The look-up blocks a thread for as long as the name servers like, even when nobody
+            # waits for it any more; the limit keeps one slow name from starving all others.
+            limit = _look_ups_of(address.host)
+            found = await trio.to_thread.run_sync(_look_up, address, 0, limiter=limit, abandon_on_cancel=True)
+    except OSError as error:
+        if error.errno in OUT_OF_RESOURCES:
+            raise OutOfFiles(f"could not be tried: {error.strerror}") from error
+        raise Unreachable(f"has no address: {error.strerror}") from error
+    except UnicodeError as error:
+        raise Unreachable(f"has no address: {address.host!r} is no host name") from error
+    return [(family, where) for family, _, _, _, where in found]
+
+
+@lru_cache(maxsize=1024)
+def _look_ups_of(host: str) -> trio.CapacityLimiter:
+    return trio.CapacityLimiter(2)
+
+
+def _look_up(address: Address, flags: int) -> list[tuple[int, int, int, str, object]]:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    return [(*each,) for each in found]
 
 
 async def _dial_one(connecting: trio.socket.SocketType, where: object, peer: str) -> Channel:
@@ -120,6 +148,8 @@ async def listen_tcp(address: Address) -> list[trio.SocketListener]:
         return await trio.open_tcp_listeners(address.port, host=address.host, backlog=4096)
     except OSError as error:
         raise AddressUnavailable(f"cannot listen on {address}: {_why_not_ours(address, error)}") from error
+    except UnicodeError as error:
+        raise AddressUnavailable(f"cannot listen on {address}: {address.host!r} is no host name") from error
 
 
 def listening_address(listener: trio.SocketListener) -> Address:

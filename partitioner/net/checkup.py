@@ -14,6 +14,7 @@ from partitioner.errors import (
     ConnectionEnded,
     MalformedAnswer,
     NobodyListens,
+    OutOfFiles,
     Unreachable,
 )
 from partitioner.membership.backend import Backend
@@ -26,6 +27,7 @@ from partitioner.protocol.writer import write_request
 from partitioner.units import format_duration
 
 TIMEOUT_MINUTES = 1
+MOST_BYTES = 1024
 _OLD, _NEW = b"partitioner check, first content", b"partitioner check, second content"
 _VERSION = re.compile(rb"\r\nX-AspNet-Version: ([0-9]+)\.")
 
@@ -52,7 +54,7 @@ async def examine(backend: Backend, dial: Dial, within: float) -> str | None:
     except (ConnectionEnded, ConnectionBroken) as error:
         was_answered = examination is not None and examination.was_answered
         return f"broke off the connection in mid-examination ({error})" if was_answered else HUNG_UP_AT_ONCE
-    except (NobodyListens, Unreachable, MalformedAnswer, _Wrong) as error:
+    except (NobodyListens, Unreachable, OutOfFiles, MalformedAnswer, _Wrong) as error:
         return str(error)
     finally:
         if channel is not None:
@@ -99,7 +101,7 @@ class _Examination:
             lock_cookie=cookie,
             body=body,
         )
-        head, received = await ask(self._channel, operation, request)
+        head, received = await ask(self._channel, operation, request, MOST_BYTES)
         self.was_answered = True
         if head.status != status:
             raise _Wrong(f"answered {head.status} to {step}; expected {status}")

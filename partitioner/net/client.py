@@ -9,8 +9,10 @@ from partitioner.protocol.messages import AnswerHead, Operation
 from partitioner.protocol.reader import BodyPiece, Event, answer_reader
 
 
-async def ask(channel: Channel, operation: Operation, request: bytes) -> tuple[AnswerHead, bytes]:
-    """Send a whole request of this operation and read its answer, head and body.
+async def ask(
+    channel: Channel, operation: Operation, request: bytes, most_bytes: int
+) -> tuple[AnswerHead, bytes]:
+    """Send a whole request of this operation and read its answer, head and body of at most so many bytes.
 
     Raises ConnectionBroken, ConnectionEnded or MalformedAnswer; the channel is of no use then.
     """
@@ -22,6 +24,8 @@ async def ask(channel: Channel, operation: Operation, request: bytes) -> tuple[A
         match event:
             case AnswerHead():
                 head = event
+                if head.content_length > most_bytes:
+                    raise MalformedAnswer(f"{head.content_length} bytes where {most_bytes} are the most")
             case BodyPiece(data):
                 pieces.append(data)
             case Event.NEED_DATA:

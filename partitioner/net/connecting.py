@@ -13,6 +13,7 @@ import trio
 from partitioner.errors import (
     BackendHungUp,
     BackendMalformed,
+    BackendNotAtFault,
     BackendRefused,
     BackendReset,
     BackendTooSlow,
@@ -21,6 +22,7 @@ from partitioner.errors import (
     ConnectionEnded,
     MalformedAnswer,
     NobodyListens,
+    OutOfFiles,
     Phase,
     Unreachable,
 )
@@ -76,6 +78,8 @@ class Connector:
             did_not = "connect" if channel is None else "answer on a new connection"
             detail = f"did not {did_not} within {format_duration(within)}"
             raise BackendTooSlow(backend.name, Phase.CONNECTING, detail) from error
+        except OutOfFiles as error:
+            raise BackendNotAtFault(backend.name, Phase.CONNECTING, str(error)) from error
         except NobodyListens as error:
             raise BackendRefused(backend.name, Phase.CONNECTING, str(error)) from error
         except Unreachable as error:

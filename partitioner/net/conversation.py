@@ -71,6 +71,14 @@ class Conversation:
     async def run(self) -> None:
         """Serve the client until it leaves, idles too long, breaks a rule, or is asked to end."""
         try:
+            await self._serve_or_tell_why_not()
+        except Exception as error:  # noqa: BLE001 - one client's trouble must not become everybody's
+            self._observer.conversation_crashed(self._channel.peer, error)
+        finally:
+            self._channel.close()
+
+    async def _serve_or_tell_why_not(self) -> None:
+        try:
             await self._serve()
         except MalformedRequest as refusal:
             await self._refuse(str(refusal))
@@ -78,10 +86,6 @@ class Conversation:
             pass  # it knows; nobody is left to tell
         except (NoBackendLeft, BackendFailure) as failure:
             self._observer.exchange_closed(self._channel.peer, self._operation, str(failure))
-        except Exception as error:  # noqa: BLE001 - one client's trouble must not become everybody's
-            self._observer.conversation_crashed(self._channel.peer, error)
-        finally:
-            self._channel.close()
 
     async def _serve(self) -> None:
         while not self._is_ending and await self._request_begins():
@@ -95,7 +99,8 @@ class Conversation:
     async def _request_begins(self) -> bool:
         """Wait for the first byte of a request; answer whether one comes."""
         if not self._reader.is_between_messages:
-            return True  # pipelined
+            await trio.lowlevel.checkpoint()  # a client that pipelines must not keep all others waiting
+            return True
         with trio.move_on_after(self._policy.client_idle) as self._idle:
             data = await self._channel.receive()
             self._reader.feed(data)
@@ -159,8 +164,12 @@ class Conversation:
             response.finish(was_delivered)
 
     async def _client_has_left(self) -> bool:
-        """Look for an end of file without waiting; what else comes in belongs to the next request."""
-        if self._channel.is_quiet():
+        """Look for an end of file without waiting; what else comes in belongs to the next request.
+
+        A client that has only finished sending counts as gone: from here that looks the same, and a lock
+        too many released costs less than one too few.
+        """
+        if self._channel.is_quiet() or not self._reader.is_between_messages:
             return False
         try:
             data = await self._channel.receive()

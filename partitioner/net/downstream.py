@@ -1,6 +1,5 @@
 """The side towards web servers: accepts connections and holds a conversation on each."""
 
-import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -14,9 +13,8 @@ from partitioner.net.responder import Responder
 
 Network = IPv4Network | IPv6Network
 
-_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _BREATHER = 0.1
-"""Seconds to wait before accepting again when the system is out of files or memory."""
+"""Seconds to wait before accepting again after the system could not, mostly for want of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +77,7 @@ class Downstream:
                 return  # drained
             except OSError as error:
                 self._places.release()
-                if error.errno not in _OUT_OF_RESOURCES:
-                    raise
-                self._observer.clients_filled_up(len(self._conversations))
+                self._observer.accepting_failed(error.strerror or str(error))
                 await trio.sleep(_BREATHER)
                 continue
             except BaseException:
@@ -92,6 +88,9 @@ class Downstream:
     async def _converse(self, stream: trio.SocketStream) -> None:
         try:
             peer = _peer_host(stream)
+            if peer is None:
+                stream.socket.close()  # it has left already
+                return
             if self._accepting.cancel_called:  # drained in the very moment of accepting
                 stream.socket.close()
                 return
@@ -99,7 +98,11 @@ class Downstream:
                 self._observer.client_turned_away(peer)
                 stream.socket.close()
                 return
-            channel = socket_channel(stream.socket, peer)
+            try:
+                channel = socket_channel(stream.socket, peer)
+            except OSError:
+                stream.socket.close()  # reset since; some systems refuse any option on it then
+                return
             conversation = Conversation(channel, self._responder, self._policy.conversation, self._observer)
             self._conversations.add(conversation)
             try:
@@ -110,18 +113,15 @@ class Downstream:
             self._places.release()
 
     def _is_allowed(self, peer: str) -> bool:
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return False  # it left before it could be asked who it was
+        address = ip_address(peer)
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._policy.allow)
 
 
-def _peer_host(stream: trio.SocketStream) -> str:
+def _peer_host(stream: trio.SocketStream) -> str | None:
     try:
         host: str = stream.socket.getpeername()[0]
     except OSError:
-        return "unknown"
+        return None
     return host.partition("%")[0]  # without the zone of a link-local IPv6 address

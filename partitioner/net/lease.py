@@ -1,8 +1,8 @@
 """One exchange on one connection to a backend.
 
-A lease knows how far its exchange has come, and so what may have become of it when it fails. It ends
-in one of three ways, and says which to the upstream that gave it out: the connection is as good as
-before, or it is of no use, or its request went unanswered and it has to be watched until its end.
+A lease knows how far its exchange has come, and so what may have become of it when it fails. When
+it ends it says to the upstream that gave it out what became of the connection: as good as before, of
+no use, or, where its request went unanswered, to be watched until its end.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ from partitioner.errors import (
     BackendFailure,
     BackendHungUp,
     BackendMalformed,
+    BackendNotAtFault,
     BackendReset,
     BackendTooSlow,
     ClientGone,
@@ -34,12 +35,17 @@ RELAYED = frozenset({200, 400, 404, 423})
 """What a state server says of a session. Anything else, such as the 503 of one that is shutting down,
 says nothing of the session, and a client would take it for "not found" (protocol.md 8.2)."""
 
+FAIR_CHANCE = 1.0
+"""Seconds that a backend must have had before it is blamed for being late. A client that takes its time
+over its request may leave it less."""
+
 
 class Ending(Enum):
     """What became of a leased connection."""
 
     REUSABLE = "reusable"
     USELESS = "useless"
+    STALE = "stale"  # it had been kept idle, and was found dead before a byte was answered
     UNANSWERED = "unanswered"
 
 
@@ -69,6 +75,7 @@ class Lease:
         self._was_answered_a_byte = False
         self._was_handed_over = False  # a response that knows about the answer is on its way up
         self._awaits_client = False
+        self._awaits_backend_since = 0.0
         self._is_cut = False
         self._scope: trio.CancelScope | None = None
 
@@ -96,7 +103,10 @@ class Lease:
         and also when a held answer is returned; a longer one ends it when its last piece is read.
         """
         body = b""
-        with self._watched():
+        if trio.current_time() >= self._whole_request.deadline:
+            self._end(Ending.REUSABLE)
+            raise self._failure(BackendNotAtFault, "was not asked, the time for an answer was over")
+        with self._guarded():
             await self._send()
             head = self._answer = await self._receive_head()
             if head.content_length <= held_body:
@@ -127,12 +137,14 @@ class Lease:
 
     async def _send(self) -> None:
         self._phase = Phase.SENDING
+        self._awaits_backend_since = trio.current_time()
         request = self._whole_request
         await self.channel.send(request.head.raw + request.body)
         while request.rest is not None:
             self._awaits_client = True
             piece = await request.rest()
             self._awaits_client = False
+            self._awaits_backend_since = trio.current_time()
             if not piece:
                 break
             await self.channel.send(piece)
@@ -161,7 +173,7 @@ class Lease:
         return event
 
     async def _next_piece(self) -> bytes:
-        with self._watched():
+        with self._guarded():
             event = await self._next_event()
         if isinstance(event, BodyPiece):
             return event.data
@@ -173,7 +185,7 @@ class Lease:
             self._end(Ending.USELESS)
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _guarded(self) -> Iterator[None]:
         """Make a BackendFailure of whatever goes wrong within; the lease has ended when it is raised."""
         try:
             with trio.CancelScope(deadline=self._whole_request.deadline) as self._scope:
@@ -181,15 +193,13 @@ class Lease:
                     self._scope.cancel()
                 yield
         except ConnectionEnded as error:
-            self._end(Ending.USELESS)
+            self._end(Ending.STALE if self._is_stale else Ending.USELESS)
             raise self._failure(BackendHungUp, str(error)) from error
         except ConnectionBroken as error:
             # A pooled connection that is found dead says nothing about the backend of today.
-            is_stale = self._is_reused and not self._was_answered_a_byte
-            self._end(Ending.USELESS)
-            raise self._failure(
-                BackendHungUp if is_stale else BackendReset, f"broke the connection ({error})"
-            ) from error
+            kind = BackendHungUp if self._is_stale else BackendReset
+            self._end(Ending.STALE if self._is_stale else Ending.USELESS)
+            raise self._failure(kind, f"broke the connection ({error})") from error
         except MalformedAnswer as error:
             self._end(Ending.USELESS)
             raise self._failure(BackendMalformed, str(error)) from error
@@ -203,7 +213,14 @@ class Lease:
             self._end(Ending.UNANSWERED)
             if self._awaits_client:
                 raise ClientGone("stalled in the middle of its request")
-            raise self._failure(BackendTooSlow, "did not answer in time")
+            had_a_chance = trio.current_time() - self._awaits_backend_since >= FAIR_CHANCE
+            raise self._failure(
+                BackendTooSlow if had_a_chance else BackendNotAtFault, "did not answer in time"
+            )
+
+    @property
+    def _is_stale(self) -> bool:
+        return self._is_reused and not self._was_answered_a_byte
 
     def _failure(self, kind: type[BackendFailure], detail: str) -> BackendFailure:
         return kind(self.backend.name, self._phase, detail)

@@ -2,8 +2,9 @@
 
 An acquire whose answer never reaches its client leaves the session locked, and nothing but the
 client's own 110-second rule would ever unlock it (protocol.md 1, fact 5). Whoever finds such a ghost
-lock hands its cookie in here. A cookie opens that one lock and no other, so a release that comes late
-does no harm.
+lock hands its cookie in here. A cookie opens that one lock and no later one, so a release that comes
+late does no harm; except where the session was removed and created again meanwhile, or saved with
+another time-out, because then its cookies are counted anew (protocol.md 6, row 18).
 """
 
 import trio
@@ -71,14 +72,17 @@ class Locksmith:
                 try:
                     if token != life:
                         return None  # that life is over, and its locks with it
-                    answer, _ = await ask(channel, Operation.RELEASE, request)
+                    answer, _ = await ask(channel, Operation.RELEASE, request, 0)
                 finally:
                     channel.close()
         except (BackendFailure, ConnectionBroken, ConnectionEnded, MalformedAnswer) as error:
             return str(error)
         except trio.TooSlowError:
             return "did not answer in time"
-        if answer.status not in (200, 404, 423):  # released; gone; or by now somebody else's lock
-            return f"answered {answer.status} to a release"
-        self._observer.ghost_lock_released(backend)
-        return None
+        match answer.status:
+            case 200:
+                self._observer.ghost_lock_released(backend)
+                return None
+            case 404 | 423:
+                return None  # the session is gone, or the lock is by now somebody else's
+        return f"answered {answer.status} to a release"

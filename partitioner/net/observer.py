@@ -21,6 +21,9 @@ class Observer:
     def clients_filled_up(self, limit: int) -> None:
         """As many clients are connected as are allowed; further ones wait to be accepted."""
 
+    def accepting_failed(self, reason: str) -> None:
+        """A client could not be accepted, mostly for want of files; it waits."""
+
     def request_rejected(self, peer: str, reason: str) -> None:
         """A malformed request was answered 400, and its connection closed."""
 
@@ -35,8 +38,8 @@ class Observer:
 
     # --- backends ---
 
-    def backend_missing(self, backend: Backend, detail: str) -> None:
-        """A backend did not answer its first probe."""
+    def backend_missing(self, backend: Backend, detail: str, eligible: int) -> None:
+        """A backend of which nothing was known is DOWN from the start; so many can serve now."""
 
     def backend_came_up(
         self, backend: Backend, after: Symptom | None, has_new_life: bool, eligible: int

@@ -12,7 +12,7 @@ import trio
 
 from partitioner.errors import BackendFailure, BackendRefused, BackendReset, BackendRestarted, Phase
 from partitioner.membership.backend import Backend
-from partitioner.membership.health import HealthPolicy
+from partitioner.membership.health import AMBIGUOUS, Health, HealthPolicy
 from partitioner.net.connecting import Connector
 from partitioner.net.roster import Roster
 
@@ -42,7 +42,7 @@ class Prober:
 
     async def run(self) -> None:
         """Go on probing after the first probe: at every interval, or sooner when somebody has reason to."""
-        began_at, is_urgent = trio.current_time(), False
+        began_at, is_urgent = trio.current_time(), self._needs_verdict()
         while True:
             await trio.sleep(self._policy.interval * AT_ONCE)
             if not is_urgent:
@@ -52,6 +52,12 @@ class Prober:
                     await self._roster.wait_for_wanted_probe(self._backend.name)
             began_at = trio.current_time()
             is_urgent = await self.probe()
+
+    def _needs_verdict(self) -> bool:
+        """Whether the first probe failed in a way that cost no time: sessions wait for the verdict."""
+        record = self._roster.pool.members[self._backend.name].record
+        has_failed = record.symptom is not None and record.symptom not in AMBIGUOUS
+        return record.health is Health.UNKNOWN and has_failed
 
     async def probe(self) -> bool:
         """Probe once, and report; answer whether the next probe is urgent."""
@@ -68,6 +74,7 @@ class Prober:
         except BackendFailure as failure:
             self._roster.probe_failed(failure)
             # These say that something is wrong just now; a time-out has cost its time already.
-            return isinstance(failure, BackendRefused | BackendReset | BackendRestarted) and known.is_up
+            is_telling = isinstance(failure, BackendRefused | BackendReset | BackendRestarted)
+            return is_telling and known.health is not Health.DOWN
         self._roster.probe_succeeded(name, token)
         return known.is_up and not self._roster.pool.members[name].record.is_up

@@ -13,6 +13,7 @@ from partitioner.errors import (
     BackendFailure,
     BackendHungUp,
     BackendMalformed,
+    BackendNotAtFault,
     BackendRefused,
     BackendReset,
     BackendRestarted,
@@ -20,6 +21,7 @@ from partitioner.errors import (
     BackendUnreachable,
 )
 from partitioner.membership.health import (
+    Health,
     HealthPolicy,
     HealthRecord,
     Symptom,
@@ -42,6 +44,7 @@ SYMPTOMS: dict[type[BackendFailure], Symptom | None] = {
     BackendHungUp: None,
     BackendMalformed: None,
     BackendEjected: None,
+    BackendNotAtFault: None,
 }
 
 
@@ -55,7 +58,6 @@ class Roster:
         self._observer = observer
         self._has_changed = trio.Event()
         self._wanted_probes: dict[str, trio.Event] = {name: trio.Event() for name in pool.members}
-        self._missing: set[str] = set()
 
     def __repr__(self) -> str:
         return (
@@ -82,10 +84,10 @@ class Roster:
         self._wanted_probes[failure.backend].set()
 
     def probe_failed(self, failure: BackendFailure) -> None:
-        """A probe failed: unlike in an exchange, whatever went wrong counts."""
-        if failure.backend not in self._missing and self._record(failure.backend).since == float("-inf"):
-            self._missing.add(failure.backend)
-            self._observer.backend_missing(self.pool.members[failure.backend].backend, failure.detail)
+        """A probe failed: unlike in an exchange, whatever went wrong counts, unless it was our own fault."""
+        if isinstance(failure, BackendNotAtFault):
+            self._observer.backend_troubled(failure)
+            return
         symptom = SYMPTOMS[type(failure)] or Symptom.BROKEN
         self.upstreams[failure.backend].note_answering(symptom is Symptom.RESTARTED)
         self._observe_symptom(failure.backend, symptom, failure.detail)
@@ -100,7 +102,8 @@ class Roster:
         may_fall = self.pool.may_fall(name, symptom, self._policy)
         before = self._record(name)
         record = observe_symptom(before, symptom, trio.current_time(), self._policy, may_fall=may_fall)
-        if record.is_up and before.failures < self._policy.fall <= record.failures:
+        has_been_spared = record.health is before.health is not Health.DOWN
+        if has_been_spared and before.failures < self._policy.fall <= record.failures:
             self._observer.ejection_withheld(self.pool.members[name].backend, detail)
         self._publish(name, record, detail)
 
@@ -125,6 +128,8 @@ class Roster:
         if record.is_up:
             has_new_life = before.served_life not in (None, record.life)
             self._observer.backend_came_up(backend, before.symptom, has_new_life, eligible)
+        elif before.health is Health.UNKNOWN:
+            self._observer.backend_missing(backend, detail, eligible)
         else:
             self._observer.backend_ejected(backend, record, detail, eligible)
 

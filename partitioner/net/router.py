@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from partitioner.errors import BackendFailure, NoBackendLeft, Phase
+from partitioner.errors import BackendFailure, MalformedRequest, NoBackendLeft, Phase
 from partitioner.membership.backend import Backend
 from partitioner.membership.failover import Verdict, verdict
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import Pool
+from partitioner.net.canary import CANARIES
 from partitioner.net.responder import Request, Response
 from partitioner.net.roster import Roster
 from partitioner.placement.session_id import HashKey, placement_key
@@ -40,13 +41,20 @@ class Router:
     async def respond(self, request: Request) -> Response:
         """Have the request answered by its backend; this is a Responder.
 
-        Raises NoBackendLeft or BackendFailure: the client's connection is to be closed then.
+        Raises NoBackendLeft or BackendFailure: the client's connection is to be closed then; or
+        MalformedRequest for a key that is none of a client's business.
         """
-        key = placement_key(canonical_key(request.head.target), self._policy.hash_key)
+        canonical = canonical_key(request.head.target)
+        if canonical.startswith(CANARIES.encode()):
+            raise MalformedRequest("a key that is kept for canaries")
+        key = placement_key(canonical, self._policy.hash_key)
         sendings = 0
         while True:
             pool = self._roster.pool
             backend = self._acting_primary(pool, key)
+            if backend.name not in pool.eligible:
+                await self._wait_until_known(backend, request.deadline)
+                continue
             try:
                 response = await self._roster.upstreams[backend.name].exchange(request)
             except BackendFailure as failure:
@@ -58,12 +66,19 @@ class Router:
                 # Nothing has changed yet: give it a moment before connecting again.
                 needs_pause = failure.phase is Phase.CONNECTING and self._roster.pool.epoch == pool.epoch
             else:
-                return self._watch_rest(response)
+                return self._report_its_rest(response)
             if needs_pause:
                 with trio.move_on_after(RETRY_PAUSE):
                     await self._roster.wait_for_change()
 
-    def _watch_rest(self, response: Response) -> Response:
+    async def _wait_until_known(self, backend: Backend, deadline: float) -> None:
+        """At the router's start: wait for the verdict on a backend of which nothing is known yet."""
+        with trio.move_on_at(deadline) as waiting:
+            await self._roster.wait_for_change()
+        if waiting.cancelled_caught:
+            raise NoBackendLeft(f"nothing is known of {backend.name} yet")
+
+    def _report_its_rest(self, response: Response) -> Response:
         """Have it reported if the backend fails in the middle of a streamed answer."""
         rest = response.rest
         if rest is None:

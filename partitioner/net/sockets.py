@@ -32,8 +32,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes; none at the end. Raises BrokenResourceError or ClosedResourceError."""
         while True:
-            await trio.lowlevel.wait_readable(self._open_socket())
             try:
+                await trio.lowlevel.wait_readable(self._open_socket())
                 return self._socket.recv(max_bytes or RECEIVE_SIZE)
             except BlockingIOError:
                 continue  # woken for nothing
@@ -58,8 +58,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
             await self.wait_send_all_might_not_block()
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until something can be sent. Raises ClosedResourceError."""
-        await trio.lowlevel.wait_writable(self._open_socket())
+        """Wait until something can be sent. Raises BrokenResourceError or ClosedResourceError."""
+        try:
+            await trio.lowlevel.wait_writable(self._open_socket())
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent. Raises BrokenResourceError."""

@@ -167,12 +167,13 @@ class Upstream:
     async def _connect(self) -> Channel:
         life = self._life
         channel, token = await self._connector.connect(self.backend, self._policy.connect)
-        if token == self._life:
-            return channel
-        channel.close()
         if self._life != life:
             # It was ejected, and may be back, since it was asked: what it said of its life is old news.
+            channel.close()
             raise BackendEjected(self.backend.name, Phase.CONNECTING, "was ejected")
+        if token == life:
+            return channel
+        channel.close()
         detail = "has forgotten its canary" if token is None else "has another canary"
         raise BackendRestarted(self.backend.name, Phase.CONNECTING, detail)
 
@@ -187,10 +188,9 @@ class Upstream:
             self._idle.append((lease.channel, trio.current_time()))
         else:
             lease.channel.close()
-        if ending is Ending.USELESS:
-            # Where one pooled connection was found dead, the others likely are: a second try gets a new one.
-            self.close_idle()
-            self._release_ghost_lock(lease)
+        if ending is Ending.STALE:
+            self.close_idle()  # the others likely are dead as well: a second try gets a new one
+        self._release_ghost_lock(lease)
 
     async def _watch(self, lease: Lease) -> None:
         """Half-close an unanswered connection and wait for its end: what lay in it is worked off then."""

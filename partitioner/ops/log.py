@@ -7,6 +7,8 @@ is ever written: it is a bearer secret (protocol.md 10.1.13).
 
 import sys
 import time
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
@@ -35,9 +37,25 @@ def configure_log(*, as_json: bool) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+class _Unfailing:
+    """A stream that loses what it cannot write: a log whose reader has died must not end the program."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class LogObserver(Observer):
@@ -48,10 +66,15 @@ class LogObserver(Observer):
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._pool_size = pool_size
         self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)
+        self._answered = self._refused = self._closed = 0
 
     def note(self, event: str, **facts: object) -> None:
         """Write a line about the program itself."""
         self._log.info(event, **facts)
+
+    def note_end(self) -> None:
+        """Write the last line, with what was done since the start."""
+        self._log.info("stopped", answered=self._answered, refused=self._refused, closed=self._closed)
 
     def client_turned_away(self, peer: str) -> None:
         self._warn_at_times(
@@ -69,7 +92,16 @@ class LogObserver(Observer):
             consequence="further ones have to wait",
         )
 
+    def accepting_failed(self, reason: str) -> None:
+        self._warn_at_times(
+            "accepting", "clients cannot be accepted just now", cause=reason, consequence="they have to wait"
+        )
+
+    def exchange_finished(self, operation: Operation, status: int, duration: float) -> None:
+        self._answered += 1
+
     def request_rejected(self, peer: str, reason: str) -> None:
+        self._refused += 1
         self._warn_at_times(
             f"rejected {peer}",
             "malformed request refused",
@@ -79,6 +111,7 @@ class LogObserver(Observer):
         )
 
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
+        self._closed += 1
         self._warn_at_times(
             f"closed {reason}",
             "client connection closed instead of an answer",
@@ -90,13 +123,13 @@ class LogObserver(Observer):
     def conversation_crashed(self, peer: str, error: Exception) -> None:
         self._log.error("a conversation ended in a fault of this program", client=peer, exc_info=error)
 
-    def backend_missing(self, backend: Backend, detail: str) -> None:
+    def backend_missing(self, backend: Backend, detail: str, eligible: int) -> None:
         self._log.warning(
             "backend is not there yet",
             backend=backend.name,
             address=str(backend.address),
             cause=detail,
-            consequence="it is taken in when it answers",
+            consequence=f"taken in when it answers; {eligible} of {self._pool_size} serve",
         )
 
     def backend_came_up(

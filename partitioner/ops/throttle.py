@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-MOST_SUBJECTS = 1024
-"""Subjects remembered at a time: a storm of strangers must not fill the memory either."""
+MOST_SUBJECTS = 100
+"""Subjects let through in one interval: a storm of strangers must fill neither the log nor the memory."""
 
 
 class Throttle:
@@ -22,9 +22,19 @@ class Throttle:
         if last is not None and now - last < self._interval:
             self._held_back[subject] = self._held_back.get(subject, 0) + 1
             return None
-        if last is None and len(self._last) >= MOST_SUBJECTS:
-            oldest = min(self._last, key=self._last.__getitem__)
-            del self._last[oldest]
-            self._held_back.pop(oldest, None)
-        self._last[subject] = now
+        if last is None and not self._has_room(now):
+            return None
+        self._last.pop(subject, None)
+        self._last[subject] = now  # the oldest stays first
         return self._held_back.pop(subject, 0)
+
+    def _has_room(self, now: float) -> bool:
+        """Whether one more subject can be remembered, if need be in place of one whose interval is over."""
+        if len(self._last) < MOST_SUBJECTS:
+            return True
+        oldest = next(iter(self._last))
+        if now - self._last[oldest] < self._interval:
+            return False
+        del self._last[oldest]
+        self._held_back.pop(oldest, None)
+        return True

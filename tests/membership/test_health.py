@@ -17,12 +17,16 @@ from partitioner.membership.health import (
 )
 
 UP, DOWN = Health.UP, Health.DOWN
+UNKNOWN = Health.UNKNOWN
 
 POLICY = HealthPolicy(fall=3, rise=2, hold_down=10.0)
 LIFE = b"one life"
 OTHER_LIFE = b"another life"
 
 EXPECTED_TRANSITIONS: dict[tuple[Health, Signal], Health] = {
+    (UNKNOWN, Signal.FELL): DOWN,
+    (UNKNOWN, Signal.RESTARTED): UNKNOWN,
+    (UNKNOWN, Signal.ROSE): UP,
     (UP, Signal.FELL): DOWN,
     (UP, Signal.RESTARTED): DOWN,
     (UP, Signal.ROSE): UP,
@@ -419,3 +423,18 @@ def test_hold_down_follows_the_policy() -> None:
     late = observe_success(record, LIFE, 32.0, policy)
 
     assert (early.is_up, late.is_up) == (False, True)
+
+
+def test_unknown_fell() -> None:
+    """A backend that never stood is DOWN after `fall` failures, and that was no fall: it is not held down."""
+    record = fail(newcomer(POLICY), 100.0, times=3)
+    back = succeed(succeed(record, 102.0), 104.0)
+    fallen = fail(back, 106.0, times=3)
+
+    assert (record.health, back.health, fallen.health) == (DOWN, UP, DOWN)
+    assert fallen.held_until == fallen.since
+
+
+def test_unknown_until_the_verdict() -> None:
+    """Fewer failures conclude nothing: at the router's start a slow answer is not a dead server."""
+    assert fail(newcomer(POLICY), 100.0, times=2).health is UNKNOWN

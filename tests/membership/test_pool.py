@@ -72,7 +72,14 @@ def test_first_pool_knows_nothing_of_anybody() -> None:
     assert {name: newcomer(POLICY) for name in NAMES} == {
         name: member.record for name, member in pool.members.items()
     }
-    assert pool.acting_primary(b"key") is None
+    assert pool.eligible == frozenset()
+
+
+def test_unknown_backends_hold_their_places() -> None:
+    """Nobody's sessions are placed elsewhere before it is known that their server is down."""
+    pool = first_pool([backend(name) for name in NAMES], POLICY)
+
+    assert pool.acting_primary(b"key") == pool.first_choice(b"key")
 
 
 def test_first_pool_keeps_the_order_of_the_configuration() -> None:

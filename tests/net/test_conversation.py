@@ -16,7 +16,7 @@ from partitioner.protocol.grammar import Dialect, parse_answer_head
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import ok
 from tests.doubles.clients import Client, is_closed_at
-from tests.doubles.network import connection
+from tests.doubles.network import WINDOW, connection
 from tests.doubles.observers import RecordingObserver
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, SET, TARGET, request, target
 
@@ -607,3 +607,66 @@ async def test_half_closed_client_gets_its_answers(nursery: trio.Nursery, autoju
     await setting.client.finish()
 
     assert await setting.client.receive_rest() == ANSWER + ANSWER
+
+
+async def test_pipelining_is_not_read_ahead(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Looking whether a client has left takes in no more than there is room for anyway."""
+    near, far = connection()
+    answered = sent = 0
+
+    async def grant(request: Request) -> Response:
+        nonlocal answered
+        answered += 1
+        if answered > 50:
+            await trio.sleep_forever()
+        return replace(response(), takes_lock=True)
+
+    async def flood() -> None:
+        nonlocal sent
+        while True:
+            await near.send_all(ACQUIRE * 100)
+            sent += len(ACQUIRE) * 100
+
+    nursery.start_soon(Conversation(far.channel(PEER), grant, POLICY, RecordingObserver()).run)
+    nursery.start_soon(flood)
+    await wait_all_tasks_blocked()
+
+    assert answered == 51
+    assert sent <= 3 * WINDOW
+
+
+async def test_pipelining_lets_others_have_their_turn(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A client that sends many requests at once does not keep everybody else waiting until the last."""
+    setting = Setting(nursery)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while len(setting.asked) < 50:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    await setting.client.send(GET * 50)
+    async with trio.open_nursery() as others:
+        others.start_soon(take_turns)
+
+    assert turns >= 49
+
+
+async def test_an_observer_that_raises(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A fault in what listens ends the conversation that it was told of, and no other."""
+
+    class Broken(RecordingObserver):
+        def request_rejected(self, peer: str, reason: str) -> None:
+            raise OSError("the log is full")
+
+    near, far = connection()
+    observer = Broken()
+    nursery.start_soon(Conversation(far.channel(PEER), Setting(nursery)._remember, POLICY, observer).run)
+    client = Client(near)
+    await client.send(MALFORMED["HTTP/1.0"])
+
+    assert await client.receive_rest() == b""
+    assert ["conversation_crashed"] == [fact[0] for fact in observer.facts]

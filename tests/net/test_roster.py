@@ -11,6 +11,7 @@ from partitioner.errors import (
     BackendFailure,
     BackendHungUp,
     BackendMalformed,
+    BackendNotAtFault,
     BackendRefused,
     BackendReset,
     BackendRestarted,
@@ -351,7 +352,7 @@ async def test_missing_is_said_once(nursery: trio.Nursery, autojump_clock: MockC
     for _ in range(20):
         router.roster.probe_failed(failure(BackendRefused))
 
-    assert router.observer.facts == [("backend_missing", router.backends[0], "had a bad day")]
+    assert router.observer.facts == [("backend_missing", router.backends[0], "had a bad day", 0)]
 
 
 async def test_missing_and_then_there(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -411,3 +412,12 @@ async def test_slow_exchanges_do_not_prolong_patience(
     await backend.streams[0].wait_until_abandoned()
 
     assert 31 <= trio.current_time() <= 32
+
+
+async def test_not_at_fault(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What the router could not even try says nothing of the backend, in probes as in exchanges."""
+    router = taken_in(nursery)
+    await fail_probes(router, BackendNotAtFault, 10 * FALL)
+    await fail_exchanges(router, BackendNotAtFault, 10 * FALL)
+
+    assert router.serving == {"state-1", "state-2", "state-3", "state-4"}

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from partitioner.errors import Phase
+from partitioner.errors import BackendRefused, Phase
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.net.router import RETRY_PAUSE
@@ -18,6 +18,8 @@ from partitioner.net.upstream import HELD_BODY
 from partitioner.placement.rendezvous import Ranking
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import (
+    CANARY_TARGET,
+    LIFE,
     NOT_FOUND,
     READ_CANARY,
     Close,
@@ -370,9 +372,52 @@ async def test_reused_connection_found_dead(
 async def test_no_backend_up(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """With nobody to ask, the client's connection is closed at once, never answered (protocol.md 8.2)."""
     router = MemoryRouter(nursery, backends=2)
+    for backend in router.backends:
+        for _ in range(router.health.fall):
+            router.roster.probe_failed(BackendRefused(backend.name, Phase.CONNECTING, "refused"))
 
     assert await router.client().ask(GET) == b""
-    assert [("exchange_closed", "192.0.2.1", Operation.GET, "no backend is up")] == router.observer.facts
+    expected = ("exchange_closed", "192.0.2.1", Operation.GET, "no backend is up")
+    assert expected == router.observer.facts[-1]
+
+
+async def test_nothing_is_known_yet(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """At the start a session waits for the verdict on its server: it is not asked for elsewhere meanwhile."""
+    router = MemoryRouter(nursery, backends=2)
+    first, second = router.backends
+    asked = request(Operation.GET, a_session_of("state-1", 2))
+    ScriptedBackend(router.network, first.address, [*greeting(), *exchange(asked, ok(CONTENT))])
+    ScriptedBackend(router.network, second.address)
+    router.roster.probe_succeeded("state-2", LIFE)
+    client = router.client()
+    await client.send(asked)
+    await trio.sleep(3)
+    router.roster.probe_succeeded("state-1", LIFE)
+
+    assert ok(CONTENT) == await client.receive_answer()
+
+
+async def test_nothing_is_known_in_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A session whose server has no verdict in the time of an exchange is closed, not declared lost."""
+    router = MemoryRouter(nursery, backends=2)
+    router.roster.probe_succeeded("state-2", LIFE)
+    client = router.client()
+    await client.send(request(Operation.GET, a_session_of("state-1", 2)))
+
+    assert await is_closed_at(client) == pytest.approx(7.9)
+
+
+@pytest.mark.parametrize("operation", [Operation.ACQUIRE, Operation.REMOVE, Operation.SET])
+async def test_canaries_are_none_of_a_clients_business(
+    nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
+) -> None:
+    """A client that could lock or remove a canary could have a healthy server ejected."""
+    router = MemoryRouter(nursery)
+    ScriptedBackend(router.network, router.backends[0].address)
+    router.take_in()
+
+    answer = await router.client().ask(request(operation, CANARY_TARGET))
+    assert answer.startswith(b"400 Bad Request")
 
 
 @pytest.mark.parametrize(

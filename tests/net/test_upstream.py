@@ -9,6 +9,7 @@ from partitioner.errors import (
     BackendFailure,
     BackendHungUp,
     BackendMalformed,
+    BackendNotAtFault,
     BackendRefused,
     BackendReset,
     BackendRestarted,
@@ -17,6 +18,7 @@ from partitioner.errors import (
     ClientGone,
     Phase,
 )
+from partitioner.net.lease import FAIR_CHANCE
 from partitioner.net.responder import Request, Response
 from partitioner.net.upstream import GLANCE, HELD_BODY, PATIENCE, Upstream
 from partitioner.protocol.grammar import Dialect, parse_request_head
@@ -858,3 +860,56 @@ def streamed(head: bytes, rest: object, deadline: float = 8.0) -> Request:
 async def forever() -> bytes:
     await trio.sleep_forever()
     raise AssertionError("forever is over")
+
+
+async def test_restart_seen_by_many(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Of many connections that find no canary one tells of the restart; the others may be tried elsewhere."""
+    script = [Hear(READ_CANARY), Stall(0.1), *greeting(None)[1:]]
+    setting = Setting(nursery, *[script] * 3)
+    kinds: list[type[BackendFailure]] = []
+
+    async def fail() -> None:
+        with pytest.raises(BackendFailure) as caught:
+            await setting.ask(SET)
+        kinds.append(type(caught.value))
+        setting.upstream.cut()
+
+    async with trio.open_nursery() as at_once:
+        for _ in range(3):
+            at_once.start_soon(fail)
+
+    assert [BackendRestarted, BackendEjected, BackendEjected] == kinds
+
+
+async def test_no_time_left(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A request whose time is over is not sent: it could only be carried out and then given up."""
+    setting = Setting(nursery, greeting())
+
+    assert await setting.fail(SET, within=0.0) == (BackendNotAtFault, Phase.CONNECTING)
+    assert setting.backend.heard == [READ_CANARY]
+
+
+async def test_no_fair_chance(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A backend that was asked in the last moment is not blamed for being late."""
+    setting = Setting(nursery, [*greeting(), Hear(SET)])
+
+    assert await setting.fail(SET, within=FAIR_CHANCE / 2) == (BackendNotAtFault, Phase.READING)
+
+
+async def test_a_client_that_leaves_costs_one_connection(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A client that leaves a streamed answer says nothing about the idle connections to its backend."""
+    answer = ok(LARGE)
+    setting = Setting(
+        nursery,
+        [*greeting(), Hear(get(1)), Stall(1), Say(ok()), Hear(get(3)), Say(ok())],
+        [*greeting(), Hear(get(2)), Say(answer)],
+    )
+    nursery.start_soon(setting.ask, get(1))
+    await trio.sleep(0.5)
+    streamed = await setting.begin(get(2))
+    await trio.sleep(1)
+    streamed.finish(False)
+
+    assert ok() == await setting.ask(get(3))

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -72,14 +73,14 @@ LINES: dict[str, tuple[Report, Line]] = {
         },
     ),
     "missing": (
-        lambda log: log.backend_missing(BACKEND, "refused the connection"),
+        lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
         {
             "level": "warning",
             "event": "backend is not there yet",
             "backend": "state-1",
             "address": "10.0.0.1:42424",
             "cause": "refused the connection",
-            "consequence": "it is taken in when it answers",
+            "consequence": "taken in when it answers; 2 of 3 serve",
         },
     ),
     "up": (
@@ -159,11 +160,12 @@ def test_line(capsys: Screen, report: Report, line: Line) -> None:
 EVERY_FACT: dict[str, Report] = {
     "client_turned_away": lambda log: log.client_turned_away("192.0.2.1"),
     "clients_filled_up": lambda log: log.clients_filled_up(10),
+    "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
     "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001),
     "exchange_closed": lambda log: log.exchange_closed("192.0.2.1", None, "no backend is up"),
     "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
-    "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection"),
+    "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
     "backend_ejected": lambda log: log.backend_ejected(BACKEND, EJECTED, "refused the connection", 0),
     "ejection_withheld": lambda log: log.ejection_withheld(BACKEND, "did not connect within 1s"),
@@ -207,6 +209,7 @@ def test_cut_exchanges_are_not_in_the_log(capsys: Screen, phase: Phase) -> None:
 AT_TIMES = [
     "client_turned_away",
     "clients_filled_up",
+    "accepting_failed",
     "request_rejected",
     "exchange_closed",
     "backend_troubled",
@@ -316,3 +319,36 @@ def test_no_session_id_of_a_crash(capsys: Screen) -> None:
 
     assert "ZeroDivisionError" in line["exception"]
     assert [piece for piece in pieces_of_the_id() if piece in json.dumps(line)] == []
+
+
+class Broken:
+    """Standard error whose reader has died."""
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError("nobody reads this")
+
+    def flush(self) -> None:
+        raise BrokenPipeError("nobody reads this")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_log_that_nobody_reads_ends_nothing(monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    """When a log collector dies, or the disk is full, lines are lost; sessions are not."""
+    monkeypatch.setattr(sys, "stderr", Broken())
+    configure_log(as_json=as_json)
+    log = LogObserver(pool_size=3)
+    for name in sorted(EVERY_FACT):
+        EVERY_FACT[name](log)
+    log.note_end()
+
+
+def test_the_last_line_counts(capsys: Screen) -> None:
+    """What was answered, refused and closed is counted, whether or not it was said at the time."""
+    reports = [EVERY_FACT[name] for name in ("exchange_finished", "request_rejected", "exchange_closed")]
+    last = lines(capsys, *reports, *reports, lambda log: log.note_end())[-1]
+
+    counted = {name: last[name] for name in ("event", "answered", "refused", "closed")}
+    assert counted == {"event": "stopped", "answered": 2, "refused": 2, "closed": 2}
