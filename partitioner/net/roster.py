@@ -89,12 +89,12 @@ class Roster:
             self._observer.backend_troubled(failure)
             return
         symptom = SYMPTOMS[type(failure)] or Symptom.BROKEN
-        self.upstreams[failure.backend].note_answering(symptom is Symptom.RESTARTED)
+        self.upstreams[failure.backend].vigil.note_answering(symptom is Symptom.RESTARTED)
         self._observe_symptom(failure.backend, symptom, failure.detail)
 
     def probe_succeeded(self, name: str, life: bytes) -> None:
         """A probe found, or planted, the canary and read it back."""
-        self.upstreams[name].note_answering(True)
+        self.upstreams[name].vigil.note_answering(True)
         record = observe_success(self._record(name), life, trio.current_time(), self._policy)
         self._publish(name, record, "has another canary")
 

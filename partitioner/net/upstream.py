@@ -10,23 +10,18 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from partitioner.errors import BackendEjected, BackendRestarted, ConnectionBroken, Phase
+from partitioner.errors import BackendEjected, BackendRestarted, Phase
 from partitioner.membership.backend import Backend
 from partitioner.net.channel import Channel
 from partitioner.net.connecting import Connector
 from partitioner.net.lease import Ending, Lease, takes_lock
 from partitioner.net.locksmith import Locksmith
 from partitioner.net.responder import Request, Response
+from partitioner.net.vigil import Vigil
 
 HELD_BODY = 64 * 1024
 """Bytes of a body that are held whole: an answer of that size is only passed on when it is complete, a
 request only when all of it has come. Most sessions are far smaller; longer ones stream through."""
-
-PATIENCE = 30.0
-"""Seconds for which an unanswered connection is watched once its backend answers probes (design.md 6)."""
-
-GLANCE = 1.0
-"""Seconds between two looks at whether the backend answers probes, while such a connection is watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +49,8 @@ class Upstream:
         self._connector = connector
         self._policy = policy
         self._locksmith = locksmith
-        self._background = background
+        self.vigil = Vigil(background)
         self._life: bytes | None = None  # None while the backend is out
-        self._answering_since: float | None = None  # None while probes fail
         self._idle: list[tuple[Channel, float]] = []  # the youngest last; with the time of their return
         self._leases: set[Lease] = set()
         self._places = trio.Semaphore(policy.connections)
@@ -77,13 +71,6 @@ class Upstream:
         for waiting in self._waiting:
             waiting.cancel()
         self.close_idle()
-
-    def note_answering(self, is_answering: bool) -> None:
-        """Take note whether the backend answers probes."""
-        if not is_answering:
-            self._answering_since = None
-        elif self._answering_since is None:
-            self._answering_since = trio.current_time()
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
@@ -180,7 +167,7 @@ class Upstream:
     def _on_lease_end(self, lease: Lease, ending: Ending) -> None:
         self._leases.discard(lease)
         if ending is Ending.UNANSWERED:
-            self._background.start_soon(self._watch, lease)
+            self.vigil.keep(lease, self._on_vigil_end)
             return
         self._places.release()
         if ending is Ending.REUSABLE:
@@ -192,27 +179,9 @@ class Upstream:
             self.close_idle()  # the others likely are dead as well: a second try gets a new one
         self._release_ghost_lock(lease)
 
-    async def _watch(self, lease: Lease) -> None:
-        """Half-close an unanswered connection and wait for its end: what lay in it is worked off then."""
-        began_at = trio.current_time()
-        try:
-            while (patience := self._patience_left(began_at)) > 0:
-                with trio.move_on_after(min(GLANCE, patience)) as glance:
-                    await lease.read_to_end()
-                if not glance.cancelled_caught:
-                    break
-        except ConnectionBroken:
-            pass
-        finally:
-            lease.channel.close()
-            self._places.release()
+    def _on_vigil_end(self, lease: Lease) -> None:
+        self._places.release()
         self._release_ghost_lock(lease)
-
-    def _patience_left(self, began_at: float) -> float:
-        """Seconds for which an unanswered connection is watched on; without end while probes fail."""
-        if self._answering_since is None:
-            return float("inf")
-        return max(began_at, self._answering_since) + PATIENCE - trio.current_time()
 
     def _release_ghost_lock(self, lease: Lease) -> None:
         if lease.ghost_cookie is not None:

@@ -1,5 +1,6 @@
 """State servers that die, freeze, hang up and come back, as a web farm sees it."""
 
+import signal
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ import pytest
 
 from partitioner.protocol.messages import Operation
 from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in, session_on
-from tests.end_to_end.processes import router, state_server
+from tests.end_to_end.processes import router, running, state_server
 from tests.end_to_end.web_server import Closed, request_bytes
 
 
@@ -165,3 +166,18 @@ def test_a_second_term_signal_stops_now(farm: Farm) -> None:
         farm.in_front.program.process.terminate()
 
         assert farm.in_front.program.process.wait(5) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_start_stops_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """The router takes signals before it listens: it ends well, without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the first look at it takes its whole time-out
+        file = tmp_path / "partitioner.yml"
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        file.write_text(f"listen: 127.0.0.1:0\nbackends: [{{name: a, address: '{address}'}}]\n")
+        with running("serve", "-c", str(file)) as program:
+            silent.accept()  # its first probe: by now it listens
+            program.process.send_signal(number)
+
+            assert program.process.wait(10) == 0
+    assert "Traceback" not in program.output

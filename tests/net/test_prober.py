@@ -153,7 +153,7 @@ async def test_down_and_refusing(nursery: trio.Nursery, autojump_clock: MockCloc
     await setting.begin()
     await trio.sleep(9)
 
-    assert setting.probed_at == pytest.approx([0, 0.2, 0.4, 2.4, 4.4, 6.4, 8.4])
+    assert setting.probed_at == pytest.approx([0, 0.2, 0.4, 0.6, 2.6, 4.6, 6.6, 8.6])
 
 
 async def test_down_at_the_start(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -20,7 +20,8 @@ from partitioner.errors import (
 )
 from partitioner.net.lease import FAIR_CHANCE
 from partitioner.net.responder import Request, Response
-from partitioner.net.upstream import GLANCE, HELD_BODY, PATIENCE, Upstream
+from partitioner.net.upstream import HELD_BODY, Upstream
+from partitioner.net.vigil import GLANCE, PATIENCE
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import (
@@ -596,7 +597,7 @@ async def test_not_given_up_while_probes_fail(nursery: trio.Nursery, autojump_cl
     """While the backend answers no probes its connections are kept: it may still work them off."""
     setting = Setting(nursery, [*greeting(), Hear(SET), HearEnd()])
     await setting.fail(SET, within=2)
-    setting.upstream.note_answering(False)
+    setting.upstream.vigil.note_answering(False)
     await trio.sleep(1000)
 
     assert not setting.backend.streams[0].is_abandoned
@@ -608,11 +609,11 @@ async def test_patience_begins_when_probes_are_answered_again(
     """The 30 s begin when the backend answers probes again, and not anew with each of its answers."""
     setting = Setting(nursery, [*greeting(), Hear(SET), HearEnd()])
     await setting.fail(SET, within=2)
-    setting.upstream.note_answering(False)
+    setting.upstream.vigil.note_answering(False)
     await trio.sleep(98)
-    setting.upstream.note_answering(True)
+    setting.upstream.vigil.note_answering(True)
     await trio.sleep(20)
-    setting.upstream.note_answering(True)
+    setting.upstream.vigil.note_answering(True)
     await setting.backend.streams[0].wait_until_abandoned()
 
     assert 100 + PATIENCE <= trio.current_time() <= 100 + PATIENCE + GLANCE
