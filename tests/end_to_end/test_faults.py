@@ -176,8 +176,9 @@ def test_a_signal_during_the_start_stops_in_order(tmp_path: Path, number: signal
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         file.write_text(f"listen: 127.0.0.1:0\nbackends: [{{name: a, address: '{address}'}}]\n")
         with running("serve", "-c", str(file)) as program:
-            silent.accept()  # its first probe: by now it listens
-            program.process.send_signal(number)
+            with silent.accept()[0]:  # its first probe: by now it listens
+                program.process.send_signal(number)
+                exit_code = program.process.wait(10)
 
-            assert program.process.wait(10) == 0
+    assert exit_code == 0
     assert "Traceback" not in program.output
