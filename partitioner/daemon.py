@@ -23,7 +23,7 @@ import trio
 
 from partitioner.config import Settings
 from partitioner.membership.backend import Address, Backend, Intent
-from partitioner.membership.pool import first_pool
+from partitioner.membership.pool import Pool, first_pool
 from partitioner.net.canary import Canary
 from partitioner.net.channel import dial_tcp, listen_tcp, listening_address
 from partitioner.net.connecting import Connector
@@ -35,7 +35,7 @@ from partitioner.net.roster import Roster
 from partitioner.net.router import Router, RoutingPolicy
 from partitioner.net.stateserver import StateServer
 from partitioner.net.upstream import HELD_BODY, Upstream, UpstreamPolicy
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import ONCE_A_MINUTE, LogObserver
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
 from partitioner.sessions.table import SessionTable
@@ -76,13 +76,14 @@ async def run_state_server(options: StateServerOptions, announce: Callable[[Addr
         server, downstream = _state_server(options, observer)
         async with trio.open_nursery() as background:
             background.start_soon(server.sweep_forever)
+            background.start_soon(_repeat_held_back, observer)
             announce(listening_address(listeners[0]))
             await _serve_until_stopped(downstream, listeners, signals, options.shutdown, observer)
             background.cancel_scope.cancel()
     observer.note_end()
 
 
-async def run_router(settings: Settings, announce: Callable[[Address, tuple[Backend, ...]], None]) -> None:
+async def run_router(settings: Settings, announce: Callable[[Address, Pool], None]) -> None:
     """Route sessions until a signal says to stop.
 
     Raises AddressUnavailable.
@@ -91,14 +92,17 @@ async def run_router(settings: Settings, announce: Callable[[Address, tuple[Back
         listeners = await listen_tcp(settings.listen)
         async with trio.open_nursery() as background:
             backends = settings.pool_backends() or await _start_embedded(settings, background)
-            observer = LogObserver(pool_size=sum(backend.intent is Intent.READY for backend in backends))
+            ready = sum(backend.intent is Intent.READY for backend in backends)
+            observer = LogObserver(ready, settings.lost_sessions)
             limits = settings.limits
             allow_open_files(limits.connections + len(backends) * limits.per_backend_connections)
             connector = Connector(dial_tcp, Canary(settings.name))
             locksmith = Locksmith(connector, observer, background)
+            background.start_soon(_repeat_held_back, observer)
             roster = _build_roster(settings, backends, connector, locksmith, observer, background)
             await _start_probing(roster, connector, settings, background)
-            announce(listening_address(listeners[0]), backends)
+            announce(listening_address(listeners[0]), roster.pool)
+            observer.note_start(settings.name, listening_address(listeners[0]), len(roster.pool.eligible))
             router = Router(roster, RoutingPolicy(settings.hash_key, settings.lost_sessions))
             downstream = Downstream(router.respond, _router_policy(settings), observer)
             shutdown = settings.timeouts.shutdown
@@ -184,6 +188,12 @@ def _upstream_policy(settings: Settings) -> UpstreamPolicy:
     )
 
 
+async def _repeat_held_back(observer: LogObserver) -> None:
+    while True:
+        await trio.sleep(ONCE_A_MINUTE)
+        observer.repeat_held_back()
+
+
 async def _retire_idle(upstreams: tuple[Upstream, ...]) -> None:
     while True:
         await trio.sleep(_RETIRE_INTERVAL)
@@ -207,23 +217,26 @@ async def _serve_until_stopped(
     async with trio.open_nursery() as serving:
 
         async def obey_signals() -> None:
-            is_draining = False
-            async for number in signals:
-                name = signal.Signals(number).name
-                if number == signal.SIGHUP:
-                    observer.note("SIGHUP ignored", cause="this version does not reload; restart it instead")
-                elif is_draining:
-                    observer.note("stopping now", cause=f"a second signal, {name}")
-                    serving.cancel_scope.cancel()
-                else:
-                    is_draining = True
-                    observer.note("draining", cause=name, at_most=format_duration(shutdown))
-                    serving.cancel_scope.deadline = trio.current_time() + shutdown
-                    downstream.drain()
+            name = await _next_stop(signals, observer)
+            under_way, at_most = downstream.exchanges_under_way, format_duration(shutdown)
+            observer.note("draining", cause=name, exchanges_under_way=under_way, at_most=at_most)
+            downstream.drain()
+            cause = "the time for draining is over"
+            with trio.move_on_after(shutdown):
+                cause = f"a second signal, {await _next_stop(signals, observer)}"
+            observer.note("stopping now", cause=cause, exchanges_cut_off=downstream.exchanges_under_way)
+            serving.cancel_scope.cancel()
 
         serving.start_soon(obey_signals)
         await downstream.serve(listeners)
         serving.cancel_scope.cancel()
+
+
+async def _next_stop(signals: AsyncIterator[int], observer: LogObserver) -> str:
+    """Wait for a signal to stop; answer its name."""
+    while (number := await anext(signals)) == signal.SIGHUP:
+        observer.note("SIGHUP ignored", cause="this version does not reload; restart it instead")
+    return signal.Signals(number).name
 
 
 def allow_open_files(connections: int) -> None:

@@ -114,7 +114,7 @@ class BackendFailure(PartitionerError):
     """An exchange with one backend failed. Its connection is given up; the failover table says what next."""
 
     def __init__(self, backend: str, phase: Phase, detail: str) -> None:
-        super().__init__(f"{backend} {detail} (while {phase.value})")
+        super().__init__(f"{backend} {detail}, while {phase.value}")
         self.backend = backend
         self.phase = phase
         self.detail = detail

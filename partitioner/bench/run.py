@@ -108,15 +108,6 @@ class Bench:
         """Begin no more web requests: go on to read back and remove the sessions."""
         self._workload.ending.set()
 
-    async def check_connection(self) -> None:
-        """Connect once, so that a wrong address is not taken for a failing server.
-
-        Raises NobodyListens, Unreachable or trio.TooSlowError.
-        """
-        with trio.fail_after(self.plan.timeout):
-            channel = await self._dial(self.plan.address)
-        channel.close()
-
     async def run(self) -> None:
         """Go through all phases. If it is cancelled, sessions may be left behind; the outcome is good."""
         try:

@@ -10,25 +10,22 @@ from rich.live import Live
 from rich.text import Text
 
 from partitioner.bench.content import LEAST_SIZE
-from partitioner.bench.findings import KEPT, Finding
+from partitioner.bench.findings import Finding
 from partitioner.bench.progress import Progress
 from partitioner.bench.report import json_report, report
 from partitioner.bench.run import Bench, Outcome, Plan
-from partitioner.cli.output import json_option, print_json, print_rich
+from partitioner.cli.output import json_option, print_json, print_rich, read_address
 from partitioner.daemon import allow_open_files
-from partitioner.errors import NobodyListens, Unreachable
-from partitioner.membership.backend import Address, parse_address
-from partitioner.units import format_duration, parse_duration, parse_size
+from partitioner.membership.backend import Address, Backend
+from partitioner.net.channel import dial_tcp
+from partitioner.net.checkup import examine
+from partitioner.units import parse_duration, parse_size
+
+SAID = 10
+"""Findings that are said as they come; the others are only counted."""
 
 _GLANCE = 0.5
 """Seconds between two updates of the progress line."""
-
-
-def _address(_context: click.Context, _parameter: click.Parameter, text: str) -> Address:
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 def _size(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
@@ -52,7 +49,7 @@ def _duration(_context: click.Context, _parameter: click.Parameter, text: str) -
 
 
 @click.command()
-@click.argument("address", metavar="HOST:PORT", callback=_address)
+@click.argument("address", metavar="HOST:PORT", callback=read_address)
 @click.option("--connections", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--sessions", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option(
@@ -104,7 +101,7 @@ def bench(
         timeout=timeout,
     )
     allow_open_files(connections)
-    outcome = _run(plan)
+    outcome = trio.run(_run_watched, plan)
     if as_json:
         print_json(json_report(outcome))
     else:
@@ -112,20 +109,12 @@ def bench(
     context.exit(0 if outcome.is_good else 1)
 
 
-def _run(plan: Plan) -> Outcome:
-    try:
-        return trio.run(_run_watched, plan)
-    except (NobodyListens, Unreachable) as error:
-        raise click.ClickException(f"{plan.address} {error}") from error
-    except trio.TooSlowError as error:
-        patience = format_duration(plan.timeout)
-        raise click.ClickException(f"{plan.address} took no connection within {patience}") from error
-
-
 async def _run_watched(plan: Plan) -> Outcome:
     console = Console(stderr=True, highlight=False)
     bench = Bench(plan, _Complaints(console))
-    await bench.check_connection()
+    trouble = await examine(Backend("bench", plan.address), dial_tcp, plan.timeout)
+    if trouble is not None:
+        raise click.ClickException(f"{plan.address} {trouble}")
     async with trio.open_nursery() as watching:
         watching.start_soon(_stop_on_signals, bench, watching.cancel_scope)
         if console.is_terminal:
@@ -144,9 +133,9 @@ class _Complaints:
 
     def __call__(self, finding: Finding) -> None:
         self._said += 1
-        if self._said <= KEPT:
+        if self._said <= SAID:
             self._console.print(Text(str(finding), style="bold red"), soft_wrap=True)
-        elif self._said == KEPT + 1:
+        elif self._said == SAID + 1:
             self._console.print(Text("... and so on; further ones are only counted", style="bold red"))
 
 

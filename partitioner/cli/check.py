@@ -52,13 +52,23 @@ def check(context: click.Context, config: Path | None, connect: bool, as_json: b
         context.exit(2)
     for sentence in warnings(settings):
         warn(sentence)
-    troubles = trio.run(_examine_all, settings) if connect else {}
+    troubles = _examine_all(settings) if connect else {}
     report(settings, config, troubles, as_json=as_json)
     context.exit(any(troubles.values()))
 
 
-async def _examine_all(settings: Settings) -> dict[str, str | None]:
+def _examine_all(settings: Settings) -> dict[str, str | None]:
     """Examine every listed READY server at once; answer what is wrong with each, by name."""
+    try:
+        return trio.run(_examine_at_once, settings)
+    except BaseExceptionGroup as group:
+        _, others = group.split(KeyboardInterrupt)
+        if others is not None:
+            raise
+        raise click.Abort from None
+
+
+async def _examine_at_once(settings: Settings) -> dict[str, str | None]:
     troubles: dict[str, str | None] = {}
 
     async def examine_one(backend: Backend) -> None:
@@ -137,9 +147,6 @@ def warnings(settings: Settings) -> list[str]:
             f"listen is {settings.listen}, but allow_clients holds only loopback networks: "
             "every web server on another machine will be refused"
         )
-    for backend in settings.pool_backends():
-        if backend.address == settings.listen:
-            sentences.append(f"{backend} has the address that the router itself listens on")
     return sentences
 
 

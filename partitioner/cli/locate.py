@@ -17,6 +17,7 @@ from partitioner.cli.output import (
     printable,
     settings_of,
     table,
+    warn,
 )
 from partitioner.config import Settings
 from partitioner.placement.session_id import HashKey, placement_key, session_id
@@ -78,6 +79,8 @@ def locate_keys(settings: Settings, keys: Iterable[bytes]) -> Iterator[Location]
         if b"/" in key or b"%" in key:
             canonical = canonical_key(key)
             found_id, hashed = session_id(canonical), placement_key(canonical, settings.hash_key)
+            if found_id == canonical and settings.hash_key is HashKey.SESSION_ID:
+                warn(f"{_text(key)!r} has no `(hash)/` in it; all of it was taken for the session ID")
         elif settings.hash_key is HashKey.SESSION_ID:
             found_id = hashed = _as_decoded(key)
         else:

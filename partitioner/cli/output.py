@@ -17,6 +17,7 @@ from rich.table import Table
 
 from partitioner.config import Settings, load
 from partitioner.errors import ConfigurationInvalid, Problem
+from partitioner.membership.backend import Address, parse_address
 
 WIDTH_OF_A_PIPE = 200
 """Columns to fill where nobody looks: enough that rich does not wrap what a script wants to grep."""
@@ -30,6 +31,14 @@ config_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+def read_address(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Address | None:
+    """Read an option that is an address; a click callback."""
+    try:
+        return None if text is None else parse_address(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 class Refused(click.ClickException):

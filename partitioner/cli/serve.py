@@ -1,6 +1,7 @@
 """`partitioner serve`: run the router."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -8,29 +9,37 @@ import trio
 from rich.table import Table
 
 from partitioner import __version__
-from partitioner.cli.output import config_option, percent, print_rich, printable, settings_of, table
+from partitioner.cli.check import warnings
+from partitioner.cli.output import config_option, percent, print_rich, read_address, settings_of, table, warn
 from partitioner.config import LogFormat, Settings
 from partitioner.daemon import run_router
 from partitioner.errors import AddressUnavailable
-from partitioner.membership.backend import Address, Backend
+from partitioner.membership.backend import Address, Intent
+from partitioner.membership.pool import Pool
 from partitioner.ops.log import configure_log
-
-_EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})
 
 
 @click.command()
 @config_option
-def serve(config: Path | None) -> None:
+@click.option(
+    "--listen", metavar="HOST:PORT", callback=read_address, help="Where to listen, in place of the file's."
+)
+def serve(config: Path | None, listen: Address | None) -> None:
     """Run the router.
 
     Without a configuration file: three state servers inside this process, and the router in front of
     them on 127.0.0.1:42424. Good for trying it out; when this process ends, their sessions are gone.
     """
     settings = settings_of(config)
+    if listen is not None:
+        settings = settings.model_copy(update={"listen": listen})
+    for sentence in warnings(settings):
+        warn(sentence)
     configure_log(as_json=settings.log_format is LogFormat.JSON)
 
-    def announce(address: Address, backends: tuple[Backend, ...]) -> None:
-        _print_welcome(settings, address, backends)
+    def announce(address: Address, pool: Pool) -> None:
+        with suppress(OSError):  # a welcome that nobody can read is no reason not to serve
+            _print_welcome(settings, address, pool)
 
     try:
         trio.run(run_router, settings, announce)
@@ -38,13 +47,12 @@ def serve(config: Path | None) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def _print_welcome(settings: Settings, address: Address, backends: tuple[Backend, ...]) -> None:
-    print_rich(
-        f"partitioner {__version__}: a router in front of {len(backends)} state server(s)\n",
-        "In the web.config of every web server of the farm:\n",
-        printable(f"  {session_state_snippet(address)}"),
-        _pool_table(settings, backends),
-    )
+def _print_welcome(settings: Settings, address: Address, pool: Pool) -> None:
+    count = "1 state server" if len(pool.members) == 1 else f"{len(pool.members)} state servers"
+    click.echo(f"partitioner {__version__}: a router in front of {count}\n")
+    click.echo("In the web.config of every web server of the farm:\n")
+    click.echo(f"  {session_state_snippet(address)}")  # never wrapped: it is there to be copied
+    print_rich(_pool_table(settings, pool))
     if settings.embedded:
         print_rich("These state servers live in this process: when it ends, their sessions are gone.")
     print_rich("Stop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops at once.\n")
@@ -52,15 +60,19 @@ def _print_welcome(settings: Settings, address: Address, backends: tuple[Backend
 
 def session_state_snippet(address: Address) -> str:
     """The line for web.config that sends a web server's sessions to this address."""
-    host = socket.gethostname() if address.host in _EVERY_ADDRESS else address.host
+    host = socket.gethostname() if address.is_everywhere else address.host
     connection = f"tcpip={Address(host, address.port)}"
     return f'<sessionState mode="StateServer" stateConnectionString="{connection}" />'
 
 
-def _pool_table(settings: Settings, backends: tuple[Backend, ...]) -> Table:
+def _pool_table(settings: Settings, pool: Pool) -> Table:
     ready = settings.ready_weights()
-    pool = table("state server", "address", "intent", "share", numbers=("share",))
-    for backend in backends:
-        share = ready.get(backend.name, 0.0) / sum(ready.values())
-        pool.add_row(backend.name, str(backend.address), backend.intent.value, percent(share))
-    return pool
+    rows = table("state server", "address", "intent", "health", "share", numbers=("share",))
+    for name, member in pool.members.items():
+        backend, health = member.backend, member.record.health.value
+        share = ready.get(name, 0.0) / sum(ready.values())
+        is_asked = backend.intent is Intent.READY
+        rows.add_row(
+            name, str(backend.address), backend.intent.value, health if is_asked else "-", percent(share)
+        )
+    return rows

@@ -1,24 +1,19 @@
 """`partitioner state-server`: run a state server of our own."""
 
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import click
 import trio
 
+from partitioner.cli.output import read_address
 from partitioner.daemon import LOOPBACK, StateServerOptions, run_state_server
 from partitioner.errors import AddressUnavailable
-from partitioner.membership.backend import Address, parse_address
+from partitioner.membership.backend import Address
 from partitioner.ops.log import configure_log
 from partitioner.units import format_size, parse_size
 
 Network = IPv4Network | IPv6Network
-
-
-def _address(_context: click.Context, _parameter: click.Parameter, text: str) -> Address:
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 def _networks(
@@ -46,7 +41,7 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str | None
     metavar="HOST:PORT",
     default="127.0.0.1:42424",
     show_default=True,
-    callback=_address,
+    callback=read_address,
     help="Where to listen; port 0 takes a free one.",
 )
 @click.option(
@@ -101,7 +96,8 @@ def state_server(
 
     def announce(address: Address) -> None:
         limit = "no memory limit" if max_memory is None else f"at most {format_size(max_memory)} of sessions"
-        click.echo(f"state server on {address}, {limit}; stop with Ctrl-C or SIGTERM")
+        with suppress(OSError):  # a welcome that nobody can read is no reason not to serve
+            click.echo(f"state server on {address}, {limit}; stop with Ctrl-C or SIGTERM")
 
     try:
         trio.run(run_state_server, options, announce)

@@ -8,9 +8,9 @@ here; its own validator has said so.
 from collections.abc import Callable, Hashable
 
 from partitioner.config.findings import Finding
-from partitioner.config.settings import TimeoutSettings
+from partitioner.config.settings import Settings, TimeoutSettings
 from partitioner.config.values import read_address
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import Address, Intent
 from partitioner.units import format_duration, parse_duration
 
 Content = dict[str, object]
@@ -24,6 +24,7 @@ def broken_rules(content: Content) -> list[Finding]:
         *_no_two_alike("name", _list(content, "backends"), str),
         *_no_two_alike("address", _list(content, "backends"), read_address),
         *_someone_is_ready(backends),
+        *_nobody_is_the_router(content),
         *_connecting_leaves_time(content),
     ]
 
@@ -60,6 +61,30 @@ def _no_two_alike(key: str, backends: list[object], identity: Callable[[str], Ha
             message = f"{seen!r} is also the {key} of backends[{first}]; expected no two alike"
             findings.append(Finding(("backends", position, key), message))
     return findings
+
+
+def _nobody_is_the_router(content: Content) -> list[Finding]:
+    """A router that is its own backend would ask itself for ever."""
+    listen = _maybe_address(content.get("listen", str(Settings.model_fields["listen"].default)))
+    if listen is None:
+        return []
+    findings = []
+    for position, backend in enumerate(_list(content, "backends")):
+        address = _maybe_address(backend.get("address") if isinstance(backend, dict) else None)
+        is_here = address is not None and (
+            address == listen or (listen.is_everywhere and address.is_loopback)
+        )
+        if address is not None and is_here and address.port == listen.port:
+            message = f"{str(address)!r} is where the router itself listens; expected a state server"
+            findings.append(Finding(("backends", position, "address"), message))
+    return findings
+
+
+def _maybe_address(written: object) -> Address | None:
+    try:
+        return read_address(written) if isinstance(written, str) else None
+    except ValueError:
+        return None
 
 
 def _someone_is_ready(backends: list[Content]) -> list[Finding]:

@@ -19,6 +19,11 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
+    def is_everywhere(self) -> bool:
+        """Whether it stands for every address of this machine."""
+        return self.host in ("0.0.0.0", "::")
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect to it. Of a host name, whoever resolves it decides."""
         try:

@@ -5,6 +5,7 @@ as one over a socket; that is how tests put a router on a network of their own.
 """
 
 import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -21,7 +22,7 @@ OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EN
 class Channel:
     """One connection to a client or a backend."""
 
-    __slots__ = ("_close", "_is_readable", "_stream", "peer")
+    __slots__ = ("_close", "_is_readable", "_stream", "has_received", "peer")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Channel:
         """Wrap a stream. `is_readable` tells without waiting whether bytes, or the end of file, are there."""
         self._stream = stream
         self.peer = peer
+        self.has_received = False  # a single byte, since it was opened
         self._is_readable = is_readable
         self._close = close
 
@@ -45,9 +47,11 @@ class Channel:
         Raises ConnectionBroken.
         """
         try:
-            return bytes(await self._stream.receive_some())
+            data = bytes(await self._stream.receive_some())
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionBroken(_cause(error)) from error
+        self.has_received = self.has_received or data != b""
+        return data
 
     async def send(self, data: bytes) -> None:
         """Hand all bytes to the network; whether they arrive shows only in what comes back.
@@ -96,7 +100,7 @@ async def dial_tcp(address: Address) -> Channel:
         except OSError as error:
             if error.errno in OUT_OF_RESOURCES:
                 raise OutOfFiles(f"could not be tried: {error.strerror}") from error
-            trouble = Unreachable(f"cannot be reached: {error.strerror}")
+            trouble = Unreachable(f"cannot be reached: {os.strerror(error.errno or 0)}")
     assert trouble is not None  # a host has at least one address, or it does not resolve
     raise trouble
 
@@ -177,7 +181,7 @@ def _why_not_ours(address: Address, error: OSError) -> str:
     numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
     if errno.EADDRINUSE in numbers:
         # A connection may own the port as well: 42424 is among those that Linux gives to outgoing ones.
-        return f"port {address.port} is in use on {address.host}, by another process or a recent connection"
+        return f"port {address.port} is in use, by another process or a recent connection"
     if errno.EADDRNOTAVAIL in numbers:
         return f"{address.host} is not an address of this machine"
     if errno.EACCES in numbers or errno.EPERM in numbers:

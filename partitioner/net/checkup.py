@@ -20,7 +20,7 @@ from partitioner.errors import (
 from partitioner.membership.backend import Backend
 from partitioner.net.channel import Channel, Dial
 from partitioner.net.client import ask
-from partitioner.net.connecting import HUNG_UP_AT_ONCE
+from partitioner.net.connecting import why_hung_up
 from partitioner.protocol.messages import AnswerHead, Operation
 from partitioner.protocol.target import encode_target
 from partitioner.protocol.writer import write_request
@@ -42,18 +42,15 @@ async def examine(backend: Backend, dial: Dial, within: float) -> str | None:
     Nothing is left behind on it, unless it stops answering in the middle: then for a minute.
     """
     channel: Channel | None = None
-    examination: _Examination | None = None
     try:
         with trio.fail_after(within):
             channel = await dial(backend.address)
-            examination = _Examination(channel)
-            await examination.run()
+            await _Examination(channel).run()
     except trio.TooSlowError:
         did_not = "take a connection" if channel is None else "answer"
         return f"did not {did_not} within {format_duration(within)}"
-    except (ConnectionEnded, ConnectionBroken) as error:
-        was_answered = examination is not None and examination.was_answered
-        return f"broke off the connection in mid-examination ({error})" if was_answered else HUNG_UP_AT_ONCE
+    except (ConnectionEnded, ConnectionBroken):
+        return why_hung_up(channel)
     except (NobodyListens, Unreachable, OutOfFiles, MalformedAnswer, _Wrong) as error:
         return str(error)
     finally:
@@ -67,7 +64,6 @@ class _Examination:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self.was_answered = False
         self._target = encode_target(f"/partitioner/check/{token_hex(12)}")
 
     async def run(self) -> None:
@@ -102,7 +98,6 @@ class _Examination:
             body=body,
         )
         head, received = await ask(self._channel, operation, request, MOST_BYTES)
-        self.was_answered = True
         if head.status != status:
             raise _Wrong(f"answered {head.status} to {step}; expected {status}")
         if content is not None and received != content:

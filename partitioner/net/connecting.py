@@ -38,6 +38,13 @@ that shows as an end of file or as a reset hangs on whether our first bytes were
 T = TypeVar("T")
 
 
+def why_hung_up(channel: Channel | None) -> str:
+    """What to make of a connection that the other end dropped while it was tried out."""
+    if channel is None or not channel.has_received:
+        return HUNG_UP_AT_ONCE
+    return "broke off a new connection, is it a state server?"
+
+
 @dataclass(frozen=True, slots=True)
 class Connector:
     """Opens connections to backends, for exchanges, probes and releases alike."""
@@ -84,10 +91,9 @@ class Connector:
             raise BackendRefused(backend.name, Phase.CONNECTING, str(error)) from error
         except Unreachable as error:
             raise BackendUnreachable(backend.name, Phase.CONNECTING, str(error)) from error
-        except ConnectionBroken as error:
-            raise BackendReset(backend.name, Phase.CONNECTING, HUNG_UP_AT_ONCE) from error
-        except ConnectionEnded as error:
-            raise BackendHungUp(backend.name, Phase.CONNECTING, HUNG_UP_AT_ONCE) from error
+        except (ConnectionBroken, ConnectionEnded) as error:
+            kind = BackendReset if isinstance(error, ConnectionBroken) else BackendHungUp
+            raise kind(backend.name, Phase.CONNECTING, why_hung_up(channel)) from error
         except MalformedAnswer as error:
             raise BackendMalformed(backend.name, Phase.CONNECTING, str(error)) from error
         finally:

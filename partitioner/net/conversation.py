@@ -61,6 +61,7 @@ class Conversation:
         self._reader = request_reader(policy.dialect)
         self._idle = trio.CancelScope()
         self._is_ending = False
+        self.is_busy = False  # with an exchange
         self._operation: Operation | None = None  # of the exchange under way
 
     def end_when_idle(self) -> None:
@@ -89,8 +90,10 @@ class Conversation:
 
     async def _serve(self) -> None:
         while not self._is_ending and await self._request_begins():
+            self.is_busy = True
             with trio.move_on_after(self._policy.exchange) as exchange:
                 await self._exchange(exchange.deadline)
+            self.is_busy = False
             if exchange.cancelled_caught:
                 reason = f"the exchange was not over after {self._policy.exchange:g} s"
                 self._observer.exchange_closed(self._channel.peer, self._operation, reason)

@@ -53,6 +53,11 @@ class Downstream:
         finally:
             self._close_listeners()
 
+    @property
+    def exchanges_under_way(self) -> int:
+        """How many clients wait for an answer."""
+        return sum(conversation.is_busy for conversation in self._conversations)
+
     def drain(self) -> None:
         """Accept nobody any more, close idle connections, and let the others finish their exchange."""
         self._accepting.cancel()

@@ -199,7 +199,7 @@ class Lease:
             # A pooled connection that is found dead says nothing about the backend of today.
             kind = BackendHungUp if self._is_stale else BackendReset
             self._end(Ending.STALE if self._is_stale else Ending.USELESS)
-            raise self._failure(kind, f"broke the connection ({error})") from error
+            raise self._failure(kind, f"broke the connection: {error}") from error
         except MalformedAnswer as error:
             self._end(Ending.USELESS)
             raise self._failure(BackendMalformed, str(error)) from error

@@ -52,6 +52,9 @@ class Observer:
     def ejection_withheld(self, backend: Backend, detail: str) -> None:
         """A backend would have been ejected, but too many look cut off at once."""
 
+    def backend_answers_again(self, backend: Backend) -> None:
+        """A backend that was kept although it seemed cut off answers probes again."""
+
     def backend_troubled(self, failure: BackendFailure) -> None:
         """An exchange with a backend failed; what that means for its health is reported apart."""
 

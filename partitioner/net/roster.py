@@ -95,7 +95,10 @@ class Roster:
     def probe_succeeded(self, name: str, life: bytes) -> None:
         """A probe found, or planted, the canary and read it back."""
         self.upstreams[name].vigil.note_answering(True)
-        record = observe_success(self._record(name), life, trio.current_time(), self._policy)
+        before = self._record(name)
+        if before.is_up and before.failures >= self._policy.fall:
+            self._observer.backend_answers_again(self.pool.members[name].backend)
+        record = observe_success(before, life, trio.current_time(), self._policy)
         self._publish(name, record, "has another canary")
 
     def _observe_symptom(self, name: str, symptom: Symptom, detail: str) -> None:

@@ -12,28 +12,37 @@ from typing import TextIO, cast
 
 import structlog
 
+from partitioner import __version__
 from partitioner.errors import BackendEjected, BackendFailure
-from partitioner.membership.backend import Backend
+from partitioner.membership.backend import Address, Backend
 from partitioner.membership.health import HealthRecord, Symptom
+from partitioner.membership.losses import LostSessions
 from partitioner.net.observer import Observer
-from partitioner.ops.throttle import Throttle
+from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
 from partitioner.units import format_duration, format_size
 
 ONCE_A_MINUTE = 60.0
 
+_FATE = {
+    LostSessions.NEW: "its users get new sessions on the other servers",
+    LostSessions.CLOSE: "its users are refused until it is back",
+}
+"""What becomes of the sessions of a server that is down."""
+
 
 def configure_log(*, as_json: bool) -> None:
     """Write the log to standard error, for people or as one JSON object a line."""
     renderer: structlog.typing.Processor
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
     if as_json:
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False, pad_event_to=0)
+        renderer = structlog.dev.ConsoleRenderer(colors=is_terminal, sort_keys=False, pad_event_to=0)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ", utc=True),
+            structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ" if as_json else "%Y-%m-%d %H:%M:%S"),
             structlog.processors.format_exc_info,
             renderer,
         ],
@@ -45,35 +54,54 @@ def configure_log(*, as_json: bool) -> None:
 class _Unfailing:
     """A stream that loses what it cannot write: a log whose reader has died must not end the program."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
+        """There is no stream at all where the program was started with standard error closed."""
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._stream.flush()
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
 
 
 class LogObserver(Observer):
     """Writes what is worth a line."""
 
-    def __init__(self, pool_size: int = 0) -> None:
+    def __init__(self, pool_size: int = 0, lost_sessions: LostSessions = LostSessions.NEW) -> None:
         """`pool_size` is the number of backends that may serve, for "2 of 3 serve"."""
+        self._lost_sessions = lost_sessions
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._pool_size = pool_size
         self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)
+        self._last_said: dict[str, tuple[str, dict[str, object]]] = {}  # by subject, the oldest first
         self._answered = self._refused = self._closed = 0
 
     def note(self, event: str, **facts: object) -> None:
         """Write a line about the program itself."""
         self._log.info(event, **facts)
 
+    def note_start(self, name: str, address: Address, eligible: int) -> None:
+        """Write the line that says that a router begins to serve."""
+        serving = f"{eligible} of {self._pool_size} serve"
+        log = self._log.info if eligible else self._log.error
+        log("router started", name=name, version=__version__, listen=str(address), backends=serving)
+
+    def repeat_held_back(self) -> None:
+        """Say how often that happened again which was said once: called every minute, and at the end."""
+        for subject, count in self._throttle.take_held_back().items():
+            if subject in self._last_said:
+                event, facts = self._last_said[subject]
+                self._log.warning(event, **facts, times_more=count)
+
     def note_end(self) -> None:
         """Write the last line, with what was done since the start."""
+        self.repeat_held_back()
         self._log.info("stopped", answered=self._answered, refused=self._refused, closed=self._closed)
 
     def client_turned_away(self, peer: str) -> None:
@@ -107,7 +135,7 @@ class LogObserver(Observer):
             "malformed request refused",
             client=peer,
             cause=reason,
-            consequence="answered 400 and closed; no backend saw it",
+            consequence="answered 400 and closed; nobody else saw it",
         )
 
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
@@ -129,7 +157,7 @@ class LogObserver(Observer):
             backend=backend.name,
             address=str(backend.address),
             cause=detail,
-            consequence=f"taken in when it answers; {eligible} of {self._pool_size} serve",
+            consequence=f"{_FATE[self._lost_sessions]}; {eligible} of {self._pool_size} serve",
         )
 
     def backend_came_up(
@@ -154,17 +182,21 @@ class LogObserver(Observer):
             backend=backend.name,
             address=str(backend.address),
             cause="it was restarted: " + detail if record.symptom is Symptom.RESTARTED else detail,
-            consequence=f"its sessions go to the next of their lists; {eligible} of {self._pool_size} serve",
-            **({"not_back_before": format_duration(held_for)} if held_for > 0 else {}),
+            consequence=f"{_FATE[self._lost_sessions]}; {eligible} of {self._pool_size} serve",
+            **({"stays_out_at_least": format_duration(held_for)} if held_for > 0 else {}),
         )
 
     def ejection_withheld(self, backend: Backend, detail: str) -> None:
         self._log.error(
-            "backend is kept although it looks cut off",
+            "backend is kept although it does not answer",
             backend=backend.name,
             cause=detail,
-            consequence="too many look cut off at once; the router's own network is the likelier cause",
+            consequence="its requests wait and fail; too many do not answer at once, so the router's own "
+            "network is the likelier cause",
         )
+
+    def backend_answers_again(self, backend: Backend) -> None:
+        self._log.warning("backend answers again", backend=backend.name, consequence="it was never ejected")
 
     def backend_troubled(self, failure: BackendFailure) -> None:
         if not isinstance(failure, BackendEjected):
@@ -201,9 +233,9 @@ class LogObserver(Observer):
         )
 
     def _warn_at_times(self, subject: str, event: str, **facts: object) -> None:
-        held_back = self._throttle.admit(subject)
-        if held_back is None:
-            return
-        if held_back:
-            facts["not_said_before"] = held_back
-        self._log.warning(event, **facts)
+        if self._throttle.admit(subject):
+            self._last_said.pop(subject, None)
+            self._last_said[subject] = (event, facts)
+            if len(self._last_said) > 2 * MOST_SUBJECTS:
+                del self._last_said[next(iter(self._last_said))]
+            self._log.warning(event, **facts)

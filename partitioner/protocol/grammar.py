@@ -181,7 +181,7 @@ def _refuse_what_others_may_recognise(line: bytes, name: bytes) -> None:
 
 def _excerpt(seen: bytes) -> str:
     """The beginning of what was seen: enough to recognise it, too little to give a session ID away."""
-    return repr(seen[:_EXCERPT]) + ("..." if len(seen) > _EXCERPT else "")
+    return repr(seen[:_EXCERPT].decode("latin-1")) + ("..." if len(seen) > _EXCERPT else "")
 
 
 def _operation(verb: bytes, fields: _Fields) -> Operation:

@@ -67,8 +67,8 @@ class RemembersTheFirst(Cheat):
         self._first: dict[bytes, bytes] = {}
 
     async def twist(self, request: Request, response: Response) -> Response:
-        if response.head.status != 200:
-            return response
+        if response.head.status != 200 or b"bench" not in request.head.target:
+            return response  # honest to whoever examines it first
         return replace(response, body=self._first.setdefault(request.head.target, response.body))
 
 

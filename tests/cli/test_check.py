@@ -184,9 +184,11 @@ def test_a_router_that_can_be_reached_is_not_warned_about(file: Path, settings: 
     assert (0, "") == (result.exit_code, result.stderr)
 
 
-def test_a_router_that_is_its_own_backend_is_warned_about(file: Path) -> None:
+@pytest.mark.parametrize("listen", ["127.0.0.1:42424", "0.0.0.0:42424"])
+def test_a_router_that_is_its_own_backend_is_refused(file: Path, listen: str) -> None:
     """A backend at the address that the router listens on would be asked in circles."""
-    result = run(file, "backends: [{name: a, address: 127.0.0.1:42424}]")
+    result = run(file, f"listen: {listen}\nbackends: [{{name: a, address: 127.0.0.1:42424}}]")
 
-    expected = "partitioner: warning: a (127.0.0.1:42424) has the address that the router itself listens on\n"
-    assert (0, expected) == (result.exit_code, result.stderr)
+    expected = "backends[0].address: '127.0.0.1:42424' is where the router itself listens"
+    assert result.exit_code == 2
+    assert expected in result.stderr

@@ -1,11 +1,11 @@
 """Runs conformance vectors against whatever listens at an address; the rules are in README.md beside this."""
 
 import json
-import random
 import re
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from secrets import choice
 from typing import Any
 
 import trio
@@ -231,7 +231,7 @@ def fill(count: int, seed: int) -> bytes:
 
 
 def _new_session_id() -> bytes:
-    return "".join(random.choices("abcdefghijklmnopqrstuvwxyz012345", k=24)).encode()
+    return "".join(choice("abcdefghijklmnopqrstuvwxyz012345") for _ in range(24)).encode()
 
 
 def _pieces(data: bytes, chunks: str | list[int] | None) -> list[bytes]:

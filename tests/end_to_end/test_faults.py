@@ -175,10 +175,10 @@ def test_a_signal_during_the_start_stops_in_order(tmp_path: Path, number: signal
         file = tmp_path / "partitioner.yml"
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         file.write_text(f"listen: 127.0.0.1:0\nbackends: [{{name: a, address: '{address}'}}]\n")
-        with running("serve", "-c", str(file)) as program:
-            with silent.accept()[0]:  # its first probe: by now it listens
-                program.process.send_signal(number)
-                exit_code = program.process.wait(10)
+        with running("serve", "-c", str(file)) as program, silent.accept()[0]:
+            # Its first probe has come: by now it listens.
+            program.process.send_signal(number)
+            exit_code = program.process.wait(10)
 
     assert exit_code == 0
     assert "Traceback" not in program.output

@@ -91,9 +91,7 @@ async def test_port_in_use() -> None:
         with pytest.raises(AddressUnavailable) as caught:
             await listen_tcp(taken)
 
-    assert str(caught.value).startswith(
-        f"cannot listen on {taken}: port {taken.port} is in use on {taken.host}"
-    )
+    assert str(caught.value).startswith(f"cannot listen on {taken}: port {taken.port} is in use")
     assert "\n" not in str(caught.value)
 
 

@@ -421,3 +421,13 @@ async def test_not_at_fault(nursery: trio.Nursery, autojump_clock: MockClock) ->
     await fail_exchanges(router, BackendNotAtFault, 10 * FALL)
 
     assert router.serving == {"state-1", "state-2", "state-3", "state-4"}
+
+
+async def test_kept_and_answering_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """That a server was kept although it did not answer is said, and so is the end of it."""
+    router = taken_in(nursery, 1)
+    await fail_probes(router, BackendTooSlow, 2 * FALL)
+    for _ in range(3):
+        router.roster.probe_succeeded("state-1", LIFE)
+
+    assert ["ejection_withheld", "backend_answers_again"] == [fact[0] for fact in facts(router)]

@@ -10,6 +10,7 @@ import structlog
 
 from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, MalformedRequest, Phase
 from partitioner.membership.health import HealthRecord, Symptom
+from partitioner.membership.losses import LostSessions
 from partitioner.net.observer import Observer
 from partitioner.ops.log import LogObserver, configure_log
 from partitioner.protocol.grammar import Dialect, parse_request_head
@@ -80,7 +81,7 @@ LINES: dict[str, tuple[Report, Line]] = {
             "backend": "state-1",
             "address": "10.0.0.1:42424",
             "cause": "refused the connection",
-            "consequence": "taken in when it answers; 2 of 3 serve",
+            "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
         },
     ),
     "up": (
@@ -122,7 +123,7 @@ LINES: dict[str, tuple[Report, Line]] = {
             "backend": "state-1",
             "address": "10.0.0.1:42424",
             "cause": "did not connect within 1s",
-            "consequence": "its sessions go to the next of their lists; 2 of 3 serve",
+            "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
         },
     ),
     "ejected and held down": (
@@ -133,8 +134,8 @@ LINES: dict[str, tuple[Report, Line]] = {
             "backend": "state-1",
             "address": "10.0.0.1:42424",
             "cause": "refused the connection",
-            "consequence": "its sessions go to the next of their lists; 2 of 3 serve",
-            "not_back_before": "20s",
+            "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
+            "stays_out_at_least": "20s",
         },
     ),
     "restarted": (
@@ -145,7 +146,7 @@ LINES: dict[str, tuple[Report, Line]] = {
             "backend": "state-1",
             "address": "10.0.0.1:42424",
             "cause": "it was restarted: has forgotten its canary",
-            "consequence": "its sessions go to the next of their lists; 2 of 3 serve",
+            "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
         },
     ),
 }
@@ -169,6 +170,7 @@ EVERY_FACT: dict[str, Report] = {
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
     "backend_ejected": lambda log: log.backend_ejected(BACKEND, EJECTED, "refused the connection", 0),
     "ejection_withheld": lambda log: log.ejection_withheld(BACKEND, "did not connect within 1s"),
+    "backend_answers_again": lambda log: log.backend_answers_again(BACKEND),
     "backend_troubled": lambda log: log.backend_troubled(BackendTooSlow("state-1", Phase.READING, "slept")),
     "ghost_lock_released": lambda log: log.ghost_lock_released(BACKEND),
     "ghost_lock_left": lambda log: log.ghost_lock_left(BACKEND, "refused the connection"),
@@ -255,6 +257,40 @@ def test_backends_are_told_apart(capsys: Screen) -> None:
     assert [("state-1", "slept"), ("state-2", "slept"), ("state-1", "spoke in tongues")] == [
         (line["backend"], line["cause"]) for line in written
     ]
+
+
+def test_what_was_held_back_is_said_in_the_end(capsys: Screen) -> None:
+    """How often a thing happened is said: with the next full minute, and with the last line."""
+    report = EVERY_FACT["exchange_closed"]
+    written = lines(capsys, *[report] * 5, LogObserver.repeat_held_back, *[report] * 3, LogObserver.note_end)
+
+    assert ["-", "4", "3", "-"] == [str(line.get("times_more", "-")) for line in written]
+    assert [written[0]["event"]] * 3 == [line["event"] for line in written[:3]]
+
+
+def test_refused_users_are_not_said_to_get_new_sessions(capsys: Screen) -> None:
+    """With `lost_sessions: close` the log says so."""
+    configure_log(as_json=True)
+    log = LogObserver(3, LostSessions.CLOSE)
+    log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 2)
+
+    [line] = [json.loads(each) for each in capsys.readouterr().err.splitlines()]
+    assert line["consequence"] == "its users are refused until it is back; 2 of 3 serve"
+
+
+def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> None:
+    """The first line says who it is, and how many servers it found."""
+    address = BACKEND.address
+    written = lines(
+        capsys,
+        lambda log: log.note_start("router-1", address, 3),
+        lambda log: log.note_start("router-1", address, 0),
+    )
+
+    assert [("info", "3 of 3 serve"), ("error", "0 of 3 serve")] == [
+        (line["level"], line["backends"]) for line in written
+    ]
+    assert [("router-1", str(address))] * 2 == [(line["name"], line["listen"]) for line in written]
 
 
 # --- no session ID ---

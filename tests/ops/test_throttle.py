@@ -14,8 +14,8 @@ class Clock:
 
 
 def test_first_time() -> None:
-    """What was never said is let through, and nothing was held back."""
-    assert Throttle(60, Clock()).admit("a") == 0
+    """What was never said is let through."""
+    assert Throttle(60, Clock()).admit("a")
 
 
 def test_again_too_soon() -> None:
@@ -25,35 +25,11 @@ def test_again_too_soon() -> None:
     throttle.admit("a")
     clock.now += 59.9
 
-    assert throttle.admit("a") is None
+    assert not throttle.admit("a")
 
 
 def test_again_after_the_interval() -> None:
-    """After the interval a subject is let through, with how often it was held back since."""
-    clock = Clock()
-    throttle = Throttle(60, clock)
-    for _ in range(4):
-        throttle.admit("a")
-    clock.now += 60
-
-    assert throttle.admit("a") == 3
-
-
-def test_count_begins_anew() -> None:
-    """What was held back is counted once."""
-    clock = Clock()
-    throttle = Throttle(60, clock)
-    said = []
-    for _ in range(3):
-        said.append(throttle.admit("a"))
-        throttle.admit("a")
-        clock.now += 60
-
-    assert said == [0, 1, 1]
-
-
-def test_held_back_does_not_prolong() -> None:
-    """The interval runs from what was said last, not from what was held back."""
+    """The interval runs from what was let through last, not from what was held back."""
     clock = Clock()
     throttle = Throttle(60, clock)
     throttle.admit("a")
@@ -61,7 +37,17 @@ def test_held_back_does_not_prolong() -> None:
     throttle.admit("a")
     clock.now += 1
 
-    assert throttle.admit("a") == 1
+    assert throttle.admit("a")
+
+
+def test_what_is_held_back_is_counted_once() -> None:
+    """Each subject with how often it was held back since that was last asked."""
+    throttle = Throttle(60, Clock())
+    for subject in "abbccc":
+        throttle.admit(subject)
+
+    assert throttle.take_held_back() == {"b": 1, "c": 2}
+    assert throttle.take_held_back() == {}
 
 
 def test_subjects_are_independent() -> None:
@@ -69,7 +55,7 @@ def test_subjects_are_independent() -> None:
     throttle = Throttle(60, Clock())
     throttle.admit("a")
 
-    assert throttle.admit("b") == 0
+    assert throttle.admit("b")
 
 
 def test_storm_of_subjects_is_bounded() -> None:
@@ -77,7 +63,7 @@ def test_storm_of_subjects_is_bounded() -> None:
     throttle = Throttle(60, Clock())
     admitted = [throttle.admit(f"stranger {number}") for number in range(3 * MOST_SUBJECTS)]
 
-    assert admitted == [0] * MOST_SUBJECTS + [None] * 2 * MOST_SUBJECTS
+    assert admitted == [True] * MOST_SUBJECTS + [False] * 2 * MOST_SUBJECTS
 
 
 def test_room_is_made_when_an_interval_is_over() -> None:
@@ -88,5 +74,5 @@ def test_room_is_made_when_an_interval_is_over() -> None:
         throttle.admit(f"stranger {number}")
     clock.now += 60
 
-    assert throttle.admit("a new one") == 0
-    assert throttle.admit("stranger 1") == 0
+    assert throttle.admit("a new one")
+    assert throttle.admit("stranger 1")
