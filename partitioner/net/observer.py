@@ -42,9 +42,12 @@ class Observer:
         """A backend of which nothing was known is DOWN from the start; so many can serve now."""
 
     def backend_came_up(
-        self, backend: Backend, after: Symptom | None, has_new_life: bool, eligible: int
+        self, backend: Backend, after: Symptom | None, has_new_life: bool | None, eligible: int
     ) -> None:
-        """A backend is UP, after this symptom if any; so many can serve now. A new life is an empty one."""
+        """A backend is UP, after this symptom if any; so many can serve now.
+
+        A new life is an empty one; None where it has not served this router before.
+        """
 
     def backend_ejected(self, backend: Backend, record: HealthRecord, detail: str, eligible: int) -> None:
         """A backend is DOWN, for the symptom in its record; so many can serve now."""

@@ -129,7 +129,7 @@ class Roster:
         changed.set()
         backend, eligible = self.pool.members[name].backend, len(self.pool.eligible)
         if record.is_up:
-            has_new_life = before.served_life not in (None, record.life)
+            has_new_life = None if before.served_life is None else before.served_life != record.life
             self._observer.backend_came_up(backend, before.symptom, has_new_life, eligible)
         elif before.health is Health.UNKNOWN:
             self._observer.backend_missing(backend, detail, eligible)

@@ -161,10 +161,10 @@ class LogObserver(Observer):
         )
 
     def backend_came_up(
-        self, backend: Backend, after: Symptom | None, has_new_life: bool, eligible: int
+        self, backend: Backend, after: Symptom | None, has_new_life: bool | None, eligible: int
     ) -> None:
         consequence = f"takes its sessions; {eligible} of {self._pool_size} serve"
-        if after is None:
+        if after is None or has_new_life is None:
             self._log.info("backend is up", backend=backend.name, consequence=consequence)
             return
         self._log.warning(

@@ -86,8 +86,8 @@ async def test_first_success(nursery: trio.Nursery, autojump_clock: MockClock) -
 
     assert router.serving == {"state-1", "state-2"}
     assert router.observer.facts == [
-        ("backend_came_up", second, None, False, 1),
-        ("backend_came_up", first, None, False, 2),
+        ("backend_came_up", second, None, None, 1),
+        ("backend_came_up", first, None, None, 2),
     ]
 
 

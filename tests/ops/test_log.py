@@ -85,7 +85,7 @@ LINES: dict[str, tuple[Report, Line]] = {
         },
     ),
     "up": (
-        lambda log: log.backend_came_up(BACKEND, None, False, 2),
+        lambda log: log.backend_came_up(BACKEND, Symptom.REFUSED, None, 2),
         {
             "level": "info",
             "event": "backend is up",
