@@ -1,6 +1,6 @@
 """`python -m partitioner`: the same as the console script."""
 
-from partitioner.cli import main
+from partitioner.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

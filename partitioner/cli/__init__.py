@@ -1,5 +1,8 @@
 """The verbs of the command line (design.md 9.1), one module each."""
 
+import os
+import sys
+
 import click
 
 from partitioner import __version__
@@ -19,3 +22,13 @@ def main() -> None:
 
 for verb in (serve, state_server, check, locate, plan, bench):
     main.add_command(verb)
+
+
+def run() -> None:
+    """The console script: `main`, and one sentence where its output cannot be written."""
+    try:
+        main()
+    except OSError as error:
+        click.echo(f"partitioner: cannot write: {error.strerror or error}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more at its end
+        sys.exit(1)

@@ -78,7 +78,8 @@ def print_json(value: object) -> None:
 def print_rich(*renderables: RenderableType) -> None:
     """Print tables and the like to stdout."""
     # Made anew for each call, for stdout as it is now. A pipe has no width of its own.
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = None if is_terminal else WIDTH_OF_A_PIPE
     # Text is text: `[fe80::1]` is an address, no markup.
     console = Console(width=width, markup=False, emoji=False, highlight=False)
     for renderable in renderables:

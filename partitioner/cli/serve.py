@@ -38,7 +38,8 @@ def serve(config: Path | None, listen: Address | None) -> None:
     configure_log(as_json=settings.log_format is LogFormat.JSON)
 
     def announce(address: Address, pool: Pool) -> None:
-        with suppress(OSError):  # a welcome that nobody can read is no reason not to serve
+        # A welcome that nobody can read is no reason not to serve; rich exits on a broken pipe.
+        with suppress(OSError, SystemExit):
             _print_welcome(settings, address, pool)
 
     try:

@@ -1,5 +1,6 @@
 """What bad input gets from the real programs: of clients at a router, and of operators at a prompt."""
 
+import os
 import re
 import socket
 import subprocess
@@ -215,6 +216,44 @@ def test_without_a_file_three_servers_are_embedded_and_the_snippet_is_printed() 
     assert ["state-1", "state-2", "state-3"] == re.findall(
         r"^ (state-[0-9]) .* up ", program.output, re.MULTILINE
     )
+
+
+@pytest.mark.parametrize(
+    "verb", [["check"], ["plan"], ["locate", "abc"], ["--help"]], ids=lambda verb: verb[0]
+)
+def test_an_output_that_cannot_be_written_is_one_sentence(verb: list[str]) -> None:
+    """A full disk is said in a sentence, exit 1; no traceback."""
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "partitioner", *verb],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (1, "partitioner: cannot write: No space left on device\n") == (ended.returncode, ended.stderr)
+
+
+def test_a_router_outlives_whoever_reads_its_output() -> None:
+    """When the reader of its log dies, lines are lost, and sessions are served on."""
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-u", "-m", "partitioner", "serve", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=write_end, stderr=write_end) as process:
+        os.close(write_end)
+        try:
+            with os.fdopen(read_end) as output:
+                while (match := re.search(r"tcpip=127\.0\.0\.1:([0-9]+)", output.readline())) is None:
+                    pass
+            received_until_closed(int(match[1]), MALFORMED["HTTP/1.0"])
+            with WebServer(int(match[1])) as web:
+                web.save(SESSION, b"served on")
+                content = web.read(SESSION)
+        finally:
+            process.terminate()
+
+    assert (content, process.returncode) == (b"served on", 0)
 
 
 def partitioner(*arguments: str) -> subprocess.CompletedProcess[str]:
