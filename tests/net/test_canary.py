@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded, MalformedAnswer, PartitionerError
-from partitioner.net.canary import Canary
+from partitioner.net.canary import MOST_TOKEN_BYTES, Canary
 from partitioner.net.channel import Channel
 from tests.doubles.backends import (
     CANARY_TARGET,
@@ -53,6 +53,7 @@ async def test_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     ("step", "kind"),
     [
         (Say(b"423 Locked\r\nLockCookie: 2\r\nContent-Length: 0\r\n\r\n"), MalformedAnswer),
+        (Say(ok(b"x" * (MOST_TOKEN_BYTES + 1))), MalformedAnswer),
         (Say(b"400 Bad Request\r\nContent-Length: 0\r\n\r\n"), MalformedAnswer),
         (Say(b"503 Server Too Busy\r\nContent-Length: 0\r\n\r\n"), MalformedAnswer),
         (Say(b"what?\r\n\r\n"), MalformedAnswer),
@@ -60,7 +61,7 @@ async def test_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         (Close(), ConnectionEnded),
         (Reset(), ConnectionBroken),
     ],
-    ids=["423", "400", "503", "garbage", "surplus", "end", "reset"],
+    ids=["423", "too long", "400", "503", "garbage", "surplus", "end", "reset"],
 )
 async def test_unreadable(
     nursery: trio.Nursery, autojump_clock: MockClock, step: Step, kind: type[PartitionerError]
