@@ -42,13 +42,20 @@ def configure_log(*, as_json: bool) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ" if as_json else "%Y-%m-%d %H:%M:%S"),
+            _timestamper(as_json),
             structlog.processors.format_exc_info,
             renderer,
         ],
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+def _timestamper(as_json: bool) -> structlog.processors.TimeStamper:
+    """For people the time on their wall, for programs UTC to the microsecond."""
+    if as_json:
+        return structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ", utc=True)
+    return structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
 
 
 class _Unfailing:
