@@ -22,13 +22,13 @@ from ipaddress import ip_network
 import trio
 
 from partitioner.config import Settings
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, Intent, Network
 from partitioner.membership.pool import Pool, first_pool
 from partitioner.net.canary import Canary
 from partitioner.net.channel import dial_tcp, listen_tcp, listening_address
 from partitioner.net.connecting import Connector
 from partitioner.net.conversation import ConversationPolicy
-from partitioner.net.downstream import Downstream, DownstreamPolicy, Network
+from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.locksmith import Locksmith
 from partitioner.net.prober import Prober
 from partitioner.net.roster import Roster

@@ -1,6 +1,6 @@
 """One line that says how a bench is getting on."""
 
-from partitioner.bench.run import Bench, Phase
+from partitioner.bench.run import Bench, Stage
 from partitioner.bench.tally import Tally
 
 
@@ -16,8 +16,8 @@ class Progress:
     def line(self, now: float) -> str:
         """Say how things stand now."""
         bench = self._bench
-        if bench.phase is not Phase.WORKING:
-            return f"{bench.phase.value}: {bench.done:,} of {bench.plan.sessions:,}"
+        if bench.stage is not Stage.WORKING:
+            return f"{bench.stage.value}: {bench.done:,} of {bench.plan.sessions:,}"
         return (
             f"{now - bench.tally.began_at:.0f} s of {bench.plan.duration:g} s  {self._pace(bench.tally, now)}"
         )

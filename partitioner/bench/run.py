@@ -44,7 +44,7 @@ class Plan:
         assert self.size >= LEAST_SIZE
 
 
-class Phase(Enum):
+class Stage(Enum):
     """What a bench is about."""
 
     CREATING = "creating sessions"
@@ -81,7 +81,7 @@ class Bench:
         """`on_finding` is called for each answer that was not true, as soon as it is found."""
         now = trio.current_time()
         self.plan = plan
-        self.phase = Phase.CREATING
+        self.stage = Stage.CREATING
         self.done = 0  # sessions that this phase is done with
         self.tally = Tally(now)  # of the working time
         self._dial = dial
@@ -97,7 +97,7 @@ class Bench:
         self._workers = tuple(self._new_worker(number) for number in range(plan.connections))
 
     def __repr__(self) -> str:
-        return f"<Bench of {self.plan.address}, {self.phase.value}, {self.tally}>"
+        return f"<Bench of {self.plan.address}, {self.stage.value}, {self.tally}>"
 
     @property
     def targets(self) -> Sequence[bytes]:
@@ -111,9 +111,9 @@ class Bench:
     async def run(self) -> None:
         """Go through all phases. If it is cancelled, sessions may be left behind; the outcome is good."""
         try:
-            await self._for_each_session(Phase.CREATING, self._create)
+            await self._for_each_session(Stage.CREATING, self._create)
             await self._work()
-            await self._for_each_session(Phase.CLEARING, self._clear)
+            await self._for_each_session(Stage.CLEARING, self._clear)
         finally:
             for worker in self._workers:
                 worker.close()
@@ -132,7 +132,7 @@ class Bench:
     # --- working ---
 
     async def _work(self) -> None:
-        self.phase = Phase.WORKING
+        self.stage = Stage.WORKING
         began_at = trio.current_time()
         self.tally = self._workload.tally = Tally(began_at)
         pacer = _Pacer(self.plan.rate, began_at)
@@ -160,9 +160,9 @@ class Bench:
 
     # --- before and after ---
 
-    async def _for_each_session(self, phase: Phase, do: Callable[[Worker, int], Awaitable[None]]) -> None:
+    async def _for_each_session(self, stage: Stage, do: Callable[[Worker, int], Awaitable[None]]) -> None:
         """Have the workers share all sessions among them."""
-        self.phase = phase
+        self.stage = stage
         self.done = 0
         self._workload.tally = Tally(trio.current_time())
         numbers = iter(range(self.plan.sessions))

@@ -1,7 +1,7 @@
 """`partitioner state-server`: run a state server of our own."""
 
 from contextlib import suppress
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 
 import click
 import trio
@@ -9,11 +9,9 @@ import trio
 from partitioner.cli.output import read_address
 from partitioner.daemon import LOOPBACK, StateServerOptions, run_state_server
 from partitioner.errors import AddressUnavailable
-from partitioner.membership.backend import Address
+from partitioner.membership.backend import Address, Network
 from partitioner.ops.log import configure_log
 from partitioner.units import format_size, parse_size
-
-Network = IPv4Network | IPv6Network
 
 
 def _networks(

@@ -15,7 +15,6 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from partitioner.config.values import (
-    Network,
     choice,
     duration,
     duration_below,
@@ -29,7 +28,7 @@ from partitioner.config.values import (
     size,
     whole_number,
 )
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, Intent, Network
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.placement.rendezvous import Ranking

@@ -10,16 +10,15 @@ import math
 import re
 from collections.abc import Callable
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TypeVar
 
 from pydantic import BeforeValidator
 
 from partitioner.config.findings import sight
-from partitioner.membership.backend import Address, parse_address
+from partitioner.membership.backend import Address, Network, parse_address
 from partitioner.units import parse_duration, parse_size
 
-Network = IPv4Network | IPv6Network
 Quantity = TypeVar("Quantity", int, float)
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, ip_address
 
 import trio
 
+from partitioner.membership.backend import Network
 from partitioner.net.channel import socket_channel
 from partitioner.net.conversation import Conversation, ConversationPolicy
 from partitioner.net.observer import Observer
 from partitioner.net.responder import Responder
-
-Network = IPv4Network | IPv6Network
 
 _BREATHER = 0.1
 """Seconds to wait before accepting again after the system could not, mostly for want of files."""

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from partitioner.bench.findings import Finding, Kind
-from partitioner.bench.run import Bench, Phase, Plan
+from partitioner.bench.run import Bench, Plan, Stage
 from partitioner.membership.backend import Address
 from partitioner.placement.session_id import session_id
 from partitioner.protocol.target import canonical_key
@@ -68,7 +68,7 @@ async def test_sessions_of_the_other_servers_notice_nothing(fault: Fault, tmp_pa
 
 async def exchanges(bench: Bench) -> None:
     """Wait until the bench has had so many more successes."""
-    while bench.phase is Phase.CREATING:
+    while bench.stage is Stage.CREATING:
         await trio.sleep(A_MOMENT)
     wanted = bench.tally.succeeded + EXCHANGES_BETWEEN
     while bench.tally.succeeded < wanted:

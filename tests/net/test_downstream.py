@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from partitioner.membership.backend import Address
+from partitioner.membership.backend import Address, Network
 from partitioner.net.channel import listen_tcp
 from partitioner.net.conversation import ConversationPolicy
-from partitioner.net.downstream import Downstream, DownstreamPolicy, Network
+from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.responder import Request, Response
 from partitioner.protocol.grammar import Dialect, parse_answer_head
 from tests.doubles.backends import ok
