@@ -1,0 +1,74 @@
+"""Builds a state server of our own, starts its parts in order, and stops them in order.
+
+state server
+├── broom
+└── downstream
+    └── conversations, one a client
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+import trio
+
+from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
+from partitioner.membership.backend import Address, Network
+from partitioner.net.channel import listen_tcp, listening_address
+from partitioner.net.conversation import ConversationPolicy
+from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.net.stateserver import StateServer
+from partitioner.ops.log import LogObserver
+from partitioner.protocol.grammar import Dialect
+from partitioner.protocol.target import canonical_key, server_key
+from partitioner.sessions.table import SessionTable
+
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True)
+class StateServerOptions:
+    """How a state server of our own is run. Times are seconds, sizes bytes."""
+
+    listen: Address = Address("127.0.0.1", 42424)
+    allow: tuple[Network, ...] = LOOPBACK
+    max_memory: int | None = None
+    is_liberal: bool = False
+    max_body: int = 64 * 1024 * 1024
+    connections: int = 10_000
+    exchange: float = 30.0
+    client_idle: float = 30.0  # a stock server closes after 15 s; clients after 5 to 10 s
+    shutdown: float = 30.0
+
+
+async def run_state_server(options: StateServerOptions, announce: Callable[[Address], None]) -> None:
+    """Serve sessions until a signal says to stop.
+
+    Raises AddressUnavailable.
+    """
+    observer = LogObserver()
+    with open_signals() as signals:
+        listeners = await listen_tcp(options.listen)
+        allow_open_files(options.connections)
+        server, downstream = build_state_server(options, observer)
+        async with trio.open_nursery() as background:
+            background.start_soon(server.sweep_forever)
+            background.start_soon(repeat_held_back, observer)
+            announce(listening_address(listeners[0]))
+            await serve_until_stopped(downstream, listeners, signals, options.shutdown, observer)
+            background.cancel_scope.cancel()
+    observer.note_end()
+
+
+def build_state_server(options: StateServerOptions, observer: LogObserver) -> tuple[StateServer, Downstream]:
+    key_of = canonical_key if options.is_liberal else server_key
+    server = StateServer(SessionTable(options.max_memory), observer, key_of)
+    conversation = ConversationPolicy(
+        dialect=Dialect.LIBERAL if options.is_liberal else Dialect.STOCK,
+        exchange=options.exchange,
+        client_idle=options.client_idle,
+        max_body=options.max_body,
+        held_body=options.max_body,
+    )
+    policy = DownstreamPolicy(options.allow, options.connections, conversation)
+    return server, Downstream(server.respond, policy, observer)
