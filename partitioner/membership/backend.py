@@ -39,17 +39,28 @@ class Intent(Enum):
     """What the operator wants of a backend."""
 
     READY = "ready"  # it serves
+    DRAIN = "drain"  # it hands its sessions off, and takes no new ones
     MAINT = "maint"  # it is not spoken to
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One state server. Placement hashes its name, never its address, so it may move house."""
+    """One state server. Placement hashes its name, never its address, so it may move house.
+
+    But what a server remembers stays behind when it moves, so its *identity* is name and address: of two
+    that follow each other under one name, the second has an identity of its own.
+    """
 
     name: str
     address: Address
     weight: float = 1.0
     intent: Intent = Intent.READY
+    admin: Address | None = None  # of the project's own state server: where it lists its sessions
+    identity: str = ""  # its name, unless another backend of this name is still remembered
+
+    def __post_init__(self) -> None:
+        if not self.identity:
+            object.__setattr__(self, "identity", self.name)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.address})"
