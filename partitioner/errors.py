@@ -7,6 +7,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── ConfigurationInvalid     the operator's file or flags
     ├── AddressUnavailable       the operator's listen address
     ├── EmptyPool                nobody to place a session on
+    ├── Refused                  an operator's order that would do harm
     ├── MalformedRequest         a client's bytes
     ├── MalformedAnswer          a backend's bytes
     ├── NobodyListens            an address at which no connection is taken
@@ -53,6 +54,10 @@ class ConfigurationInvalid(PartitionerError):
 
 class AddressUnavailable(PartitionerError):
     """The address to listen on is in use or is not ours. Nothing was started."""
+
+
+class Refused(PartitionerError):
+    """What an operator asks for would do harm, and the message says which. Nothing was changed."""
 
 
 class EmptyPool(PartitionerError):

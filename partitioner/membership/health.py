@@ -8,6 +8,11 @@ At the router's start nothing is known of anybody. A backend that is UNKNOWN kee
 sessions wait, because to send them elsewhere would be to say that they do not exist, and nobody has
 seen that it is down.
 
+A backend that comes back in the life that we know was frozen or cut off, and the ledger's marks say
+what it missed. Where the marks themselves are not known, because the router was restarted or had too
+many, the backend is in *doubt*: it is RECOVERING, which is written to and read for nothing, until
+whatever it missed has expired. A new life is empty, and there is nothing to doubt.
+
 Two kindnesses keep sessions at home. At the router's start and after a restart of the backend one
 successful probe is enough, because a server that answers is alive and what it had is gone either
 way; and the first return needs no hold-down. A server that falls again soon after its return has
@@ -24,6 +29,7 @@ class Health(Enum):
     UNKNOWN = "unknown"  # nothing has been concluded yet
     UP = "up"
     DOWN = "down"
+    RECOVERING = "recovering"  # it answers, but what it missed is not known: written to, read for nothing
 
 
 class Signal(Enum):
@@ -32,18 +38,36 @@ class Signal(Enum):
     FELL = "fell"  # `fall` failures in a row
     RESTARTED = "restarted"  # another canary than the known one, or none
     ROSE = "rose"  # `rise` successes in a row, and held down no longer
+    ROSE_IN_DOUBT = "rose in doubt"  # the same, in a life of which it is not known what it missed
+    DOUBTED = "doubted"  # what it missed is not known any more
+    WAITED = "waited"  # whatever it missed has expired
 
 
 TRANSITIONS: dict[tuple[Health, Signal], Health] = {
     (Health.UNKNOWN, Signal.FELL): Health.DOWN,
     (Health.UNKNOWN, Signal.RESTARTED): Health.UNKNOWN,
     (Health.UNKNOWN, Signal.ROSE): Health.UP,
+    (Health.UNKNOWN, Signal.ROSE_IN_DOUBT): Health.RECOVERING,
+    (Health.UNKNOWN, Signal.DOUBTED): Health.UNKNOWN,
+    (Health.UNKNOWN, Signal.WAITED): Health.UNKNOWN,
     (Health.UP, Signal.FELL): Health.DOWN,
     (Health.UP, Signal.RESTARTED): Health.DOWN,  # until a new canary has been stored and read back
     (Health.UP, Signal.ROSE): Health.UP,
+    (Health.UP, Signal.ROSE_IN_DOUBT): Health.UP,
+    (Health.UP, Signal.DOUBTED): Health.RECOVERING,
+    (Health.UP, Signal.WAITED): Health.UP,
     (Health.DOWN, Signal.FELL): Health.DOWN,
     (Health.DOWN, Signal.RESTARTED): Health.DOWN,
-    (Health.DOWN, Signal.ROSE): Health.UP,
+    (Health.DOWN, Signal.ROSE): Health.UP,  # marks guard what it missed
+    (Health.DOWN, Signal.ROSE_IN_DOUBT): Health.RECOVERING,  # there are no marks to guard it
+    (Health.DOWN, Signal.DOUBTED): Health.DOWN,
+    (Health.DOWN, Signal.WAITED): Health.DOWN,
+    (Health.RECOVERING, Signal.FELL): Health.DOWN,
+    (Health.RECOVERING, Signal.RESTARTED): Health.DOWN,
+    (Health.RECOVERING, Signal.ROSE): Health.UP,
+    (Health.RECOVERING, Signal.ROSE_IN_DOUBT): Health.RECOVERING,
+    (Health.RECOVERING, Signal.DOUBTED): Health.RECOVERING,
+    (Health.RECOVERING, Signal.WAITED): Health.UP,
 }
 
 
@@ -89,10 +113,17 @@ class HealthRecord:
     successes: int = 0  # in a row
     falls: int = 0  # in a row, each soon after the return before it
     held_until: float = float("-inf")
+    doubted_until: float = float("-inf")  # when whatever it missed has expired
+    doubted_life: bytes | None = None  # the only life that is in doubt; None: any that is found
 
     @property
     def is_up(self) -> bool:
         return self.health is Health.UP
+
+    @property
+    def answers(self) -> bool:
+        """Whether it can be spoken to, whatever it is fit for."""
+        return self.health is Health.UP or self.health is Health.RECOVERING
 
 
 def newcomer(policy: HealthPolicy) -> HealthRecord:
@@ -100,15 +131,36 @@ def newcomer(policy: HealthPolicy) -> HealthRecord:
     return HealthRecord(successes=policy.rise - 1)
 
 
+def put_aside(record: HealthRecord, now: float, policy: HealthPolicy) -> HealthRecord:
+    """The record of a backend that is not to be spoken to: DOWN, and one success away from its return."""
+    since = record.since if record.health is Health.DOWN else now
+    return replace(
+        record, health=Health.DOWN, since=since, symptom=None, failures=0, successes=policy.rise - 1
+    )
+
+
+def cast_doubt(record: HealthRecord, until: float, life: bytes | None, now: float) -> HealthRecord:
+    """What the backend missed in this life (None: in any) is not known; by `until` it will have expired."""
+    return _move(replace(record, doubted_until=until, doubted_life=life), Signal.DOUBTED, now, None)
+
+
+def dispel_doubt(record: HealthRecord, now: float) -> HealthRecord:
+    """What it missed has expired, or somebody vouches for it."""
+    return _move(replace(record, doubted_until=float("-inf"), doubted_life=None), Signal.WAITED, now, None)
+
+
 def observe_success(record: HealthRecord, life: bytes, now: float, policy: HealthPolicy) -> HealthRecord:
     """A probe stored or found the canary and read it back: its token is `life`."""
-    if record.is_up and record.life != life:
+    if record.answers and record.life != life:
         return observe_symptom(record, Symptom.RESTARTED, now, policy, may_fall=True)
-    if record.is_up and record.failures == 0:
+    if record.health is Health.RECOVERING and now >= record.doubted_until:
+        record = dispel_doubt(record, now)
+    if record.answers and record.failures == 0:
         return record
     record = replace(record, life=life, failures=0, successes=record.successes + 1)
     if record.successes >= policy.rise and now >= record.held_until:
-        return _move(record, Signal.ROSE, now, policy)
+        is_doubted = now < record.doubted_until and record.doubted_life in (None, life)
+        return _move(record, Signal.ROSE_IN_DOUBT if is_doubted else Signal.ROSE, now, policy)
     return record
 
 
@@ -118,6 +170,7 @@ def observe_symptom(
     """A probe or an exchange failed. `may_fall` says whether the pool can spare this backend."""
     if symptom is Symptom.RESTARTED:
         moved = _move(replace(record, symptom=symptom), Signal.RESTARTED, now, policy)
+        moved = replace(moved, doubted_until=float("-inf"), doubted_life=None)  # what it has now is its own
         return replace(moved, life=None, failures=0, successes=policy.rise - 1)
     if symptom is not Symptom.REFUSED and now - record.failed_at < policy.timeout:
         return record  # one event seen by many exchanges: a slow moment must not look like three
@@ -132,15 +185,18 @@ def looks_cut_off(record: HealthRecord, policy: HealthPolicy) -> bool:
     return record.symptom in AMBIGUOUS and record.failures >= policy.fall
 
 
-def _move(record: HealthRecord, signal: Signal, now: float, policy: HealthPolicy) -> HealthRecord:
-    """Take the transition; a state that is entered anew begins now."""
+def _move(record: HealthRecord, signal: Signal, now: float, policy: HealthPolicy | None) -> HealthRecord:
+    """Take the transition; a state that is entered anew begins now. `policy` matters to falls alone."""
     health = TRANSITIONS[record.health, signal]
     if health is record.health:
         return record
     if health is Health.UP:
         return replace(record, health=health, since=now, symptom=None, served_life=record.life)
+    if health is Health.RECOVERING:
+        return replace(record, health=health, since=now, symptom=None, served_life=record.life)
     if record.health is Health.UNKNOWN:
         return replace(record, health=health, since=now)  # it never stood, so it did not fall
+    assert policy is not None
     is_flapping = now - record.since < policy.LONGEST_HOLD_DOWN
     falls = record.falls + 1 if is_flapping else 1
     return replace(record, health=health, since=now, falls=falls, held_until=now + _hold_down(falls, policy))

@@ -1,7 +1,11 @@
-"""The pool: an immutable snapshot of who is there and how they fare.
+"""The pool: an immutable snapshot of who is there, how they fare, and how that came about.
 
 A request takes one pool at its start and keeps it; a second try takes a fresh one. Every change makes
 a new pool with the next epoch, so nothing is ever seen half changed.
+
+Sessions outlive changes. For as long as any of them may live (T_max), the pool remembers its *eras*,
+the maps and the eligible servers that were in force, because a session may still lie where an older
+era has put it.
 """
 
 from collections.abc import Iterable
@@ -20,6 +24,15 @@ from partitioner.membership.health import (
 )
 from partitioner.placement.rendezvous import Ranking
 
+ASK_EVERYBODY = 16
+"""Up to so many servers are all asked for a session that is missed (design.md 7.4)."""
+
+ASKED_OF_A_MAP = 8
+"""In larger pools: so many of the preference list under each map."""
+
+MOST_ERAS = 64
+"""Eras that are remembered. A pool that flaps faster only knows less, and claims less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -27,65 +40,177 @@ class Member:
 
     backend: Backend
     record: HealthRecord
+    removed_at: float | None = None  # when it left the configuration; it is still asked for what it holds
 
     @property
     def is_eligible(self) -> bool:
-        """Whether it serves."""
-        return self.backend.intent is Intent.READY and self.record.is_up
+        """Whether it serves: sessions are placed on it, and read from it."""
+        return self._is_placed_on and self.record.is_up
 
     @property
     def holds_its_place(self) -> bool:
         """Whether its sessions are its own: it serves, or nobody knows yet that it does not."""
-        return self.backend.intent is Intent.READY and self.record.health is not Health.DOWN
+        return self._is_placed_on and (self.record.is_up or self.record.health is Health.UNKNOWN)
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether it is written to like one that serves, and not read."""
+        return self._is_placed_on and self.record.health is Health.RECOVERING
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether it can be written to."""
+        return self.backend.intent is not Intent.MAINT and self.record.answers
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it can be asked what it holds."""
+        return self.backend.intent is not Intent.MAINT and self.record.is_up
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it cannot be asked, and that is known: what only it holds is lost for now."""
+        return self.backend.intent is Intent.MAINT or self.record.health in (Health.DOWN, Health.RECOVERING)
+
+    @property
+    def _is_placed_on(self) -> bool:
+        return self.backend.intent is Intent.READY and self.removed_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class ActingSet:
+    """Who holds a key just now, by identity: whom to read, and whom to write."""
+
+    primary: str
+    copies: tuple[str, ...]
+    recovering: tuple[str, ...] = ()  # written in addition; these don't count
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        return (self.primary, *self.copies, *self.recovering)
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """What was in force for a time: a map, and who served."""
+
+    began_at: float
+    ended_at: float
+    ranking: Ranking
+    places: dict[str, str]  # identities by name; never changed in place
+    eligible: frozenset[str]
+    copies: int
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Every backend by name, in the order of the configuration, and the ranking that places sessions."""
+    """Every backend by identity, in the order of the configuration, and the ranking that places sessions."""
 
     epoch: int
     members: dict[str, Member]  # never changed in place
-    ranking: Ranking
+    ranking: Ranking  # by name
+    copies: int = 1  # how many servers shall hold a session
+    changed_at: float = float("-inf")
+    eras: tuple[Era, ...] = ()  # former ones, the oldest first
+    places: dict[str, str] = field(init=False)  # identities by name, of those in the configuration
     ready: frozenset[str] = field(init=False)  # by intent
     eligible: frozenset[str] = field(init=False)  # by intent and health: these serve
     placed: frozenset[str] = field(init=False)  # by intent and health: these hold their places
 
     def __post_init__(self) -> None:
-        ready = frozenset(
-            name for name, member in self.members.items() if member.backend.intent is Intent.READY
-        )
-        object.__setattr__(self, "ready", ready)
-        eligible = frozenset(name for name, member in self.members.items() if member.is_eligible)
-        object.__setattr__(self, "eligible", eligible)
-        placed = frozenset(name for name, member in self.members.items() if member.holds_its_place)
-        object.__setattr__(self, "placed", placed)
+        places, ready, eligible, placed = {}, [], [], []
+        for identity, member in self.members.items():
+            if member.removed_at is not None:
+                continue
+            places[member.backend.name] = identity
+            if member.backend.intent is Intent.READY:
+                ready.append(identity)
+            if member.is_eligible:
+                eligible.append(identity)
+            if member.holds_its_place:
+                placed.append(identity)
+        object.__setattr__(self, "places", places)
+        object.__setattr__(self, "ready", frozenset(ready))
+        object.__setattr__(self, "eligible", frozenset(eligible))
+        object.__setattr__(self, "placed", frozenset(placed))
 
-    def acting_primary(self, key: bytes) -> Backend | None:
-        """The first backend of the preference list of `key` (what placement_key answers) that is not out.
+    # --- where a key belongs ---
 
-        It serves if it is eligible; otherwise nothing is known of it yet.
+    def acting_set(self, key: bytes, marked: Iterable[str] = ()) -> ActingSet | None:
+        """Who holds the session of `key` (what placement_key answers); None if nobody can.
+
+        The primary is the first of the preference list that serves and is not `marked`, or one of which
+        nothing is known yet; copies are the first others that serve, marked or not.
+        Source: design.md 7.
         """
-        name = self.ranking.first_choice(key, self.placed)
-        return None if name is None else self.members[name].backend
+        order = [self.places[name] for name in self.ranking.preference_list(key)] if self.places else []
+        marked = tuple(marked)
+        primary = next((each for each in order if each in self.placed and each not in marked), None)
+        if primary is None:
+            return None
+        others = [each for each in order if each in self.eligible and each != primary]
+        recovering = [each for each in order[: self.copies] if self.members[each].is_recovering]
+        return ActingSet(primary, tuple(others[: self.copies - 1]), tuple(recovering))
 
     def first_choice(self, key: bytes) -> Backend:
         """The first READY backend of the preference list, in whatever health.
 
         Raises EmptyPool if there is none.
         """
-        name = self.ranking.first_choice(key, self.ready)
+        ready = {self.members[identity].backend.name for identity in self.ready}
+        name = self.ranking.first_choice(key, ready)
         if name is None:
             raise EmptyPool("no backend of the pool is ready")
-        return self.members[name].backend
+        return self.members[self.places[name]].backend
 
-    def with_record(self, name: str, record: HealthRecord) -> "Pool":
+    def possible_holders(self, key: bytes) -> tuple[str, ...]:
+        """All that can have held the session of `key` in the last T_max, whoever can be asked now."""
+        if len(self.members) <= ASK_EVERYBODY:
+            return tuple(self.members)
+        found: dict[str, None] = {}
+        maps = {id(era.ranking): (era.ranking, era.places) for era in self.eras}
+        maps[id(self.ranking)] = (self.ranking, self.places)
+        for ranking, places in maps.values():
+            for name in ranking.preference_list(key, ASKED_OF_A_MAP):
+                if places.get(name) in self.members:
+                    found[places[name]] = None
+        return tuple(found)
+
+    def has_always_held(self, identity: str, key: bytes, since: float) -> bool:
+        """Whether this server was in the acting set of `key` all the time since then, in one life.
+
+        What it does not have then does not exist: its word is good for those that cannot be asked.
+        """
+        if (self.eras[0].began_at if self.eras else self.changed_at) > since:
+            return False  # so far back nothing is remembered
+        eras = [era for era in self.eras if era.ended_at >= since]
+        if not all(_held(era, identity, key) for era in eras):
+            return False
+        acting = self.acting_set(key)
+        return acting is not None and identity in (acting.primary, *acting.copies)
+
+    # --- how the pool changes ---
+
+    def with_record(self, identity: str, record: HealthRecord, now: float) -> "Pool":
         """The snapshot in which one backend has another record; the next epoch if health or life differ."""
-        before = self.members[name].record
-        is_news = (before.health, before.life) != (record.health, record.life)
-        members = self.members | {name: replace(self.members[name], record=record)}
-        return Pool(self.epoch + is_news, members, self.ranking)
+        before = self.members[identity].record
+        members = self.members | {identity: replace(self.members[identity], record=record)}
+        if (before.health, before.life) == (record.health, record.life):
+            return Pool(self.epoch, members, self.ranking, self.copies, self.changed_at, self.eras)
+        return self.succeeded_by(members, self.ranking, self.copies, now)
 
-    def may_fall(self, name: str, symptom: Symptom, policy: HealthPolicy) -> bool:
+    def succeeded_by(self, members: dict[str, Member], ranking: Ranking, copies: int, now: float) -> "Pool":
+        """The snapshot of the next epoch, which remembers this one as an era."""
+        began_at = self.changed_at
+        era = Era(began_at, now, self.ranking, self.places, self.eligible, self.copies)
+        return Pool(self.epoch + 1, members, ranking, copies, now, (*self.eras, era)[-MOST_ERAS:])
+
+    def without_eras_before(self, moment: float) -> "Pool":
+        """The same snapshot, without the eras that had ended by then."""
+        eras = tuple(era for era in self.eras if era.ended_at >= moment)
+        return replace_eras(self, eras) if len(eras) < len(self.eras) else self
+
+    def may_fall(self, identity: str, symptom: Symptom, policy: HealthPolicy) -> bool:
         """Whether this backend may be ejected for this symptom.
 
         When more than `max_down_share` of the READY servers cannot be reached, likelier it is the router's
@@ -94,11 +219,32 @@ class Pool:
         """
         if symptom not in AMBIGUOUS:
             return True
-        cut_off = sum(each == name or looks_cut_off(self.members[each].record, policy) for each in self.ready)
+        cut_off = sum(
+            each == identity or looks_cut_off(self.members[each].record, policy) for each in self.ready
+        )
         return cut_off <= policy.max_down_share * len(self.ready)
 
 
-def first_pool(backends: Iterable[Backend], policy: HealthPolicy) -> Pool:
+def first_pool(
+    backends: Iterable[Backend], policy: HealthPolicy, copies: int = 1, now: float = float("-inf")
+) -> Pool:
     """The snapshot at the start: nothing is known of anybody yet."""
-    members = {backend.name: Member(backend, newcomer(policy)) for backend in backends}
-    return Pool(0, members, Ranking({name: member.backend.weight for name, member in members.items()}))
+    members = {backend.identity: Member(backend, newcomer(policy)) for backend in backends}
+    return Pool(0, members, ranking_of(members.values()), copies, now)
+
+
+def ranking_of(members: Iterable[Member]) -> Ranking:
+    """The map of those members that are in the configuration."""
+    kept = [member.backend for member in members if member.removed_at is None]
+    return Ranking({backend.name: backend.weight for backend in kept})
+
+
+def replace_eras(pool: Pool, eras: tuple[Era, ...]) -> Pool:
+    return Pool(pool.epoch, pool.members, pool.ranking, pool.copies, pool.changed_at, eras)
+
+
+def _held(era: Era, identity: str, key: bytes) -> bool:
+    serving = [
+        era.places[name] for name in era.ranking.preference_list(key) if era.places[name] in era.eligible
+    ]
+    return identity in serving[: era.copies]

@@ -1,0 +1,313 @@
+"""The ledger: what the router has to remember of single sessions, and only while there is need to.
+
+State servers know nothing of each other, so somebody has to know two things that none of them can:
+
+- A **lock** was granted, by this server in this life of it. While that server can be reached, every
+  request of the key goes there. When it cannot, the router itself is the lock, until the holder's
+  page ends or the session's time-out has passed.
+- A server is **marked** for a key: it may hold something other than the last acknowledged content or
+  lock. It is not read for that key any more until it has been put right.
+
+A mark says two more things. Connections may still be *open* on which something of the key lies that
+the server has not worked off; nothing that is sent before the last of them has ended puts it right.
+And it is *stale* once an acknowledged change has passed the server by; until then it holds either the
+last acknowledged content or what came after it and was never acknowledged, and if nobody else has the
+session, that is as good as the session.
+
+A key with a mark is *unsettled*: it may lie in places where it does not belong. So is every key after
+a change of the pool, until a write has put it where it belongs (design.md 7.3, 7.4).
+
+In settled times, between two pages of a user, the ledger holds nothing of a session.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from partitioner.membership.pool import Pool
+
+SWEEP_BATCH = 500
+"""Keys that are looked at in one go, a fraction of a millisecond."""
+
+_NO_MARKS: Mapping[str, "Mark"] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """How long sessions may live, and how many keys are remembered. Times are seconds."""
+
+    session_timeout: float = 3600.0  # the shortest T_max
+    session_timeout_max: float = 86_400.0  # the longest one
+    keys: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that a client holds, as far as is known."""
+
+    cookie: int
+    server: str  # its identity
+    life: bytes | None
+    since: float
+
+
+@dataclass(slots=True)
+class Mark:
+    """Why a server is not read for a key."""
+
+    since: float  # when it was made, or the last of its connections ended
+    open: int = 0  # connections on which something of the key may still lie
+    is_stale: bool = False  # an acknowledged change has passed the server by
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is remembered of one key."""
+
+    target: bytes  # as some client has spelt it
+    timeout: float  # of the session, as far as is known
+    lock: Lock | None = None
+    lock_expires_at: float = float("-inf")
+    marks: dict[str, Mark] = field(default_factory=dict)
+    is_unsettled: bool = False  # since its first mark, until a write leaves it without one
+    alive_at: float = float("-inf")  # when the session was last touched, as far as is known
+
+    @property
+    def is_empty(self) -> bool:
+        return self.lock is None and not self.marks and not self.is_unsettled
+
+
+class Ledger:
+    """Locks and marks by key, as protocol.md 4.2 derives it."""
+
+    def __init__(self, policy: LedgerPolicy) -> None:
+        self._policy = policy
+        self._entries: dict[bytes, Entry] = {}
+        self._marked: dict[str, dict[bytes, None]] = {}  # keys by server
+        self._settled: set[bytes] = set()
+        self._settled_epoch = -1
+        self._longest_timeout = 0.0
+        self.locks_held = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<Ledger, {self.locks_held} locks, {self.keys_marked} keys marked>"
+
+    # --- time-outs ---
+
+    @property
+    def longest_life(self) -> float:
+        """T_max: how long a session may live untouched, in seconds (design.md 5)."""
+        longest = max(self._policy.session_timeout, self._longest_timeout)
+        return min(longest, self._policy.session_timeout_max)
+
+    def note_timeout(self, key: bytes, minutes: int) -> None:
+        """A session has this time-out; 0 stands for one that never passes."""
+        timeout = _seconds(minutes) or self._policy.session_timeout_max
+        if timeout > self._longest_timeout:
+            self._longest_timeout = timeout
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.timeout = max(entry.timeout, timeout)
+
+    # --- settled or not ---
+
+    def is_settled(self, key: bytes, pool: Pool, now: float) -> bool:
+        """Whether the key lies where it belongs, and nowhere else."""
+        entry = self._entries.get(key)
+        if entry is not None and (entry.marks or entry.is_unsettled):
+            return False
+        if not self.is_unsettled_time(pool, now):
+            return True
+        return self._settled_epoch == pool.epoch and key in self._settled
+
+    def is_unsettled_time(self, pool: Pool, now: float) -> bool:
+        """Whether the pool has changed within the last T_max."""
+        return now - pool.changed_at <= self.longest_life
+
+    def note_settled(self, key: bytes, pool: Pool, now: float) -> None:
+        """A write or remove that began and ended in this pool's epoch has put the key where it belongs."""
+        entry = self._entries.get(key)
+        if entry is not None and not entry.marks and entry.is_unsettled:
+            entry.is_unsettled = False
+            self._tidy(key, entry)
+        if not self.is_unsettled_time(pool, now):
+            self._settled.clear()
+            return
+        if self._settled_epoch != pool.epoch:
+            self._settled.clear()
+            self._settled_epoch = pool.epoch
+        if len(self._settled) < self._policy.keys:
+            self._settled.add(key)
+
+    # --- locks ---
+
+    def maybe_lock(self, key: bytes, now: float) -> Lock | None:
+        """The lock that somebody holds on this key, if any."""
+        entry = self._entries.get(key)
+        if entry is None or entry.lock is None:
+            return None
+        if entry.lock_expires_at < now:
+            self.end_lock(key)
+            return None
+        return entry.lock
+
+    def note_lock(self, key: bytes, target: bytes, lock: Lock, timeout_minutes: int | None) -> None:
+        """A lock was granted on a session of this time-out; whatever lock was known before is over."""
+        entry = self._entry(key, target, _seconds(timeout_minutes))
+        self.locks_held += entry.lock is None
+        entry.lock = lock
+        entry.lock_expires_at = lock.since + entry.timeout
+
+    def note_alive(self, key: bytes, now: float) -> None:
+        """The session was touched, so its time-out begins anew."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.alive_at = now
+            entry.lock_expires_at = now + entry.timeout
+
+    def end_lock(self, key: bytes) -> None:
+        """Nobody holds the lock of this key any more, as far as is known."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.lock is not None:
+            entry.lock = None
+            self.locks_held -= 1
+            self._tidy(key, entry)
+
+    def locks(self) -> Iterator[tuple[bytes, Lock]]:
+        """All locks that are held, by key."""
+        return ((key, entry.lock) for key, entry in self._entries.items() if entry.lock is not None)
+
+    # --- marks ---
+
+    def marks(self, key: bytes) -> Mapping[str, Mark]:
+        """The marks of a key by server."""
+        entry = self._entries.get(key)
+        return _NO_MARKS if entry is None else entry.marks
+
+    def mark(self, key: bytes, target: bytes, server: str, now: float, *, is_stale: bool) -> Mark:
+        """From now on this server is not read for this key."""
+        entry = self._entry(key, target)
+        entry.is_unsettled = True
+        entry.alive_at = now
+        self._settled.discard(key)
+        mark = entry.marks.get(server)
+        if mark is None:
+            mark = entry.marks[server] = Mark(since=now)
+            self._marked.setdefault(server, {})[key] = None
+        mark.is_stale = mark.is_stale or is_stale
+        return mark
+
+    def note_unanswered(self, key: bytes, target: bytes, server: str, now: float) -> None:
+        """A request of this key went unanswered, and its connection has not ended yet."""
+        self.mark(key, target, server, now, is_stale=False).open += 1
+
+    def note_worked_off(self, key: bytes, server: str, now: float) -> None:
+        """A connection on which a request of this key went unanswered has ended."""
+        mark = self.marks(key).get(server)
+        if mark is not None and mark.open:
+            mark.open -= 1
+            mark.since = now
+
+    def note_put_right(self, key: bytes, server: str, sent_at: float) -> bool:
+        """A write or remove that was sent then was answered by this server; answer whether its mark is gone.
+
+        Only what is sent after the last connection has ended comes after all that lay in them.
+        """
+        mark = self.marks(key).get(server)
+        if mark is None:
+            return True
+        if mark.open or sent_at < mark.since:
+            return False
+        self.unmark(key, server)
+        return True
+
+    def note_repaired(self, key: bytes) -> None:
+        """Repair has put the session where it belongs; without marks it is as settled as any other key."""
+        entry = self._entries.get(key)
+        if entry is not None and not entry.marks:
+            entry.is_unsettled = False
+            self._tidy(key, entry)
+
+    def note_passed_by(self, key: bytes, reached: Iterable[str]) -> None:
+        """A change was acknowledged that reached these servers: what the marked others hold is stale."""
+        for server, mark in self.marks(key).items():
+            if server not in reached:
+                mark.is_stale = True
+
+    def unmark(self, key: bytes, server: str) -> None:
+        """The server may be read again for this key."""
+        entry = self._entries.get(key)
+        if entry is None or server not in entry.marks:
+            return
+        del entry.marks[server]
+        del self._marked[server][key]
+        if not self._marked[server]:
+            del self._marked[server]
+        self._tidy(key, entry)
+
+    def target(self, key: bytes) -> bytes:
+        """How the target of a remembered key is spelt."""
+        return self._entries[key].target
+
+    def unmark_all(self, server: str) -> None:
+        """The server holds nothing any more, or is not read for anything anyway."""
+        for key in self.keys_marked_on(server):
+            self.unmark(key, server)
+
+    def keys_marked_on(self, server: str) -> tuple[bytes, ...]:
+        return tuple(self._marked.get(server, ()))
+
+    def marks_of(self, server: str) -> int:
+        """How many keys are marked on this server."""
+        return len(self._marked.get(server, ()))
+
+    @property
+    def keys_marked(self) -> int:
+        """How many marks there are, on all servers together."""
+        return sum(len(keys) for keys in self._marked.values())
+
+    @property
+    def most_marked(self) -> str | None:
+        """The server with the most marks."""
+        return max(self._marked, key=self.marks_of, default=None)
+
+    @property
+    def is_over_its_bound(self) -> bool:
+        """Whether more keys are remembered than there may be; then one server has to go without its marks."""
+        return len(self._entries) > self._policy.keys and bool(self._marked)
+
+    # --- time passes ---
+
+    def sweep(self, now: float) -> Iterator[None]:
+        """Forget locks and marks whose sessions have expired by now; pauses between every few keys."""
+        for index, key in enumerate(tuple(self._entries)):
+            if index % SWEEP_BATCH == SWEEP_BATCH - 1:
+                yield
+            entry = self._entries.get(key)
+            if entry is None:
+                continue
+            if entry.lock is not None and entry.lock_expires_at < now:
+                self.end_lock(key)
+            for server, mark in tuple(entry.marks.items()):
+                if not mark.open and mark.since + entry.timeout < now:
+                    self.unmark(key, server)
+            if entry.is_unsettled and not entry.marks and entry.alive_at + entry.timeout < now:
+                entry.is_unsettled = False
+                self._tidy(key, entry)
+
+    def _entry(self, key: bytes, target: bytes, timeout: float = 0.0) -> Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            # Where nobody has said how long this session lives, it is taken to live as long as any.
+            entry = self._entries[key] = Entry(target, timeout or self.longest_life)
+        return entry
+
+    def _tidy(self, key: bytes, entry: Entry) -> None:
+        if entry.is_empty:
+            self._entries.pop(key, None)
+
+
+def _seconds(timeout_minutes: int | None) -> float:
+    return 60.0 * (timeout_minutes or 0)
