@@ -84,18 +84,18 @@ class Connector:
         except trio.TooSlowError as error:
             did_not = "connect" if channel is None else "answer on a new connection"
             detail = f"did not {did_not} within {format_duration(within)}"
-            raise BackendTooSlow(backend.name, Phase.CONNECTING, detail) from error
+            raise BackendTooSlow(backend.identity, Phase.CONNECTING, detail) from error
         except OutOfFiles as error:
-            raise BackendNotAtFault(backend.name, Phase.CONNECTING, str(error)) from error
+            raise BackendNotAtFault(backend.identity, Phase.CONNECTING, str(error)) from error
         except NobodyListens as error:
-            raise BackendRefused(backend.name, Phase.CONNECTING, str(error)) from error
+            raise BackendRefused(backend.identity, Phase.CONNECTING, str(error)) from error
         except Unreachable as error:
-            raise BackendUnreachable(backend.name, Phase.CONNECTING, str(error)) from error
+            raise BackendUnreachable(backend.identity, Phase.CONNECTING, str(error)) from error
         except (ConnectionBroken, ConnectionEnded) as error:
             kind = BackendReset if isinstance(error, ConnectionBroken) else BackendHungUp
-            raise kind(backend.name, Phase.CONNECTING, why_hung_up(channel)) from error
+            raise kind(backend.identity, Phase.CONNECTING, why_hung_up(channel)) from error
         except MalformedAnswer as error:
-            raise BackendMalformed(backend.name, Phase.CONNECTING, str(error)) from error
+            raise BackendMalformed(backend.identity, Phase.CONNECTING, str(error)) from error
         finally:
             if channel is not None and not was_greeted:
                 channel.close()

@@ -28,7 +28,7 @@ from partitioner.errors import (
 from partitioner.membership.backend import Backend
 from partitioner.net.channel import Channel
 from partitioner.net.responder import Request, Response
-from partitioner.protocol.messages import AnswerHead, Operation
+from partitioner.protocol.messages import AnswerHead
 from partitioner.protocol.reader import BodyPiece, Event, answer_reader
 
 RELAYED = frozenset({200, 400, 404, 423})
@@ -71,9 +71,7 @@ class Lease:
         self._on_end = on_end
         self._phase = Phase.CONNECTING
         self._reader = answer_reader(request.head.operation)
-        self._answer: AnswerHead | None = None
         self._was_answered_a_byte = False
-        self._was_handed_over = False  # a response that knows about the answer is on its way up
         self._awaits_client = False
         self._awaits_backend_since = 0.0
         self._is_cut = False
@@ -83,12 +81,9 @@ class Lease:
         return f"<Lease of {self.backend.name} for a {self.request.operation.value}, {self._phase.value}>"
 
     @property
-    def ghost_cookie(self) -> int | None:
-        """The cookie of a lock that this exchange took and of which nobody else knows."""
-        answer = self._answer
-        if self._was_handed_over or answer is None or not takes_lock(self.request.operation, answer):
-            return None
-        return answer.lock_cookie
+    def was_written(self) -> bool:
+        """Whether the backend may have seen something of the request."""
+        return self._phase is not Phase.CONNECTING
 
     def cut(self) -> None:
         """Let nothing more of this exchange reach the client: the backend is being ejected."""
@@ -108,10 +103,9 @@ class Lease:
             raise self._failure(BackendNotAtFault, "was not asked, the time for an answer was over")
         with self._guarded():
             await self._send()
-            head = self._answer = await self._receive_head()
+            head = await self._receive_head()
             if head.content_length <= held_body:
                 body = await self._receive_body()
-        self._was_handed_over = True
         if head.content_length <= held_body:
             self._end_answered()
             return Response(head, body)
@@ -120,20 +114,11 @@ class Lease:
     async def read_to_end(self) -> None:
         """Take in what the backend still says on an unanswered connection, until its end of file.
 
-        A late answer is read for the lock that it may grant, and for nothing else.
-
         Raises ConnectionBroken.
         """
         await self.channel.send_eof()
-        is_readable = True
-        while data := await self.channel.receive():
-            try:
-                if is_readable and self._answer is None:
-                    self._reader.feed(data)
-                    event = self._reader.next_event()
-                    self._answer = event if isinstance(event, AnswerHead) else None
-            except MalformedAnswer:
-                is_readable = False
+        while await self.channel.receive():
+            pass  # a late answer is nobody's any more
 
     async def _send(self) -> None:
         self._phase = Phase.SENDING
@@ -223,7 +208,7 @@ class Lease:
         return self._is_reused and not self._was_answered_a_byte
 
     def _failure(self, kind: type[BackendFailure], detail: str) -> BackendFailure:
-        return kind(self.backend.name, self._phase, detail)
+        return kind(self.backend.identity, self._phase, detail)
 
     def _end_answered(self) -> None:
         """The answer is complete: the connection is as good as before, unless more came than was asked."""
@@ -232,11 +217,6 @@ class Lease:
     def _end(self, ending: Ending) -> None:
         on_end, self._on_end = self._on_end, _has_ended
         on_end(self, ending)
-
-
-def takes_lock(operation: Operation, answer: AnswerHead) -> bool:
-    """Whether this answer hands a lock to whoever receives it."""
-    return operation is Operation.ACQUIRE and answer.status == 200 and answer.lock_cookie is not None
 
 
 def _has_ended(lease: Lease, ending: Ending) -> None:

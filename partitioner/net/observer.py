@@ -52,6 +52,12 @@ class Observer:
     def backend_ejected(self, backend: Backend, record: HealthRecord, detail: str, eligible: int) -> None:
         """A backend is DOWN, for the symptom in its record; so many can serve now."""
 
+    def backend_doubted(self, backend: Backend, duration: float, eligible: int) -> None:
+        """A backend answers, but what it missed is not known: for so long it is written to and not read."""
+
+    def backend_trusted(self, backend: Backend, eligible: int) -> None:
+        """A backend that was in doubt is read again."""
+
     def ejection_withheld(self, backend: Backend, detail: str) -> None:
         """A backend would have been ejected, but too many look cut off at once."""
 
@@ -68,6 +74,27 @@ class Observer:
 
     def ghost_lock_left(self, backend: Backend, detail: str) -> None:
         """Such a lock could not be released: its session is locked until the client breaks it (110 s)."""
+
+    # --- copies ---
+
+    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
+        """A write was acknowledged with fewer copies than it should have; this backend has none (None:
+        there is no backend that could hold one)."""
+
+    def failed_over(self, backend: Backend) -> None:
+        """A request was served by another backend than the one that is first for its session."""
+
+    def session_moved(self, source: Backend, reason: str) -> None:
+        """A session was put where it belongs, from where it was."""
+
+    def session_repaired(self, backend: Backend) -> None:
+        """A backend that was marked for a session holds what it should again."""
+
+    def loss_declared(self, operation: Operation, silent: tuple[str, ...]) -> None:
+        """A session was declared not to exist, although it may be on backends that are out."""
+
+    def lock_taken_over(self, backend: Backend) -> None:
+        """The backend of a lock cannot be reached: from here on the router itself stands for the lock."""
 
     # --- the state server ---
 

@@ -49,19 +49,19 @@ class Prober:
                 # From one beginning to the next: a probe that times out must not put off the others.
                 jitter = self._uniform(1 - JITTER, 1 + JITTER)
                 with trio.move_on_at(began_at + self._policy.interval * jitter):
-                    await self._roster.wait_for_wanted_probe(self._backend.name)
+                    await self._roster.wait_for_wanted_probe(self._backend.identity)
             began_at = trio.current_time()
             is_urgent = await self.probe()
 
     def _needs_verdict(self) -> bool:
         """Whether the first probe failed in a way that cost no time: sessions wait for the verdict."""
-        record = self._roster.pool.members[self._backend.name].record
+        record = self._roster.pool.members[self._backend.identity].record
         has_failed = record.symptom is not None and record.symptom not in AMBIGUOUS
         return record.health is Health.UNKNOWN and has_failed
 
     async def probe(self) -> bool:
         """Probe once, and report; answer whether the next probe is urgent."""
-        name, timeout = self._backend.name, self._policy.timeout
+        name, timeout = self._backend.identity, self._policy.timeout
         known = self._roster.pool.members[name].record
         try:
             if known.is_up:

@@ -1,7 +1,17 @@
-"""The router as a responder: which backend a request goes to, and what to do when that fails.
+"""The router as a responder: which backend a request goes to, and what has to be done besides.
 
 The await lane: every exchange is straight-line code, and this file is the definition of what is
-right. It decides nothing itself; it asks the pool who serves, and the failover table what next.
+right. Three ideas carry it. Behind the *key gate* there is one exchange of a key at a time. *Lives* tell
+a server that has forgotten everything from one that is back. The *ledger* knows which locks are held
+and which servers may not be read for a key. Decisions are pure and stand on lower floors: the pool says
+who acts for a key, the failover table what to do when that fails.
+
+    get, acquire, release, reset_timeout    to the acting primary alone; copies are touched later
+    set, remove                             to the acting primary, then to everybody whom it concerns
+    create_uninitialized                    the same, where the session does not exist yet
+
+While a lock is held, every request of its key goes to the server that granted it. When that server
+cannot be reached, the router itself stands for the lock (design.md 7.3).
 """
 
 from dataclasses import dataclass, replace
@@ -9,74 +19,467 @@ from dataclasses import dataclass, replace
 import trio
 
 from partitioner.errors import BackendFailure, MalformedRequest, NoBackendLeft, Phase
-from partitioner.membership.backend import Backend
 from partitioner.membership.failover import Verdict, verdict
-from partitioner.membership.losses import LostSessions
+from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Pool
+from partitioner.net.bodies import BodyMemory
+from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.canary import CANARIES
+from partitioner.net.copier import Copier, Write
+from partitioner.net.errands import Errand, Errands, Told, release
+from partitioner.net.finder import Finder, LockedAway, Missed, Whereabouts
+from partitioner.net.gate import KeyGate
+from partitioner.net.localtime import local_ticks
+from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Response
 from partitioner.net.roster import Roster
-from partitioner.placement.session_id import HashKey, placement_key
-from partitioner.protocol.target import canonical_key
+from partitioner.net.toucher import Toucher
+from partitioner.protocol.messages import Answer, AnswerHead, Operation, RequestHead, Status
+from partitioner.protocol.target import canonical_key, server_key
+from partitioner.protocol.writer import write_answer_head, write_request
 
 RETRY_PAUSE = 0.1
 """Seconds to wait before connecting again where nothing was sent yet, unless the pool changes sooner."""
 
 
 @dataclass(frozen=True, slots=True)
-class RoutingPolicy:
-    """How sessions are placed, and what becomes of those whose server is out."""
+class Parts:
+    """What the router works with; they all share one ledger and one gate."""
 
-    hash_key: HashKey
-    lost_sessions: LostSessions
+    roster: Roster
+    bookkeeper: Bookkeeper
+    gate: KeyGate
+    memory: BodyMemory
+    errands: Errands
+    copier: Copier
+    finder: Finder
+    toucher: Toucher
+    observer: Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client asks, and of which session."""
+
+    request: Request
+    session: Missed  # its key, target and placement
+
+    @property
+    def operation(self) -> Operation:
+        return self.request.head.operation
+
+    @property
+    def cookie(self) -> int | None:
+        return self.request.head.lock_cookie
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a backend answered, and under which pool it was asked."""
+
+    response: Response
+    server: str
+    pool: Pool
+    sent_at: float
+
+    @property
+    def status(self) -> int:
+        return self.response.head.status
 
 
 class Router:
-    """Sends each request to the acting primary of its session."""
+    """Answers requests by asking those who hold the session."""
 
-    def __init__(self, roster: Roster, policy: RoutingPolicy) -> None:
-        self._roster = roster
-        self._policy = policy
+    def __init__(self, parts: Parts, background: trio.Nursery) -> None:
+        """`background` outlives every exchange: locks that were not delivered are given back there."""
+        self._roster = parts.roster
+        self._bookkeeper = parts.bookkeeper
+        self._ledger = parts.bookkeeper.ledger
+        self._gate = parts.gate
+        self._memory = parts.memory
+        self._errands = parts.errands
+        self._copier = parts.copier
+        self._finder = parts.finder
+        self._toucher = parts.toucher
+        self._observer = parts.observer
+        self._background = background
+        self._giving_back = 0
+        self._all_given_back = trio.Event()
 
     async def respond(self, request: Request) -> Response:
-        """Have the request answered by its backend; this is a Responder.
+        """Have the request answered; this is a Responder.
 
         Raises NoBackendLeft or BackendFailure: the client's connection is to be closed then; or
         MalformedRequest for a key that is none of a client's business.
         """
-        canonical = canonical_key(request.head.target)
+        head = request.head
+        canonical = canonical_key(head.target)
         if canonical.startswith(CANARIES.encode()):
             raise MalformedRequest("a key that is kept for canaries")
-        key = placement_key(canonical, self._policy.hash_key)
+        placement = self._bookkeeper.placement(head.target)
+        session = Missed(server_key(head.target), head.target, placement)
+        held = 0
+        try:
+            if not request.is_whole and self._is_copied(session.key):
+                held = head.content_length
+                request = await self._hold(request)
+            response = await self._respond_behind_the_gate(Asked(request, session))
+        finally:
+            if held:
+                self._memory.give_back(held)
+        return response
+
+    async def wait_until_given_back(self) -> None:
+        """Wait until no lock is being given back."""
+        while self._giving_back:
+            await self._all_given_back.wait()
+
+    # --- around every exchange ---
+
+    def _is_copied(self, key: bytes) -> bool:
+        """Whether a body may have to be written more than once."""
+        pool, now = self._roster.pool, trio.current_time()
+        if pool.copies > 1 or self._ledger.maybe_lock(key, now) is not None:
+            return True
+        return not self._ledger.is_settled(key, pool, now)
+
+    async def _hold(self, request: Request) -> Request:
+        """Take the whole body in, once there is memory for it."""
+        assert request.rest is not None
+        count, pieces, was_read = request.head.content_length, [request.body], False
+        await self._memory.reserve(count)
+        try:
+            while piece := await request.rest():
+                pieces.append(piece)
+            was_read = True
+        finally:
+            if not was_read:
+                self._memory.give_back(count)
+        return Request(request.head, b"".join(pieces), None, request.deadline)
+
+    async def _respond_behind_the_gate(self, asked: Asked) -> Response:
+        key, deadline = asked.session.key, asked.request.deadline
+        has_entered = False
+        try:
+            with trio.move_on_at(deadline):
+                await self._gate.enter(key)
+                has_entered = True
+            if not has_entered:
+                raise NoBackendLeft("other requests of the same session took all the time")
+            self._ledger.note_alive(key, trio.current_time())
+            response = await self._answer(asked)
+        except BaseException:
+            self._note_closed(asked)
+            if has_entered:
+                self._gate.leave(key)
+            raise
+        return self._leave_at_the_end(asked, response)
+
+    async def _answer(self, asked: Asked) -> Response:
+        match asked.operation:
+            case Operation.GET | Operation.ACQUIRE | Operation.RESET_TIMEOUT:
+                return await self._read(asked)
+            case Operation.RELEASE:
+                return await self._release(asked)
+            case Operation.SET | Operation.REMOVE:
+                return await self._write(asked)
+            case Operation.CREATE_UNINITIALIZED:
+                return await self._create(asked)
+
+    def _leave_at_the_end(self, asked: Asked, response: Response) -> Response:
+        """Keep the gate until the answer is delivered, and a lock that is not until it is given back."""
+        key, takes_lock = asked.session.key, _takes_lock(asked, response)
+
+        def finish(was_delivered: bool) -> None:
+            response.finish(was_delivered)
+            lock = self._ledger.maybe_lock(key, trio.current_time())
+            if takes_lock and not was_delivered and lock is not None:
+                self._giving_back += 1
+                self._background.start_soon(self._give_back, asked, lock)
+            else:
+                self._gate.leave(key)
+
+        return replace(response, takes_lock=takes_lock, finish=finish)
+
+    async def _give_back(self, asked: Asked, lock: Lock) -> None:
+        """Release a lock whose answer never reached its client, which nobody else would for 110 s."""
+        session = asked.session
+        try:
+            self._ledger.end_lock(session.key)
+            member = self._roster.pool.members[lock.server]
+            told = await self._errands.run(lock.server, release(session.target, lock.cookie))
+            if told is not None and told.status == 200:
+                self._observer.ghost_lock_released(member.backend)
+            elif told is None or told.status == 400:
+                # Repair finds out whether the lock is still there, as soon as the server can be asked.
+                self._bookkeeper.mark(session.key, session.target, lock.server, is_stale=False)
+                self._observer.ghost_lock_left(member.backend, "it could not be asked to release it")
+        finally:
+            self._gate.leave(session.key)
+            self._giving_back -= 1
+            if not self._giving_back:
+                self._all_given_back.set()
+                self._all_given_back = trio.Event()
+
+    def _note_closed(self, asked: Asked) -> None:
+        """The client's connection is closed. If its page held the lock, it has failed, and nobody does."""
+        if asked.operation not in (Operation.SET, Operation.RELEASE, Operation.REMOVE):
+            return
+        session = asked.session
+        lock = self._ledger.maybe_lock(session.key, trio.current_time())
+        if lock is not None and lock.cookie == asked.cookie:
+            self._ledger.end_lock(session.key)
+            self._bookkeeper.mark(session.key, session.target, lock.server, is_stale=False)
+
+    # --- reading: get, acquire, reset_timeout ---
+
+    async def _read(self, asked: Asked) -> Response:
+        session = asked.session
+        while True:
+            reply = await self._ask(asked)
+            if isinstance(reply, Lock):
+                if asked.operation is Operation.RESET_TIMEOUT:
+                    self._note_slid(asked, None, None)
+                    return _own(Answer(Status.OK))
+                return self._refuse_for(asked, reply)
+            if reply.status == 404:
+                self._end_lock_of(session, reply.server)
+                found = await self._look_elsewhere(asked, reply)
+                if found is Whereabouts.AT_HOME:
+                    continue
+                if isinstance(found, LockedAway):
+                    is_touched = asked.operation is Operation.RESET_TIMEOUT
+                    return _own(Answer(Status.OK)) if is_touched else Response(found.told.head, b"")
+                return reply.response
+            await self._note_read(asked, reply)
+            return reply.response
+
+    async def _note_read(self, asked: Asked, reply: Reply) -> None:
+        """Remember what an answer to a reading request says: a time-out, a lock, a flag that was consumed."""
+        session, head = asked.session, reply.response.head
+        minutes = head.timeout_minutes
+        if minutes is not None:
+            self._ledger.note_timeout(session.key, minutes)
+        if _takes_lock(asked, reply.response) and head.lock_cookie is not None:
+            life = self._roster.pool.members[reply.server].record.life
+            lock = Lock(head.lock_cookie, reply.server, life, trio.current_time())
+            self._ledger.note_lock(session.key, session.target, lock, minutes)
+        if head.status in (200, 423):
+            self._note_slid(asked, reply.server, minutes)
+        if head.has_action_flags:
+            marks = self._ledger.marks(session.key)
+            acting = self._roster.pool.acting_set(session.placement, marks)
+            copies = () if acting is None else (acting.primary, *acting.copies)
+            servers = tuple(each for each in copies if each != reply.server and each not in marks)
+            await self._toucher.consume_flag(session.target, servers)
+
+    # --- releasing ---
+
+    async def _release(self, asked: Asked) -> Response:
+        session = asked.session
+        while True:
+            reply = await self._ask(asked)
+            if isinstance(reply, Lock):
+                if asked.cookie != reply.cookie:
+                    return self._refuse_for(asked, reply)
+                self._take_over(session, reply)
+                continue
+            if reply.status == 404:
+                self._end_lock_of(session, reply.server)
+                found = await self._look_elsewhere(asked, reply)
+                if found is Whereabouts.AT_HOME:
+                    continue
+                if isinstance(found, LockedAway):
+                    return (await self._ask_at(found.server, asked, self._roster.pool)).response
+                return reply.response
+            lock = self._ledger.maybe_lock(session.key, trio.current_time())
+            if reply.status == 200 and lock is not None and lock.server == reply.server:
+                self._ledger.end_lock(session.key)
+                self._want_repair(session)
+            self._note_slid(asked, reply.server, None)
+            return reply.response
+
+    # --- writing: set, remove ---
+
+    async def _write(self, asked: Asked) -> Response:
+        session = asked.session
+        while True:
+            reply = await self._ask(asked)
+            if not isinstance(reply, Lock):
+                break
+            if asked.cookie != reply.cookie:
+                return self._refuse_for(asked, reply)
+            self._take_over(session, reply)
+        is_done = reply.status == 200 or (reply.status == 404 and asked.operation is Operation.REMOVE)
+        if not is_done:
+            return reply.response
+        self._ledger.end_lock(session.key)
+        minutes = asked.request.head.timeout_minutes
+        if minutes is not None:
+            self._ledger.note_timeout(session.key, minutes)
+        told = await self._spread(asked, reply)
+        self._want_repair(session)
+        found_elsewhere = [each for each in told if each.status == 200]
+        if reply.status == 404 and found_elsewhere:
+            return Response(found_elsewhere[0].head, b"")  # it was there, and now it is gone
+        return reply.response
+
+    async def _spread(self, asked: Asked, reply: Reply) -> list[Told]:
+        session, request = asked.session, asked.request
+        body = request.body if request.is_whole else b""
+        write = Write(
+            session.key,
+            session.target,
+            session.placement,
+            Errand(request.head, body),
+            reply.server,
+            reply.sent_at,
+            reply.pool,
+        )
+        told = await self._copier.spread(write)
+        if asked.operation is not Operation.REMOVE:
+            minutes = request.head.timeout_minutes
+            self._toucher.note_written(session.key, session.target, session.placement, minutes)
+        return told
+
+    # --- creating ---
+
+    async def _create(self, asked: Asked) -> Response:
+        """Create where nothing is; where the session exists, its server says so and nothing is copied."""
+        session, request = asked.session, asked.request
+        raw = write_request(Operation.RESET_TIMEOUT, session.target)
+        head = RequestHead(raw, Operation.RESET_TIMEOUT, session.target)
+        probe = Asked(Request(head, b"", None, request.deadline), session)
+        while True:
+            seen = await self._ask(probe)
+            if isinstance(seen, Lock):
+                self._note_slid(asked, None, None)
+                return _own(Answer(Status.OK))  # row 15
+            is_new = seen.status == 404
+            if is_new:
+                self._end_lock_of(session, seen.server)
+                found = await self._look_elsewhere(asked, seen)
+                if found is Whereabouts.AT_HOME:
+                    continue
+                if isinstance(found, LockedAway):
+                    return _own(Answer(Status.OK))
+            reply = await self._ask(asked)
+            if isinstance(reply, Lock):
+                continue
+            if is_new and reply.status == 200:
+                minutes = request.head.timeout_minutes
+                if minutes is not None:
+                    self._ledger.note_timeout(session.key, minutes)
+                await self._spread(asked, reply)
+            return reply.response
+
+    # --- what they have in common ---
+
+    async def _ask(self, asked: Asked) -> Reply | Lock:
+        """Have it answered by whoever is responsible; or answer the lock whose server cannot be reached.
+
+        Raises NoBackendLeft or BackendFailure.
+        """
+        request, session = asked.request, asked.session
         sendings = 0
         while True:
             pool = self._roster.pool
-            backend = self._acting_primary(pool, key)
-            if backend.name not in pool.eligible:
-                await self._wait_until_known(backend, request.deadline)
+            lock = self._ledger.maybe_lock(session.key, trio.current_time())
+            if lock is not None and not self._bookkeeper.can_reach(lock):
+                return lock
+            server = await self._acting_primary(session, pool) if lock is None else lock.server
+            if server is None:
+                continue  # it has just been put right
+            if not pool.members[server].record.is_up:
+                await self._wait_until_known(server, request.deadline)
                 continue
             try:
-                response = await self._roster.upstreams[backend.name].exchange(request)
+                return await self._ask_at(server, asked, pool)
             except BackendFailure as failure:
-                self._roster.exchange_failed(failure)
                 sendings += failure.phase is not Phase.CONNECTING
                 is_late = trio.current_time() + RETRY_PAUSE > request.deadline
                 if is_late or not _may_be_repeated(request, failure, sendings):
                     raise
                 # Nothing has changed yet: give it a moment before connecting again.
                 needs_pause = failure.phase is Phase.CONNECTING and self._roster.pool.epoch == pool.epoch
-            else:
-                return self._report_its_rest(response)
             if needs_pause:
                 with trio.move_on_after(RETRY_PAUSE):
                     await self._roster.wait_for_change()
 
-    async def _wait_until_known(self, backend: Backend, deadline: float) -> None:
+    async def _ask_at(self, server: str, asked: Asked, pool: Pool) -> Reply:
+        """One exchange with one backend.
+
+        Raises BackendFailure, which has been reported then.
+        """
+        sent_at = trio.current_time()
+        try:
+            response = await self._roster.upstreams[server].exchange(asked.request)
+        except BackendFailure as failure:
+            self._roster.exchange_failed(failure)
+            raise
+        return Reply(self._report_its_rest(response), server, pool, sent_at)
+
+    async def _acting_primary(self, session: Missed, pool: Pool) -> str | None:
+        """Whom to ask; None if that has to be thought over again.
+
+        Raises NoBackendLeft if there is nobody.
+        """
+        marks = self._ledger.marks(session.key)
+        acting = pool.acting_set(session.placement, marks)
+        if acting is not None:
+            return acting.primary
+        for server in tuple(marks):
+            if await self._finder.settle_doubt(session, server):
+                return None
+        if not pool.eligible:
+            raise NoBackendLeft("no backend is up")
+        raise NoBackendLeft("every backend that is up has still to be put right for this session")
+
+    async def _wait_until_known(self, server: str, deadline: float) -> None:
         """At the router's start: wait for the verdict on a backend of which nothing is known yet."""
         with trio.move_on_at(deadline) as waiting:
             await self._roster.wait_for_change()
         if waiting.cancelled_caught:
-            raise NoBackendLeft(f"nothing is known of {backend.name} yet")
+            raise NoBackendLeft(f"nothing is known of {server} yet")
+
+    async def _look_elsewhere(self, asked: Asked, reply: Reply) -> Whereabouts | LockedAway:
+        """A server says that the session is not there. Is that the truth?
+
+        Raises NoBackendLeft where nobody can tell.
+        """
+        if self._ledger.is_settled(asked.session.key, self._roster.pool, trio.current_time()):
+            return Whereabouts.ABSENT
+        with trio.move_on_at(asked.request.deadline):
+            return await self._finder.find(asked.session, asked.operation)
+        raise NoBackendLeft("the session was not found in time")
+
+    def _refuse_for(self, asked: Asked, lock: Lock) -> Response:
+        """Say in the place of its server that the session is locked."""
+        self._note_slid(asked, None, None)
+        age = trio.current_time() - lock.since
+        return _own(Answer(Status.LOCKED, lock_age=age, lock_cookie=lock.cookie))
+
+    def _take_over(self, session: Missed, lock: Lock) -> None:
+        """Its holder lets go of a lock whose server cannot be reached: what it holds is out of date now."""
+        self._ledger.end_lock(session.key)
+        self._bookkeeper.mark(session.key, session.target, lock.server, is_stale=True)
+        member = self._roster.pool.members.get(lock.server)
+        if member is not None:
+            self._observer.lock_taken_over(member.backend)
+
+    def _end_lock_of(self, session: Missed, server: str) -> None:
+        """This server has just said that it does not have the session, and so has not locked it either."""
+        lock = self._ledger.maybe_lock(session.key, trio.current_time())
+        if lock is not None and lock.server == server:
+            self._ledger.end_lock(session.key)
+
+    def _note_slid(self, asked: Asked, server: str | None, minutes: int | None) -> None:
+        session = asked.session
+        self._toucher.note_slid(session.key, session.target, session.placement, server, minutes)
+
+    def _want_repair(self, session: Missed) -> None:
+        if self._ledger.marks(session.key):
+            self._bookkeeper.want_repair(session.key)
 
     def _report_its_rest(self, response: Response) -> Response:
         """Have it reported if the backend fails in the middle of a streamed answer."""
@@ -93,13 +496,17 @@ class Router:
 
         return replace(response, rest=watched)
 
-    def _acting_primary(self, pool: Pool, key: bytes) -> Backend:
-        backend = pool.acting_primary(key)
-        if backend is None:
-            raise NoBackendLeft("no backend is up")
-        if self._policy.lost_sessions is LostSessions.CLOSE and backend != (owner := pool.first_choice(key)):
-            raise NoBackendLeft(f"{owner.name} is out, and lost_sessions is 'close'")
-        return backend
+
+def _takes_lock(asked: Asked, response: Response) -> bool:
+    """Whether this answer hands a lock to whoever receives it."""
+    head = response.head
+    return asked.operation is Operation.ACQUIRE and head.status == 200 and head.lock_cookie is not None
+
+
+def _own(answer: Answer) -> Response:
+    """An answer in the router's own words."""
+    raw = write_answer_head(answer, local_ticks() if answer.lock_age is not None else 0)
+    return Response(AnswerHead(raw, answer.status.code, 0, answer.lock_cookie), b"")
 
 
 def _may_be_repeated(request: Request, failure: BackendFailure, sendings: int) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import trio
 
+from partitioner.net.localtime import local_ticks
 from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Response
 from partitioner.protocol.messages import Answer, AnswerHead
@@ -15,9 +16,6 @@ from partitioner.sessions.table import SessionTable
 SWEEP_INTERVAL = 1.0
 SWEEP_BATCH = 500
 """Sessions looked at in one go, about half a millisecond; between two goes everybody else has a turn."""
-
-_TICKS_PER_SECOND = 10_000_000
-_EPOCH_TICKS = 621_355_968_000_000_000  # 1970-01-01 in 100 ns since the year 1
 
 
 class StateServer:
@@ -51,12 +49,6 @@ class StateServer:
             await trio.sleep(SWEEP_INTERVAL)
             while self._table.sweep(self._clock(), SWEEP_BATCH) == SWEEP_BATCH:
                 await trio.lowlevel.checkpoint()
-
-
-def local_ticks() -> int:
-    """The local time now in 100 ns since the year 1, as a stock server dates its locks (protocol.md 5.1)."""
-    now = time.time()
-    return _EPOCH_TICKS + int((now + time.localtime(now).tm_gmtoff) * _TICKS_PER_SECOND)
 
 
 def _response(answer: Answer) -> Response:

@@ -6,7 +6,8 @@ bounded; one that went unanswered counts until its end of file, so a frozen back
 more of them than a busy one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
@@ -14,8 +15,7 @@ from partitioner.errors import BackendEjected, BackendRestarted, Phase
 from partitioner.membership.backend import Backend
 from partitioner.net.channel import Channel
 from partitioner.net.connecting import Connector
-from partitioner.net.lease import Ending, Lease, takes_lock
-from partitioner.net.locksmith import Locksmith
+from partitioner.net.lease import Ending, Lease
 from partitioner.net.responder import Request, Response
 from partitioner.net.vigil import Vigil
 
@@ -33,6 +33,16 @@ class UpstreamPolicy:
     connections: int
 
 
+class Aftermath(Protocol):
+    """Wants to know of requests that went unanswered, because they may be carried out all the same."""
+
+    def went_unanswered(self, lease: Lease) -> None:
+        """A request was written, wholly or in part, and no answer will be had."""
+
+    def was_worked_off(self, lease: Lease) -> None:
+        """Its connection has ended: the backend will do nothing more about it."""
+
+
 class Upstream:
     """The connections to one backend."""
 
@@ -41,14 +51,14 @@ class Upstream:
         backend: Backend,
         connector: Connector,
         policy: UpstreamPolicy,
-        locksmith: Locksmith,
+        aftermath: Aftermath,
         background: trio.Nursery,
     ) -> None:
         """`background` outlives every exchange: unanswered connections are watched there."""
         self.backend = backend
         self._connector = connector
         self._policy = policy
-        self._locksmith = locksmith
+        self._aftermath = aftermath
         self.vigil = Vigil(background)
         self._life: bytes | None = None  # None while the backend is out
         self._idle: list[tuple[Channel, float]] = []  # the youngest last; with the time of their return
@@ -96,7 +106,7 @@ class Upstream:
             self._places.release()
             raise
         self._leases.add(lease)
-        return self._guard_lock(lease, await lease.exchange(HELD_BODY))
+        return await lease.exchange(HELD_BODY)
 
     async def _take_place(self) -> None:
         """Wait for one of the connections that there may be, or for the ejection."""
@@ -112,7 +122,7 @@ class Upstream:
                 return
             finally:
                 self._waiting.discard(waiting)
-        raise BackendEjected(self.backend.name, Phase.CONNECTING, "was ejected")
+        raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
 
     async def _lease(self, request: Request) -> Lease:
         self._refuse_when_out()
@@ -127,20 +137,7 @@ class Upstream:
 
     def _refuse_when_out(self) -> None:
         if self._life is None:
-            raise BackendEjected(self.backend.name, Phase.CONNECTING, "was ejected")
-
-    def _guard_lock(self, lease: Lease, response: Response) -> Response:
-        """See to it that a lock which this answer hands out is given back if the answer does not arrive."""
-        cookie = response.head.lock_cookie
-        if cookie is None or not takes_lock(lease.request.operation, response.head):
-            return response
-
-        def finish(was_delivered: bool) -> None:
-            response.finish(was_delivered)
-            if not was_delivered:
-                self._locksmith.release(self.backend, lease.life, lease.request.target, cookie)
-
-        return replace(response, takes_lock=True, finish=finish)
+            raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
 
     def _maybe_idle_channel(self) -> Channel | None:
         self.retire_idle()
@@ -157,32 +154,31 @@ class Upstream:
         if self._life != life:
             # It was ejected, and may be back, since it was asked: what it said of its life is old news.
             channel.close()
-            raise BackendEjected(self.backend.name, Phase.CONNECTING, "was ejected")
+            raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
         if token == life:
             return channel
         channel.close()
         detail = "has forgotten its canary" if token is None else "has another canary"
-        raise BackendRestarted(self.backend.name, Phase.CONNECTING, detail)
+        raise BackendRestarted(self.backend.identity, Phase.CONNECTING, detail)
 
     def _on_lease_end(self, lease: Lease, ending: Ending) -> None:
         self._leases.discard(lease)
+        if ending is not Ending.REUSABLE and lease.was_written:
+            self._aftermath.went_unanswered(lease)
         if ending is Ending.UNANSWERED:
-            self.vigil.keep(lease, self._on_vigil_end)
+            self.vigil.keep(lease, self._on_connection_end)
             return
-        self._places.release()
         if ending is Ending.REUSABLE:
             assert self._life == lease.life  # or it had been cut, and gone unanswered
+            self._places.release()
             self._idle.append((lease.channel, trio.current_time()))
-        else:
-            lease.channel.close()
+            return
+        lease.channel.close()
         if ending is Ending.STALE:
             self.close_idle()  # the others likely are dead as well: a second try gets a new one
-        self._release_ghost_lock(lease)
+        self._on_connection_end(lease)
 
-    def _on_vigil_end(self, lease: Lease) -> None:
+    def _on_connection_end(self, lease: Lease) -> None:
         self._places.release()
-        self._release_ghost_lock(lease)
-
-    def _release_ghost_lock(self, lease: Lease) -> None:
-        if lease.ghost_cookie is not None:
-            self._locksmith.release(self.backend, lease.life, lease.request.target, lease.ghost_cookie)
+        if lease.was_written:
+            self._aftermath.was_worked_off(lease)

@@ -5,8 +5,12 @@ a stock server matches header lines byte for byte, and takes no lock when a prox
 `Exclusive: acquire` (protocol.md 1, fact 2). The parsed fields are a copy, for deciding.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum
+
+_TIMEOUT = re.compile(rb"\r\nTimeout: *([0-9]{1,9})\r\n", re.IGNORECASE)
+_ACTION_FLAGS = re.compile(rb"\r\nActionFlags: *1\r\n", re.IGNORECASE)
 
 
 class Operation(Enum):
@@ -54,6 +58,17 @@ class AnswerHead:
     status: int
     content_length: int = 0
     lock_cookie: int | None = None
+
+    @property
+    def timeout_minutes(self) -> int | None:
+        """The time-out of the session, where a get or an acquire was answered with it."""
+        match = _TIMEOUT.search(self.raw)
+        return None if match is None else int(match[1])
+
+    @property
+    def has_action_flags(self) -> bool:
+        """Whether this was the first get of an uninitialized session, and has consumed its flag."""
+        return _ACTION_FLAGS.search(self.raw) is not None
 
 
 @dataclass(frozen=True, slots=True)

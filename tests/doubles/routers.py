@@ -4,17 +4,14 @@ import trio
 
 from partitioner.membership.backend import Address, Backend
 from partitioner.membership.health import HealthPolicy
+from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import first_pool
 from partitioner.net.canary import Canary
 from partitioner.net.connecting import Connector
 from partitioner.net.conversation import Conversation, ConversationPolicy
-from partitioner.net.locksmith import Locksmith
-from partitioner.net.prober import Prober
-from partitioner.net.roster import Roster
-from partitioner.net.router import Router, RoutingPolicy
-from partitioner.net.upstream import HELD_BODY, Upstream, UpstreamPolicy
-from partitioner.placement.session_id import HashKey
+from partitioner.net.lane import Lane, LanePolicy
+from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.protocol.grammar import Dialect
 from tests.doubles.backends import LIFE, ROUTER_NAME
 from tests.doubles.clients import Client
@@ -39,23 +36,34 @@ class MemoryRouter:
         nursery: trio.Nursery,
         backends: int = 1,
         *,
+        copies: int = 1,
         health: HealthPolicy | None = None,
         lost_sessions: LostSessions = LostSessions.NEW,
         connections: int = 256,
+        ledger: LedgerPolicy | None = None,
+        network: Network | None = None,
+        began_at: float = float("-inf"),
     ) -> None:
+        """`began_at` is when the pool was changed last: the default makes the times settled."""
         self._nursery = nursery
         self.health = health or HealthPolicy()
-        self.network = Network(nursery)
+        self.network = network or Network(nursery)
         self.observer = RecordingObserver()
         self.backends = tuple(backend(number + 1) for number in range(backends))
         self.connector = Connector(self.network.dial, Canary(ROUTER_NAME))
-        self.locksmith = Locksmith(self.connector, self.observer, nursery)
-        self.roster = Roster(first_pool(self.backends, self.health), self.health, self.observer)
-        for each in self.backends:
-            self.roster.upstreams[each.name] = Upstream(
-                each, self.connector, UpstreamPolicy(1.0, 10.0, connections), self.locksmith, nursery
-            )
-        self.router = Router(self.roster, RoutingPolicy(HashKey.SESSION_ID, lost_sessions))
+        policy = LanePolicy(
+            health=self.health,
+            upstream=UpstreamPolicy(1.0, 10.0, connections),
+            ledger=ledger or LedgerPolicy(),
+            lost_sessions=lost_sessions,
+        )
+        pool = first_pool(self.backends, self.health, copies, began_at)
+        self.lane = Lane(
+            pool, policy, self.connector, self.observer, nursery, lambda low, high: (low + high) / 2
+        )
+        self.roster = self.lane.roster
+        self.router = self.lane.router
+        self.ledger = self.lane.ledger
 
     def take_in(self, life: bytes = LIFE) -> None:
         """Have all backends UP in this life without a probe."""
@@ -63,16 +71,9 @@ class MemoryRouter:
             self.roster.probe_succeeded(each.name, life)
 
     async def probe_on(self) -> None:
-        """Probe all backends once, and go on probing, without jitter."""
-        probers = [
-            Prober(each, self.connector, self.roster, self.health, lambda low, high: (low + high) / 2)
-            for each in self.backends
-        ]
-        async with trio.open_nursery() as first_look:
-            for prober in probers:
-                first_look.start_soon(prober.probe)
-        for prober in probers:
-            self._nursery.start_soon(prober.run)
+        """Probe all backends once; go on probing, without jitter, and doing what else goes on."""
+        await self.lane.probing.first_look()
+        self._nursery.start_soon(self.lane.run)
 
     def client(self, peer: str = "192.0.2.1") -> Client:
         """A client that has just connected."""

@@ -1,0 +1,153 @@
+"""Brings a write that its first server has accepted to everybody else whom it concerns.
+
+The acting copies get the same bytes, lock cookie included: a server where the session is not locked
+takes them whatever the cookie (protocol.md 6, rows 16 and 18). In unsettled times whoever else may hold
+something of the key is told to remove it. Who cannot be reached is marked. All at the same time, and
+all bounded, so that the client waits for the slowest copy and never for a dead one.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from partitioner.membership.pool import ActingSet, Pool
+from partitioner.net.bookkeeper import Bookkeeper
+from partitioner.net.errands import Errand, Errands, Told, release, remove
+from partitioner.net.observer import Observer
+from partitioner.net.roster import Roster
+from partitioner.protocol.messages import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A set, create or remove that one server has carried out."""
+
+    key: bytes
+    target: bytes
+    placement: bytes
+    errand: Errand
+    first: str  # the server
+    sent_at: float
+    pool: Pool  # under which it began
+
+    @property
+    def operation(self) -> Operation:
+        return self.errand.head.operation
+
+
+class Copier:
+    """Writes copies, and removes what is left over."""
+
+    def __init__(self, roster: Roster, bookkeeper: Bookkeeper, errands: Errands, observer: Observer) -> None:
+        self._roster = roster
+        self._bookkeeper = bookkeeper
+        self._errands = errands
+        self._observer = observer
+
+    async def spread(self, write: Write) -> list[Told]:
+        """Finish a write that its first server has accepted; answer what the others told.
+
+        Once it has begun it is carried through, whatever becomes of the client: else copies would hold
+        something older than the primary, and nobody would know.
+        """
+        key, ledger = write.key, self._bookkeeper.ledger
+        was_settled = ledger.is_settled(key, write.pool, trio.current_time())
+        ledger.note_put_right(key, write.first, write.sent_at)
+        pool = self._roster.pool
+        with trio.CancelScope(shield=True):
+            told = await self._copy(write, pool)
+            acting = pool.acting_set(write.placement, ledger.marks(key)) or ActingSet(write.first, ())
+            if not was_settled or write.first not in acting.written:
+                told |= await self._clear_up(write, pool, acting, reached={write.first, *told})
+        ledger.note_passed_by(key, {write.first, *told})
+        self._judge(write, acting, pool)
+        is_home = all(each in told or each == write.first for each in acting.written)
+        if is_home and not ledger.marks(key) and self._roster.pool.epoch == write.pool.epoch:
+            ledger.note_settled(key, pool, trio.current_time())
+        return list(told.values())
+
+    async def _copy(self, write: Write, pool: Pool) -> dict[str, Told]:
+        """Write it wherever it belongs: where it is read now, and where it is once the marks are gone."""
+        marks = tuple(self._bookkeeper.ledger.marks(write.key))
+        wanted: dict[str, None] = {}
+        for acting in (pool.acting_set(write.placement, marks), pool.acting_set(write.placement)):
+            if acting is not None:
+                wanted |= dict.fromkeys(acting.written)
+        wanted.pop(write.first, None)
+        outcomes: dict[str, Told | None] = {}
+
+        async def copy(server: str) -> None:
+            outcomes[server] = await self._write_copy(write, server, is_marked=server in marks)
+
+        return await self._note_outcomes(write, tuple(wanted), outcomes, copy)
+
+    async def _clear_up(
+        self, write: Write, pool: Pool, acting: ActingSet, reached: set[str]
+    ) -> dict[str, Told]:
+        """Remove what is left over wherever it does not belong."""
+        servers = pool.possible_holders(write.placement)
+        leftovers = [each for each in servers if each not in acting.written]
+        if acting.primary not in reached and write.first in leftovers:
+            leftovers.remove(write.first)  # until now it is the only one that has the session
+        cookie = write.errand.head.lock_cookie or 0
+        outcomes: dict[str, Told | None] = {}
+
+        async def clear(server: str) -> None:
+            outcomes[server] = await self.insist(write.key, server, remove(write.target, cookie))
+
+        return await self._note_outcomes(write, tuple(leftovers), outcomes, clear)
+
+    async def _note_outcomes(
+        self,
+        write: Write,
+        servers: tuple[str, ...],
+        outcomes: dict[str, Told | None],
+        do: Callable[[str], Awaitable[None]],
+    ) -> dict[str, Told]:
+        """Do it on all servers at once; who has it done is put right by it, who has not is marked."""
+        async with trio.open_nursery() as nursery:
+            for server in servers:
+                nursery.start_soon(do, server)
+        reached = {}
+        for server in servers:
+            told = outcomes[server]
+            if told is not None and told.status in (200, 404):
+                reached[server] = told
+                self._bookkeeper.ledger.note_put_right(write.key, server, told.sent_at)
+            else:
+                self._bookkeeper.mark(write.key, write.target, server, is_stale=True)
+        return reached
+
+    async def _write_copy(self, write: Write, server: str, *, is_marked: bool) -> Told | None:
+        if len(write.errand.body) < write.errand.head.content_length:
+            return None  # it has streamed through, and is not here any more: repair writes the copy
+        if write.operation is Operation.CREATE_UNINITIALIZED and is_marked:
+            # Insert-only would leave there whatever the server should not have.
+            cleared = await self.insist(write.key, server, remove(write.target))
+            if cleared is None or cleared.status not in (200, 404):
+                return None
+        return await self.insist(write.key, server, write.errand)
+
+    async def insist(self, key: bytes, server: str, errand: Errand) -> Told | None:
+        """Have it done, through a lock that nobody holds any more; never through one that somebody holds."""
+        told = await self._errands.run(server, errand)
+        if told is None or told.status != 423 or told.head.lock_cookie is None:
+            return told
+        lock = self._bookkeeper.ledger.maybe_lock(key, trio.current_time())
+        if lock is not None and (lock.server, lock.cookie) == (server, told.head.lock_cookie):
+            return None
+        await self._errands.run(server, release(errand.head.target, told.head.lock_cookie))
+        return await self._errands.run(server, errand)
+
+    def _judge(self, write: Write, acting: ActingSet, pool: Pool) -> None:
+        """Tell if the write has fewer good copies than it should have."""
+        if write.operation is Operation.REMOVE:
+            return
+        marks = self._bookkeeper.ledger.marks(write.key)
+        holders = (acting.primary, *acting.copies)
+        missing = [each for each in holders if each in marks and each != write.first]
+        for server in missing:
+            self._observer.write_degraded(pool.members[server].backend, write.operation)
+        if not missing and len(acting.copies) < pool.copies - 1:
+            self._observer.write_degraded(None, write.operation)

@@ -1,0 +1,174 @@
+"""What the router asks of backends on its own account, about a session of its clients.
+
+An errand is an exchange like any other, over the same pooled connections: it fails the same way, and
+what failed is reported the same way. But nobody waits for its bytes, so its outcome is a value: what
+was told, or None where nothing was. Whoever sends one stands behind the key gate.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from partitioner.errors import (
+    BackendEjected,
+    BackendFailure,
+    BackendHungUp,
+    BackendNotAtFault,
+    BackendReset,
+    Phase,
+)
+from partitioner.net.bodies import BodyMemory
+from partitioner.net.responder import Pieces, Request, Response
+from partitioner.net.roster import Roster
+from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
+from partitioner.protocol.writer import write_request
+
+PACE = 16 * 1024 * 1024
+"""Bytes for which one more second is allowed (design.md 7.1)."""
+
+DEFAULT_TIMEOUT_MINUTES = 20  # protocol.md 7
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What is asked."""
+
+    head: RequestHead
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was answered, and when the question was sent."""
+
+    head: AnswerHead
+    body: bytes
+    sent_at: float
+    held: int = 0  # bytes of the body that were reserved for it
+
+    @property
+    def status(self) -> int:
+        return self.head.status
+
+
+class Errands:
+    """Sends errands to backends by their identity."""
+
+    def __init__(self, roster: Roster, memory: BodyMemory, patience: float) -> None:
+        """An errand takes `patience` seconds at most, and a second more for each 16 MiB it carries."""
+        self._roster = roster
+        self._memory = memory
+        self._patience = patience
+
+    async def run(self, server: str, errand: Errand) -> Told | None:
+        """Have it done; None if it failed, came too late, or cannot be asked."""
+        deadline = trio.current_time() + self._patience + len(errand.body) / PACE
+        told = await self._try(server, errand, deadline)
+        if isinstance(told, BackendHungUp | BackendReset) and trio.current_time() < deadline:
+            # Whatever lay in that connection is gone with it, and nobody else is at this key.
+            told = await self._try(server, errand, deadline)
+        return None if isinstance(told, BackendFailure) else told
+
+    async def run_all(self, errands: Sequence[tuple[str, Errand]]) -> list[Told | None]:
+        """Have several done at the same time, each by its server; the outcomes in the same order."""
+        outcomes: list[Told | None] = [None] * len(errands)
+
+        async def run_one(index: int, server: str, errand: Errand) -> None:
+            outcomes[index] = await self.run(server, errand)
+
+        if len(errands) == 1:
+            return [await self.run(*errands[0])]
+        async with trio.open_nursery() as nursery:
+            for index, (server, errand) in enumerate(errands):
+                nursery.start_soon(run_one, index, server, errand)
+        return outcomes
+
+    @asynccontextmanager
+    async def fetched(self, server: str, target: bytes) -> AsyncIterator[Told | None]:
+        """Read a session by a plain get, and hold its body for as long as the block lasts."""
+        told = await self.run(server, get(target))
+        try:
+            yield told
+        finally:
+            if told is not None and told.held:
+                self._memory.give_back(told.held)
+
+    async def _try(self, server: str, errand: Errand, deadline: float) -> Told | BackendFailure:
+        sent_at = trio.current_time()
+        failure: BackendFailure = BackendNotAtFault(server, Phase.READING, "did not answer in time")
+        member = self._roster.pool.members.get(server)
+        if member is None or not member.is_reachable:
+            return BackendEjected(server, Phase.CONNECTING, "is not to be asked")
+        with trio.move_on_at(deadline):
+            try:
+                request = Request(errand.head, errand.body, None, deadline)
+                response = await self._roster.upstreams[server].exchange(request)
+                if response.rest is None:
+                    return Told(response.head, response.body, sent_at)
+                return await self._hold(response, response.rest, sent_at)
+            except BackendFailure as error:
+                failure = error
+        self._roster.exchange_failed(failure)
+        return failure
+
+    async def _hold(self, response: Response, rest: Pieces, sent_at: float) -> Told:
+        """Read a long body to its end, once there is memory for it."""
+        count, pieces = response.head.content_length, [response.body]
+        was_read = False
+        try:
+            await self._memory.reserve(count)
+            try:
+                while piece := await rest():
+                    pieces.append(piece)
+                was_read = True
+            finally:
+                if not was_read:
+                    self._memory.give_back(count)
+        finally:
+            response.finish(was_read)
+        return Told(response.head, b"".join(pieces), sent_at, count)
+
+
+def get(target: bytes) -> Errand:
+    """Read it, if it is not locked."""
+    return _errand(Operation.GET, target)
+
+
+def touch(target: bytes) -> Errand:
+    """Is it there? And if so, start its time-out anew."""
+    return _errand(Operation.RESET_TIMEOUT, target)
+
+
+def release(target: bytes, cookie: int) -> Errand:
+    """Unlock it, or consume its one-shot flag."""
+    return _errand(Operation.RELEASE, target, lock_cookie=cookie)
+
+
+def remove(target: bytes, cookie: int = 0) -> Errand:
+    """Have it gone."""
+    return _errand(Operation.REMOVE, target, lock_cookie=cookie)
+
+
+def put(target: bytes, told: Told) -> Errand:
+    """Store what was told by a get, flag and all."""
+    operation = Operation.CREATE_UNINITIALIZED if told.head.has_action_flags else Operation.SET
+    minutes = told.head.timeout_minutes
+    timeout = DEFAULT_TIMEOUT_MINUTES if minutes is None else minutes
+    return _errand(operation, target, timeout_minutes=timeout, lock_cookie=0, body=told.body)
+
+
+def _errand(
+    operation: Operation,
+    target: bytes,
+    *,
+    timeout_minutes: int | None = None,
+    lock_cookie: int | None = None,
+    body: bytes = b"",
+) -> Errand:
+    written = write_request(
+        operation, target, timeout_minutes=timeout_minutes, lock_cookie=lock_cookie, body=body
+    )
+    raw = written[: len(written) - len(body)]
+    return Errand(RequestHead(raw, operation, target, len(body), timeout_minutes, lock_cookie), body)

@@ -1,0 +1,211 @@
+"""Finds a session that is missed where it belongs, before anybody says that it does not exist.
+
+In unsettled times a 404 of the acting primary proves nothing: the session may still lie where an older
+map, or a failure, has put it. So everybody who can have it is asked at once by HEAD, which takes no lock
+and consumes no flag. Who has it unmarked has the session, and it is moved to where it belongs. If
+nobody has it, it does not exist; but only if nobody who might have it is silent (promise P2). For a
+server that cannot be asked, one that has held every session of this key for all of the last T_max
+can vouch. Otherwise the client's connection is closed, until the silent server is known to be out and
+its sessions are declared lost.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import trio
+
+from partitioner.errors import NoBackendLeft
+from partitioner.membership.losses import LostSessions
+from partitioner.membership.pool import Pool
+from partitioner.net.bookkeeper import Bookkeeper
+from partitioner.net.copier import Copier
+from partitioner.net.errands import Errand, Errands, Told, put, release, remove, touch
+from partitioner.net.observer import Observer
+from partitioner.net.roster import Roster
+from partitioner.protocol.messages import Operation
+
+DECLARE_LOSSES = frozenset({Operation.GET, Operation.ACQUIRE, Operation.CREATE_UNINITIALIZED})
+"""Operations upon which a session may be declared lost: their clients begin a new one then."""
+
+
+class Whereabouts(Enum):
+    """What became of the search for a session."""
+
+    ABSENT = "it does not exist"
+    AT_HOME = "it is where it belongs now"
+
+
+@dataclass(frozen=True, slots=True)
+class LockedAway:
+    """It is on a server where it does not belong, and cannot be moved: somebody holds its lock there."""
+
+    server: str
+    told: Told
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A session that is missed."""
+
+    key: bytes
+    target: bytes
+    placement: bytes
+
+
+class Finder:
+    """Looks for sessions, and moves them to where they belong."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        bookkeeper: Bookkeeper,
+        errands: Errands,
+        copier: Copier,
+        lost_sessions: LostSessions,
+        observer: Observer,
+    ) -> None:
+        self._roster = roster
+        self._bookkeeper = bookkeeper
+        self._errands = errands
+        self._copier = copier
+        self.lost_sessions = lost_sessions
+        self._observer = observer
+
+    async def find(self, missed: Missed, operation: Operation | None) -> Whereabouts | LockedAway:
+        """Find out whether a session exists, and bring it home; `operation` is what asks for it, if any.
+
+        Raises NoBackendLeft where nobody can tell.
+        """
+        pool, ledger = self._roster.pool, self._bookkeeper.ledger
+        holders = pool.possible_holders(missed.placement)
+        marks = ledger.marks(missed.key)
+        asked = [each for each in holders if each not in marks and pool.members[each].is_readable]
+        told = await self._ask(asked, touch(missed.target))
+        owners = [each for each in asked if (answer := told[each]) is not None and answer.status == 200]
+        if owners:
+            return await self._move(missed, owners, pool)
+        for server in holders:
+            if await self.settle_doubt(missed, server):
+                return Whereabouts.AT_HOME
+        silent = self._silent(missed, holders, told)
+        if not silent or self._somebody_vouches(missed, told, pool):
+            return Whereabouts.ABSENT
+        await self._declare_lost(missed, silent, operation)
+        return Whereabouts.ABSENT
+
+    async def settle_doubt(self, missed: Missed, server: str) -> bool:
+        """Read a server whose mark only says that a request went unanswered; answer if it has the session.
+
+        Once that request's connection has ended, what the server holds is the last acknowledged content, or
+        what came after it; for want of anybody else it is the session. A lock that nobody knows of is
+        what the unanswered request has left behind.
+        """
+        ledger = self._bookkeeper.ledger
+        mark = ledger.marks(missed.key).get(server)
+        member = self._roster.pool.members.get(server)
+        if mark is None or mark.is_stale or mark.open or member is None or not member.is_readable:
+            return False
+        async with self._errands.fetched(server, missed.target) as told:
+            status = None if told is None else told.status
+            cookie = None if told is None else told.head.lock_cookie
+        if status == 423 and cookie is not None:
+            freed = await self._errands.run(server, release(missed.target, cookie))
+            if freed is None or freed.status != 200:
+                return False
+            self._observer.ghost_lock_released(member.backend)
+        if status in (200, 404, 423):
+            ledger.unmark(missed.key, server)
+        return status in (200, 423)
+
+    async def _ask(self, servers: list[str], errand: Errand) -> dict[str, Told | None]:
+        outcomes = await self._errands.run_all([(server, errand) for server in servers])
+        return dict(zip(servers, outcomes, strict=True))
+
+    def _silent(
+        self, missed: Missed, holders: tuple[str, ...], told: dict[str, Told | None]
+    ) -> tuple[str, ...]:
+        """Those who may have the session and did not say. What is stale on a server is not the session."""
+        marks = self._bookkeeper.ledger.marks(missed.key)
+        return tuple(
+            each
+            for each in holders
+            if told.get(each) is None and not (each in marks and marks[each].is_stale)
+        )
+
+    def _somebody_vouches(self, missed: Missed, told: dict[str, Told | None], pool: Pool) -> bool:
+        since = trio.current_time() - self._bookkeeper.ledger.longest_life
+        witnesses = [each for each, answer in told.items() if answer is not None and answer.status == 404]
+        return any(pool.has_always_held(each, missed.placement, since) for each in witnesses)
+
+    async def _declare_lost(
+        self, missed: Missed, silent: tuple[str, ...], operation: Operation | None
+    ) -> None:
+        """Declare that what is only on these servers is lost, and see to it that it never comes back.
+
+        Raises NoBackendLeft where that may not be said.
+        """
+        who = ", ".join(silent)
+        if operation not in DECLARE_LOSSES:
+            raise NoBackendLeft(f"{who} cannot be asked for the session")
+        if self.lost_sessions is LostSessions.CLOSE:
+            raise NoBackendLeft(f"{who} cannot be asked, and lost_sessions is 'close'")
+        members = self._roster.pool.members
+        if not all(each not in members or members[each].is_given_up for each in silent):
+            raise NoBackendLeft(f"{who} cannot be asked for the session just now")
+        assert operation is not None
+        for server in silent:
+            self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+        holders = self._roster.pool.possible_holders(missed.placement)
+        await self._clear(missed, [each for each in holders if each not in silent])
+        self._observer.loss_declared(operation, silent)
+
+    async def _clear(self, missed: Missed, servers: list[str]) -> None:
+        """Have the session gone from these servers; whoever fails is marked."""
+        ledger = self._bookkeeper.ledger
+        errand = remove(missed.target)
+        with trio.CancelScope(shield=True):
+            for server, told in (await self._ask(servers, errand)).items():
+                if told is not None and told.status in (200, 404):
+                    ledger.note_put_right(missed.key, server, told.sent_at)
+                else:
+                    self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+
+    async def _move(self, missed: Missed, owners: list[str], pool: Pool) -> Whereabouts | LockedAway:
+        """Bring a session from its owner to its acting set.
+
+        Raises NoBackendLeft if that fails; the session is then where it was.
+        """
+        marks = self._bookkeeper.ledger.marks(missed.key)
+        acting = self._roster.pool.acting_set(missed.placement, marks)
+        if acting is None:
+            raise NoBackendLeft("no backend is up")
+        owner = owners[0]
+        if acting.primary in owners:
+            return Whereabouts.AT_HOME
+        async with self._errands.fetched(owner, missed.target) as told:
+            if told is None or told.status == 400:
+                raise NoBackendLeft(f"{owner} has the session, and did not hand it over")
+            if told.status == 423:
+                return LockedAway(owner, told)
+            if told.status == 404:
+                return Whereabouts.AT_HOME  # it has just expired, or gone: its home will say so
+            with trio.CancelScope(shield=True):
+                if not await self._settle_in(missed, acting.primary, told):
+                    raise NoBackendLeft(f"{acting.primary} did not take the session from {owner}")
+                for copy in (*acting.copies, *acting.recovering):
+                    if copy not in owners or copy in marks:
+                        await self._settle_in(missed, copy, told)
+        await self._clear(missed, [each for each in owners if each not in acting.written])
+        self._observer.session_moved(pool.members[owner].backend, "missed")
+        return Whereabouts.AT_HOME
+
+    async def _settle_in(self, missed: Missed, server: str, told: Told) -> bool:
+        """Store on a server what its owner told; a copy that fails is marked."""
+        if told.head.has_action_flags and server in self._bookkeeper.ledger.marks(missed.key):
+            await self._copier.insist(missed.key, server, remove(missed.target))
+        stored = await self._copier.insist(missed.key, server, put(missed.target, told))
+        if stored is not None and stored.status == 200:
+            self._bookkeeper.ledger.note_put_right(missed.key, server, stored.sent_at)
+            return True
+        self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+        return False

@@ -1,0 +1,53 @@
+"""The key gate: exchanges of one key pass one after another.
+
+State servers have no versions and the network has no order, so two exchanges of one session that ran
+side by side over several servers could leave each of them with something else. Behind the gate there
+is but one at a time, with its copies, its move or its repair, and nothing else has to think of two.
+
+Of a key that nobody waits for the gate holds one entry in a table, and only for as long as it is busy.
+"""
+
+from collections import deque
+
+import trio
+
+
+class KeyGate:
+    """Lets one exchange of a key pass at a time, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[bytes, deque[trio.Event] | None] = {}  # by busy key; None while nobody waits
+
+    def __len__(self) -> int:
+        """How many keys are busy."""
+        return len(self._waiting)
+
+    def is_free(self, key: bytes) -> bool:
+        return key not in self._waiting
+
+    async def enter(self, key: bytes) -> None:
+        """Wait until all those who came before have left. Whoever has entered leaves exactly once."""
+        if key not in self._waiting:
+            self._waiting[key] = None
+            return
+        queue = self._waiting[key]
+        if queue is None:
+            queue = self._waiting[key] = deque()
+        turn = trio.Event()
+        queue.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():  # it was our turn in the very moment in which we gave up
+                self.leave(key)
+            else:
+                queue.remove(turn)
+            raise
+
+    def leave(self, key: bytes) -> None:
+        """Let the next one pass."""
+        queue = self._waiting[key]
+        if queue:
+            queue.popleft().set()
+        else:
+            del self._waiting[key]

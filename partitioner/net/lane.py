@@ -1,0 +1,116 @@
+"""The await lane, put together: a roster, a ledger, a gate, and all that works with them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import uniform as random_uniform
+
+import trio
+
+from partitioner.membership.backend import Backend
+from partitioner.membership.health import HealthPolicy
+from partitioner.membership.ledger import Ledger, LedgerPolicy
+from partitioner.membership.losses import LostSessions
+from partitioner.membership.pool import Pool
+from partitioner.net.bodies import BodyMemory
+from partitioner.net.bookkeeper import Bookkeeper
+from partitioner.net.connecting import Connector
+from partitioner.net.copier import Copier
+from partitioner.net.errands import Errands
+from partitioner.net.finder import Finder
+from partitioner.net.gate import KeyGate
+from partitioner.net.observer import Observer
+from partitioner.net.probing import Probing
+from partitioner.net.repairer import Repairer
+from partitioner.net.roster import Roster
+from partitioner.net.router import Parts, Router
+from partitioner.net.toucher import Toucher
+from partitioner.net.upstream import Upstream, UpstreamPolicy
+from partitioner.placement.session_id import HashKey
+
+SWEEP_INTERVAL = 5.0
+_RETIRE_INTERVAL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LanePolicy:
+    """How a router behaves towards its backends. Times are seconds, sizes bytes."""
+
+    health: HealthPolicy
+    upstream: UpstreamPolicy
+    ledger: LedgerPolicy
+    lost_sessions: LostSessions = LostSessions.NEW
+    hash_key: HashKey = HashKey.SESSION_ID
+    copy: float = 0.25  # for writing a copy, and a second more for each 16 MiB
+    body_memory: int = 256 * 1024 * 1024
+
+
+class Lane:
+    """A router without its clients."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        policy: LanePolicy,
+        connector: Connector,
+        observer: Observer,
+        background: trio.Nursery,
+        uniform: Callable[[float, float], float] = random_uniform,
+    ) -> None:
+        """`background` outlives every exchange; `uniform` draws the jitter of probes."""
+        self.ledger = Ledger(policy.ledger)
+
+        def open_upstream(backend: Backend) -> Upstream:
+            return Upstream(backend, connector, policy.upstream, self.bookkeeper, background)
+
+        self.roster = Roster(
+            pool, policy.health, observer, open_upstream, longest_life=lambda: self.ledger.longest_life
+        )
+        self.bookkeeper = Bookkeeper(self.ledger, self.roster, policy.hash_key)
+        self.roster.open_upstreams()
+        self.gate = KeyGate()
+        memory = BodyMemory(policy.body_memory)
+        self.errands = Errands(self.roster, memory, policy.copy)
+        copier = Copier(self.roster, self.bookkeeper, self.errands, observer)
+        self.finder = Finder(
+            self.roster, self.bookkeeper, self.errands, copier, policy.lost_sessions, observer
+        )
+        self.toucher = Toucher(self.roster, self.bookkeeper, self.gate, self.errands)
+        self.repairer = Repairer(
+            self.roster, self.bookkeeper, self.gate, self.errands, copier, self.finder, observer
+        )
+        self.probing = Probing(self.roster, connector, policy.health, uniform)
+        parts = Parts(
+            self.roster,
+            self.bookkeeper,
+            self.gate,
+            memory,
+            self.errands,
+            copier,
+            self.finder,
+            self.toucher,
+            observer,
+        )
+        self.router = Router(parts, background)
+
+    async def run(self) -> None:
+        """Do everything that goes on beside the exchanges, for as long as the router runs."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.probing.run)
+            nursery.start_soon(self.toucher.run)
+            nursery.start_soon(self.repairer.run)
+            nursery.start_soon(self._sweep)
+            nursery.start_soon(self._retire_idle)
+
+    async def _sweep(self) -> None:
+        """Forget what has expired."""
+        while True:
+            await trio.sleep(SWEEP_INTERVAL)
+            for _ in self.ledger.sweep(trio.current_time()):
+                await trio.lowlevel.checkpoint()
+            self.roster.forget_the_gone()
+
+    async def _retire_idle(self) -> None:
+        while True:
+            await trio.sleep(_RETIRE_INTERVAL)
+            for upstream in tuple(self.roster.upstreams.values()):
+                upstream.retire_idle()

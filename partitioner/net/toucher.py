@@ -1,0 +1,135 @@
+"""Keeps copies alive: a copy must never expire before its primary.
+
+Every answer that slides the expiry on the primary has to slide it on the copies as well. One HEAD for
+each answer would double the traffic, so they are collected: one at once when the last was longer ago
+than a twentieth of the session's time-out, otherwise one at the end of that window. A session may
+live 5 % longer after a failover than it should, and never shorter (design.md 7.2).
+
+A copy that answers 404 is not there: it is marked, and repair writes it. That is what restores the
+number of copies after a failure.
+"""
+
+import heapq
+from dataclasses import dataclass
+
+import trio
+
+from partitioner.net.bookkeeper import Bookkeeper
+from partitioner.net.errands import Errand, Errands, release, touch
+from partitioner.net.gate import KeyGate
+from partitioner.net.roster import Roster
+
+WINDOW_SHARE = 1 / 20
+SHORTEST_WINDOW = 3.0
+"""Seconds: the window of the shortest time-out there is, a minute, and of one that is not known."""
+
+AT_ONCE = 16
+"""Keys that are touched side by side."""
+
+
+@dataclass(slots=True)
+class _Key:
+    """A key whose copies were touched not long ago."""
+
+    target: bytes
+    placement: bytes
+    window: float
+    touched_at: float  # the copies
+    slid_by: str | None = None  # the server that has been asked since
+
+
+class Toucher:
+    """Sends the HEADs that keep copies alive."""
+
+    def __init__(self, roster: Roster, bookkeeper: Bookkeeper, gate: KeyGate, errands: Errands) -> None:
+        self._roster = roster
+        self._bookkeeper = bookkeeper
+        self._gate = gate
+        self._errands = errands
+        self._keys: dict[bytes, _Key] = {}
+        self._due: list[tuple[float, bytes]] = []  # a heap: when to look at which key
+        self._is_wanted = trio.Event()
+
+    def __len__(self) -> int:
+        """How many keys are remembered."""
+        return len(self._keys)
+
+    def note_slid(
+        self, key: bytes, target: bytes, placement: bytes, server: str | None, timeout_minutes: int | None
+    ) -> None:
+        """An answer has slid the expiry of a session on this server (None: the router's own answer)."""
+        if self._roster.pool.copies < 2 and server is not None:
+            return
+        known = self._keys.get(key)
+        if known is None:
+            window = max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
+            self._keys[key] = _Key(target, placement, window, float("-inf"), server or "")
+            self._look_at(key, trio.current_time())
+        else:
+            known.slid_by = server or ""
+
+    def note_written(self, key: bytes, target: bytes, placement: bytes, timeout_minutes: int | None) -> None:
+        """A write has reached the copies, and so has slid their expiry as well."""
+        if self._roster.pool.copies < 2:
+            return
+        now = trio.current_time()
+        known = self._keys.get(key)
+        if known is None:
+            window = max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
+            self._keys[key] = _Key(target, placement, window, now)
+            self._look_at(key, now + window)
+        else:
+            known.touched_at = now
+            known.slid_by = None
+
+    async def consume_flag(self, target: bytes, servers: tuple[str, ...]) -> None:
+        """Consume the one-shot flag of a new session on its copies too (protocol.md 6, row 9)."""
+        await self._errands.run_all([(server, release(target, 0)) for server in servers])
+
+    async def run(self) -> None:
+        """Touch what is due, for as long as the router runs."""
+        places = trio.CapacityLimiter(AT_ONCE)
+        async with trio.open_nursery() as touching:
+            while True:
+                now = trio.current_time()
+                while self._due and self._due[0][0] <= now:
+                    _, key = heapq.heappop(self._due)
+                    self._take_up(key, now, touching, places)
+                wake_at = self._due[0][0] if self._due else float("inf")
+                with trio.move_on_at(wake_at):
+                    await self._is_wanted.wait()
+                self._is_wanted = trio.Event()
+
+    def _take_up(self, key: bytes, now: float, touching: trio.Nursery, places: trio.CapacityLimiter) -> None:
+        known = self._keys[key]
+        if known.slid_by is not None:
+            slid_by, known.slid_by, known.touched_at = known.slid_by, None, now
+            self._look_at(key, now + known.window)
+            touching.start_soon(self._touch, key, known, slid_by, places)
+        elif now < known.touched_at + known.window:
+            self._look_at(key, known.touched_at + known.window)
+        else:
+            del self._keys[key]
+
+    def _look_at(self, key: bytes, when: float) -> None:
+        heapq.heappush(self._due, (when, key))
+        if self._due[0][1] is key:
+            self._is_wanted.set()
+
+    async def _touch(self, key: bytes, known: _Key, slid_by: str, places: trio.CapacityLimiter) -> None:
+        """Touch every holder of a key but the one that the clients' own requests have touched."""
+        async with places:
+            await self._gate.enter(key)
+            try:
+                marks = self._bookkeeper.ledger.marks(key)
+                acting = self._roster.pool.acting_set(known.placement, marks)
+                if acting is None:
+                    return
+                holders = (acting.primary, *acting.copies)
+                servers = [each for each in holders if each != slid_by and each not in marks]
+                errands: list[tuple[str, Errand]] = [(each, touch(known.target)) for each in servers]
+                for server, told in zip(servers, await self._errands.run_all(errands), strict=True):
+                    if told is not None and told.status == 404 and server != acting.primary:
+                        self._bookkeeper.mark(key, known.target, server, is_stale=True)
+            finally:
+                self._gate.leave(key)
