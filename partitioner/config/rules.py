@@ -26,6 +26,7 @@ def broken_rules(content: Content) -> list[Finding]:
         *_someone_is_ready(backends),
         *_nobody_is_the_router(content),
         *_connecting_leaves_time(content),
+        *_copies_have_places(content),
     ]
 
 
@@ -42,6 +43,19 @@ def _exactly_one_pool(content: Content) -> list[Finding]:
     if content["backends"] in (None, []):
         return [Finding(("backends",), "empty pool: expected at least one state server")]
     return []
+
+
+def _copies_have_places(content: Content) -> list[Finding]:
+    """No two copies of a session live on one server."""
+    copies, embedded = content.get("copies"), content.get("embedded")
+    servers = embedded if isinstance(embedded, int) else len(_list(content, "backends"))
+    if isinstance(copies, bool) or not isinstance(copies, int) or copies <= max(1, servers):
+        return []
+    count = "1 server" if servers == 1 else f"{servers} servers"
+    message = (
+        f"{copies} copies are more than the pool can hold; expected at most {servers}, for it has {count}"
+    )
+    return [Finding(("copies",), message)]
 
 
 def _no_two_alike(key: str, backends: list[object], identity: Callable[[str], Hashable]) -> list[Finding]:
@@ -88,8 +102,11 @@ def _maybe_address(written: object) -> Address | None:
 
 
 def _someone_is_ready(backends: list[Content]) -> list[Finding]:
-    if backends and all(each.get("intent") == Intent.MAINT.value for each in backends):
-        message = "no backend is ready: the intent of each is 'maint'; expected at least one 'ready'"
+    others = (Intent.MAINT.value, Intent.DRAIN.value)
+    if backends and all(each.get("intent") in others for each in backends):
+        message = (
+            "no backend is ready: the intent of each is 'maint' or 'drain'; expected at least one 'ready'"
+        )
         return [Finding(("backends",), message)]
     return []
 

@@ -10,9 +10,10 @@ values are wrong, which pydantic's validators of whole models do not.
 
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from partitioner.config.values import (
     choice,
@@ -60,9 +61,10 @@ class BackendSettings(Section):
     address: Annotated[Address, BeforeValidator(read_backend_address)]
     weight: Annotated[float, BeforeValidator(read_weight)] = 1.0
     intent: Annotated[Intent, choice(Intent)] = Intent.READY
+    admin: Annotated[Address, BeforeValidator(read_backend_address)] | None = None
 
     def backend(self) -> Backend:
-        return Backend(self.name, self.address, self.weight, self.intent)
+        return Backend(self.name, self.address, self.weight, self.intent, self.admin)
 
 
 class HealthSettings(Section):
@@ -95,6 +97,8 @@ class TimeoutSettings(Section):
     backend_idle: Annotated[
         float, duration_below("10ms", "15s", "when stock servers hang up")  # protocol.md 10.1.6
     ] = 10.0
+    # A model of pydantic's has a method `copy`, so the key's name cannot be the attribute's.
+    copying: Annotated[float, duration("10ms", "1h"), Field(alias="copy")] = 0.25
     shutdown: Annotated[float, duration("10ms", "1h")] = 30.0
 
 
@@ -103,7 +107,9 @@ class LimitSettings(Section):
 
     connections: Annotated[int, whole_number(1, 1_000_000)] = 10_000
     body: Annotated[int, size("1B", "1GiB")] = 64 * MEBIBYTE
+    body_memory: Annotated[int, size("1MiB", "1TiB")] = 256 * MEBIBYTE
     per_backend_connections: Annotated[int, whole_number(1, 65_535)] = 256
+    ledger: Annotated[int, whole_number(1, 100_000_000)] = 1_000_000
 
 
 class Settings(Section):
@@ -111,18 +117,28 @@ class Settings(Section):
 
     name: Name = "router-1"
     listen: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 42424)
+    admin: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 9424)
+    admin_token: str | None = None
+    copies: Annotated[int | None, whole_number(1, 64)] = None
     lost_sessions: Annotated[LostSessions, choice(LostSessions)] = LostSessions.NEW
     hash_key: Annotated[HashKey, choice(HashKey)] = HashKey.SESSION_ID
     allow_clients: Annotated[tuple[AllowedNetwork, ...], AfterValidator(refuse_empty)] = (
         IPv4Network("127.0.0.0/8"),
         IPv6Network("::1/128"),
     )
+    session_timeout: Annotated[float, duration("1s", "366d")] = 3600.0
+    session_timeout_max: Annotated[float, duration("1s", "366d")] = 86_400.0
+    state_dir: Path | None = None
     log_format: Annotated[LogFormat, choice(LogFormat)] = LogFormat.CONSOLE
     embedded: Annotated[int | None, whole_number(1, 64)] = None
     backends: tuple[BackendSettings, ...] = ()
     health: HealthSettings = HealthSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
+
+    def copies_kept(self) -> int:
+        """How many servers shall hold a session: what is written, or 2 where there are as many servers."""
+        return self.copies if self.copies is not None else min(2, len(self.weights()))
 
     def pool_backends(self) -> tuple[Backend, ...]:
         """The listed backends, in the order of the file; none where the pool is embedded."""

@@ -104,7 +104,8 @@ def choice(choices: type[Enum]) -> BeforeValidator:
 
 def either(choices: type[Enum]) -> str:
     """List the values of an Enum for a sentence: `'new' or 'close'`."""
-    return " or ".join(repr(each.value) for each in choices)
+    *others, last = (repr(each.value) for each in choices)
+    return f"{', '.join(others)} or {last}"
 
 
 def read_name(value: object) -> str:

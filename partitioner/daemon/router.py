@@ -2,8 +2,7 @@
 
     router
     ├── embedded state servers
-    ├── probers, one a backend
-    ├── watchers, ghost releases
+    ├── lane: probers, repair, touches; unanswered connections, locks to give back
     └── downstream
         └── conversations, one a client
 
@@ -19,24 +18,21 @@ from partitioner.config import Settings
 from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
 from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import Pool, first_pool
 from partitioner.net.canary import Canary
 from partitioner.net.channel import dial_tcp, listen_tcp, listening_address
 from partitioner.net.connecting import Connector
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
-from partitioner.net.locksmith import Locksmith
-from partitioner.net.prober import Prober
-from partitioner.net.roster import Roster
-from partitioner.net.router import Router, RoutingPolicy
-from partitioner.net.upstream import HELD_BODY, Upstream, UpstreamPolicy
+from partitioner.net.lane import Lane, LanePolicy
+from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.ops.log import LogObserver
 from partitioner.protocol.grammar import Dialect
 
 _ANY_PORT = Address("127.0.0.1", 0)
 LAST_RELEASES = 5.0
 """Seconds for which the release of ghost locks is waited for when all clients have gone."""
-_RETIRE_INTERVAL = 1.0
 
 
 async def run_router(settings: Settings, announce: Callable[[Address, Pool], None]) -> None:
@@ -52,50 +48,39 @@ async def run_router(settings: Settings, announce: Callable[[Address, Pool], Non
             observer = LogObserver(ready, settings.lost_sessions)
             limits = settings.limits
             allow_open_files(limits.connections + len(backends) * limits.per_backend_connections)
-            connector = Connector(dial_tcp, Canary(settings.name))
-            locksmith = Locksmith(connector, observer, background)
             background.start_soon(repeat_held_back, observer)
-            roster = _build_roster(settings, backends, connector, locksmith, observer, background)
-            await _start_probing(roster, connector, settings, background)
-            announce(listening_address(listeners[0]), roster.pool)
-            observer.note_start(settings.name, listening_address(listeners[0]), len(roster.pool.eligible))
-            router = Router(roster, RoutingPolicy(settings.hash_key, settings.lost_sessions))
-            downstream = Downstream(router.respond, _router_policy(settings), observer)
+            lane = build_lane(settings, backends, observer, background)
+            await lane.probing.first_look()
+            background.start_soon(lane.run)
+            announce(listening_address(listeners[0]), lane.roster.pool)
+            observer.note_start(
+                settings.name, listening_address(listeners[0]), len(lane.roster.pool.eligible)
+            )
+            downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
             shutdown = settings.timeouts.shutdown
             await serve_until_stopped(downstream, listeners, signals, shutdown, observer)
             with trio.move_on_after(LAST_RELEASES):
-                await locksmith.wait_until_done()
+                await lane.router.wait_until_given_back()
             background.cancel_scope.cancel()
     observer.note_end()
 
 
-def _build_roster(
-    settings: Settings,
-    backends: tuple[Backend, ...],
-    connector: Connector,
-    locksmith: Locksmith,
-    observer: LogObserver,
-    background: trio.Nursery,
-) -> Roster:
-    health = settings.health.policy()
-    roster = Roster(first_pool(backends, health), health, observer)
-    for name in roster.pool.ready:
-        backend = roster.pool.members[name].backend
-        upstream = Upstream(backend, connector, _upstream_policy(settings), locksmith, background)
-        roster.upstreams[name] = upstream
-    background.start_soon(_retire_idle, tuple(roster.upstreams.values()))
-    return roster
-
-
-async def _start_probing(
-    roster: Roster, connector: Connector, settings: Settings, background: trio.Nursery
-) -> None:
-    """Probe every backend once, all at the same time, and go on doing so in the background."""
-    async with trio.open_nursery() as first_look:
-        for upstream in roster.upstreams.values():
-            prober = Prober(upstream.backend, connector, roster, settings.health.policy())
-            first_look.start_soon(prober.probe)
-            background.start_soon(prober.run)
+def build_lane(
+    settings: Settings, backends: tuple[Backend, ...], observer: LogObserver, background: trio.Nursery
+) -> Lane:
+    """Put the router together: nothing is known of its backends yet."""
+    policy = LanePolicy(
+        health=settings.health.policy(),
+        upstream=_upstream_policy(settings),
+        ledger=LedgerPolicy(settings.session_timeout, settings.session_timeout_max, settings.limits.ledger),
+        lost_sessions=settings.lost_sessions,
+        hash_key=settings.hash_key,
+        copy=settings.timeouts.copying,
+        body_memory=settings.limits.body_memory,
+    )
+    pool = first_pool(backends, policy.health, settings.copies_kept(), trio.current_time())
+    connector = Connector(dial_tcp, Canary(settings.name))
+    return Lane(pool, policy, connector, observer, background)
 
 
 async def _start_embedded(settings: Settings, background: trio.Nursery) -> tuple[Backend, ...]:
@@ -128,10 +113,3 @@ def _upstream_policy(settings: Settings) -> UpstreamPolicy:
         idle=settings.timeouts.backend_idle,
         connections=settings.limits.per_backend_connections,
     )
-
-
-async def _retire_idle(upstreams: tuple[Upstream, ...]) -> None:
-    while True:
-        await trio.sleep(_RETIRE_INTERVAL)
-        for upstream in upstreams:
-            upstream.retire_idle()
