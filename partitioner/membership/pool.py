@@ -168,10 +168,12 @@ class Pool:
         if len(self.members) <= ASK_EVERYBODY:
             return tuple(self.members)
         found: dict[str, None] = {}
-        maps = {id(era.ranking): (era.ranking, era.places) for era in self.eras}
-        maps[id(self.ranking)] = (self.ranking, self.places)
-        for ranking, places in maps.values():
-            for name in ranking.preference_list(key, ASKED_OF_A_MAP):
+        lists: dict[int, tuple[str, ...]] = {}  # most eras share one ranking
+        maps = [(era.ranking, era.places) for era in self.eras]
+        for ranking, places in (*maps, (self.ranking, self.places)):
+            if id(ranking) not in lists:
+                lists[id(ranking)] = ranking.preference_list(key, ASKED_OF_A_MAP)
+            for name in lists[id(ranking)]:
                 if places.get(name) in self.members:
                     found[places[name]] = None
         return tuple(found)

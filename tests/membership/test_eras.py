@@ -112,6 +112,18 @@ def test_a_forgotten_server_is_not_asked(count: int) -> None:
     assert first not in after.possible_holders(KEY)
 
 
+@pytest.mark.parametrize("count", [3, ASK_EVERYBODY + 1])
+def test_a_server_that_moved_house_is_asked_in_both(count: int) -> None:
+    """Identity is name and address: what the old server holds is not on the new one (design.md 5)."""
+    before = pool(count)
+    first = order(before)[0]
+    moved = member(first, address="10.9.9.9", identity=f"{first}@10.9.9.9:42424")
+    there = [removed(each, NOW) if each.backend.name == first else each for each in before.members.values()]
+    after = before.succeeded_by(members(*there, moved), before.ranking, 1, NOW)
+
+    assert {first, moved.backend.identity} <= set(after.possible_holders(KEY))
+
+
 def test_eras_end() -> None:
     """What was in force more than T_max ago matters no more."""
     before = pool(ASK_EVERYBODY + 1)
