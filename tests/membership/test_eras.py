@@ -124,6 +124,16 @@ def test_a_server_that_moved_house_is_asked_in_both(count: int) -> None:
     assert {first, moved.backend.identity} <= set(after.possible_holders(KEY))
 
 
+def test_a_map_is_not_forgotten_for_many_changes_of_health() -> None:
+    """However often servers fall and return, an older map of the last T_max is still asked."""
+    before = pool(ASK_EVERYBODY + 1)
+    after = changed(before, NOW, *before.members.values(), *(member(f"new-{each}") for each in range(300)))
+    for number in range(MOST_ERAS):
+        after = after.with_record("new-0", DOWN, NOW + number).with_record("new-0", UP, NOW + number + 0.5)
+
+    assert set(order(before)[:ASKED_OF_A_MAP]) <= set(after.possible_holders(KEY))
+
+
 def test_eras_end() -> None:
     """What was in force more than T_max ago matters no more."""
     before = pool(ASK_EVERYBODY + 1)
