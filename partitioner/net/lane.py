@@ -62,6 +62,7 @@ class Lane:
         def open_upstream(backend: Backend) -> Upstream:
             return Upstream(backend, connector, policy.upstream, self.bookkeeper, background)
 
+        self.observer = observer
         self.roster = Roster(
             pool, policy.health, observer, open_upstream, longest_life=lambda: self.ledger.longest_life
         )
