@@ -230,7 +230,7 @@ class Roster:
         """What this backend missed is not known any more: it is RECOVERING for the longest life."""
         now = trio.current_time()
         record = self._record(identity)
-        doubted = cast_doubt(record, now + self._longest_life(), record.life, now)
+        doubted = cast_doubt(record, now + self._longest_life(), record.life or record.served_life, now)
         self._publish(identity, doubted, "more keys were marked on it than can be remembered")
 
     def forget_the_gone(self) -> None:

@@ -33,7 +33,9 @@ def replay(seed: int, mutations: tuple[str, ...]) -> int:
         click.echo(line)
     for violation in outcome.violations:
         click.echo(str(violation))
-    click.echo(f"seed {seed}: {len(outcome.history.exchanges)} exchanges, {len(outcome.violations)} violations")
+    click.echo(
+        f"seed {seed}: {len(outcome.history.exchanges)} exchanges, {len(outcome.violations)} violations"
+    )
     return 1 if outcome.violations else 0
 
 

@@ -19,12 +19,14 @@ from enum import Enum
 from partitioner.protocol.messages import Operation
 from tests.simulation.history import Exchange, History
 from tests.simulation.scenario import Scenario
-from tests.simulation.web import EXECUTION_TIMEOUT, TIMEOUT_MINUTES
+from tests.simulation.web import EXECUTION_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT
 
-TIMEOUT = TIMEOUT_MINUTES * 60.0
 SLACK = 1.0
-LONGER = 0.06 * TIMEOUT + 1.0
+LONGER = 0.06 * LONGEST_TIMEOUT + 1.0
 """Seconds: a session may live 5 % longer than it should (design.md 7.7)."""
+
+NEVER = "never redundant again"
+"""What a history notes when a world without trouble does not become redundant."""
 
 _READS = (Operation.GET, Operation.ACQUIRE)
 
@@ -40,6 +42,7 @@ class Kind(Enum):
     LOST_UPDATE = "lost update"
     STUCK_LOCK = "stuck lock"
     WRONG_SESSION = "wrong session"
+    NEVER_REDUNDANT = "never redundant"  # something is not put right
     SHUT_OUT = "shut out"  # closed although all is well
 
 
@@ -81,6 +84,9 @@ def judge(scenario: Scenario, history: History) -> tuple[Violation, ...]:
             found += _double_holders(exchanges, history.crashed_pages)
         if ends:
             found += _shut_out(exchanges, ends[0])
+    for note in history.notes:
+        if note.text == NEVER and scenario.ledger > 1:  # such a small one is full all the time
+            found.append(Violation(Kind.NEVER_REDUNDANT, history.exchanges[-1], str(note)))
     return tuple(found)
 
 
@@ -160,7 +166,10 @@ def _stale_or_resurrected(changes: list[Change], read: Exchange, versions: set[i
     seen = [each for each in changes if each.version == read.seen_version]
     ended_at = seen[0].ended_at if seen else 0.0
     was_removed = any(
-        each.version is None and each.is_definite and ended_at <= each.began_at and each.ended_at <= read.began_at
+        each.version is None
+        and each.is_definite
+        and ended_at <= each.began_at
+        and each.ended_at <= read.began_at
         for each in changes
     )
     kind = Kind.RESURRECTED if was_removed else Kind.STALE
@@ -178,13 +187,17 @@ def _may_have_expired(exchanges: list[Exchange], read: Exchange) -> bool:
         for each in exchanges
         if each.status in (200, 423) and (each.ended_at or 0.0) <= read.began_at
     ]
-    return not touched or read.ended_at >= max(touched) + TIMEOUT - SLACK
+    return not touched or read.ended_at >= max(touched) + SHORTEST_TIMEOUT - SLACK
 
 
 def _may_come_back(exchanges: list[Exchange], read: Exchange) -> bool:
     """Whether it expired so shortly before that a copy may still have it."""
     touched = [each.ended_at or 0.0 for each in exchanges if each.began_at < read.began_at]
-    return bool(touched) and _may_have_expired(exchanges, read) and read.began_at < max(touched) + TIMEOUT + LONGER
+    return (
+        bool(touched)
+        and _may_have_expired(exchanges, read)
+        and read.began_at < max(touched) + LONGEST_TIMEOUT + LONGER
+    )
 
 
 def _must_have_expired(exchanges: list[Exchange], read: Exchange) -> bool:
@@ -194,7 +207,7 @@ def _must_have_expired(exchanges: list[Exchange], read: Exchange) -> bool:
         for each in exchanges
         if each.began_at < read.began_at and each is not read
     ]
-    return bool(before) and read.began_at > max(before) + 2 * TIMEOUT
+    return bool(before) and read.began_at > max(before) + 2 * LONGEST_TIMEOUT
 
 
 # --- locks ---
@@ -212,13 +225,15 @@ def _double_holders(exchanges: list[Exchange], crashed: set[int]) -> Iterator[Vi
     """Find acquires that were granted while another page held the lock, and saves that it was refused."""
     events = []
     for each in exchanges:
-        if each.operation is Operation.ACQUIRE and each.status == 200:
+        if each.operation is Operation.ACQUIRE and each.status in (200, 404):
             events.append((each.ended_at or 0.0, 1, each))
         elif each.operation in (Operation.SET, Operation.RELEASE, Operation.REMOVE):
             events.append((each.began_at, 0, each))
     holders: dict[int, int | None] = {}  # cookies by page
     for _, _, each in sorted(events, key=lambda event: event[:2]):
-        if each.operation is Operation.ACQUIRE:
+        if each.status == 404 and each.operation is Operation.ACQUIRE:
+            holders.clear()  # what does not exist is not locked; whether that is true is judged elsewhere
+        elif each.operation is Operation.ACQUIRE:
             others = [page for page in holders if page != each.page]
             if others:
                 yield Violation(Kind.DOUBLE_HOLDER, each, f"page {others[0]} holds it")
@@ -226,5 +241,6 @@ def _double_holders(exchanges: list[Exchange], crashed: set[int]) -> Iterator[Vi
         elif each.is_forced:
             holders = {page: cookie for page, cookie in holders.items() if cookie != each.cookie}
         elif each.page in holders:
-            if holders.pop(each.page) == each.cookie and each.status in (404, 423):
+            held = holders.pop(each.page)
+            if held == each.cookie and each.status in (404, 423):
                 yield Violation(Kind.LOST_UPDATE, each, "it held the lock")

@@ -23,16 +23,28 @@ Kind = Callable[["World", StockServer, float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One thing that happens. Durations are seconds."""
+    """What happens to one server, and meanwhile in the pool. Durations are seconds."""
 
-    kind: Kind
+    kinds: tuple[Kind, ...]  # one after the other
     server: float  # 0 to 1: which of those there are
     after: float  # since the world was well
-    duration: float
+    duration: float  # of each
+    meanwhile: Kind | None  # to another server
+    other: float  # 0 to 1: which of the others
 
     def __str__(self) -> str:
-        name = self.kind.__name__.replace("_", " ")
-        return f"{name}, {self.after:.1f} s after all was well, for {self.duration:.1f} s"
+        names = ", then ".join(each.__name__ for each in self.kinds)
+        meanwhile = f", meanwhile {self.meanwhile.__name__}" if self.meanwhile else ""
+        return f"{names}{meanwhile}, {self.after:.1f} s after all was well, for {self.duration:.1f} s"
+
+    async def happen(self, world: "World", server: StockServer, other: StockServer) -> None:
+        """Be the trouble, from its beginning to its end."""
+        async with trio.open_nursery() as nursery:
+            if self.meanwhile is not None:
+                nursery.start_soon(self.meanwhile, world, other, self.duration)
+            for number, kind in enumerate(self.kinds):
+                await trio.sleep(self.after / 4 if number else 0.0)
+                await kind(world, server, self.duration)
 
 
 # --- faults of a server ---
@@ -200,4 +212,7 @@ ACTS: tuple[Kind, ...] = (
     leave_and_return,
     weigh,
 )
+HARMLESS_ACTS: tuple[Kind, ...] = (drain_and_return, join, leave, weigh)
+"""Acts that leave every server in reach, so that they may meet a fault of another one."""
+
 RESTARTS: tuple[Kind, ...] = (restart_router,)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from partitioner.membership.losses import LostSessions
 from tests.simulation.dice import Dice
-from tests.simulation.faults import ACTS, FAULTS, RESTARTS, Trouble
+from tests.simulation.faults import ACTS, FAULTS, HARMLESS_ACTS, RESTARTS, Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Scenario:
     ledger: int  # keys that may be remembered
     impatience: float
     large_share: float
+    timeouts: tuple[int, ...]  # minutes; pages choose among them
 
     @property
     def may_lose(self) -> bool:
@@ -43,7 +44,7 @@ def draw(seed: int) -> Scenario:
         copies=copies,
         sessions=dice.randint(1, 4),
         workers=dice.randint(2, 5),
-        pause=dice.choice((0.3, 1.0, 3.0, 12.0)),
+        pause=dice.choice((1.0, 4.0, 8.0, 20.0)),
         troubles=_troubles(dice, overlap),
         overlap=overlap,
         is_settled=dice.happens(0.7),
@@ -51,6 +52,7 @@ def draw(seed: int) -> Scenario:
         ledger=1 if dice.happens(0.05) else 1_000_000,
         impatience=dice.choice((0.0, 0.0, 0.02)),
         large_share=dice.choice((0.0, 0.0, 0.0, 0.1)),
+        timeouts=(1, 2) if dice.happens(0.1) else (1,),
     )
 
 
@@ -58,7 +60,13 @@ def _troubles(dice: Dice, overlap: bool) -> tuple[Trouble, ...]:
     count = dice.randint(1, 3)
     troubles = []
     for _ in range(count):
-        kind = dice.choice(dice.choices((FAULTS, ACTS, RESTARTS), (70, 25, 0 if overlap else 5))[0])
+        kinds = [dice.choice(dice.choices((FAULTS, ACTS, RESTARTS), (70, 25, 0 if overlap else 5))[0])]
+        while kinds[-1] in FAULTS and dice.happens(0.25):
+            kinds.append(dice.choice(FAULTS))
+        meanwhile = dice.choice(HARMLESS_ACTS) if kinds[0] in FAULTS and dice.happens(0.15) else None
         duration = dice.choice((0.0, 0.5, 3.0, 12.0, 25.0)) * dice.uniform(0.5, 1.5)
-        troubles.append(Trouble(kind, dice.random(), dice.uniform(1.0, 6.0), duration))
+        trouble = Trouble(
+            tuple(kinds), dice.random(), dice.uniform(1.0, 6.0), duration, meanwhile, dice.random()
+        )
+        troubles.append(trouble)
     return tuple(troubles)

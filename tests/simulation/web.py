@@ -31,7 +31,10 @@ EXECUTION_TIMEOUT = 30.0
 """Seconds; 110 by default, and as short here as an administrator may set it, to keep histories short."""
 
 LONGEST_WORK = 8.0
-TIMEOUT_MINUTES = 1
+SHORTEST_TIMEOUT = 60.0
+LONGEST_TIMEOUT = 120.0
+"""Seconds, of sessions."""
+
 LARGE = 70_000
 """Bytes: more than the router passes on in one piece."""
 
@@ -52,6 +55,9 @@ class Kind(Enum):
 
 KINDS = {Kind.SAVE: 50, Kind.RELEASE: 15, Kind.ABANDON: 6, Kind.READ: 20, Kind.KEEP_ALIVE: 8, Kind.CRASH: 1}
 
+END_A_LOCK = (Operation.SET, Operation.RELEASE, Operation.REMOVE)
+"""A page that leaves before one of these has arrived leaves its lock behind, as it would anywhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -68,12 +74,20 @@ class Reply:
 class WebServer:
     """Runs pages, over a stack of pooled connections."""
 
-    def __init__(self, connect: Callable[[], Client | None], history: History, dice: Dice) -> None:
-        """`connect` opens a connection to the router; None if nobody listens."""
+    def __init__(
+        self,
+        connect: Callable[[], Client | None],
+        history: History,
+        dice: Dice,
+        timeouts: tuple[int, ...] = (1,),
+    ) -> None:
+        """`connect` opens a connection to the router; None if nobody listens. Time-outs are minutes."""
+        self._timeouts = timeouts
         self._connect = connect
         self._history = history
         self._dice = dice
         self.on_answer: Callable[[Exchange], None] = lambda exchange: None
+        self.on_failure: Callable[[Exchange], None] = lambda exchange: None
         self._idle: list[tuple[Client, float]] = []
         self.versions = 0
         self.impatience = 0.0  # how often a page leaves while it waits for an answer
@@ -112,6 +126,7 @@ class WebServer:
         reply = await self._try(request, exchange.operation)
         exchange.ended_at = trio.current_time()
         if reply is None:
+            self.on_failure(exchange)
             return None
         exchange.status = reply.status
         exchange.lock_cookie = reply.head.lock_cookie
@@ -127,7 +142,7 @@ class WebServer:
         if client is None:
             return None
         patience = NETWORK_TIMEOUT
-        if self._dice.happens(self.impatience):
+        if operation not in END_A_LOCK and self._dice.happens(self.impatience):
             patience = self._dice.uniform(0.0, 0.02)
         reply: Reply | None = None
         with trio.move_on_after(patience):
@@ -152,6 +167,10 @@ class WebServer:
                 return client
             client.leave()
         return None
+
+    def timeout_minutes(self) -> int:
+        """The time-out that a page gives its session; a new one resets its cookies (protocol.md 6, row 18)."""
+        return self._dice.choice(self._timeouts)
 
     def next_version(self) -> int:
         self.versions += 1
@@ -200,9 +219,7 @@ class Page:
             if asked.lock_age is not None and asked.lock_age >= EXECUTION_TIMEOUT:
                 forced = self._begin(Operation.RELEASE, reply.head.lock_cookie)
                 forced.is_forced = True
-                release = write_request(
-                    Operation.RELEASE, self._target, lock_cookie=reply.head.lock_cookie
-                )
+                release = write_request(Operation.RELEASE, self._target, lock_cookie=reply.head.lock_cookie)
                 if await self._web.exchange(forced, release) is None:
                     return None
             if trio.current_time() > give_up_at:
@@ -218,7 +235,11 @@ class Page:
         asked.version = self._web.next_version()
         body = self._web.body(self._session, asked.version)
         request = write_request(
-            Operation.SET, self._target, timeout_minutes=TIMEOUT_MINUTES, lock_cookie=cookie, body=body
+            Operation.SET,
+            self._target,
+            timeout_minutes=self._web.timeout_minutes(),
+            lock_cookie=cookie,
+            body=body,
         )
         return await self._web.exchange(asked, request)
 
@@ -228,7 +249,7 @@ class Page:
         request = write_request(
             Operation.CREATE_UNINITIALIZED,
             self._target,
-            timeout_minutes=TIMEOUT_MINUTES,
+            timeout_minutes=self._web.timeout_minutes(),
             lock_cookie=0,
             body=self._web.body(self._session, asked.version),
         )
