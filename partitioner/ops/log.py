@@ -93,6 +93,10 @@ class LogObserver(Observer):
         """Write a line about the program itself."""
         self._log.info(event, **facts)
 
+    def complain(self, event: str, **facts: object) -> None:
+        """Write a line about something that was wanted of the program and did not come to be."""
+        self._log.error(event, **facts)
+
     def note_start(self, name: str, address: Address, eligible: int) -> None:
         """Write the line that says that a router begins to serve."""
         serving = f"{eligible} of {self._pool_size} serve"
