@@ -54,6 +54,7 @@ def run_many(seeds: range, jobs: int, mutations: tuple[str, ...]) -> int:
             exchanges += count
             if kinds:
                 failed[seed] = kinds
+                progress.console.print(f"seed {seed}: {', '.join(sorted(set(kinds)))}", highlight=False)
             progress.update(task, advance=1, description=f"seeds, {len(failed)} failed")
     minutes = (perf_counter() - began_at) / 60
     for seed, kinds in sorted(failed.items()):

@@ -8,7 +8,7 @@ and a test fails when they have moved.
 
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 import trio.testing
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 def run_seeded(seed: int, main: Callable[[], Awaitable[T]]) -> T:
     """Run an async function in virtual time, with all of trio's own choices drawn from the seed."""
-    run = trio._core._run  # type: ignore[attr-defined]
+    run: Any = trio._core._run
     run._ALLOW_DETERMINISTIC_SCHEDULING = True
     run._r.seed(seed)
     try:

@@ -39,6 +39,12 @@ LONGEST_WAIT = 300.0
 """Virtual seconds until a world without trouble must be redundant again."""
 
 SETTLED = float("-inf")
+AFTERMATH = 10.0
+"""Seconds after a trouble in which pages come as often as before; then there is only waiting left."""
+
+CALM = 5.0
+"""How many times longer the pauses between pages are then."""
+
 GOOD_FOR = 10.0
 """Seconds for which a server must have been up before a session of it that is not found is called a lie."""
 
@@ -79,6 +85,7 @@ class World:
         self._channels: list[Channel] = []
         self._pages = 0
         self._is_ending = False
+        self._is_calm = False
         self._router_died_at = float("-inf")
         self._dice = Dice(scenario.seed, "world")
 
@@ -183,21 +190,22 @@ class World:
         If that does not come, the history says so, and is judged for it.
         """
         give_up_at = trio.current_time() + LONGEST_WAIT
+        await trio.sleep(AFTERMATH)
+        self._is_calm = True
         while not self._is_redundant():
             if trio.current_time() > give_up_at:
                 self.note(NEVER)
-                return
+                break
             await trio.sleep(1.0)
+        self._is_calm = False
 
     def _is_redundant(self) -> bool:
-        pool, ledger = self.lane.roster.pool, self.lane.ledger
-        is_everybody_up = all(
-            member.record.is_up or member.backend.intent is not Intent.READY
-            for member in pool.members.values()
-            if member.removed_at is None
-        )
-        is_old = trio.current_time() - pool.changed_at > ledger.longest_life
-        return is_everybody_up and is_old and ledger.keys_marked == 0
+        """Whether the router says that the next server may fail; of single copies, whether all are well."""
+        roster, now = self.lane.roster, trio.current_time()
+        if self.scenario.copies > 1:
+            return roster.redundancy.redundant_since(now) is not None
+        is_old = now - roster.pool.changed_at > self.lane.ledger.longest_life
+        return is_old and self.lane.ledger.keys_marked == 0 and roster.pool.eligible == roster.pool.ready
 
     # --- servers ---
 
@@ -250,7 +258,7 @@ class World:
         web.versions = number * 10_000
         web.impatience, web.large_share = self.scenario.impatience, self.scenario.large_share
         while True:
-            await trio.sleep(dice.expovariate(1 / self.scenario.pause))
+            await trio.sleep(dice.expovariate(1 / self.scenario.pause) * (CALM if self._is_calm else 1.0))
             if self._is_ending:
                 return
             (kind,) = dice.choices(list(KINDS), list(KINDS.values()))
