@@ -72,7 +72,7 @@ def _pool_table(settings: Settings, pool: Pool) -> Table:
     for name, member in pool.members.items():
         backend, health = member.backend, member.record.health.value
         share = ready.get(name, 0.0) / sum(ready.values())
-        is_asked = backend.intent is Intent.READY
+        is_asked = backend.intent is not Intent.MAINT
         rows.add_row(
             name, str(backend.address), backend.intent.value, health if is_asked else "-", percent(share)
         )
