@@ -17,6 +17,7 @@ from partitioner.config import (
     load,
     parse,
 )
+from partitioner.config.changes import APPLIED_AT_ONCE
 from partitioner.errors import ConfigurationInvalid
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import HealthPolicy
@@ -983,6 +984,13 @@ def test_the_manual_names_the_range_of_every_key(path: str, least: str, most: st
     comment = comment_above(path)
 
     assert f"Range: {least} to {most}" in comment
+
+
+def test_the_manual_says_what_can_be_reloaded() -> None:
+    """The keys with a line "Reload" are those that a running router takes a new value of, and no others."""
+    keys = Settings.model_fields.keys() - {"health", "timeouts", "limits"}
+
+    assert {key for key in keys if "\n#   Reload: " in comment_above(key)} == APPLIED_AT_ONCE
 
 
 @pytest.mark.parametrize("name", ["three-servers.yml", "weighted.yml"])
