@@ -10,7 +10,7 @@ what it had, and the log and whoever asked are told every reason.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 from itertools import islice
 
 import trio
@@ -18,7 +18,7 @@ import trio
 from partitioner.config import Settings
 from partitioner.config.changes import Change, backend_changes, key_changes, restarts_needed
 from partitioner.daemon.process import allow_open_files
-from partitioner.errors import ConfigurationInvalid, Problem
+from partitioner.errors import ConfigurationInvalid, Problem, Refused
 from partitioner.membership.backend import Backend, Intent
 from partitioner.net.downstream import Downstream
 from partitioner.net.lane import Lane
@@ -37,7 +37,7 @@ ReadSettings = Callable[[], Settings]
 """Reads the configuration file; raises ConfigurationInvalid with all problems."""
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """What came of a reload."""
 
     APPLIED = "applied"
@@ -59,6 +59,18 @@ class Report:
     def is_good(self) -> bool:
         """Whether the router does what the file says."""
         return self.outcome in (Outcome.APPLIED, Outcome.UNCHANGED)
+
+    def or_raise(self) -> "Report":
+        """The report itself, where it is good.
+
+        Raises ConfigurationInvalid, or Refused with all reasons in one text.
+        """
+        match self.outcome:
+            case Outcome.INVALID:
+                raise ConfigurationInvalid(self.problems)
+            case Outcome.REFUSED:
+                raise Refused("; ".join(str(problem) for problem in self.problems))
+        return self
 
 
 class Reloader:

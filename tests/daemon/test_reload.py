@@ -1,6 +1,8 @@
 """A reload of a running router: wholly or not at all (design.md 7.6)."""
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from ipaddress import ip_network
 
 import pytest
@@ -9,6 +11,7 @@ from trio.testing import MockClock
 
 from partitioner.config import Settings, parse
 from partitioner.daemon.reload import Outcome, Reloader
+from partitioner.errors import ConfigurationInvalid, Refused
 from partitioner.membership.backend import Intent
 from partitioner.membership.losses import LostSessions
 from partitioner.net.downstream import Downstream, DownstreamPolicy
@@ -214,6 +217,24 @@ async def test_a_key_that_takes_a_restart_has_the_whole_reload_refused(operator:
     assert (Outcome.REFUSED, [sentence]) == report
     assert before == operator.state()
     assert [("reload refused", sentence)] == [(event, facts["problem"]) for event, facts in operator.log.said]
+
+
+async def test_a_report_for_those_who_expect_errors(operator: Operator) -> None:
+    """A good report is itself, and has a form in JSON; another one is raised with every reason."""
+    operator.file = THREE
+    applied = await operator.reloader.reload("a test")
+    operator.file = "backends: []"
+    invalid = await operator.reloader.reload("a test")
+    operator.file = THREE + "name: x\nlisten: 127.0.0.1:1\n"
+    refused = await operator.reloader.reload("a test")
+
+    assert applied.or_raise() is applied
+    assert json.loads(json.dumps(asdict(applied)))["outcome"] == "applied"
+    with pytest.raises(ConfigurationInvalid) as raised:
+        invalid.or_raise()
+    assert invalid.problems == tuple(raised.value.problems)
+    with pytest.raises(Refused, match=r"name: changed from .*; listen: changed from "):
+        refused.or_raise()
 
 
 @pytest.mark.parametrize("file", ["backends: []", TWO.replace("42424}", "42424, intent: maint}")])
