@@ -1,7 +1,9 @@
 """A reload of a running router: wholly or not at all (design.md 7.6)."""
 
 import json
-from collections.abc import Callable
+import resource
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from ipaddress import ip_network
 
@@ -10,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.config import Settings, parse
+from partitioner.daemon.process import FILES_BESIDE_CONNECTIONS
 from partitioner.daemon.reload import Outcome, Reloader
 from partitioner.errors import ConfigurationInvalid, Refused
 from partitioner.membership.backend import Intent
@@ -45,6 +48,7 @@ class Operator:
 
     def __init__(self, nursery: trio.Nursery, file: str = TWO) -> None:
         self.file = file
+        self.has_read = trio.Event()
         settings = parse(file)
         self.router = MemoryRouter(nursery, 2, copies=settings.copies_kept())
         self.router.take_in()
@@ -54,6 +58,7 @@ class Operator:
         self.reloader = Reloader(settings, self.read, self.router.lane, self.downstream, self.log)
 
     def read(self) -> Settings:
+        self.has_read.set()
         return parse(self.file)
 
     async def reload(self, file: str) -> tuple[Outcome, list[str]]:
@@ -85,6 +90,15 @@ def operator(nursery: trio.Nursery, autojump_clock: MockClock) -> Operator:
     return Operator(nursery)
 
 
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """A low limit of open files for as long as a test runs; answers how high it may be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    yield sys.maxsize if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 async def test_a_server_joins(operator: Operator) -> None:
     """It is in the pool from the next request on; the others stay as they are, and UP."""
     outcome, changes = await operator.reload(THREE)
@@ -107,11 +121,14 @@ async def test_the_share_that_moves_is_that_of_who_joins(operator: Operator) -> 
 
 async def test_a_server_leaves_and_is_still_asked(operator: Operator) -> None:
     """It has no place any more; it is remembered as one that may hold sessions (design.md 5)."""
-    await operator.reload(TWO.replace("state-2, address", "state-3, address"))
+    file = "backends: [{name: state-1, address: 10.0.0.1:42424}]"
+    await operator.reload(file)
+    again, _ = await operator.reload(file)
 
     pool = operator.router.roster.pool
-    assert ["state-1", "state-3"] == list(pool.places)
+    assert ["state-1"] == list(pool.places)
     assert pool.members["state-2"].removed_at is not None
+    assert again is Outcome.UNCHANGED
 
 
 async def test_a_weight_and_an_address_change(operator: Operator) -> None:
@@ -178,6 +195,15 @@ async def test_keys_beside_the_pool(operator: Operator) -> None:
     assert operator.log.lost_sessions is LostSessions.CLOSE
     assert operator.downstream.allowed == (ip_network("10.0.0.0/8"),)
     assert operator.router.roster.pool is pool
+    assert (await operator.reload(operator.file))[0] is Outcome.UNCHANGED
+
+
+async def test_files_for_more_connections(operator: Operator, few_files: int) -> None:
+    """A larger pool may open more connections; the process's limit follows, as far as it may."""
+    await operator.reload(THREE)
+
+    wanted = 10_000 + 3 * 256 + FILES_BESIDE_CONNECTIONS
+    assert min(wanted, few_files) == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 async def test_nothing_has_changed(operator: Operator) -> None:
@@ -286,7 +312,7 @@ async def test_a_command_during_the_plan_is_not_overlooked(operator: Operator) -
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reload)
-        await trio.lowlevel.checkpoint()
+        await operator.has_read.wait()
         operator.router.roster.set_intent("state-2", Intent.DRAIN)
 
     assert ["state-2", "state-3"] == [change.subject for change in reports[0].changes]
@@ -295,7 +321,7 @@ async def test_a_command_during_the_plan_is_not_overlooked(operator: Operator) -
 
 async def test_two_reloads_at_once_are_one_after_the_other(operator: Operator) -> None:
     """The second one finds done what the first one did."""
-    operator.file = THREE
+    operator.file = THREE + "lost_sessions: close"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(operator.reloader.reload, "first")
         nursery.start_soon(operator.reloader.reload, "second")
