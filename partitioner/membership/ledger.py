@@ -254,9 +254,13 @@ class Ledger:
         return self._entries[key].target
 
     def unmark_all(self, server: str) -> None:
-        """The server holds nothing any more, or is not read for anything anyway."""
+        """The server holds nothing any more, or is not read for anything anyway.
+
+        Either way the pool changes, and until it is settled all keys are unsettled, those of before too.
+        """
         for key in self.keys_marked_on(server):
             self.unmark(key, server)
+            self.note_repaired(key)
 
     def keys_marked_on(self, server: str) -> tuple[bytes, ...]:
         return tuple(self._marked.get(server, ()))

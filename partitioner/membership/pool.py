@@ -10,6 +10,7 @@ era has put it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from partitioner.errors import EmptyPool
 from partitioner.membership.backend import Backend, Intent
@@ -31,7 +32,7 @@ ASKED_OF_A_MAP = 8
 """In larger pools: so many of the preference list under each map."""
 
 MOST_ERAS = 64
-"""Eras that are remembered. A pool that flaps faster only knows less, and claims less."""
+"""Eras that are remembered. Of a pool that flaps faster the maps are kept, and less is claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +169,12 @@ class Pool:
         if len(self.members) <= ASK_EVERYBODY:
             return tuple(self.members)
         found: dict[str, None] = {}
-        maps = {id(era.ranking): (era.ranking, era.places) for era in self.eras}
-        maps[id(self.ranking)] = (self.ranking, self.places)
-        for ranking, places in maps.values():
-            for name in ranking.preference_list(key, ASKED_OF_A_MAP):
+        lists: dict[int, tuple[str, ...]] = {}  # most eras share one ranking
+        maps = [(era.ranking, era.places) for era in self.eras]
+        for ranking, places in (*maps, (self.ranking, self.places)):
+            if id(ranking) not in lists:
+                lists[id(ranking)] = ranking.preference_list(key, ASKED_OF_A_MAP)
+            for name in lists[id(ranking)]:
                 if places.get(name) in self.members:
                     found[places[name]] = None
         return tuple(found)
@@ -203,7 +206,7 @@ class Pool:
         """The snapshot of the next epoch, which remembers this one as an era."""
         began_at = self.changed_at
         era = Era(began_at, now, self.ranking, self.places, self.eligible, self.copies)
-        return Pool(self.epoch + 1, members, ranking, copies, now, (*self.eras, era)[-MOST_ERAS:])
+        return Pool(self.epoch + 1, members, ranking, copies, now, _bounded((*self.eras, era)))
 
     def without_eras_before(self, moment: float) -> "Pool":
         """The same snapshot, without the eras that had ended by then."""
@@ -241,6 +244,20 @@ def ranking_of(members: Iterable[Member]) -> Ranking:
 
 def replace_eras(pool: Pool, eras: tuple[Era, ...]) -> Pool:
     return Pool(pool.epoch, pool.members, pool.ranking, pool.copies, pool.changed_at, eras)
+
+
+def _bounded(eras: tuple[Era, ...]) -> tuple[Era, ...]:
+    """Not more eras than may be: the oldest two of one map become one, of which nobody knows who served.
+
+    What lies where an old map has put it must be found, however often servers fall and return meanwhile.
+    """
+    if len(eras) <= MOST_ERAS:
+        return eras
+    for index, (older, newer) in enumerate(pairwise(eras)):
+        if older.ranking is newer.ranking and older.places == newer.places:
+            both = replace(older, ended_at=newer.ended_at, eligible=frozenset())
+            return (*eras[:index], both, *eras[index + 2 :])
+    return eras[1:]
 
 
 def _held(era: Era, identity: str, key: bytes) -> bool:

@@ -28,6 +28,10 @@ def backend(number: int) -> Backend:
     return Backend(f"state-{number}", Address(f"10.0.0.{number}", 42424))
 
 
+LONGEST_TEST = 20_000.0
+"""Virtual seconds after which a test has failed: nothing that it still waits for will come."""
+
+
 class MemoryRouter:
     """A router in front of state-1, state-2 ..., with the default time-outs. Who listens is up to tests."""
 
@@ -46,6 +50,7 @@ class MemoryRouter:
     ) -> None:
         """`began_at` is when the pool was changed last: the default makes the times settled."""
         self._nursery = nursery
+        nursery.start_soon(_fail_at_last)
         self.health = health or HealthPolicy()
         self.network = network or Network(nursery)
         self.observer = RecordingObserver()
@@ -86,3 +91,9 @@ class MemoryRouter:
     def serving(self) -> set[str]:
         """The names of the backends that are UP."""
         return set(self.roster.pool.eligible)
+
+
+async def _fail_at_last() -> None:
+    """Without this a test that waits in vain in virtual time would hang in real time."""
+    await trio.sleep(LONGEST_TEST)
+    raise AssertionError(f"the test still runs after {LONGEST_TEST:.0f} s")

@@ -10,81 +10,185 @@ from pathlib import Path
 import pytest
 
 from partitioner.protocol.messages import Operation
-from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in, session_on
+from tests.end_to_end.farm import NAMES, ONE_COPY, QUICK_PROBES, Farm, farm_in, session_on
 from tests.end_to_end.processes import router, running, state_server
 from tests.end_to_end.web_server import Closed, request_bytes
 
 
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[Farm]:
+    """Three servers, and two copies of every session: the default."""
     with farm_in(tmp_path) as running_farm:
         yield running_farm
 
 
-def test_a_killed_server_costs_its_own_sessions_only(farm: Farm) -> None:
-    """With one copy the sessions of a dead server are gone; all others go on, and new ones find a place."""
+@pytest.fixture
+def plain_farm(tmp_path: Path) -> Iterator[Farm]:
+    """Three servers, and one copy of every session."""
+    with farm_in(tmp_path, ONE_COPY) as running_farm:
+        yield running_farm
+
+
+# --- two copies ---
+
+
+def test_a_killed_server_costs_no_sessions(farm: Farm) -> None:
+    """With two copies the sessions of a dead server are served by their copies (P3)."""
     for name in NAMES:
         farm.web.save(session_on(name), name.encode())
     farm.servers["state-2"].program.kill()
-    farm.wait_until(r"backend is down.*backend=state-2")
 
-    assert [b"state-1", None, b"state-3"] == [farm.web.read(session_on(name)) for name in NAMES]
-    farm.web.save(session_on("state-2"), b"a new one")
-    assert farm.web.read(session_on("state-2")) == b"a new one"
+    assert [name.encode() for name in NAMES] == [farm.web.read(session_on(name)) for name in NAMES]
 
 
-def test_a_refused_connection_is_retried_until_the_server_is_ejected(farm: Farm) -> None:
-    """Where nothing was written a client need not notice: it is answered by the next of the list."""
+def test_a_session_can_be_saved_while_its_server_is_out(farm: Farm) -> None:
+    """What is saved meanwhile is what is read, before and after its server is back, empty (P4)."""
+    session = session_on("state-2")
+    farm.web.save(session, b"before")
+    port = farm.servers["state-2"].port
     farm.servers["state-2"].program.kill()
+    farm.web.save(session, b"meanwhile")
+    during = farm.web.read(session)
+    with state_server(port):
+        farm.wait_until(r"backend is back.*backend=state-2.*starts empty")
 
-    assert farm.web.ask(Operation.ACQUIRE, session_on("state-2")).status == 404
+        assert [b"meanwhile", b"meanwhile"] == [during, farm.web.read(session)]
 
 
-def test_a_frozen_server_keeps_its_sessions(farm: Farm) -> None:
-    """A server that froze and thawed is the same life: its sessions come home with it."""
-    farm.web.save(session_on("state-1"), b"kept")
+def test_a_frozen_server_does_not_come_back_with_old_content(farm: Farm) -> None:
+    """A server that missed a save while it was frozen is not read before it has been put right (P4)."""
+    session = session_on("state-1")
+    farm.web.save(session, b"old")
     farm.servers["state-1"].program.freeze()
-    farm.wait_until(r"backend is down.*backend=state-1.*within 300ms")
+    farm.wait_until(r"backend is down.*backend=state-1")
+    farm.web.save(session, b"new")
     farm.servers["state-1"].program.thaw()
-    farm.wait_until(r"backend is back.*backend=state-1.*it still holds what it held")
+    farm.wait_until(r"backend is back.*backend=state-1")
 
-    assert farm.web.read(session_on("state-1")) == b"kept"
+    assert [b"new"] * 20 == [farm.web.read(session) for _ in range(20)]
 
 
-def test_a_restarted_server_is_noticed_before_it_is_asked(farm: Farm) -> None:
-    """A restart between two probes shows in the canary: the server is taken in again as an empty one."""
-    farm.web.save(session_on("state-3"), b"gone with the process")
+def test_an_abandoned_session_does_not_come_back(farm: Farm) -> None:
+    """A server that missed a remove while it was frozen does not bring the session back (P4)."""
+    session = session_on("state-1")
+    farm.web.save(session, b"to be abandoned")
+    farm.servers["state-1"].program.freeze()
+    farm.wait_until(r"backend is down.*backend=state-1")
+    farm.web.ask(Operation.REMOVE, session)
+    farm.servers["state-1"].program.thaw()
+    farm.wait_until(r"backend is back.*backend=state-1")
+
+    assert [None] * 20 == [farm.web.read(session) for _ in range(20)]
+
+
+def test_a_restarted_server_costs_no_sessions(farm: Farm) -> None:
+    """A server that starts empty is filled from the copies as its sessions are touched (P3)."""
+    session = session_on("state-3")
+    farm.web.save(session, b"kept by its copy")
     port = farm.servers["state-3"].port
     farm.servers["state-3"].program.kill()
     with state_server(port):
         farm.wait_until(r"backend is back.*backend=state-3.*starts empty")
 
-        assert farm.web.read(session_on("state-3")) is None
+        assert farm.web.read(session) == b"kept by its copy"
 
 
-def test_lost_sessions_close_refuses_instead_of_saying_not_found(tmp_path: Path) -> None:
-    """With `lost_sessions: close` nobody is told that a session on a dead server does not exist."""
-    with farm_in(tmp_path, QUICK_PROBES + "lost_sessions: close\n") as farm:
-        farm.servers["state-1"].program.kill()
-        farm.wait_until(r"backend is down.*backend=state-1")
+def test_a_lock_outlives_its_server(farm: Farm) -> None:
+    """While a page holds a session whose server has died nobody else gets it, and the page's save counts."""
+    session = session_on("state-1")
+    farm.web.save(session, b"before")
+    cookie = farm.web.ask(Operation.ACQUIRE, session).head.lock_cookie
+    farm.servers["state-1"].program.kill()
+    farm.wait_until(r"backend is down.*backend=state-1")
+    refused = farm.web.ask(Operation.ACQUIRE, session)
+    saved = farm.web.ask(Operation.SET, session, body=b"after", cookie=cookie)
 
-        with pytest.raises(Closed):
-            farm.web.ask(Operation.ACQUIRE, session_on("state-1"))
-        assert farm.web.ask(Operation.ACQUIRE, session_on("state-2")).status == 404
+    assert (423, cookie, 200) == (refused.status, refused.head.lock_cookie, saved.status)
+    assert farm.web.read(session) == b"after"
 
 
 def test_an_acquire_that_froze_with_its_server_leaves_no_lock(farm: Farm) -> None:
-    """The server takes the lock when it thaws; its late answer tells the router the cookie to release."""
+    """The lock that a thawed server takes for nobody does not keep the session locked (P5)."""
     session = session_on("state-1")
     farm.web.save(session, b"free again")
     farm.servers["state-1"].program.freeze()
     with pytest.raises(Closed):
         farm.web.ask(Operation.ACQUIRE, session)
     farm.servers["state-1"].program.thaw()
-    farm.wait_until("ghost lock released.*state-1")
     farm.wait_until(r"backend is back.*backend=state-1")
 
     assert farm.web.ask(Operation.ACQUIRE, session).status == 200
+
+
+# --- one copy ---
+
+
+def test_a_killed_server_costs_its_own_sessions_only(plain_farm: Farm) -> None:
+    """With one copy the sessions of a dead server are gone; all others go on, and new ones find a place."""
+    for name in NAMES:
+        plain_farm.web.save(session_on(name), name.encode())
+    plain_farm.servers["state-2"].program.kill()
+    plain_farm.wait_until(r"backend is down.*backend=state-2")
+
+    assert [b"state-1", None, b"state-3"] == [plain_farm.web.read(session_on(name)) for name in NAMES]
+    plain_farm.web.save(session_on("state-2"), b"a new one")
+    assert plain_farm.web.read(session_on("state-2")) == b"a new one"
+
+
+def test_a_refused_connection_is_retried_until_the_server_is_ejected(plain_farm: Farm) -> None:
+    """Where nothing was written a client need not notice: it is answered by the next of the list."""
+    plain_farm.servers["state-2"].program.kill()
+
+    assert plain_farm.web.ask(Operation.ACQUIRE, session_on("state-2")).status == 404
+
+
+def test_a_frozen_server_keeps_its_sessions(plain_farm: Farm) -> None:
+    """A server that froze and thawed is the same life: its sessions come home with it."""
+    plain_farm.web.save(session_on("state-1"), b"kept")
+    plain_farm.servers["state-1"].program.freeze()
+    plain_farm.wait_until(r"backend is down.*backend=state-1.*within 300ms")
+    plain_farm.servers["state-1"].program.thaw()
+    plain_farm.wait_until(r"backend is back.*backend=state-1.*it still holds what it held")
+
+    assert plain_farm.web.read(session_on("state-1")) == b"kept"
+
+
+def test_a_restarted_server_is_noticed_before_it_is_asked(plain_farm: Farm) -> None:
+    """A restart between two probes shows in the canary: the server is taken in again as an empty one."""
+    plain_farm.web.save(session_on("state-3"), b"gone with the process")
+    port = plain_farm.servers["state-3"].port
+    plain_farm.servers["state-3"].program.kill()
+    with state_server(port):
+        plain_farm.wait_until(r"backend is back.*backend=state-3.*starts empty")
+
+        assert plain_farm.web.read(session_on("state-3")) is None
+
+
+def test_lost_sessions_close_refuses_instead_of_saying_not_found(tmp_path: Path) -> None:
+    """With `lost_sessions: close` nobody is told that a session on a dead server does not exist."""
+    with farm_in(tmp_path, ONE_COPY + "lost_sessions: close\n") as farm:
+        session = session_on("state-2")
+        farm.web.save(session, b"of another server")
+        farm.servers["state-1"].program.kill()
+        farm.wait_until(r"backend is down.*backend=state-1")
+
+        with pytest.raises(Closed):
+            farm.web.ask(Operation.ACQUIRE, session_on("state-1"))
+        assert farm.web.read(session) == b"of another server"
+
+
+def test_an_acquire_that_froze_with_the_only_copy_leaves_no_lock(plain_farm: Farm) -> None:
+    """The server takes the lock when it thaws; a plain get shows the router the cookie to release."""
+    session = session_on("state-1")
+    plain_farm.web.save(session, b"free again")
+    plain_farm.servers["state-1"].program.freeze()
+    with pytest.raises(Closed):
+        plain_farm.web.ask(Operation.ACQUIRE, session)
+    plain_farm.servers["state-1"].program.thaw()
+    plain_farm.wait_until("ghost lock released.*state-1")
+    plain_farm.wait_until(r"backend is back.*backend=state-1")
+
+    assert plain_farm.web.ask(Operation.ACQUIRE, session).status == 200
 
 
 def test_a_web_server_that_dies_while_it_waits_leaves_no_lock(farm: Farm) -> None:
@@ -101,6 +205,9 @@ def test_a_web_server_that_dies_while_it_waits_leaves_no_lock(farm: Farm) -> Non
     farm.wait_until("ghost lock released.*state-2")
 
     assert farm.web.ask(Operation.ACQUIRE, session).status == 200
+
+
+# --- at the start, at the end, and odd servers ---
 
 
 def test_a_server_that_is_down_at_the_start_is_taken_in_later(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One of three state servers fails under load: what its own sessions see, and that the others see nothing."""
+"""One of three state servers fails under load: what its sessions see, with one copy of them and with two."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ from partitioner.bench.run import Bench, Plan, Stage
 from partitioner.membership.backend import Address
 from partitioner.placement.session_id import session_id
 from partitioner.protocol.target import canonical_key
-from tests.end_to_end.farm import Farm, farm_in, first_choice
+from tests.end_to_end.farm import ONE_COPY, QUICK_PROBES, Farm, farm_in, first_choice
 from tests.end_to_end.processes import state_server
 
 VICTIM = "state-2"
@@ -47,11 +47,31 @@ async def restarted(farm: Farm, bench: Bench, stack: ExitStack) -> None:
     await exchanges(bench)
 
 
-@pytest.mark.parametrize("fault", [killed, frozen_and_thawed, restarted])
+FAULTS = [killed, frozen_and_thawed, restarted]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_sessions_of_the_other_servers_notice_nothing(fault: Fault, tmp_path: Path) -> None:
     """Whatever is lost or stale with one copy belongs to the server that failed; nothing is ever wrong."""
+    bench, findings = await run_through(fault, tmp_path, ONE_COPY)
+
+    owners = {first_choice(session_id(canonical_key(bench.targets[each.session]))) for each in findings}
+    assert owners == {VICTIM}
+    assert {each.kind for each in findings} <= {Kind.LOST, Kind.STALE}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_no_session_is_lost_with_two_copies(fault: Fault, tmp_path: Path) -> None:
+    """With two copies one server may fail in any of these ways: nothing is lost, stale or wrong (P3, P4)."""
+    _, findings = await run_through(fault, tmp_path, QUICK_PROBES)
+
+    assert findings == []
+
+
+async def run_through(fault: Fault, directory: Path, settings: str) -> tuple[Bench, list[Finding]]:
+    """Have a farm live through a fault under load; the load, and what it found."""
     findings: list[Finding] = []
-    with farm_in(tmp_path) as farm, ExitStack() as stack:
+    with farm_in(directory, settings) as farm, ExitStack() as stack:
         address = Address("127.0.0.1", farm.in_front.port)
         plan = Plan(address, connections=16, sessions=150, duration=60.0, rate=RATE, timeout=9.0)
         bench = Bench(plan, findings.append)
@@ -60,10 +80,7 @@ async def test_sessions_of_the_other_servers_notice_nothing(fault: Fault, tmp_pa
             await exchanges(bench)
             await fault(farm, bench, stack)
             bench.stop()
-
-    owners = {first_choice(session_id(canonical_key(bench.targets[each.session]))) for each in findings}
-    assert owners == {VICTIM}
-    assert {each.kind for each in findings} <= {Kind.LOST, Kind.STALE}
+    return bench, findings
 
 
 async def exchanges(bench: Bench) -> None:

@@ -40,14 +40,9 @@ from tests.doubles.backends import (
 )
 from tests.doubles.network import WINDOW, Fault, ResetAfter
 from tests.doubles.routers import MemoryRouter
-from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, SET, TARGET, request, target, whole
+from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, SET, request, target, whole
 
-GRANTED = ok(CONTENT, b"LockCookie: 7", b"Timeout: 20")
-GIVE_BACK = b"GET " + TARGET + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: release\r\nLockCookie:7\r\n\r\n"
 LARGE = b"x" * (2 * HELD_BODY)
-
-RELEASING = [*greeting(), Hear(GIVE_BACK), Say(ok())]
-"""A fresh connection over which the lock of GRANTED is given back."""
 
 
 class Setting:
@@ -61,11 +56,6 @@ class Setting:
         self.backend = ScriptedBackend(self.network, self.address, *scripts)
         self.upstream: Upstream = self._router.roster.upstreams["state-1"]
         self._router.take_in()
-
-    def released(self) -> list[str]:
-        """What became of ghost locks."""
-        names = [str(fact[0]) for fact in self.observer.facts]
-        return [name for name in names if name.startswith("ghost")]
 
     async def ask(self, asked: bytes, *, within: float = 8.0) -> bytes:
         """Have a whole request answered, by now plus `within`; the answer's bytes, streamed or not."""
@@ -576,12 +566,12 @@ async def test_client_that_is_gone_leaves_a_watched_connection(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """An exchange that is cancelled from outside, its client being out of time, is watched as well."""
-    setting = Setting(nursery, [*greeting(), Hear(ACQUIRE), HearEnd(), Say(GRANTED), Close()], RELEASING)
+    setting = Setting(nursery, [*greeting(), Hear(ACQUIRE), HearEnd(), Stall(5), Close()])
     with trio.move_on_after(2):
         await setting.ask(ACQUIRE)
-    await setting.observer.wait_for("ghost_lock_released")
+    await setting.backend.streams[0].wait_until_abandoned()
 
-    assert setting.backend.heard[1] == READ_CANARY + GIVE_BACK
+    assert trio.current_time() == 2 + 5
 
 
 async def test_given_up_after_patience(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -680,168 +670,6 @@ async def test_no_reuse_across_an_ejection(nursery: trio.Nursery, autojump_clock
         await response.rest()
 
     assert await setting.ask(SET) == ok()
-
-
-# --- locks that nobody holds ---
-
-
-async def test_late_grant_is_released(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A lock that is granted too late is released with its cookie (protocol.md 10.1.10)."""
-    setting = Setting(
-        nursery, [*greeting(), Hear(ACQUIRE), HearEnd(), Stall(20), Say(GRANTED), Close()], RELEASING
-    )
-    await setting.fail(ACQUIRE, within=2)
-    await setting.observer.wait_for("ghost_lock_released")
-
-    assert setting.backend.heard[1] == READ_CANARY + GIVE_BACK
-    assert trio.current_time() == 2 + 20
-
-
-async def test_late_grant_in_pieces_is_released(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A late grant is understood however slowly it comes."""
-    late: list[Step] = []
-    for index in range(len(GRANTED)):
-        late += [Stall(0.3), Say(GRANTED[index : index + 1])]
-    setting = Setting(nursery, [*greeting(), Hear(ACQUIRE), *late, Close()], RELEASING)
-    await setting.fail(ACQUIRE, within=5)
-    await setting.observer.wait_for("ghost_lock_released")
-
-    assert setting.backend.heard[1] == READ_CANARY + GIVE_BACK
-
-
-async def test_withheld_grant_is_released(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A lock whose grant was withheld because of an ejection is released."""
-    setting = Setting(nursery, [*greeting(), Hear(ACQUIRE), Stall(3), HearEnd(), Close()], RELEASING)
-    async with trio.open_nursery() as asking:
-        asking.start_soon(_fail_as, setting, ACQUIRE, BackendEjected, Phase.READING)
-        await wait_all_tasks_blocked()
-        await setting.backend.streams[0].send_all(GRANTED)
-        setting.upstream.cut()
-    await setting.observer.wait_for("ghost_lock_released")
-
-    assert setting.backend.heard[1] == READ_CANARY + GIVE_BACK
-
-
-@pytest.mark.parametrize("end", [Close(), Reset()], ids=["end", "reset"])
-async def test_half_a_grant_is_released(nursery: trio.Nursery, autojump_clock: MockClock, end: Step) -> None:
-    """A grant whose content breaks off cannot be handed over, and its lock is released."""
-    setting = Setting(nursery, [*greeting(), Hear(ACQUIRE), Say(GRANTED[:-1]), Stall(1), end], RELEASING)
-    await setting.fail(ACQUIRE)
-    await setting.observer.wait_for("ghost_lock_released")
-
-    assert setting.backend.heard[1] == READ_CANARY + GIVE_BACK
-
-
-async def test_undelivered_grant_is_released(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A lock is released when the answer that grants it did not reach its client."""
-    setting = Setting(nursery, [*greeting(), *asked_and_answered(ACQUIRE, GRANTED)], RELEASING)
-    response = await setting.begin(ACQUIRE)
-    response.finish(False)
-    await setting.observer.wait_for("ghost_lock_released")
-
-    assert response.takes_lock
-    assert setting.backend.heard[1] == READ_CANARY + GIVE_BACK
-
-
-async def test_undelivered_streamed_grant_is_released(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    """A large session's lock is released when its content did not reach its client whole."""
-    granted = ok(LARGE, b"LockCookie: 7", b"Timeout: 20")
-    setting = Setting(nursery, [*greeting(), *asked_and_answered(ACQUIRE, granted)], RELEASING)
-    response = await setting.begin(ACQUIRE)
-    response.finish(False)
-    await setting.observer.wait_for("ghost_lock_released")
-
-    assert setting.backend.heard[1] == READ_CANARY + GIVE_BACK
-    assert setting.backend.streams[0].is_abandoned
-
-
-@pytest.mark.parametrize("body", [CONTENT, LARGE], ids=["held", "streamed"])
-async def test_delivered_grant_is_kept(nursery: trio.Nursery, autojump_clock: MockClock, body: bytes) -> None:
-    """A lock that was handed over is its client's: nobody releases it."""
-    setting = Setting(
-        nursery, [*greeting(), *asked_and_answered(ACQUIRE, ok(body, b"LockCookie: 7", b"Timeout: 20"))]
-    )
-    response = await setting.begin(ACQUIRE)
-    while response.rest is not None and await response.rest():
-        pass
-    response.finish(True)
-    await trio.sleep(200)
-
-    assert setting.released() == []
-    assert len(setting.network.dialled) == 1
-
-
-@pytest.mark.parametrize(
-    ("asked", "answer"),
-    [
-        (ACQUIRE, b"423 Locked\r\nLockCookie: 7\r\nContent-Length: 0\r\n\r\n"),
-        (ACQUIRE, b"404 Not Found\r\nContent-Length: 0\r\n\r\n"),
-        (GET, GRANTED),
-        (SET, ok(b"", b"LockCookie: 7")),
-    ],
-    ids=["423", "404", "get", "set"],
-)
-async def test_no_grant_no_release(
-    nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, answer: bytes
-) -> None:
-    """Only a 200 to an acquire takes a lock; the cookie of somebody else's lock is never used."""
-    setting = Setting(nursery, [*greeting(), Hear(asked), HearEnd(), Say(answer), Close()])
-    await setting.fail(asked, within=2)
-    await trio.sleep(200)
-
-    assert len(setting.network.dialled) == 1
-
-
-@pytest.mark.parametrize("token", [None, b"another life"], ids=["none", "another"])
-async def test_ghost_of_another_life(
-    nursery: trio.Nursery, autojump_clock: MockClock, token: bytes | None
-) -> None:
-    """A lock of an earlier life is gone with it; its cookie may be somebody else's now, and is not used."""
-    setting = Setting(
-        nursery, [*greeting(), *asked_and_answered(ACQUIRE, GRANTED)], [*greeting(token), HearEnd()]
-    )
-    response = await setting.begin(ACQUIRE)
-    response.finish(False)
-    await trio.sleep(200)
-
-    assert setting.backend.heard[1:] == [READ_CANARY]
-
-
-async def test_release_is_tried_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A release that fails is tried again a second later."""
-    setting = Setting(nursery, [*greeting(), *asked_and_answered(ACQUIRE, GRANTED)], RELEASING)
-    response = await setting.begin(ACQUIRE)
-    setting.network.disturb_once(setting.address, Fault.REFUSE, Fault.REFUSE)
-    response.finish(False)
-    await setting.observer.wait_for("ghost_lock_released")
-
-    assert trio.current_time() == 2
-
-
-async def test_release_that_was_not_carried_out(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A release that is answered by what is no answer of a state server is tried again."""
-    busy = [*greeting(), Hear(GIVE_BACK), Say(b"503 Server Too Busy\r\nContent-Length: 0\r\n\r\n")]
-    setting = Setting(nursery, [*greeting(), *asked_and_answered(ACQUIRE, GRANTED)], busy, RELEASING)
-    response = await setting.begin(ACQUIRE)
-    response.finish(False)
-    await setting.observer.wait_for("ghost_lock_released")
-
-    assert len(setting.backend.heard) == 3
-
-
-async def test_release_is_given_up(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A lock that cannot be released is left, and said to be left, after five attempts a second apart."""
-    setting = Setting(nursery, [*greeting(), *asked_and_answered(ACQUIRE, GRANTED)])
-    response = await setting.begin(ACQUIRE)
-    setting.network.disturb(setting.address, Fault.REFUSE)
-    response.finish(False)
-    await setting.observer.wait_for("ghost_lock_left")
-
-    assert len(setting.network.dialled) == 1 + 5
-    assert trio.current_time() == 4
-    assert setting.released() == ["ghost_lock_left"]
 
 
 # --- steps of these tests ---

@@ -1,0 +1,118 @@
+"""Who holds a key just now: whom to read and whom to write, with copies, marks and doubt (design.md 7)."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.health import Health, HealthRecord
+from partitioner.membership.pool import ActingSet, Member, Pool
+from partitioner.placement.rendezvous import Ranking
+
+NAMES = ("a", "b", "c", "d")
+RANKING = Ranking(dict.fromkeys(NAMES, 1.0))
+KEY = next(key for number in range(1000) if RANKING.preference_list(key := b"%d" % number) == NAMES)
+"""A key whose preference list is a, b, c, d, so that the tables below can be read."""
+
+RECORDS = {
+    "up": HealthRecord(health=Health.UP, since=0.0, life=b"1"),
+    "down": HealthRecord(health=Health.DOWN, since=0.0),
+    "recovering": HealthRecord(health=Health.RECOVERING, since=0.0, life=b"1"),
+    "unknown": HealthRecord(),
+}
+
+
+def pool(states: str, copies: int, intents: Mapping[str, Intent] = {}) -> Pool:
+    """A pool whose servers a, b, c, d are in these states, in this order."""
+    members = {
+        name: Member(
+            Backend(name, Address("10.0.0.1", 42424), intent=intents.get(name, Intent.READY)), record
+        )
+        for name, record in zip(NAMES, (RECORDS[state] for state in states.split()), strict=True)
+    }
+    return Pool(1, members, RANKING, copies)
+
+
+# states of a, b, c, d; copies; marked; who is read, who else is written, who is written in addition
+TABLE: dict[str, tuple[str, int, str, ActingSet | None]] = {
+    "one copy": ("up up up up", 1, "", ActingSet("a", ())),
+    "two copies": ("up up up up", 2, "", ActingSet("a", ("b",))),
+    "three copies": ("up up up up", 3, "", ActingSet("a", ("b", "c"))),
+    "more copies than serve": ("up down up down", 3, "", ActingSet("a", ("c",))),
+    "the first is down": ("down up up up", 2, "", ActingSet("b", ("c",))),
+    "the second is down": ("up down up up", 2, "", ActingSet("a", ("c",))),
+    "the first two are down": ("down down up up", 2, "", ActingSet("c", ("d",))),
+    "the last one alone": ("down down down up", 2, "", ActingSet("d", ())),
+    "nobody": ("down down down down", 2, "", None),
+    # A marked server is not read, and goes on being written: that is what puts it right.
+    "the first is marked": ("up up up up", 2, "a", ActingSet("b", ("a",))),
+    "the second is marked": ("up up up up", 2, "b", ActingSet("a", ("b",))),
+    "the first two are marked": ("up up up up", 2, "ab", ActingSet("c", ("a",))),
+    "all are marked": ("up up up up", 2, "abcd", None),
+    "marked and down": ("down up up up", 2, "a", ActingSet("b", ("c",))),
+    "all that serve are marked": ("down up down down", 2, "b", None),
+    "with one copy and a mark": ("up up up up", 1, "a", ActingSet("b", ())),
+    # RECOVERING is written to, read for nothing, and does not count as a copy.
+    "the first is in doubt": ("recovering up up up", 2, "", ActingSet("b", ("c",), ("a",))),
+    "the second is in doubt": ("up recovering up up", 2, "", ActingSet("a", ("c",), ("b",))),
+    "both are in doubt": ("recovering recovering up up", 2, "", ActingSet("c", ("d",), ("a", "b"))),
+    "in doubt, but not among the first": ("up up recovering up", 2, "", ActingSet("a", ("b",))),
+    "one copy, in doubt": ("recovering up up up", 1, "", ActingSet("b", (), ("a",))),
+    "all in doubt": ("recovering recovering recovering recovering", 2, "", None),
+    # At the router's start a server of which nothing is known keeps its place: its sessions wait.
+    "the first is unknown": ("unknown up up up", 2, "", ActingSet("a", ("b",))),
+    "the second is unknown": ("up unknown up up", 2, "", ActingSet("a", ("c",))),
+    "nobody is known": ("unknown unknown unknown unknown", 2, "", ActingSet("a", ())),
+    "unknown and marked": ("unknown up up up", 2, "a", ActingSet("b", ("c",))),
+}
+
+
+@pytest.mark.parametrize(("states", "copies", "marked", "expected"), TABLE.values(), ids=TABLE)
+def test_acting_set(states: str, copies: int, marked: str, expected: ActingSet | None) -> None:
+    """The primary is the first that serves and is not marked; copies are the first others that serve."""
+    assert expected == pool(states, copies).acting_set(KEY, tuple(marked))
+
+
+@pytest.mark.parametrize("intent", [Intent.DRAIN, Intent.MAINT])
+def test_only_ready_servers_act(intent: Intent) -> None:
+    """What hands its sessions off, or is not spoken to, holds no session's place (design.md 5)."""
+    assert ActingSet("b", ("c",)) == pool("up up up up", 2, {"a": intent}).acting_set(KEY)
+
+
+@pytest.mark.parametrize("intent", [Intent.DRAIN, Intent.MAINT])
+def test_only_ready_servers_are_written_in_addition(intent: Intent) -> None:
+    """Doubt about a server that is to take nothing new is nobody's concern."""
+    assert ActingSet("b", ("c",)) == pool("recovering up up up", 2, {"a": intent}).acting_set(KEY)
+
+
+def test_written() -> None:
+    """All that are written: the primary first, then its copies, then those in doubt."""
+    acting = pool("recovering up up up", 2).acting_set(KEY)
+
+    assert acting is not None
+    assert ("b", "c", "a") == acting.written
+
+
+# What may be done with a member of each health, under each intent (design.md 5): written, read, given up.
+USES = {
+    ("up", Intent.READY): (True, True, False),
+    ("up", Intent.DRAIN): (True, True, False),
+    ("up", Intent.MAINT): (False, False, True),
+    ("recovering", Intent.READY): (True, False, True),
+    ("recovering", Intent.DRAIN): (True, False, True),
+    ("recovering", Intent.MAINT): (False, False, True),
+    ("unknown", Intent.READY): (False, False, False),
+    ("unknown", Intent.DRAIN): (False, False, False),
+    ("unknown", Intent.MAINT): (False, False, True),
+    ("down", Intent.READY): (False, False, True),
+    ("down", Intent.DRAIN): (False, False, True),
+    ("down", Intent.MAINT): (False, False, True),
+}
+
+
+@pytest.mark.parametrize(("state", "intent"), USES)
+def test_what_a_member_may_be_used_for(state: str, intent: Intent) -> None:
+    """Whether it can be written to, whether it can be asked, and whether it is known that it cannot."""
+    member = Member(Backend("a", Address("10.0.0.1", 42424), intent=intent), RECORDS[state])
+
+    assert USES[state, intent] == (member.is_reachable, member.is_readable, member.is_given_up)
