@@ -6,6 +6,8 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     PartitionerError
     ├── ConfigurationInvalid     the operator's file or flags
     ├── AddressUnavailable       the operator's listen address
+    ├── FileUnusable             a file of the operator's
+    ├── MalformedFile            what stands in a file that we should have written
     ├── EmptyPool                nobody to place a session on
     ├── Refused                  an operator's order that would do harm
     ├── MalformedRequest         a client's bytes
@@ -54,6 +56,14 @@ class ConfigurationInvalid(PartitionerError):
 
 class AddressUnavailable(PartitionerError):
     """The address to listen on is in use or is not ours. Nothing was started."""
+
+
+class FileUnusable(PartitionerError):
+    """A file that the operator has named cannot be read or written. What stood in it before still does."""
+
+
+class MalformedFile(PartitionerError):
+    """A file is foreign, damaged, or of another version. The message completes a sentence about it."""
 
 
 class Refused(PartitionerError):

@@ -56,6 +56,11 @@ def format_size(size: int) -> str:
     return f"{size}B"
 
 
+def format_share(share: float) -> str:
+    """Write a share from 0 to 1 in per cent: `33.3 %`."""
+    return f"{share * 100:.1f} %"
+
+
 def _number_and_factor(
     text: str, factors: dict[str, float] | dict[str, int], expected: str
 ) -> tuple[float, float]:

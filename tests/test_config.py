@@ -17,6 +17,7 @@ from partitioner.config import (
     load,
     parse,
 )
+from partitioner.config.changes import APPLIED_AT_ONCE
 from partitioner.errors import ConfigurationInvalid
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import HealthPolicy
@@ -63,15 +64,25 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert (ip_network("127.0.0.0/8"), ip_network("::1/128")) == settings.allow_clients
     assert settings.log_format is LogFormat.CONSOLE
     assert settings.embedded is None
+    assert (Address("127.0.0.1", 9424), None) == (settings.admin, settings.admin_token)
+    assert (3600.0, 86_400.0) == (settings.session_timeout, settings.session_timeout_max)
+    assert settings.state_dir is None
     expected_timeouts = {
         "connect": 1.0,
         "exchange": 8.0,
+        "copy": 0.25,
         "client_idle": 60.0,
         "backend_idle": 10.0,
         "shutdown": 30.0,
     }
-    assert expected_timeouts == settings.timeouts.model_dump()
-    expected_limits = {"connections": 10_000, "body": 64 * 2**20, "per_backend_connections": 256}
+    assert expected_timeouts == settings.timeouts.model_dump(by_alias=True)
+    expected_limits = {
+        "connections": 10_000,
+        "body": 64 * 2**20,
+        "body_memory": 256 * 2**20,
+        "per_backend_connections": 256,
+        "ledger": 1_000_000,
+    }
     assert expected_limits == settings.limits.model_dump()
 
 
@@ -94,20 +105,34 @@ def test_every_key_is_read() -> None:
     text = """
         name: edge_2.example
         listen: "[::]:4242"
+        admin: 10.0.0.1:4243
+        admin_token: aGVsbG8=
+        copies: 1
+        session_timeout: 30m
+        session_timeout_max: 2d
+        state_dir: /var/lib/partitioner
         lost_sessions: close
         hash_key: target
         allow_clients: [10.1.0.0/16, 10.2.0.7, "fd00::/8"]
         log_format: json
         backends:
           - {name: a, address: state-a.example:42424, weight: 2.5, intent: maint}
-          - {name: b, address: "[fd00::1]:42424"}
-        timeouts: {connect: 250ms, exchange: 1m, client_idle: 2m, backend_idle: 14.9s, shutdown: 1h}
-        limits: {connections: 5, body: 1MiB, per_backend_connections: 6}
+          - {name: b, address: "[fd00::1]:42424", intent: drain, admin: "[fd00::1]:9425"}
+          - {name: c, address: "[fd00::2]:42424", admin: none}
+        timeouts:
+          {connect: 250ms, exchange: 1m, copy: 2s, client_idle: 2m, backend_idle: 14.9s, shutdown: 1h}
+        limits: {connections: 5, body: 1MiB, body_memory: 2MiB, per_backend_connections: 6, ledger: 7}
     """
 
-    expected = Settings(
+    expected = Settings.model_construct(
         name="edge_2.example",
         listen=Address("::", 4242),
+        admin=Address("10.0.0.1", 4243),
+        admin_token="aGVsbG8=",
+        copies=1,
+        session_timeout=1800.0,
+        session_timeout_max=172_800.0,
+        state_dir=Path("/var/lib/partitioner"),
         lost_sessions=LostSessions.CLOSE,
         hash_key=HashKey.TARGET,
         allow_clients=(ip_network("10.1.0.0/16"), ip_network("10.2.0.7/32"), ip_network("fd00::/8")),
@@ -116,12 +141,20 @@ def test_every_key_is_read() -> None:
             BackendSettings(
                 name="a", address=Address("state-a.example", 42424), weight=2.5, intent=Intent.MAINT
             ),
-            BackendSettings(name="b", address=Address("fd00::1", 42424)),
+            BackendSettings(
+                name="b",
+                address=Address("fd00::1", 42424),
+                intent=Intent.DRAIN,
+                admin=Address("fd00::1", 9425),
+            ),
+            BackendSettings(name="c", address=Address("fd00::2", 42424)),
         ),
         timeouts=TimeoutSettings.model_construct(
-            connect=0.25, exchange=60.0, client_idle=120.0, backend_idle=14.9, shutdown=3600.0
+            connect=0.25, exchange=60.0, copying=2.0, client_idle=120.0, backend_idle=14.9, shutdown=3600.0
         ),
-        limits=LimitSettings.model_construct(connections=5, body=2**20, per_backend_connections=6),
+        limits=LimitSettings.model_construct(
+            connections=5, body=2**20, body_memory=2**21, per_backend_connections=6, ledger=7
+        ),
     )
     assert expected == parse(text)
 
@@ -131,22 +164,23 @@ def test_the_listed_backends_become_those_of_the_pool() -> None:
     settings = parse("""
         backends:
           - {name: b, address: 10.0.0.12:42424}
-          - {name: a, address: 10.0.0.11:42424, weight: 2, intent: maint}
+          - {name: a, address: 10.0.0.11:42424, weight: 2, intent: drain, admin: 10.0.0.11:9425}
     """)
 
     expected = (
         Backend("b", Address("10.0.0.12", 42424), 1.0, Intent.READY),
-        Backend("a", Address("10.0.0.11", 42424), 2.0, Intent.MAINT),
+        Backend("a", Address("10.0.0.11", 42424), 2.0, Intent.DRAIN, Address("10.0.0.11", 9425)),
     )
     assert expected == settings.pool_backends()
 
 
-def test_a_server_in_maintenance_keeps_its_place() -> None:
-    """Intent only filters the preference list: a server in maintenance is ranked, but gets no share."""
-    settings = parse("""
+@pytest.mark.parametrize("intent", ["maint", "drain"])
+def test_a_server_that_does_not_serve_keeps_its_place(intent: str) -> None:
+    """Intent only filters the preference list: such a server is ranked, but gets no share."""
+    settings = parse(f"""
         backends:
-          - {name: a, address: 10.0.0.11:42424, weight: 2, intent: maint}
-          - {name: b, address: 10.0.0.12:42424}
+          - {{name: a, address: 10.0.0.11:42424, weight: 2, intent: {intent}}}
+          - {{name: b, address: 10.0.0.12:42424}}
     """)
 
     expected = {"a": 2.0, "b": 1.0}
@@ -163,6 +197,74 @@ def test_an_embedded_pool_is_ranked_by_its_names() -> None:
     assert tuple(expected) == settings.embedded_names()
     assert expected == settings.weights() == settings.ready_weights() == settings.ranking().weights
     assert settings.pool_backends() == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (ONE_BACKEND, 1),
+        ("backends: [{name: a, address: 'a:1'}, {name: b, address: 'b:1'}]", 2),
+        ("embedded: 5", 2),
+        ("embedded: 5\ncopies: 4", 4),
+        ("copies: 1\nembedded: 5", 1),
+    ],
+)
+def test_two_copies_unless_there_is_one_server(text: str, expected: int) -> None:
+    """Left out, `copies` is 2, or 1 in a pool of one; what is written counts."""
+    assert expected == parse(text).copies_kept()
+
+
+def test_a_token_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`${NAME}` stands for what the variable holds, in this one key."""
+    monkeypatch.setenv("ROUTER_TOKEN", "s3cret")
+
+    assert parse(ONE_BACKEND + "admin_token: ${ROUTER_TOKEN}").admin_token == "s3cret"
+    assert only_problem(ONE_BACKEND + "name: ${ROUTER_TOKEN}")[0] == "name"
+
+
+def test_a_token_is_not_shown() -> None:
+    """Settings that are printed, in a log or a traceback, keep the password to themselves."""
+    assert "s3cret" not in repr(parse(ONE_BACKEND + "admin_token: s3cret"))
+
+
+@pytest.mark.parametrize(
+    ("written", "held", "message"),
+    [
+        (
+            "${PARTITIONER_TOKEN}",
+            None,
+            "${PARTITIONER_TOKEN} is not set in the environment; expected a variable that holds the token",
+        ),
+        (
+            "${PARTITIONER_TOKEN}",
+            "",
+            "what ${PARTITIONER_TOKEN} holds in the environment is not a token; "
+            "expected 1 to 256 letters, digits and any of -._~+/=",
+        ),
+        (
+            "x${PARTITIONER_TOKEN}",
+            "s3cret",
+            "holds a '$'; expected the whole value to be ${NAME}, with nothing around it",
+        ),
+        (
+            "$PARTITIONER_TOKEN",
+            "s3cret",
+            "holds a '$'; expected the whole value to be ${NAME}, with nothing around it",
+        ),
+        ("two words", None, "not a token; expected 1 to 256 letters, digits and any of -._~+/="),
+        ("12345", None, "not text; expected a token in quotes, or ${NAME} of an environment variable"),
+        ("", None, "not text; expected a token in quotes, or ${NAME} of an environment variable"),
+    ],
+)
+def test_a_wrong_token_is_explained_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, written: str, held: str | None, message: str
+) -> None:
+    """What is wrong is said, and which variable was meant; what may be a password is not repeated."""
+    monkeypatch.delenv("PARTITIONER_TOKEN", raising=False)
+    if held is not None:
+        monkeypatch.setenv("PARTITIONER_TOKEN", held)
+
+    assert ("admin_token", message) == only_problem(f"{ONE_BACKEND}admin_token: {written}")
 
 
 def test_settings_are_frozen() -> None:
@@ -190,11 +292,17 @@ RANGES = [
     ("health.hold_down", "0s", "5m", None, "301s"),
     ("timeouts.connect", "10ms", "1h", "9ms", "3601s"),
     ("timeouts.exchange", "1s", "1h", "999ms", "3601s"),
+    ("timeouts.copy", "10ms", "1h", "9ms", "3601s"),
     ("timeouts.client_idle", "20s", "24h", "19999ms", "86401s"),
     ("timeouts.shutdown", "10ms", "1h", "9ms", "3601s"),
     ("limits.connections", "1", "1000000", "0", "1000001"),
     ("limits.body", "1B", "1GiB", "0B", "1073741825B"),
+    ("limits.body_memory", "1MiB", "1TiB", "1023KiB", "1025GiB"),
     ("limits.per_backend_connections", "1", "65535", "0", "65536"),
+    ("limits.ledger", "1", "100000000", "0", "100000001"),
+    ("copies", "1", "64", "0", "65"),
+    ("session_timeout", "1s", "366d", "999ms", "367d"),
+    ("session_timeout_max", "1s", "366d", "999ms", "367d"),
 ]
 OUTSIDE = [
     (path, f"{least} to {most}", wrong)
@@ -205,9 +313,9 @@ OUTSIDE = [
 
 
 def with_value(path: str, value: str) -> str:
-    """A configuration in which one key of a section has this value, and which is right otherwise."""
+    """A configuration in which one key has this value, and which is right otherwise."""
     section, _, key = path.partition(".")
-    return f"{ONE_BACKEND}{section}: {{{key}: {value}}}"
+    return f"{ONE_BACKEND}{section}: {{{key}: {value}}}" if key else f"{ONE_BACKEND}{path}: {value}"
 
 
 @pytest.mark.parametrize(("path", "expected", "wrong"), OUTSIDE)
@@ -305,6 +413,12 @@ WRONG_VALUES = [
         "listen",
         "'tcpip=a:1' has the host 'tcpip=a'; expected a host name or an IP address",
     ),
+    ("admin: 9424", "admin", "9424 is not an address such as 10.0.0.11:42424 or [::1]:42424"),
+    ("admin: none", "admin", "'none' is not an address such as 10.0.0.11:42424 or [::1]:42424"),
+    ("state_dir: var/lib", "state_dir", "'var/lib' is not absolute; expected a path such as /var/lib"),
+    ("state_dir: 5", "state_dir", "5 is not a path such as /var/lib/partitioner; or `none`"),
+    ("copies: '2'", "copies", "'2' is not a whole number; expected 1 to 64"),
+    ("copies:", "copies", "an empty value is not a whole number; expected 1 to 64"),
     ("lost_sessions: keep", "lost_sessions", "'keep' is not one of the choices; expected 'new' or 'close'"),
     ("hash_key: id", "hash_key", "'id' is not one of the choices; expected 'session-id' or 'target'"),
     ("log_format: text", "log_format", "'text' is not one of the choices; expected 'console' or 'json'"),
@@ -363,11 +477,11 @@ def test_a_weight_is_positive_and_finite(weight: str) -> None:
 
 WRONG_BACKENDS = [
     # what stands in the place of the second backend, path, message
-    ("5", "backends[1]", "5 is not a mapping; expected keys such as name, address, weight, intent"),
+    ("5", "backends[1]", "5 is not a mapping; expected keys such as name, address, weight, intent, admin"),
     (
         "",
         "backends[1]",
-        "an empty value is not a mapping; expected keys such as name, address, weight, intent",
+        "an empty value is not a mapping; expected keys such as name, address, weight, intent, admin",
     ),
     ("{name: b}", "backends[1].address", "missing; a backend needs a name and an address"),
     ("{address: 'b:1'}", "backends[1].name", "missing; a backend needs a name and an address"),
@@ -385,7 +499,27 @@ WRONG_BACKENDS = [
     (
         "{name: b, address: 'b:1', intent: up}",
         "backends[1].intent",
-        "'up' is not one of the choices; expected 'ready' or 'maint'",
+        "'up' is not one of the choices; expected 'ready', 'drain' or 'maint'",
+    ),
+    (
+        "{name: b, address: 'b:1', admin: 'b:0'}",
+        "backends[1].admin",
+        "'b:0' has the port 0; expected the port of a state server, 1 to 65535",
+    ),
+    (
+        "{name: b, address: 'b:1', admin: }",
+        "backends[1].admin",
+        "an empty value is not an address such as 10.0.0.11:42424 or [::1]:42424",
+    ),
+    (
+        "{name: b, address: 'b:1', admin: 'b:1'}",
+        "backends[1].admin",
+        "'b:1' is where backends[1] serves sessions; expected its admin port",
+    ),
+    (
+        "{name: b, address: 'b:1', admin: 'a:1'}",
+        "backends[1].admin",
+        "'a:1' is where backends[0] serves sessions; expected its admin port",
     ),
     ("{name: b, address: 'b:1', wieght: 2}", "backends[1].wieght", "unknown key; did you mean 'weight'?"),
 ]
@@ -428,6 +562,14 @@ def test_no_two_backends_have_one_address(first: str, second: str) -> None:
     assert ("backends[1].address", expected) == only_problem(text)
 
 
+def test_no_two_backends_have_one_admin_address() -> None:
+    """Two state servers are two programs, and list their sessions at two addresses."""
+    text = "backends: [{name: a, address: 'a:1', admin: 'a:3'}, {name: b, address: 'a:2', admin: 'a:3'}]"
+
+    expected = "'a:3' is also the admin of backends[0]; expected no two alike"
+    assert ("backends[1].admin", expected) == only_problem(text)
+
+
 def test_one_host_may_have_several_backends() -> None:
     """Two ports of one machine are two backends."""
     settings = parse("backends: [{name: a, address: '10.0.0.1:1'}, {name: b, address: '10.0.0.1:2'}]")
@@ -459,14 +601,14 @@ def test_backends_and_embedded_exclude_each_other() -> None:
 
 
 def test_somebody_has_to_be_ready() -> None:
-    """A pool of which all servers are in maintenance is refused."""
+    """A pool of which all servers are in maintenance, or being drained, is refused."""
     text = """
         backends:
           - {name: a, address: 10.0.0.1:42424, intent: maint}
-          - {name: b, address: 10.0.0.2:42424, intent: maint}
+          - {name: b, address: 10.0.0.2:42424, intent: drain}
     """
 
-    expected = "no backend is ready: the intent of each is 'maint'; expected at least one 'ready'"
+    expected = "no backend is ready: the intent of each is 'maint' or 'drain'; expected at least one 'ready'"
     assert ("backends", expected) == only_problem(text)
 
 
@@ -492,6 +634,109 @@ CONNECT_AND_EXCHANGE = [
 def test_an_exchange_has_more_time_than_connecting(timeouts: str, expected: tuple[str, str]) -> None:
     """Connecting is a part of an exchange; what was written, not the default, is to blame."""
     assert expected == only_problem(f"{ONE_BACKEND}timeouts: {timeouts}")
+
+
+THREE_BACKENDS = """
+backends:
+  - {name: a, address: 10.0.0.1:42424}
+  - {name: b, address: 10.0.0.2:42424, intent: drain}
+  - {name: c, address: 127.0.0.1:42426}
+"""
+
+SEVERAL_KEYS = [
+    # configuration beside three backends, path, message
+    (
+        "copies: 4",
+        "copies",
+        "4 copies are more than the pool can hold; expected at most 3, for it has 3 servers",
+    ),
+    (
+        "admin: 0.0.0.0:9424",
+        "admin",
+        "'0.0.0.0:9424' is not on loopback and has no token; "
+        "expected an admin_token for those who connect from elsewhere, or a loopback address",
+    ),
+    (
+        "admin: 127.0.0.1:42424",
+        "admin",
+        "'127.0.0.1:42424' is where web servers connect, too; expected another port",
+    ),
+    (
+        "listen: 0.0.0.0:9424",
+        "listen",
+        "'0.0.0.0:9424' is the admin address as well, by default; expected another port",
+    ),
+    (
+        "admin: 127.0.0.1:42426",
+        "backends[2].address",
+        "'127.0.0.1:42426' is the router's admin address; expected a state server",
+    ),
+    (
+        "listen: '[::]:42426'",
+        "backends[2].address",
+        "'127.0.0.1:42426' is where the router itself listens; expected a state server",
+    ),
+    (
+        "timeouts: {copy: 8s}",
+        "timeouts.copy",
+        "'8s' is too long; expected less than timeouts.exchange, which is 8s",
+    ),
+    (
+        "timeouts: {copy: 2s, exchange: 2s}",
+        "timeouts.exchange",
+        "'2s' is too short; expected more than timeouts.copy, which is 2s",
+    ),
+    (
+        "session_timeout: 25h",
+        "session_timeout",
+        "'25h' is too long; expected session_timeout_max, which is 1d, or less",
+    ),
+    (
+        "session_timeout_max: 30m",
+        "session_timeout_max",
+        "'30m' is too short; expected session_timeout, which is 1h, or more",
+    ),
+    (
+        "limits: {body: 512MiB}",
+        "limits.body",
+        "'512MiB' is too large; expected limits.body_memory, which is 256MiB, or less",
+    ),
+    (
+        "limits: {body_memory: 32MiB}",
+        "limits.body_memory",
+        "'32MiB' is too small; expected limits.body, which is 64MiB, or more",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "message"), SEVERAL_KEYS)
+def test_keys_that_contradict_each_other_are_explained(text: str, path: str, message: str) -> None:
+    """Where two keys do not fit together, the one that was written is to blame, and both values are said."""
+    assert (path, message) == only_problem(THREE_BACKENDS + text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "copies: 3",
+        "admin: 10.0.0.9:9424\nadmin_token: s3cret",
+        "admin: 127.0.0.1:0\nlisten: 127.0.0.1:0",
+        "admin: '[::1]:42425'",
+        "session_timeout: 24h",
+        "limits: {body: 256MiB}",
+    ],
+)
+def test_keys_that_just_fit_together_are_right(text: str) -> None:
+    """Every server may hold a copy, whatever its intent; strangers are let in with a token; ends are in."""
+    assert problems(THREE_BACKENDS + text) == []
+
+
+def test_a_server_s_admin_port_is_not_the_router_s() -> None:
+    """The router does not ask itself for a listing of sessions."""
+    text = "backends: [{name: a, address: 127.0.0.1:1, admin: 127.0.0.1:9424}]"
+
+    expected = "'127.0.0.1:9424' is the router's admin address; expected a state server"
+    assert ("backends[0].admin", expected) == only_problem(text)
 
 
 # --- Unknown keys ----------------------------------------------------------------------------------
@@ -520,41 +765,16 @@ def test_an_unknown_key_like_no_other_is_told_all() -> None:
     assert ("health.xyz", expected) == only_problem(ONE_BACKEND + "health: {xyz: 1}")
 
 
-NOT_SUPPORTED = [
-    "copies: 2",
-    "admin: 127.0.0.1:9424",
-    "admin_token: secret",
-    "state_dir: none",
-    "session_timeout: 1h",
-    "session_timeout_max: 24h",
-    "lanes: both",
-    "limits: {body_memory: 256MiB}",
-    "limits: {ledger: 1000000}",
-    "timeouts: {copy: 250ms}",
-]
+def test_the_nearest_key_is_spelt_as_in_the_file() -> None:
+    """A key that has another name inside the program is suggested by its name in the file."""
+    assert ("timeouts.copi", "unknown key; did you mean 'copy'?") == only_problem(
+        ONE_BACKEND + "timeouts: {copi: 1s}"
+    )
 
 
-@pytest.mark.parametrize("text", NOT_SUPPORTED)
-def test_a_key_of_a_later_version_is_not_corrected(text: str) -> None:
+def test_a_key_of_a_later_version_is_not_corrected() -> None:
     """Who writes a key that comes with a later version is told so, and no other key is suggested."""
-    path = text.partition(" ")[0].rstrip(":") if "{" not in text else re.sub(r": \{(\w+).*", r".\1", text)
-
-    assert (path, "not supported by this version") == only_problem(ONE_BACKEND + text)
-
-
-def test_the_admin_address_of_a_backend_is_not_supported_yet() -> None:
-    """The same goes for a key of a backend."""
-    expected = ("backends[0].admin", "not supported by this version")
-
-    assert expected == only_problem("backends: [{name: a, address: 'a:1', admin: 'a:2'}]")
-
-
-def test_draining_is_not_supported_yet() -> None:
-    """The same goes for an intent."""
-    expected = "'drain' is not supported by this version; expected 'ready' or 'maint'"
-    text = "backends: [{name: a, address: 'a:1'}, {name: b, address: 'b:1', intent: drain}]"
-
-    assert ("backends[1].intent", expected) == only_problem(text)
+    assert ("lanes", "not supported by this version") == only_problem(ONE_BACKEND + "lanes: both")
 
 
 # --- The whole report ------------------------------------------------------------------------------
@@ -572,7 +792,7 @@ health:
   timeout: 5
   fall: 3
   fall: 4
-copies: 2
+copies: 3
 """
 
     expected = [
@@ -580,7 +800,7 @@ copies: 2
         ("timeouts.exchange", "'1s' is too short; expected more than timeouts.connect, which is 1s (line 2)"),
         (
             "timeouts.idle",
-            "unknown key; expected connect, exchange, client_idle, backend_idle, shutdown (line 2)",
+            "unknown key; expected connect, exchange, copy, client_idle, backend_idle, shutdown (line 2)",
         ),
         ("backends[0].weight", "0 is out of range; expected a number greater than 0 (line 4)"),
         ("backends[1].name", "'a' is also the name of backends[0]; expected no two alike (line 5)"),
@@ -590,7 +810,10 @@ copies: 2
         ),
         ("health.timeout", "5 has no unit; expected a duration such as 250ms, 2s or 1h (line 7)"),
         ("health.fall", "written twice; the first time on line 8 (line 9)"),
-        ("copies", "not supported by this version (line 10)"),
+        (
+            "copies",
+            "3 copies are more than the pool can hold; expected at most 2, for it has 2 servers (line 10)",
+        ),
     ]
     assert expected == problems(text)
 
@@ -732,25 +955,42 @@ def test_the_manual_shows_the_defaults() -> None:
 
 
 def test_the_manual_shows_every_key() -> None:
-    """conf/partitioner.yml has every key on every level, `embedded` as a comment: it excludes `backends`."""
-    shown = yaml.safe_load(MANUAL.read_text(encoding="utf-8"))
+    """conf/partitioner.yml has every key on every level; as comments those that are left out by default."""
+    text = MANUAL.read_text(encoding="utf-8")
+    shown = yaml.safe_load(text)
+    in_comments = set(re.findall(r"^# ([a-z_]+): ", text, re.MULTILINE))
 
-    assert Settings.model_fields.keys() - {"embedded"} == shown.keys()
+    assert in_comments == {"embedded", "copies", "admin_token"}
+    assert Settings.model_fields.keys() - in_comments == shown.keys()
     assert HealthSettings.model_fields.keys() == shown["health"].keys()
-    assert TimeoutSettings.model_fields.keys() == shown["timeouts"].keys()
+    timeouts = {field.alias or name for name, field in TimeoutSettings.model_fields.items()}
+    assert timeouts == shown["timeouts"].keys()
     assert LimitSettings.model_fields.keys() == shown["limits"].keys()
     assert all(BackendSettings.model_fields.keys() == backend.keys() for backend in shown["backends"])
+
+
+def comment_above(path: str) -> str:
+    """The comment that explains a key in the manual."""
+    section, _, key = path.rpartition(".")
+    manual = MANUAL.read_text(encoding="utf-8")
+    below_section = manual.partition(f"\n{section}:\n")[2] if section else manual
+    above_key = re.split(rf"\n *(?:# )?{key}:", below_section, maxsplit=1)[0]
+    return above_key.rpartition("\n\n")[2]
 
 
 @pytest.mark.parametrize(("path", "least", "most"), [row[:3] for row in RANGES])
 def test_the_manual_names_the_range_of_every_key(path: str, least: str, most: str) -> None:
     """The comment above a key in conf/partitioner.yml names the range that is enforced."""
-    section, _, key = path.partition(".")
-    manual = MANUAL.read_text(encoding="utf-8")
-    _, _, below_section = manual.partition(f"\n{section}:\n")
-    comment = below_section.partition(f"\n  {key}:")[0].rpartition("\n\n")[2]
+    comment = comment_above(path)
 
     assert f"Range: {least} to {most}" in comment
+
+
+def test_the_manual_says_what_can_be_reloaded() -> None:
+    """The keys with a line "Reload" are those that a running router takes a new value of, and no others."""
+    keys = Settings.model_fields.keys() - {"health", "timeouts", "limits"}
+
+    assert {key for key in keys if "\n#   Reload: " in comment_above(key)} == APPLIED_AT_ONCE
 
 
 @pytest.mark.parametrize("name", ["three-servers.yml", "weighted.yml"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from partitioner.units import format_duration, format_size, parse_duration, parse_size
+from partitioner.units import format_duration, format_share, format_size, parse_duration, parse_size
 
 DURATIONS = [
     ("500us", 0.0005),
@@ -98,3 +98,9 @@ def test_a_duration_is_written(seconds: float, text: str) -> None:
 def test_a_size_is_written(size: int, text: str) -> None:
     """A size is written in the largest binary unit of which it has at least one."""
     assert text == format_size(size)
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.0, "0.0 %"), (1 / 3, "33.3 %"), (1.0, "100.0 %")])
+def test_a_share_is_written(share: float, text: str) -> None:
+    """A share is written in per cent, to a tenth."""
+    assert text == format_share(share)

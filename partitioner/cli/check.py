@@ -58,7 +58,7 @@ def check(context: click.Context, config: Path | None, connect: bool, as_json: b
 
 
 def _examine_all(settings: Settings) -> dict[str, str | None]:
-    """Examine every listed READY server at once; answer what is wrong with each, by name."""
+    """Examine every listed server that is spoken to, at once; answer what is wrong with each, by name."""
     try:
         return trio.run(_examine_at_once, settings)
     except BaseExceptionGroup as group:
@@ -76,7 +76,7 @@ async def _examine_at_once(settings: Settings) -> dict[str, str | None]:
 
     async with trio.open_nursery() as at_once:
         for backend in settings.pool_backends():
-            if backend.intent is Intent.READY:
+            if backend.intent is not Intent.MAINT:
                 at_once.start_soon(examine_one, backend)
     return troubles
 
@@ -99,6 +99,7 @@ def report(
     if as_json:
         result: dict[str, object] = {
             "ok": not any(troubles.values()),
+            "copies": settings.copies_kept(),
             "backends": [asdict(row) for row in server_rows(settings)],
         }
         if troubles:
@@ -125,14 +126,14 @@ def _findings(settings: Settings, troubles: dict[str, str | None]) -> Table:
 def server_rows(settings: Settings) -> list[ServerRow]:
     """Every server of the pool, in the order of the file."""
     ready = settings.ready_weights()
-    addresses = {backend.name: str(backend.address) for backend in settings.pool_backends()}
+    listed = {backend.name: backend for backend in settings.pool_backends()}
     total = sum(ready.values())
     return [
         ServerRow(
             name=name,
-            address=addresses.get(name),
+            address=str(listed[name].address) if name in listed else None,
             weight=weight,
-            intent=(Intent.READY if name in ready else Intent.MAINT).value,
+            intent=(listed[name].intent if name in listed else Intent.READY).value,
             share=ready.get(name, 0.0) / total,
         )
         for name, weight in settings.weights().items()
@@ -147,7 +148,22 @@ def warnings(settings: Settings) -> list[str]:
             f"listen is {settings.listen}, but allow_clients holds only loopback networks: "
             "every web server on another machine will be refused"
         )
-    return sentences
+    return sentences + _warnings_of_copies(settings)
+
+
+def _warnings_of_copies(settings: Settings) -> list[str]:
+    copies, servers, ready = settings.copies_kept(), len(settings.weights()), len(settings.ready_weights())
+    if copies == 1 and servers > 1:
+        return [
+            f"copies is 1: the sessions of a server that dies are lost with it; "
+            f"the other {'one' if servers == 2 else 'ones'} could hold a second copy of each"
+        ]
+    if copies > ready:
+        count = "1 server is" if ready == 1 else f"{ready} servers are"
+        return [
+            f"copies is {copies}, but {count} ready: until more are, sessions have fewer copies than that"
+        ]
+    return []
 
 
 def _pool_table(settings: Settings) -> Table:
@@ -165,6 +181,8 @@ def _key_settings(settings: Settings) -> Table:
     rows.add_row("name", settings.name)
     rows.add_row("listen", str(settings.listen))
     rows.add_row("allow_clients", ", ".join(str(network) for network in settings.allow_clients))
+    rows.add_row("admin", str(settings.admin))
+    rows.add_row("copies", str(settings.copies_kept()))
     rows.add_row("lost_sessions", settings.lost_sessions.value)
     rows.add_row("hash_key", settings.hash_key.value)
     rows.add_row("timeouts.connect", format_duration(timeouts.connect))

@@ -18,6 +18,7 @@ from rich.table import Table
 from partitioner.config import Settings, load
 from partitioner.errors import ConfigurationInvalid, Problem
 from partitioner.membership.backend import Address, parse_address
+from partitioner.units import format_share
 
 WIDTH_OF_A_PIPE = 200
 """Columns to fill where nobody looks: enough that rich does not wrap what a script wants to grep."""
@@ -101,4 +102,4 @@ def printable(text: str) -> str:
 
 def percent(share: float) -> str:
     """Write a share from 0 to 1 in per cent."""
-    return f"{share * 100:.1f} %"
+    return format_share(share)

@@ -84,12 +84,13 @@ def plan(
         print_json(
             {
                 "sampled": moves.sampled,
+                "copies": settings.copies_kept(),
                 "moved": moves.moved_share,
                 "backends": [asdict(row) for row in rows],
             }
         )
     else:
-        print_rich(_moves_table(rows), _summary(moves))
+        print_rich(_moves_table(rows), *_summary(moves, settings.copies_kept()))
 
 
 def weights_then(weights: dict[str, float], change: Change) -> dict[str, float]:
@@ -187,7 +188,17 @@ def _moves_table(rows: Sequence[ServerMoves]) -> Table:
     return made
 
 
-def _summary(moves: Plan) -> str:
+def _summary(moves: Plan, copies: int) -> list[str]:
     if not moves.moved:
-        return "No session moves."
-    return f"{percent(moves.moved_share)} of all sessions move to another server; the others stay."
+        return ["No session moves."]
+    moved = percent(moves.moved_share)
+    how = "They move as they are used, and none is lost"
+    if copies == 1:
+        return [
+            f"{moved} of all sessions move to another server; the others stay.",
+            f"{how} while the servers that they leave keep running: there is one copy of each.",
+        ]
+    return [
+        f"{moved} of all sessions get another first choice; the others stay.",
+        f"{how}: {copies} servers hold each, and one of them may fail meanwhile.",
+    ]

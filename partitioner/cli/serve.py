@@ -11,7 +11,7 @@ from rich.table import Table
 from partitioner import __version__
 from partitioner.cli.check import warnings
 from partitioner.cli.output import config_option, percent, print_rich, read_address, settings_of, table, warn
-from partitioner.config import LogFormat, Settings
+from partitioner.config import LogFormat, Settings, load
 from partitioner.daemon import run_router
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address, Intent
@@ -30,9 +30,7 @@ def serve(config: Path | None, listen: Address | None) -> None:
     Without a configuration file: three state servers inside this process, and the router in front of
     them on 127.0.0.1:42424. Good for trying it out; when this process ends, their sessions are gone.
     """
-    settings = settings_of(config)
-    if listen is not None:
-        settings = settings.model_copy(update={"listen": listen})
+    settings = _with_listen(settings_of(config), listen)
     for sentence in warnings(settings):
         warn(sentence)
     configure_log(as_json=settings.log_format is LogFormat.JSON)
@@ -42,10 +40,17 @@ def serve(config: Path | None, listen: Address | None) -> None:
         with suppress(OSError, SystemExit):
             _print_welcome(settings, address, pool)
 
+    def read() -> Settings:
+        return _with_listen(load(config), listen)
+
     try:
-        trio.run(run_router, settings, announce)
+        trio.run(run_router, settings, announce, read if config else None)
     except AddressUnavailable as error:
         raise click.ClickException(str(error)) from error
+
+
+def _with_listen(settings: Settings, listen: Address | None) -> Settings:
+    return settings if listen is None else settings.model_copy(update={"listen": listen})
 
 
 def _print_welcome(settings: Settings, address: Address, pool: Pool) -> None:
@@ -72,7 +77,7 @@ def _pool_table(settings: Settings, pool: Pool) -> Table:
     for name, member in pool.members.items():
         backend, health = member.backend, member.record.health.value
         share = ready.get(name, 0.0) / sum(ready.values())
-        is_asked = backend.intent is Intent.READY
+        is_asked = backend.intent is not Intent.MAINT
         rows.add_row(
             name, str(backend.address), backend.intent.value, health if is_asked else "-", percent(share)
         )

@@ -2,13 +2,14 @@
 
 from contextlib import suppress
 from ipaddress import ip_network
+from pathlib import Path
 
 import click
 import trio
 
 from partitioner.cli.output import read_address
 from partitioner.daemon import LOOPBACK, StateServerOptions, run_state_server
-from partitioner.errors import AddressUnavailable
+from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Network
 from partitioner.ops.log import configure_log
 from partitioner.units import format_size, parse_size
@@ -58,6 +59,13 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str | None
     "existing ones are kept, and may still grow. Default: no limit.",
 )
 @click.option(
+    "--state-file",
+    metavar="PATH",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file in which the sessions outlive a planned restart: written at SIGTERM or SIGINT, and taken "
+    "in at the next start. Whatever expired meanwhile is left out. Without it, a restart forgets them all.",
+)
+@click.option(
     "--max-body",
     metavar="SIZE",
     default="64MiB",
@@ -73,6 +81,7 @@ def state_server(
     listen: Address,
     allow: tuple[Network, ...],
     max_memory: int | None,
+    state_file: Path | None,
     max_body: int,
     liberal: bool,
     log_format: str,
@@ -88,6 +97,7 @@ def state_server(
         listen=listen,
         allow=allow or LOOPBACK,
         max_memory=max_memory,
+        state_file=state_file,
         max_body=max_body,
         is_liberal=liberal,
     )
@@ -99,5 +109,5 @@ def state_server(
 
     try:
         trio.run(run_state_server, options, announce)
-    except AddressUnavailable as error:
+    except (AddressUnavailable, FileUnusable) as error:
         raise click.ClickException(str(error)) from error

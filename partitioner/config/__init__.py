@@ -5,6 +5,7 @@
          -> rules.py      what takes more than one key to tell
          -> sentences.py  pydantic's findings in plain words, with the nearest right key
          -> loading.py    Settings, or ConfigurationInvalid with its problems in the file's order
+         -> changes.py    what other settings would change in a running router
 
 An operator fixes what the first run reports and is done; nothing is reported one at a time, nothing
 misspelt falls back to a default.

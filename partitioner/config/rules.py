@@ -8,10 +8,10 @@ here; its own validator has said so.
 from collections.abc import Callable, Hashable
 
 from partitioner.config.findings import Finding
-from partitioner.config.settings import Settings, TimeoutSettings
-from partitioner.config.values import read_address
+from partitioner.config.settings import LimitSettings, Settings, TimeoutSettings
+from partitioner.config.values import Quantity, read_address
 from partitioner.membership.backend import Address, Intent
-from partitioner.units import format_duration, parse_duration
+from partitioner.units import format_duration, format_size, parse_duration, parse_size
 
 Content = dict[str, object]
 
@@ -23,10 +23,17 @@ def broken_rules(content: Content) -> list[Finding]:
         *_exactly_one_pool(content),
         *_no_two_alike("name", _list(content, "backends"), str),
         *_no_two_alike("address", _list(content, "backends"), read_address),
+        *_no_two_alike("admin", _list(content, "backends"), read_address),
+        *_admin_is_another_port(_list(content, "backends")),
         *_someone_is_ready(backends),
         *_nobody_is_the_router(content),
-        *_connecting_leaves_time(content),
+        *_router_listens_twice(content),
+        *_strangers_need_a_token(content),
+        *_part_of_an_exchange(content, "connect"),
+        *_part_of_an_exchange(content, "copy"),
         *_copies_have_places(content),
+        *_shortest_below_longest_timeout(content),
+        *_every_body_can_be_held(content),
     ]
 
 
@@ -46,10 +53,13 @@ def _exactly_one_pool(content: Content) -> list[Finding]:
 
 
 def _copies_have_places(content: Content) -> list[Finding]:
-    """No two copies of a session live on one server."""
+    """No two copies of a session live on one server.
+
+    Servers count whatever their intent: else one of two could not be drained without giving up copies.
+    """
     copies, embedded = content.get("copies"), content.get("embedded")
     servers = embedded if isinstance(embedded, int) else len(_list(content, "backends"))
-    if isinstance(copies, bool) or not isinstance(copies, int) or copies <= max(1, servers):
+    if isinstance(copies, bool) or not isinstance(copies, int) or servers < 1 or copies <= servers:
         return []
     count = "1 server" if servers == 1 else f"{servers} servers"
     message = (
@@ -79,19 +89,70 @@ def _no_two_alike(key: str, backends: list[object], identity: Callable[[str], Ha
 
 def _nobody_is_the_router(content: Content) -> list[Finding]:
     """A router that is its own backend would ask itself for ever."""
-    listen = _maybe_address(content.get("listen", str(Settings.model_fields["listen"].default)))
-    if listen is None:
-        return []
     findings = []
-    for position, backend in enumerate(_list(content, "backends")):
-        address = _maybe_address(backend.get("address") if isinstance(backend, dict) else None)
-        is_here = address is not None and (
-            address == listen or (listen.is_everywhere and address.is_loopback)
-        )
-        if address is not None and is_here and address.port == listen.port:
-            message = f"{str(address)!r} is where the router itself listens; expected a state server"
-            findings.append(Finding(("backends", position, "address"), message))
+    for ours, what in (
+        ("listen", "where the router itself listens"),
+        ("admin", "the router's admin address"),
+    ):
+        here = _own_address(content, ours)
+        for position, backend in enumerate(_list(content, "backends")):
+            for key in ("address", "admin"):
+                there = _maybe_address(backend.get(key) if isinstance(backend, dict) else None)
+                if here is not None and there is not None and _leads_to(there, here):
+                    message = f"{str(there)!r} is {what}; expected a state server"
+                    findings.append(Finding(("backends", position, key), message))
     return findings
+
+
+def _router_listens_twice(content: Content) -> list[Finding]:
+    """Web servers and operators are served at two addresses."""
+    listen, admin = _own_address(content, "listen"), _own_address(content, "admin")
+    if listen is None or admin is None or not (_leads_to(listen, admin) or _leads_to(admin, listen)):
+        return []
+    if "admin" in content:
+        message = f"{str(admin)!r} is where web servers connect, too; expected another port"
+        return [Finding(("admin",), message)]
+    message = f"{str(listen)!r} is the admin address as well, by default; expected another port"
+    return [Finding(("listen",), message)]
+
+
+def _strangers_need_a_token(content: Content) -> list[Finding]:
+    """Whoever reaches the admin address can take servers out of service."""
+    admin = _own_address(content, "admin")
+    if admin is None or admin.is_loopback or "admin_token" in content:
+        return []
+    rule = "expected an admin_token for those who connect from elsewhere, or a loopback address"
+    return [Finding(("admin",), f"{str(admin)!r} is not on loopback and has no token; {rule}")]
+
+
+def _admin_is_another_port(backends: list[object]) -> list[Finding]:
+    """A state server's sessions and its listing of them are at two addresses."""
+    addresses: dict[Address, int] = {}
+    for position, backend in enumerate(backends):
+        address = _maybe_address(backend.get("address") if isinstance(backend, dict) else None)
+        if address is not None:
+            addresses.setdefault(address, position)
+    findings = []
+    for position, backend in enumerate(backends):
+        admin = _maybe_address(backend.get("admin") if isinstance(backend, dict) else None)
+        if admin is not None and admin in addresses:
+            whose = f"backends[{addresses[admin]}]"
+            message = f"{str(admin)!r} is where {whose} serves sessions; expected its admin port"
+            findings.append(Finding(("backends", position, "admin"), message))
+    return findings
+
+
+def _own_address(content: Content, key: str) -> Address | None:
+    """An address of the router: the written one, its default, or None where what is written is none."""
+    return _maybe_address(content.get(key, str(Settings.model_fields[key].default)))
+
+
+def _leads_to(address: Address, listening: Address) -> bool:
+    """Whether who connects to the one reaches what listens on the other."""
+    if address.port != listening.port or address.port == 0:
+        return False
+    is_here = listening.is_everywhere and (address.is_loopback or address.is_everywhere)
+    return address.host == listening.host or is_here
 
 
 def _maybe_address(written: object) -> Address | None:
@@ -111,30 +172,67 @@ def _someone_is_ready(backends: list[Content]) -> list[Finding]:
     return []
 
 
-def _connecting_leaves_time(content: Content) -> list[Finding]:
-    """A connect timeout is a part of the exchange timeout."""
+def _part_of_an_exchange(content: Content, key: str) -> list[Finding]:
+    """Connecting, and writing a copy, are parts of an exchange and need less time than the whole."""
     timeouts = content.get("timeouts")
     if not isinstance(timeouts, dict):
         return []
-    defaults = TimeoutSettings()
-    connect = _maybe_duration(timeouts, "connect", defaults.connect)
-    exchange = _maybe_duration(timeouts, "exchange", defaults.exchange)
-    if connect is None or exchange is None or exchange > connect:
+    defaults = TimeoutSettings().model_dump(by_alias=True)
+    part = _maybe_duration(timeouts, key, defaults[key])
+    exchange = _maybe_duration(timeouts, "exchange", defaults["exchange"])
+    if part is None or exchange is None or exchange > part:
         return []
     if "exchange" in timeouts:
-        rule = f"expected more than timeouts.connect, which is {format_duration(connect)}"
+        rule = f"expected more than timeouts.{key}, which is {format_duration(part)}"
         return [Finding(("timeouts", "exchange"), f"{timeouts['exchange']!r} is too short; {rule}")]
     rule = f"expected less than timeouts.exchange, which is {format_duration(exchange)}"
-    return [Finding(("timeouts", "connect"), f"{timeouts['connect']!r} is too long; {rule}")]
+    return [Finding(("timeouts", key), f"{timeouts[key]!r} is too long; {rule}")]
+
+
+def _shortest_below_longest_timeout(content: Content) -> list[Finding]:
+    """The longest session is at least as long as the shortest that is reckoned with."""
+    keys = ("session_timeout", "session_timeout_max")
+    least, most = (_maybe_duration(content, key, Settings.model_fields[key].default) for key in keys)
+    if least is None or most is None or least <= most:
+        return []
+    if "session_timeout_max" in content:
+        rule = f"expected session_timeout, which is {format_duration(least)}, or more"
+        return [Finding(("session_timeout_max",), f"{content['session_timeout_max']!r} is too short; {rule}")]
+    rule = f"expected session_timeout_max, which is {format_duration(most)}, or less"
+    return [Finding(("session_timeout",), f"{content['session_timeout']!r} is too long; {rule}")]
+
+
+def _every_body_can_be_held(content: Content) -> list[Finding]:
+    """A session that can never be held for its copies would wait for ever."""
+    limits = content.get("limits")
+    if not isinstance(limits, dict):
+        return []
+    body, memory = (
+        _maybe(parse_size, limits, key, LimitSettings.model_fields[key].default)
+        for key in ("body", "body_memory")
+    )
+    if body is None or memory is None or body <= memory:
+        return []
+    if "body_memory" in limits:
+        rule = f"expected limits.body, which is {format_size(body)}, or more"
+        return [Finding(("limits", "body_memory"), f"{limits['body_memory']!r} is too small; {rule}")]
+    rule = f"expected limits.body_memory, which is {format_size(memory)}, or less"
+    return [Finding(("limits", "body"), f"{limits['body']!r} is too large; {rule}")]
 
 
 def _maybe_duration(section: Content, key: str, default: float) -> float | None:
-    """The duration of this key, its default where it is not written, or None where it is none."""
+    return _maybe(parse_duration, section, key, default)
+
+
+def _maybe(
+    parse: Callable[[str], Quantity], section: Content, key: str, default: Quantity
+) -> Quantity | None:
+    """The quantity of this key, its default where it is not written, or None where it is none."""
     if key not in section:
         return default
     written = section[key]
     try:
-        return parse_duration(written) if isinstance(written, str) else None
+        return parse(written) if isinstance(written, str) else None
     except ValueError:
         return None
 

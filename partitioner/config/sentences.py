@@ -1,6 +1,5 @@
 """What pydantic found, in plain sentences, with the nearest right key for a wrong one."""
 
-import re
 from difflib import get_close_matches
 
 from pydantic import ValidationError
@@ -8,27 +7,9 @@ from pydantic_core import ErrorDetails
 
 from partitioner.config.findings import Finding, KeyPath, sight, spell
 from partitioner.config.settings import BackendSettings, Section, Settings
-from partitioner.config.values import either
-from partitioner.membership.backend import Intent
 
-NOT_SUPPORTED = frozenset(
-    {
-        "admin",
-        "admin_token",
-        "backends[].admin",
-        "copies",
-        "lanes",
-        "limits.body_memory",
-        "limits.ledger",
-        "session_timeout",
-        "session_timeout_max",
-        "state_dir",
-        "timeouts.copy",
-    }
-)
+NOT_SUPPORTED = frozenset({"lanes"})
 """Keys of design.md 9.2 that come with later versions. Their readers are not told to mean something else."""
-
-_POSITION = re.compile(r"\[[0-9]+\]")
 
 
 def findings_of(invalid: ValidationError) -> list[Finding]:
@@ -40,8 +21,6 @@ def _sentence(error: ErrorDetails) -> str:
     path, seen = error["loc"], error["input"]
     match error["type"]:
         case "value_error":  # from our own validators, see values.py
-            if spell(path).endswith("].intent") and seen == "drain":
-                return f"'drain' is not supported by this version; expected {either(Intent)}"
             return str(error["ctx"]["error"])
         case "extra_forbidden":
             return _unknown_key(path)
@@ -57,7 +36,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _unknown_key(path: KeyPath) -> str:
-    if _POSITION.sub("[]", spell(path)) in NOT_SUPPORTED:
+    if spell(path) in NOT_SUPPORTED:
         return "not supported by this version"
     known = _known_keys(path[:-1])
     near = get_close_matches(str(path[-1]).lower(), known, n=1)
@@ -65,7 +44,7 @@ def _unknown_key(path: KeyPath) -> str:
 
 
 def _known_keys(path: KeyPath) -> list[str]:
-    return list(_section(path).model_fields)
+    return [field.alias or name for name, field in _section(path).model_fields.items()]
 
 
 def _section(path: KeyPath) -> type[Section]:

@@ -19,10 +19,13 @@ from partitioner.config.values import (
     choice,
     duration,
     duration_below,
+    or_none,
     read_address,
     read_backend_address,
+    read_directory,
     read_name,
     read_network,
+    read_token,
     read_weight,
     refuse_empty,
     share,
@@ -61,7 +64,7 @@ class BackendSettings(Section):
     address: Annotated[Address, BeforeValidator(read_backend_address)]
     weight: Annotated[float, BeforeValidator(read_weight)] = 1.0
     intent: Annotated[Intent, choice(Intent)] = Intent.READY
-    admin: Annotated[Address, BeforeValidator(read_backend_address)] | None = None
+    admin: Annotated[Address | None, or_none(read_backend_address)] = None
 
     def backend(self) -> Backend:
         return Backend(self.name, self.address, self.weight, self.intent, self.admin)
@@ -93,12 +96,12 @@ class TimeoutSettings(Section):
 
     connect: Annotated[float, duration("10ms", "1h")] = 1.0
     exchange: Annotated[float, duration("1s", "1h")] = 8.0  # clients give up at 10 s (protocol.md 7)
+    # A model of pydantic's has a method `copy`, so the key's name cannot be the attribute's.
+    copying: Annotated[float, duration("10ms", "1h"), Field(alias="copy")] = 0.25
     client_idle: Annotated[float, duration("20s", "24h")] = 60.0  # protocol.md 10.1.6
     backend_idle: Annotated[
         float, duration_below("10ms", "15s", "when stock servers hang up")  # protocol.md 10.1.6
     ] = 10.0
-    # A model of pydantic's has a method `copy`, so the key's name cannot be the attribute's.
-    copying: Annotated[float, duration("10ms", "1h"), Field(alias="copy")] = 0.25
     shutdown: Annotated[float, duration("10ms", "1h")] = 30.0
 
 
@@ -118,7 +121,8 @@ class Settings(Section):
     name: Name = "router-1"
     listen: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 42424)
     admin: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 9424)
-    admin_token: str | None = None
+    # Left out of the settings' repr: it is a password.
+    admin_token: Annotated[str | None, BeforeValidator(read_token), Field(repr=False)] = None
     copies: Annotated[int | None, whole_number(1, 64)] = None
     lost_sessions: Annotated[LostSessions, choice(LostSessions)] = LostSessions.NEW
     hash_key: Annotated[HashKey, choice(HashKey)] = HashKey.SESSION_ID
@@ -128,7 +132,7 @@ class Settings(Section):
     )
     session_timeout: Annotated[float, duration("1s", "366d")] = 3600.0
     session_timeout_max: Annotated[float, duration("1s", "366d")] = 86_400.0
-    state_dir: Path | None = None
+    state_dir: Annotated[Path | None, or_none(read_directory)] = None
     log_format: Annotated[LogFormat, choice(LogFormat)] = LogFormat.CONSOLE
     embedded: Annotated[int | None, whole_number(1, 64)] = None
     backends: tuple[BackendSettings, ...] = ()

@@ -7,10 +7,12 @@ well be one without a unit.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BeforeValidator
@@ -24,6 +26,8 @@ Quantity = TypeVar("Quantity", int, float)
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,256}")  # what RFC 6750 2.1 lets a bearer token be
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def duration(least: str, most: str) -> BeforeValidator:
@@ -102,6 +106,11 @@ def choice(choices: type[Enum]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def or_none(read: Callable[[object], object]) -> BeforeValidator:
+    """What `read` reads, or the word `none` for nothing."""
+    return BeforeValidator(lambda value: None if value == "none" else read(value))
+
+
 def either(choices: type[Enum]) -> str:
     """List the values of an Enum for a sentence: `'new' or 'close'`."""
     *others, last = (repr(each.value) for each in choices)
@@ -141,6 +150,41 @@ def read_backend_address(value: object) -> Address:
     if address.port == 0:
         raise ValueError(f"{sight(value)} has the port 0; expected the port of a state server, 1 to 65535")
     return address
+
+
+def read_directory(value: object) -> Path:
+    """Read the path of a directory, which need not be there yet. Raises ValueError with a sentence."""
+    if not isinstance(value, str | Path):
+        raise ValueError(f"{sight(value)} is not a path such as /var/lib/partitioner; or `none`")
+    if not Path(value).is_absolute():
+        raise ValueError(
+            f"{sight(value)} is not absolute; expected a path such as /var/lib/partitioner, or none"
+        )
+    return Path(value)
+
+
+def read_token(value: object) -> str:
+    """Read a bearer token, written out or as `${NAME}` for what that variable of the environment holds.
+
+    Raises ValueError with a sentence, which never shows the token.
+    """
+    if not isinstance(value, str):
+        raise ValueError("not text; expected a token in quotes, or ${NAME} of an environment variable")
+    if "$" not in value:
+        return _token(value, "not a token")
+    variable = _VARIABLE.fullmatch(value)
+    if variable is None:
+        raise ValueError("holds a '$'; expected the whole value to be ${NAME}, with nothing around it")
+    held = os.environ.get(variable[1])
+    if held is None:
+        raise ValueError(f"{value} is not set in the environment; expected a variable that holds the token")
+    return _token(held, f"what {value} holds in the environment is not a token")
+
+
+def _token(text: str, what_is_wrong: str) -> str:
+    if _TOKEN.fullmatch(text) is None:
+        raise ValueError(f"{what_is_wrong}; expected 1 to 256 letters, digits and any of -._~+/=")
+    return text
 
 
 def read_network(value: object) -> Network:

@@ -6,7 +6,7 @@ connections are closed. The second one, or the end of the shutdown time, stops.
 
 import resource
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 
 import trio
@@ -29,12 +29,21 @@ async def serve_until_stopped(
     signals: AsyncIterator[int],
     shutdown: float,
     observer: LogObserver,
+    reload: Callable[[str], Awaitable[object]] | None = None,
 ) -> None:
-    """Serve; drain on the first signal, and stop on the second or when the time for draining is over."""
+    """Serve; drain on the first signal, and stop on the second or when the time for draining is over.
+
+    SIGHUP has `reload` called with its name, as often as it comes.
+    """
     async with trio.open_nursery() as serving:
 
         async def obey_signals() -> None:
-            name = await _next_stop(signals, observer)
+            while (number := await anext(signals)) == signal.SIGHUP:
+                if reload is not None:
+                    serving.start_soon(reload, "SIGHUP")
+                else:
+                    observer.note("SIGHUP ignored", cause="a state server has no file to reload")
+            name = signal.Signals(number).name
             under_way, at_most = downstream.exchanges_under_way, format_duration(shutdown)
             observer.note("draining", cause=name, exchanges_under_way=under_way, at_most=at_most)
             downstream.drain()
@@ -52,7 +61,7 @@ async def serve_until_stopped(
 async def _next_stop(signals: AsyncIterator[int], observer: LogObserver) -> str:
     """Wait for a signal to stop; answer its name."""
     while (number := await anext(signals)) == signal.SIGHUP:
-        observer.note("SIGHUP ignored", cause="this version does not reload; restart it instead")
+        observer.note("SIGHUP ignored", cause="it is being stopped")
     return signal.Signals(number).name
 
 

@@ -16,6 +16,7 @@ import trio
 
 from partitioner.config import Settings
 from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
+from partitioner.daemon.reload import ReadSettings, Reloader, files_needed
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.ledger import LedgerPolicy
@@ -35,8 +36,10 @@ LAST_RELEASES = 5.0
 """Seconds for which the release of ghost locks is waited for when all clients have gone."""
 
 
-async def run_router(settings: Settings, announce: Callable[[Address, Pool], None]) -> None:
-    """Route sessions until a signal says to stop.
+async def run_router(
+    settings: Settings, announce: Callable[[Address, Pool], None], read: ReadSettings | None = None
+) -> None:
+    """Route sessions until a signal says to stop. A reload asks `read` for the settings of then.
 
     Raises AddressUnavailable.
     """
@@ -46,10 +49,10 @@ async def run_router(settings: Settings, announce: Callable[[Address, Pool], Non
             backends = settings.pool_backends() or await _start_embedded(settings, background)
             ready = sum(backend.intent is Intent.READY for backend in backends)
             observer = LogObserver(ready, settings.lost_sessions)
-            limits = settings.limits
-            allow_open_files(limits.connections + len(backends) * limits.per_backend_connections)
+            allow_open_files(files_needed(settings, len(backends)))
             background.start_soon(repeat_held_back, observer)
             lane = build_lane(settings, backends, observer, background)
+            observer.follow(lambda: lane.roster.pool)
             await lane.probing.first_look()
             background.start_soon(lane.run)
             announce(listening_address(listeners[0]), lane.roster.pool)
@@ -57,8 +60,9 @@ async def run_router(settings: Settings, announce: Callable[[Address, Pool], Non
                 settings.name, listening_address(listeners[0]), len(lane.roster.pool.eligible)
             )
             downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
+            reloader = Reloader(settings, read, lane, downstream, observer)
             shutdown = settings.timeouts.shutdown
-            await serve_until_stopped(downstream, listeners, signals, shutdown, observer)
+            await serve_until_stopped(downstream, listeners, signals, shutdown, observer, reloader.reload)
             with trio.move_on_after(LAST_RELEASES):
                 await lane.router.wait_until_given_back()
             background.cancel_scope.cancel()

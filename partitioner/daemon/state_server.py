@@ -9,10 +9,12 @@ state server
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_network
+from pathlib import Path
 
 import trio
 
 from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
+from partitioner.daemon.state_file import StateFile
 from partitioner.membership.backend import Address, Network
 from partitioner.net.channel import listen_tcp, listening_address
 from partitioner.net.conversation import ConversationPolicy
@@ -33,6 +35,7 @@ class StateServerOptions:
     listen: Address = Address("127.0.0.1", 42424)
     allow: tuple[Network, ...] = LOOPBACK
     max_memory: int | None = None
+    state_file: Path | None = None  # where sessions are kept between two lives of the process
     is_liberal: bool = False
     max_body: int = 64 * 1024 * 1024
     connections: int = 10_000
@@ -44,25 +47,39 @@ class StateServerOptions:
 async def run_state_server(options: StateServerOptions, announce: Callable[[Address], None]) -> None:
     """Serve sessions until a signal says to stop.
 
-    Raises AddressUnavailable.
+    Raises AddressUnavailable or FileUnusable.
     """
     observer = LogObserver()
+    state_file = None if options.state_file is None else StateFile(options.state_file, observer)
+    if state_file is not None:
+        state_file.check()
     with open_signals() as signals:
+        # Who has the port has the file: a second server, started by mistake, fails here and leaves it alone.
         listeners = await listen_tcp(options.listen)
         allow_open_files(options.connections)
-        server, downstream = build_state_server(options, observer)
+        table = SessionTable(options.max_memory)
+        if state_file is not None:
+            table = state_file.read(options.max_memory)
+        server, downstream = build_state_server(options, observer, table)
         async with trio.open_nursery() as background:
             background.start_soon(server.sweep_forever)
             background.start_soon(repeat_held_back, observer)
             announce(listening_address(listeners[0]))
             await serve_until_stopped(downstream, listeners, signals, options.shutdown, observer)
             background.cancel_scope.cancel()
+        if state_file is not None:  # here signals still wait: no second one may cut the writing short
+            state_file.write(table)
     observer.note_end()
 
 
-def build_state_server(options: StateServerOptions, observer: LogObserver) -> tuple[StateServer, Downstream]:
+def build_state_server(
+    options: StateServerOptions, observer: LogObserver, table: SessionTable | None = None
+) -> tuple[StateServer, Downstream]:
+    """Put a state server together; it starts with the sessions of `table`, or with none."""
+    if table is None:
+        table = SessionTable(options.max_memory)
     key_of = canonical_key if options.is_liberal else server_key
-    server = StateServer(SessionTable(options.max_memory), observer, key_of)
+    server = StateServer(table, observer, key_of)
     conversation = ConversationPolicy(
         dialect=Dialect.LIBERAL if options.is_liberal else Dialect.STOCK,
         exchange=options.exchange,

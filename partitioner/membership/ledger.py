@@ -87,6 +87,7 @@ class Ledger:
         self._settled_epoch = -1
         self._longest_timeout = 0.0
         self.locks_held = 0
+        self.marks_made = 0  # since the start
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -195,6 +196,7 @@ class Ledger:
         mark = entry.marks.get(server)
         if mark is None:
             mark = entry.marks[server] = Mark(since=now)
+            self.marks_made += 1
             self._marked.setdefault(server, {})[key] = None
         mark.is_stale = mark.is_stale or is_stale
         return mark

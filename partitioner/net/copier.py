@@ -78,7 +78,7 @@ class Copier:
         outcomes: dict[str, Told | None] = {}
 
         async def copy(server: str) -> None:
-            outcomes[server] = await self._write_copy(write, server, is_marked=server in marks)
+            outcomes[server] = await self._write_copy(write, server)
 
         return await self._note_outcomes(write, tuple(wanted), outcomes, copy)
 
@@ -119,11 +119,12 @@ class Copier:
                 self._bookkeeper.mark(write.key, write.target, server, is_stale=True)
         return reached
 
-    async def _write_copy(self, write: Write, server: str, *, is_marked: bool) -> Told | None:
+    async def _write_copy(self, write: Write, server: str) -> Told | None:
         if len(write.errand.body) < write.errand.head.content_length:
             return None  # it has streamed through, and is not here any more: repair writes the copy
-        if write.operation is Operation.CREATE_UNINITIALIZED and is_marked:
-            # Insert-only would leave there whatever the server should not have.
+        if write.operation is Operation.CREATE_UNINITIALIZED:
+            # Insert-only would leave there what the server should not have, such as a former session of
+            # this key: on a copy it may live 5 % longer than on the primary, which has just said 404.
             cleared = await self.insist(write.key, server, remove(write.target))
             if cleared is None or cleared.status not in (200, 404):
                 return None

@@ -1,7 +1,7 @@
 """The side towards web servers: accepts connections and holds a conversation on each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 
 import trio
@@ -56,6 +56,15 @@ class Downstream:
     def exchanges_under_way(self) -> int:
         """How many clients wait for an answer."""
         return sum(conversation.is_busy for conversation in self._conversations)
+
+    @property
+    def allowed(self) -> tuple[Network, ...]:
+        """From where new connections are taken."""
+        return self._policy.allow
+
+    def allow(self, networks: tuple[Network, ...]) -> None:
+        """From now on take new connections from these networks; open ones stay."""
+        self._policy = replace(self._policy, allow=networks)
 
     def drain(self) -> None:
         """Accept nobody any more, close idle connections, and let the others finish their exchange."""

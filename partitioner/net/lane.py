@@ -11,6 +11,7 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import Pool
+from partitioner.membership.redundancy import Redundancy
 from partitioner.net.bodies import BodyMemory
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.connecting import Connector
@@ -62,8 +63,14 @@ class Lane:
         def open_upstream(backend: Backend) -> Upstream:
             return Upstream(backend, connector, policy.upstream, self.bookkeeper, background)
 
+        self.observer = observer
         self.roster = Roster(
-            pool, policy.health, observer, open_upstream, longest_life=lambda: self.ledger.longest_life
+            pool,
+            policy.health,
+            observer,
+            Redundancy(pool, self.ledger),
+            open_upstream,
+            longest_life=lambda: self.ledger.longest_life,
         )
         self.bookkeeper = Bookkeeper(self.ledger, self.roster, policy.hash_key)
         self.roster.open_upstreams()

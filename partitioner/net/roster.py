@@ -41,6 +41,7 @@ from partitioner.membership.health import (
     put_aside,
 )
 from partitioner.membership.pool import Member, Pool, ranking_of
+from partitioner.membership.redundancy import Redundancy
 from partitioner.net.observer import Observer
 from partitioner.net.upstream import Upstream
 
@@ -77,11 +78,13 @@ class Roster:
         pool: Pool,
         policy: HealthPolicy,
         observer: Observer,
+        redundancy: Redundancy,
         open_upstream: Callable[[Backend], Upstream] | None = None,
         longest_life: Callable[[], float] = lambda: HOUR,
     ) -> None:
         """`longest_life` answers T_max in seconds: for how long the past matters."""
         self.pool = pool
+        self.redundancy = redundancy
         self.upstreams: dict[str, Upstream] = {}  # by identity; filled in before anything is observed
         self.listeners: list[Listener] = []  # told before the new pool is published
         self._policy = policy
@@ -164,10 +167,7 @@ class Roster:
             assert record.life is not None  # a success brought it up, and carried its life
             self.upstreams[name].reinstate(record.life)
         now = trio.current_time()
-        epoch = self.pool.epoch
-        self.pool = self.pool.with_record(name, record, now).without_eras_before(now - self._longest_life())
-        if self.pool.epoch != epoch:
-            self._wake_all()
+        self._show(self.pool.with_record(name, record, now), now)
         if before.health is not record.health:
             self._announce(name, before, record, detail)
 
@@ -184,6 +184,14 @@ class Roster:
             self._observer.backend_missing(backend, detail, eligible)
         else:
             self._observer.backend_ejected(backend, record, detail, eligible)
+
+    def _show(self, pool: Pool, now: float) -> None:
+        """Have this pool in force."""
+        has_changed = pool.epoch != self.pool.epoch
+        self.pool = pool.without_eras_before(now - self._longest_life())
+        self.redundancy.note_change(self.pool, now)
+        if has_changed:
+            self._wake_all()
 
     def _wake_all(self) -> None:
         changed, self._has_changed = self._has_changed, trio.Event()
@@ -230,12 +238,13 @@ class Roster:
         """What this backend missed is not known any more: it is RECOVERING for the longest life."""
         now = trio.current_time()
         record = self._record(identity)
-        doubted = cast_doubt(record, now + self._longest_life(), record.life, now)
+        doubted = cast_doubt(record, now + self._longest_life(), record.life or record.served_life, now)
         self._publish(identity, doubted, "more keys were marked on it than can be remembered")
 
     def forget_the_gone(self) -> None:
         """Forget removed backends when whatever they hold has expired, or they have been DOWN for long."""
         now = trio.current_time()
+        self.redundancy.look(now)
         gone = [
             identity
             for identity, member in self.pool.members.items()
@@ -287,6 +296,4 @@ class Roster:
         ranking = ranking_of(members.values())
         if ranking.weights == self.pool.ranking.weights:
             ranking = self.pool.ranking
-        pool = self.pool.succeeded_by(members, ranking, copies, now)
-        self.pool = pool.without_eras_before(now - self._longest_life())
-        self._wake_all()
+        self._show(self.pool.succeeded_by(members, ranking, copies, now), now)

@@ -7,6 +7,7 @@ is ever written: it is a bearer secret (protocol.md 10.1.13).
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO, cast
 
@@ -17,6 +18,7 @@ from partitioner.errors import BackendEjected, BackendFailure
 from partitioner.membership.backend import Address, Backend
 from partitioner.membership.health import HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
+from partitioner.membership.pool import Pool
 from partitioner.net.observer import Observer
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
@@ -28,7 +30,7 @@ _FATE = {
     LostSessions.NEW: "its users get new sessions on the other servers",
     LostSessions.CLOSE: "its users are refused until it is back",
 }
-"""What becomes of the sessions of a server that is down."""
+"""What becomes of the users of a server that is down, where their sessions have no copies."""
 
 
 def configure_log(*, as_json: bool) -> None:
@@ -82,22 +84,37 @@ class LogObserver(Observer):
 
     def __init__(self, pool_size: int = 0, lost_sessions: LostSessions = LostSessions.NEW) -> None:
         """`pool_size` is the number of backends that may serve, for "2 of 3 serve"."""
-        self._lost_sessions = lost_sessions
+        self.lost_sessions = lost_sessions
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-        self._pool_size = pool_size
+        self._pool_size: Callable[[], int] = lambda: pool_size
+        self._copies: Callable[[], int] = lambda: 1
         self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)
         self._last_said: dict[str, tuple[str, dict[str, object]]] = {}  # by subject, the oldest first
         self._answered = self._refused = self._closed = 0
+
+    def follow(self, pool: Callable[[], Pool]) -> None:
+        """From now on, reckon with the pool that this answers."""
+        self._pool_size = lambda: len(pool().ready)
+        self._copies = lambda: pool().copies
 
     def note(self, event: str, **facts: object) -> None:
         """Write a line about the program itself."""
         self._log.info(event, **facts)
 
+    def complain(self, event: str, **facts: object) -> None:
+        """Write a line about something that was wanted of the program and did not come to be."""
+        self._log.error(event, **facts)
+
     def note_start(self, name: str, address: Address, eligible: int) -> None:
         """Write the line that says that a router begins to serve."""
-        serving = f"{eligible} of {self._pool_size} serve"
         log = self._log.info if eligible else self._log.error
-        log("router started", name=name, version=__version__, listen=str(address), backends=serving)
+        log(
+            "router started",
+            name=name,
+            version=__version__,
+            listen=str(address),
+            backends=self._serving(eligible),
+        )
 
     def repeat_held_back(self) -> None:
         """Say how often that happened again which was said once: called every minute, and at the end."""
@@ -164,13 +181,13 @@ class LogObserver(Observer):
             backend=backend.name,
             address=str(backend.address),
             cause=detail,
-            consequence=f"{_FATE[self._lost_sessions]}; {eligible} of {self._pool_size} serve",
+            consequence=f"{self._fate(eligible)}; {self._serving(eligible)}",
         )
 
     def backend_came_up(
         self, backend: Backend, after: Symptom | None, has_new_life: bool | None, eligible: int
     ) -> None:
-        consequence = f"takes its sessions; {eligible} of {self._pool_size} serve"
+        consequence = f"takes its sessions; {self._serving(eligible)}"
         if after is None or has_new_life is None:
             self._log.info("backend is up", backend=backend.name, consequence=consequence)
             return
@@ -189,7 +206,7 @@ class LogObserver(Observer):
             backend=backend.name,
             address=str(backend.address),
             cause="it was restarted: " + detail if record.symptom is Symptom.RESTARTED else detail,
-            consequence=f"{_FATE[self._lost_sessions]}; {eligible} of {self._pool_size} serve",
+            consequence=f"{self._fate(eligible)}; {self._serving(eligible)}",
             **({"stays_out_at_least": format_duration(held_for)} if held_for > 0 else {}),
         )
 
@@ -238,6 +255,14 @@ class LogObserver(Observer):
             cause=f"the memory limit is reached: {sessions} sessions, {format_size(used_memory)}",
             consequence="answered 400; existing sessions are kept",
         )
+
+    def _serving(self, eligible: int) -> str:
+        return f"{eligible} of {self._pool_size()} serve"
+
+    def _fate(self, eligible: int) -> str:
+        """What becomes of the sessions of a server that is down."""
+        has_copies = self._copies() > 1 and eligible > 0
+        return "its sessions are served by their copies" if has_copies else _FATE[self.lost_sessions]
 
     def _warn_at_times(self, subject: str, event: str, **facts: object) -> None:
         if self._throttle.admit(subject):

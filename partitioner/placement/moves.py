@@ -20,10 +20,23 @@ class Plan:
     after: Counter[str]
     moved: Counter[tuple[str, str]]  # sessions by (from, to), where these differ
 
+    def __add__(self, other: "Plan") -> "Plan":
+        """The plan of both samples together, for those who count in pieces."""
+        sampled = self.sampled + other.sampled
+        return Plan(sampled, self.before + other.before, self.after + other.after, self.moved + other.moved)
+
     @property
     def moved_share(self) -> float:
         """The share of all sessions that changes its first choice, 0 to 1."""
         return self.moved.total() / self.sampled
+
+    def share_before(self, name: str) -> float:
+        """The share of all sessions that has this server for first choice now."""
+        return self.before[name] / self.sampled
+
+    def share_after(self, name: str) -> float:
+        """The share of all sessions that will have this server for first choice."""
+        return self.after[name] / self.sampled
 
     def leaving(self, name: str) -> float:
         """The share of all sessions that moves away from this server."""

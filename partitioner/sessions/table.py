@@ -4,6 +4,8 @@ Pure: requests come in with the time, answers go out. Each call is one operation
 end, which is what makes the table's rows atomic.
 """
 
+from collections.abc import Iterator
+
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.sessions.session import BAD_REQUEST, NOT_FOUND, OK, Session
 from partitioner.sessions.wheel import TimerWheel
@@ -86,6 +88,16 @@ class SessionTable:
             if seen >= at_most:
                 break
         return seen
+
+    def sessions(self) -> Iterator[tuple[bytes, Session]]:
+        """All sessions by key, expired ones among them; the table must not change meanwhile."""
+        return ((key, Session(record)) for key, record in self._records.items())
+
+    def put_back(self, key: bytes, session: Session) -> None:
+        """Take in a session that another table held, as it is; the limit of memory is for new ones."""
+        self._key_bytes += len(key)
+        self.body_bytes += session.size
+        self._file(key, session)
 
     def _apply_to(self, session: Session, head: RequestHead, body: bytes, now: float) -> Answer:
         match head.operation:

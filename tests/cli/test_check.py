@@ -13,6 +13,7 @@ backends:
   - {name: big-1, address: 10.0.0.1:42424, weight: 2}
   - {name: small-1, address: "[fe80::1]:42424"}
   - {name: small-2, address: 10.0.0.3:42424, intent: maint}
+  - {name: old-1, address: 10.0.0.4:42424, intent: drain}
 """
 
 WRONG = """
@@ -77,7 +78,7 @@ def test_a_missing_file_is_a_problem(file: Path) -> None:
 
 def test_the_problems_as_json(file: Path) -> None:
     """--json has the same problems with paths and messages, on stdout, and exits 2 too."""
-    result = run(file, "backends: [{name: a, address: 'a:1', wieght: 1, intent: drain}]", "--json")
+    result = run(file, "backends: [{name: a, address: 'a:1', wieght: 1, intent: drian}]", "--json")
 
     expected = {
         "ok": False,
@@ -85,7 +86,7 @@ def test_the_problems_as_json(file: Path) -> None:
             {"path": "backends[0].wieght", "message": "unknown key; did you mean 'weight'? (line 1)"},
             {
                 "path": "backends[0].intent",
-                "message": "'drain' is not supported by this version; expected 'ready' or 'maint' (line 1)",
+                "message": "'drian' is not one of the choices; expected 'ready', 'drain' or 'maint' (line 1)",
             },
         ],
     }
@@ -93,11 +94,12 @@ def test_the_problems_as_json(file: Path) -> None:
 
 
 def test_the_pool_as_json(file: Path) -> None:
-    """--json lists all backends in the file's order; those in maintenance have no share of the sessions."""
+    """--json lists all backends in the file's order; who does not serve has no share of the sessions."""
     result = run(file, POOL, "--json")
 
     expected = {
         "ok": True,
+        "copies": 2,
         "backends": [
             {
                 "name": "big-1",
@@ -120,6 +122,13 @@ def test_the_pool_as_json(file: Path) -> None:
                 "intent": "maint",
                 "share": 0.0,
             },
+            {
+                "name": "old-1",
+                "address": "10.0.0.4:42424",
+                "weight": 1.0,
+                "intent": "drain",
+                "share": 0.0,
+            },
         ],
     }
     assert (0, expected) == (result.exit_code, json.loads(result.stdout))
@@ -135,6 +144,7 @@ def test_the_pool_as_a_table(file: Path) -> None:
     assert ["big-1", "10.0.0.1:42424", "2", "ready", "66.7", "%"] in lines
     assert ["small-1", "[fe80::1]:42424", "1", "ready", "33.3", "%"] in lines
     assert ["small-2", "10.0.0.3:42424", "1", "maint", "0.0", "%"] in lines
+    assert ["old-1", "10.0.0.4:42424", "1", "drain", "0.0", "%"] in lines
 
 
 def test_key_settings_are_shown(file: Path) -> None:
@@ -143,6 +153,8 @@ def test_key_settings_are_shown(file: Path) -> None:
 
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["listen", "127.0.0.1:42424"] in lines
+    assert ["admin", "127.0.0.1:9424"] in lines
+    assert ["copies", "2"] in lines
     assert ["timeouts.exchange", "6.5s"] in lines
     assert ["limits.body", "1.5MiB"] in lines
 
@@ -180,6 +192,46 @@ def test_a_router_that_refuses_every_web_server_is_warned_about(file: Path, opti
 def test_a_router_that_can_be_reached_is_not_warned_about(file: Path, settings: str) -> None:
     """There is no warning where the router only listens to its own machine, or lets others in."""
     result = run(file, f"{settings}\n{POOL}")
+
+    assert (0, "") == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            f"copies: 1\n{POOL}",
+            "copies is 1: the sessions of a server that dies are lost with it; "
+            "the other ones could hold a second copy of each",
+        ),
+        (
+            "copies: 1\nembedded: 2",
+            "copies is 1: the sessions of a server that dies are lost with it; "
+            "the other one could hold a second copy of each",
+        ),
+        (
+            f"copies: 3\n{POOL}",
+            "copies is 3, but 2 servers are ready: until more are, sessions have fewer copies than that",
+        ),
+        (
+            "backends: [{name: a, address: 'a:1'}, {name: b, address: 'b:1', intent: drain}]",
+            "copies is 2, but 1 server is ready: until more are, sessions have fewer copies than that",
+        ),
+    ],
+)
+def test_fewer_copies_than_there_could_be_are_warned_about(file: Path, text: str, sentence: str) -> None:
+    """What is allowed, and costs sessions when a server dies, is said."""
+    result = run(file, text)
+
+    assert (0, f"partitioner: warning: {sentence}\n") == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize(
+    "text", ["embedded: 1", "embedded: 2", "embedded: 3\ncopies: 3", "copies: 1\nembedded: 1"]
+)
+def test_as_many_copies_as_meant_are_not_warned_about(file: Path, text: str) -> None:
+    """Two servers with two copies are fine, and one server cannot have more than one."""
+    result = run(file, text)
 
     assert (0, "") == (result.exit_code, result.stderr)
 

@@ -109,9 +109,26 @@ def test_a_table_for_people() -> None:
     assert result.exit_code == 0
     assert "server share now share then leaves arrives" in lines
     assert f"state-1 {shares}" in lines
-    assert lines[-1] == (
-        f"{answer['moved'] * 100:.1f} % of all sessions move to another server; the others stay."
-    )
+    assert lines[-2:] == [
+        f"{answer['moved'] * 100:.1f} % of all sessions get another first choice; the others stay.",
+        "They move as they are used, and none is lost: "
+        "2 servers hold each, and one of them may fail meanwhile.",
+    ]
+
+
+def test_what_one_copy_means_for_a_move(tmp_path: Path) -> None:
+    """With one copy sessions move as well, but only from servers that are still there."""
+    file = tmp_path / "partitioner.yml"
+    file.write_text("copies: 1\nembedded: 3", encoding="utf-8")
+    answer = planned("-c", str(file), "--remove", "state-2")
+    result = run("-c", str(file), "--remove", "state-2")
+
+    assert (answer["copies"], planned("--remove", "state-2")["copies"]) == (1, 2)
+    assert result.stdout.splitlines()[-2:] == [
+        f"{answer['moved'] * 100:.1f} % of all sessions move to another server; the others stay.",
+        "They move as they are used, and none is lost while the servers that they leave keep running: "
+        "there is one copy of each.",
+    ]
 
 
 def test_no_change_moves_nothing() -> None:

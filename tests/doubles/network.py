@@ -176,6 +176,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def _thawed(self) -> None:
         """Nothing goes on in a frozen process, not even a time-out that strikes meanwhile."""
+        if not self._is_frozen:
+            return
         with trio.CancelScope(shield=True):
             while self._is_frozen:
                 await self._changed.park()

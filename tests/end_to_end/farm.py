@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partitioner.placement.rendezvous import Ranking
-from tests.end_to_end.processes import RouterProcess, StateServerProcess, router, state_server
+from tests.end_to_end.processes import (
+    CONFIGURATION,
+    RouterProcess,
+    StateServerProcess,
+    router,
+    state_server,
+)
 from tests.end_to_end.web_server import WebServer
 
 NAMES = ("state-1", "state-2", "state-3")
@@ -22,6 +28,7 @@ class Farm:
     in_front: RouterProcess
     servers: dict[str, StateServerProcess]
     web: WebServer
+    file: Path  # the router's configuration
 
     def wait_until(self, pattern: str) -> None:
         """Wait until the router's log says so."""
@@ -35,7 +42,8 @@ def farm_in(directory: Path, settings: str = QUICK_PROBES) -> Iterator[Farm]:
         servers = {name: stack.enter_context(state_server()) for name in NAMES}
         ports = [server.port for server in servers.values()]
         in_front = stack.enter_context(router(directory, ports, settings))
-        yield Farm(in_front, servers, stack.enter_context(WebServer(in_front.port)))
+        web = stack.enter_context(WebServer(in_front.port))
+        yield Farm(in_front, servers, web, directory / CONFIGURATION)
 
 
 def first_choice(session_id: bytes) -> str:

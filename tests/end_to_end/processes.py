@@ -14,6 +14,7 @@ from pathlib import Path
 
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 20.0
+CONFIGURATION = "partitioner.yml"
 
 
 @dataclass
@@ -116,7 +117,7 @@ def router(directory: Path, ports: Sequence[int], settings: str = "") -> Iterato
     backends = "".join(
         f"  - {{name: state-{number}, address: '127.0.0.1:{port}'}}\n" for number, port in enumerate(ports, 1)
     )
-    file = directory / "partitioner.yml"
+    file = directory / CONFIGURATION
     file.write_text(f"listen: 127.0.0.1:0\n{settings}backends:\n{backends}")
     with running("serve", "-c", str(file)) as program:
         match = program.wait_for(r'stateConnectionString="tcpip=127\.0\.0\.1:([0-9]+)"')

@@ -9,8 +9,9 @@ import pytest
 import structlog
 
 from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, MalformedRequest, Phase
-from partitioner.membership.health import HealthRecord, Symptom
+from partitioner.membership.health import HealthPolicy, HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
+from partitioner.membership.pool import first_pool
 from partitioner.net.observer import Observer
 from partitioner.ops.log import LogObserver, configure_log
 from partitioner.protocol.grammar import Dialect, parse_request_head
@@ -276,6 +277,27 @@ def test_refused_users_are_not_said_to_get_new_sessions(capsys: Screen) -> None:
 
     [line] = [json.loads(each) for each in capsys.readouterr().err.splitlines()]
     assert line["consequence"] == "its users are refused until it is back; 2 of 3 serve"
+
+
+def test_the_pool_is_followed(capsys: Screen) -> None:
+    """How many there are, and what becomes of sessions, is said of the pool as it is, not as it was."""
+    backends = [backend(number) for number in (1, 2, 3, 4)]
+    pools = [first_pool(backends[:1], HealthPolicy(), 1), first_pool(backends, HealthPolicy(), 2)]
+
+    written = lines(
+        capsys,
+        lambda log: log.follow(lambda: pools[0]),
+        lambda log: log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 0),
+        lambda log: pools.reverse(),
+        lambda log: log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 3),
+        lambda log: log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 0),
+    )
+
+    assert [
+        "its users get new sessions on the other servers; 0 of 1 serve",
+        "its sessions are served by their copies; 3 of 4 serve",
+        "its users get new sessions on the other servers; 0 of 4 serve",
+    ] == [line["consequence"] for line in written]
 
 
 def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> None:

@@ -26,6 +26,19 @@ def test_moved_share() -> None:
     assert PLAN.moved_share == 0.40
 
 
+def test_shares() -> None:
+    """The share of a server is that of the sessions whose first choice it is; a stranger has none."""
+    assert [0.60, 0.40, 0.0, 0.0] == [PLAN.share_before(name) for name in ("a", "b", "c", "stranger")]
+    assert [0.50, 0.30, 0.20, 0.0] == [PLAN.share_after(name) for name in ("a", "b", "c", "stranger")]
+
+
+def test_plans_of_pieces_add_up() -> None:
+    """What is counted in pieces is what is counted at once."""
+    pieces = plan_moves(TWO, THREE, KEYS[:700]) + plan_moves(TWO, THREE, KEYS[700:])
+
+    assert plan_moves(TWO, THREE, KEYS) == pieces
+
+
 @pytest.mark.parametrize(("name", "share"), [("a", 0.20), ("b", 0.20), ("c", 0.0), ("stranger", 0.0)])
 def test_leaving(name: str, share: float) -> None:
     """What leaves a server, wherever it goes, as a share of all sessions."""

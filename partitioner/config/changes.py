@@ -1,0 +1,161 @@
+"""What a new configuration changes in a running router: what takes a restart, and what follows from the rest.
+
+Pure: it compares, and says in words what the comparison means. daemon.reload applies it.
+
+The pool is compared as it is, not as the last file had it: operators also change intents at run time.
+The file wins over those, and the change says so.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from partitioner.config.settings import Section, Settings
+from partitioner.errors import Problem
+from partitioner.membership.backend import Backend, Intent
+from partitioner.membership.losses import LostSessions
+from partitioner.placement.moves import Plan
+from partitioner.units import format_duration, format_share, format_size
+
+APPLIED_AT_ONCE = frozenset({"allow_clients", "backends", "copies", "lost_sessions"})
+"""Keys that a reload can change; in conf/partitioner.yml they have a line "Reload"."""
+
+_SECRET = "admin_token"
+_SIZES = frozenset({"limits.body", "limits.body_memory"})
+_PLAIN_NUMBERS = frozenset({"health.max_down_share"})  # of the floats; all others are durations
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of the plan: what becomes different, and what follows from it."""
+
+    subject: str  # the backend's name, or the key
+    what: str
+    consequence: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.what}: {self.consequence}"
+
+
+def restarts_needed(running: Settings, wanted: Settings) -> list[Problem]:
+    """Every changed key that cannot be applied to a running router, with its old and its new value."""
+    found = []
+    for path, old, new in _differences(running, wanted):
+        if path not in APPLIED_AT_ONCE:
+            change = f" from {_written(path, old)} to {_written(path, new)}" if path != _SECRET else ""
+            found.append(Problem(path, f"changed{change}, which takes a restart of the router"))
+    return found
+
+
+def key_changes(running: Settings, wanted: Settings) -> list[Change]:
+    """What becomes different beside the backends."""
+    found = []
+    old, new = running.copies_kept(), wanted.copies_kept()
+    if old != new:
+        consequence = "sessions get theirs as they are saved" if new > old else "those too many expire"
+        found.append(Change("copies", f"{old} -> {new}", consequence))
+    if running.lost_sessions is not wanted.lost_sessions:
+        what = f"{running.lost_sessions.value} -> {wanted.lost_sessions.value}"
+        found.append(Change("lost_sessions", what, _FATE[wanted.lost_sessions]))
+    if running.allow_clients != wanted.allow_clients:
+        old_networks, new_networks = (
+            _written("allow_clients", each.allow_clients) for each in (running, wanted)
+        )
+        consequence = "who connects from now on is let in by it; open connections stay"
+        found.append(Change("allow_clients", f"{old_networks} -> {new_networks}", consequence))
+    return found
+
+
+_FATE = {
+    LostSessions.NEW: "users whose session is only on servers that are down start anew",
+    LostSessions.CLOSE: "users whose session is only on servers that are down are refused",
+}
+
+
+def backend_changes(
+    before: Sequence[Backend], after: Sequence[Backend], running: Settings, plan: Plan
+) -> list[Change]:
+    """What becomes different of the backends: those that stay or join in their new order, then who leaves.
+
+    `before` is the pool as it is, `running` the file that it was made of, and `plan` counts what moves.
+    """
+    known = {backend.name: backend for backend in before}
+    in_file = {backend.name: backend.intent for backend in running.backends}
+    found: list[Change] = []
+    for backend in after:
+        old = known.pop(backend.name, None)
+        if old is None:
+            found.append(Change(backend.name, f"joins at {_facts(backend)}", _service(backend, plan)))
+        else:
+            found += _changes_of(old, backend, in_file.get(backend.name), plan)
+    return found + [Change(each.name, "leaves", _hand_over(each, plan)) for each in known.values()]
+
+
+def _changes_of(old: Backend, new: Backend, in_file: Intent | None, plan: Plan) -> Iterator[Change]:
+    if old.address != new.address:
+        consequence = "its sessions are fetched from the old address, for as long as that answers"
+        yield Change(new.name, f"moves from {old.address} to {new.address}", consequence)
+    if old.weight != new.weight:
+        shares = f"{format_share(plan.share_before(new.name))} to {format_share(plan.share_after(new.name))}"
+        consequence = f"its share of the sessions goes from {shares}"
+        yield Change(new.name, f"weight {old.weight:g} -> {new.weight:g}", consequence)
+    if old.intent is not new.intent:
+        is_run_time = in_file is new.intent
+        why = f" ({old.intent.value} was set at run time; the file wins)" if is_run_time else ""
+        consequence = _service(new, plan) if new.intent is not Intent.DRAIN else _hand_over(new, plan)
+        yield Change(new.name, f"intent {old.intent.value} -> {new.intent.value}{why}", consequence)
+    if old.admin != new.admin:
+        consequence = "is drained in bulk" if new.admin else "is drained as its sessions are used"
+        what = f"admin {_written('admin', old.admin)} -> {_written('admin', new.admin)}"
+        yield Change(new.name, what, consequence)
+
+
+def _facts(backend: Backend) -> str:
+    weight = "" if backend.weight == 1 else f", weight {backend.weight:g}"
+    return f"{backend.address}{weight}" + (
+        "" if backend.intent is Intent.READY else f", {backend.intent.value}"
+    )
+
+
+def _service(backend: Backend, plan: Plan) -> str:
+    match backend.intent:
+        case Intent.READY:
+            return f"takes {format_share(plan.share_after(backend.name))} of the sessions, as they are used"
+        case Intent.DRAIN:
+            return "takes no sessions; it is asked for those that it holds"
+        case Intent.MAINT:
+            return "is not spoken to; its sessions are served by their copies, where they have any"
+
+
+def _hand_over(backend: Backend, plan: Plan) -> str:
+    share = plan.share_before(backend.name)
+    if share == 0:
+        return "it had no share of the sessions; it is asked for what it still holds"
+    moves = f"its {format_share(share)} of the sessions move as they are used"
+    return f"{moves}; until then leave it running" if backend.intent is not Intent.MAINT else moves
+
+
+def _differences(running: Section, wanted: Section, above: str = "") -> Iterator[tuple[str, object, object]]:
+    """Every key of which the values differ, as it is spelt in the file; sections are looked into."""
+    for name, field in type(running).model_fields.items():
+        path, old, new = above + (field.alias or name), getattr(running, name), getattr(wanted, name)
+        if isinstance(old, Section) and isinstance(new, Section):
+            yield from _differences(old, new, f"{path}.")
+        elif old != new:
+            yield path, old, new
+
+
+def _written(path: str, value: object) -> str:
+    """A value as it would be written in the file."""
+    match value:
+        case None:
+            return "none"
+        case Enum():
+            return str(value.value)
+        case tuple():
+            return f"[{', '.join(str(each) for each in value)}]"
+        case float() if path not in _PLAIN_NUMBERS:
+            return format_duration(value)
+        case int() if path in _SIZES:
+            return format_size(value)
+    return str(value)

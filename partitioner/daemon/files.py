@@ -1,0 +1,105 @@
+"""Files that outlive a process: written whole or not at all, and never lost by a mistake of ours.
+
+A file is written beside its place, forced to the disk, and then put into its place by a rename, which
+is forced to the disk, too. Whatever happens in between, a crash of the machine included, the place
+holds either the old file or the new one.
+"""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from io import BufferedWriter
+from itertools import count
+from pathlib import Path
+
+from partitioner.errors import FileUnusable
+
+FOR_US_ALONE = 0o600
+"""Sessions are personal data, and their keys are bearer secrets (protocol.md 12)."""
+
+
+def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
+    """Have these bytes stand in a file.
+
+    Raises FileUnusable; what stood there before still does.
+    """
+    beside = _beside(path)
+    try:
+        try:
+            with _create(beside) as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.rename(path)
+            _force_directory(path)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FileUnusable(f"{path} cannot be written: {_reason(error)}") from error
+
+
+def check_usable(path: Path) -> None:
+    """Find out now whether the file could be read, if it is there, and written.
+
+    Raises FileUnusable.
+    """
+    beside = _beside(path)
+    try:
+        _create(beside).close()
+        beside.unlink()
+    except OSError as error:
+        raise FileUnusable(f"{path} cannot be written: {_reason(error)}") from error
+    try:
+        if path.exists() and not path.is_file():
+            raise FileUnusable(f"{path} is no regular file, and will not be replaced")
+        if path.exists():
+            path.open("rb").close()
+    except OSError as error:
+        raise FileUnusable(f"{path} cannot be read: {_reason(error)}") from error
+
+
+def put_away(path: Path, place: Path) -> None:
+    """Rename a file, and have that outlive a crash of the machine.
+
+    Raises FileUnusable.
+    """
+    try:
+        path.rename(place)
+        _force_directory(path)
+    except OSError as error:
+        raise FileUnusable(f"{path} cannot be renamed to {place.name}: {_reason(error)}") from error
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file that is of no use to us, to a name that nothing has yet; answer where it is now.
+
+    Raises FileUnusable.
+    """
+    places = (path.with_name(f"{path.name}.damaged-{number}") for number in count(1))
+    place = next(place for place in places if not os.path.lexists(place))
+    put_away(path, place)
+    return place
+
+
+def _beside(path: Path) -> Path:
+    """Where a file is written before it is put into its place: always the same, so that none pile up."""
+    return path.with_name(f"{path.name}.writing")
+
+
+def _create(path: Path) -> BufferedWriter:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, FOR_US_ALONE), "wb")
+
+
+def _force_directory(path: Path) -> None:
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

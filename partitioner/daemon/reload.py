@@ -1,0 +1,197 @@
+"""Reload: a new configuration for a running router, wholly or not at all.
+
+    read the file anew ──▶ what is wrong? ──▶ what takes a restart? ──▶ what moves? ──▶ apply
+                             invalid             refused                 the plan
+
+Everything that can fail comes before the first thing that changes, and nothing waits in between: a
+request sees the router as it was or as it is to be. Where a reload fails, the router goes on with
+what it had, and the log and whoever asked are told every reason.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import islice
+
+import trio
+
+from partitioner.config import Settings
+from partitioner.config.changes import Change, backend_changes, key_changes, restarts_needed
+from partitioner.daemon.process import allow_open_files
+from partitioner.errors import ConfigurationInvalid, Problem, Refused
+from partitioner.membership.backend import Backend, Intent
+from partitioner.net.downstream import Downstream
+from partitioner.net.lane import Lane
+from partitioner.ops.log import LogObserver
+from partitioner.placement.moves import Plan, plan_moves, sample_keys
+from partitioner.placement.rendezvous import Ranking
+from partitioner.units import format_share
+
+SAMPLE = 10_000
+"""Sessions to count: shares to within one percent, next to requests that want to be served."""
+
+SCORES_AT_A_TIME = 4_000
+"""Of single servers for single sessions, about 3 ms; then everybody else has a turn."""
+
+ReadSettings = Callable[[], Settings]
+"""Reads the configuration file; raises ConfigurationInvalid with all problems."""
+
+
+class Outcome(StrEnum):
+    """What came of a reload."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"  # the file says what is in force already
+    REFUSED = "refused"  # it is right, and cannot be applied to a running router
+    INVALID = "invalid"  # there is no right file
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a reload, and why."""
+
+    outcome: Outcome
+    problems: tuple[Problem, ...] = ()  # every reason, where nothing was applied
+    changes: tuple[Change, ...] = ()  # everything that was applied
+    moved_share: float = 0.0  # of all sessions, 0 to 1: those whose first server is another one now
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the router does what the file says."""
+        return self.outcome in (Outcome.APPLIED, Outcome.UNCHANGED)
+
+    def or_raise(self) -> "Report":
+        """The report itself, where it is good.
+
+        Raises ConfigurationInvalid, or Refused with all reasons in one text.
+        """
+        match self.outcome:
+            case Outcome.INVALID:
+                raise ConfigurationInvalid(self.problems)
+            case Outcome.REFUSED:
+                raise Refused("; ".join(str(problem) for problem in self.problems))
+        return self
+
+
+class Reloader:
+    """Reloads the configuration of one router."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        read: ReadSettings | None,
+        lane: Lane,
+        downstream: Downstream,
+        observer: LogObserver,
+    ) -> None:
+        """`settings` are in force; without `read` there is no file that could say anything else."""
+        self.settings = settings
+        self.last_report: Report | None = None
+        self._read = read
+        self._lane = lane
+        self._downstream = downstream
+        self._observer = observer
+        self._one_at_a_time = trio.Lock()
+
+    def __repr__(self) -> str:
+        last = "none yet" if self.last_report is None else f"the last one {self.last_report.outcome.value}"
+        return f"<Reloader, {last}>"
+
+    async def reload(self, cause: str) -> Report:
+        """Read the file anew and apply it; `cause` is who wants it, for the log."""
+        async with self._one_at_a_time:
+            report = await self._reload()
+        self.last_report = report
+        self._log_outcome(report, cause)
+        return report
+
+    async def _reload(self) -> Report:
+        if self._read is None:
+            problem = "there is no file to read: the router was started without -c"
+            return Report(Outcome.REFUSED, (Problem("", problem),))
+        try:
+            wanted = self._read()
+        except ConfigurationInvalid as invalid:
+            return Report(Outcome.INVALID, tuple(invalid.problems))
+        problems = restarts_needed(self.settings, wanted)
+        if problems:
+            return Report(Outcome.REFUSED, tuple(problems))
+        changes, moved_share = await self._plan(wanted)
+        if not changes:
+            return Report(Outcome.UNCHANGED)
+        for change in changes:
+            self._observer.note(
+                "reload", subject=change.subject, change=change.what, consequence=change.consequence
+            )
+        self._apply(wanted)
+        return Report(Outcome.APPLIED, changes=tuple(changes), moved_share=moved_share)
+
+    async def _plan(self, wanted: Settings) -> tuple[list[Change], float]:
+        """Say what changes, and what share of the sessions changes its first server.
+
+        No time has passed since the pool was compared when this returns.
+        """
+        changes = key_changes(self.settings, wanted)
+        while (before := self._backends()) != (after := self._backends_of(wanted)):
+            plan = await _count_moves(_ready(before), _ready(after))
+            if before == self._backends():
+                return backend_changes(before, after, self.settings, plan) + changes, plan.moved_share
+        return changes, 0.0
+
+    def _apply(self, wanted: Settings) -> None:
+        roster, backends = self._lane.roster, self._backends_of(wanted)
+        if (backends, wanted.copies_kept()) != (self._backends(), roster.pool.copies):
+            roster.adopt(backends, wanted.copies_kept())
+        self._lane.finder.lost_sessions = wanted.lost_sessions
+        self._observer.lost_sessions = wanted.lost_sessions
+        self._downstream.allow(wanted.allow_clients)
+        self.settings = wanted
+        allow_open_files(files_needed(wanted, len(roster.pool.members)))
+
+    def _backends(self) -> tuple[Backend, ...]:
+        """The backends of the pool as they would be configured: without their identities."""
+        members = self._lane.roster.pool.members.values()
+        return tuple(replace(each.backend, identity="") for each in members if each.removed_at is None)
+
+    def _backends_of(self, wanted: Settings) -> tuple[Backend, ...]:
+        """The backends that shall be in the pool. Of embedded ones no file says anything but how many."""
+        return wanted.pool_backends() or tuple(
+            replace(backend, intent=Intent.READY) for backend in self._backends()
+        )
+
+    def _log_outcome(self, report: Report, cause: str) -> None:
+        match report.outcome:
+            case Outcome.APPLIED:
+                moves = f"{format_share(report.moved_share)} of the sessions have another first server now"
+                self._observer.note("configuration reloaded", cause=cause, consequence=moves)
+            case Outcome.UNCHANGED:
+                consequence = "none: the file says what is in force already"
+                self._observer.note("configuration reloaded", cause=cause, consequence=consequence)
+            case Outcome.REFUSED | Outcome.INVALID:
+                for problem in report.problems:
+                    self._observer.complain(
+                        f"reload {report.outcome.value}",
+                        cause=cause,
+                        problem=str(problem),
+                        consequence="nothing of the file was applied; what was in force goes on",
+                    )
+
+
+def files_needed(settings: Settings, backends: int) -> int:
+    """How many connections may be open at once."""
+    return settings.limits.connections + backends * settings.limits.per_backend_connections
+
+
+async def _count_moves(before: Ranking, after: Ranking) -> Plan:
+    """Count over a sample, in small pieces: the router serves meanwhile."""
+    keys = iter(sample_keys(SAMPLE))
+    piece_size = 1 + SCORES_AT_A_TIME // (len(before.weights) + len(after.weights))
+    counted = plan_moves(before, after, islice(keys, piece_size))
+    while piece := tuple(islice(keys, piece_size)):
+        await trio.lowlevel.checkpoint()
+        counted += plan_moves(before, after, piece)
+    return counted
+
+
+def _ready(backends: Sequence[Backend]) -> Ranking:
+    return Ranking({each.name: each.weight for each in backends if each.intent is Intent.READY})

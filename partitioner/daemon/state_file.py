@@ -1,0 +1,76 @@
+"""Where a state server's sessions are between two lives of its process: `--state-file`.
+
+A file is good for one start. It is renamed away before the first connection is accepted: a server that
+took it in and crashed later must not come back with sessions as they were long ago.
+
+Reading and writing block the event loop. Nobody is served yet when the file is read, and nobody any
+more when it is written, so there is no one to hold up; and a thread would have to walk over the table
+while the loop could change it.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from partitioner.daemon.files import check_usable, put_away, set_aside, write_whole
+from partitioner.errors import FileUnusable, MalformedFile
+from partitioner.ops.log import LogObserver
+from partitioner.sessions.snapshot import Restored, read_snapshot, write_snapshot
+from partitioner.sessions.table import SessionTable
+from partitioner.units import format_duration
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """The file of one state server."""
+
+    path: Path
+    observer: LogObserver
+
+    def check(self) -> None:
+        """Find out at the start what would fail at the end. Raises FileUnusable."""
+        check_usable(self.path)
+
+    def read(self, max_memory: int | None) -> SessionTable:
+        """The table that the server before this one has left; an empty one if it left nothing of use.
+
+        Raises FileUnusable.
+        """
+        table = SessionTable(max_memory)
+        try:
+            restored = self._read_into(table)
+        except FileNotFoundError:
+            self.observer.note("starts empty", cause=f"there is no state file {self.path}")
+            return table
+        except MalformedFile as error:
+            place = set_aside(self.path)
+            self.observer.complain(
+                "state file set aside",
+                cause=f"{self.path} {error}",
+                kept_as=str(place),
+                consequence="the server starts empty",
+            )
+            return SessionTable(max_memory)
+        except OSError as error:
+            raise FileUnusable(f"{self.path} cannot be read: {error.strerror}") from error
+        put_away(self.path, self.path.with_name(f"{self.path.name}.loaded"))
+        self.observer.note(
+            "sessions taken from the state file",
+            sessions=restored.sessions,
+            expired_meanwhile=restored.expired,
+            after=format_duration(round(restored.downtime)),
+        )
+        return table
+
+    def write(self, table: SessionTable) -> None:
+        """Leave all sessions to the next server. Raises FileUnusable; an older file is still there then."""
+        self.observer.note("writing the state file", sessions=len(table), file=str(self.path))
+        try:
+            write_whole(self.path, write_snapshot(table, time.time(), time.monotonic()))
+        except FileUnusable as error:
+            self.observer.complain("sessions could not be kept", cause=str(error), sessions_lost=len(table))
+            raise
+
+    def _read_into(self, table: SessionTable) -> Restored:
+        with self.path.open("rb") as file:
+            return read_snapshot(file.read, table, time.time(), time.monotonic())

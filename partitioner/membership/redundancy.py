@@ -1,0 +1,206 @@
+"""May the next state server fail? Whether every session has all its copies, and since when.
+
+Nobody can count copies: stock servers do not list what they hold. But it is known what can take copies
+away, and that is remembered as a *hole*:
+
+- a server that was read is not read any more, or has a new and empty life: whatever it held has one
+  copy less. The hole closes when the server is read again in the life that it had, and what it missed
+  meanwhile is marked in the ledger.
+- something may be missing anywhere: the router has just started and does not know what went before, the
+  number of copies was raised, or there were fewer servers than copies and it is not marked who missed
+  what. Only time closes such a hole.
+
+Every hole closes when the longest life of a session has passed: whatever was not touched has expired,
+and whatever was touched has been copied again. A pool that has enough servers, no marks and no holes is
+*redundant*. Servers that join, weights, and a drain take no copy away.
+
+To stop one server is a smaller question. Its own holes and marks do not count, since they say that
+somebody else has what it lacks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from partitioner.membership.backend import Intent
+from partitioner.membership.health import Health, HealthRecord, Symptom
+from partitioner.membership.ledger import Ledger
+from partitioner.membership.pool import Member, Pool
+from partitioner.units import format_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Why sessions may have too few copies, since when."""
+
+    event: str  # completed by "... ago"
+    opened_at: float
+    identity: str | None = None  # of the server that lacks; None: it may be anything on any server
+    life: bytes | None = None  # in which it held its copies
+
+
+class Redundancy:
+    """What is known about the copies of all sessions together; it is told of every change of the pool."""
+
+    def __init__(self, pool: Pool, ledger: Ledger) -> None:
+        """The router has started with this pool: of what went before nothing is known."""
+        self.holes: tuple[Hole, ...] = (Hole("the router was started", pool.changed_at),)
+        self._pool = pool
+        self._ledger = ledger
+        self._is_guarded = True  # whoever missed a write of the time with too few servers is marked for it
+        self._since: float | None = None
+        self._marks_seen = ledger.marks_made
+
+    def __repr__(self) -> str:
+        return f"<Redundancy, {len(self.holes)} holes, {self._ledger.keys_marked} keys marked>"
+
+    # --- what it answers ---
+
+    def redundant_since(self, now: float) -> float | None:
+        """Since when the pool is redundant, in monotonic seconds, or None. It may be a little longer."""
+        self.look(now)
+        return self._since
+
+    def why_not_redundant(self, now: float) -> tuple[str, ...]:
+        """Everything that keeps the pool from being redundant, a sentence each; empty: it is redundant."""
+        pool = self._pool
+        reasons = []
+        if pool.copies < 2:
+            reasons.append("sessions are kept on one server only: copies is 1")
+        elif _is_short(pool):
+            reasons.append(f"{len(pool.eligible)} servers serve; expected {pool.copies}, one for each copy")
+        reasons += _marks_left(self._ledger.keys_marked)
+        reasons += [self._sentence(hole, now) for hole in self._open_holes(now)]
+        return tuple(reasons)
+
+    def why_not_safe_to_stop(
+        self, identity: str, now: float, *, is_handed_off: bool = False
+    ) -> tuple[str, ...]:
+        """Everything that would be lost if this server were stopped, a sentence each; empty: it is safe.
+
+        `is_handed_off` says that it was drained to the end, and holds nothing any more.
+        """
+        if is_handed_off:
+            return ()
+        member = self._pool.members[identity]
+        name = member.backend.name
+        open_holes = self._open_holes(now)
+        theirs = [hole for hole in open_holes if hole.identity != identity]
+        if not member.is_readable and not any(hole.identity in (identity, None) for hole in open_holes):
+            return ()  # whatever it held has expired
+        if not self._pool.eligible - {identity}:
+            return (f"no other server than {name} serves",)
+        if self._pool.copies < 2:
+            return (f"the sessions on {name} have no copies: copies is 1; drain it first",)
+        marked_elsewhere = self._ledger.keys_marked - self._ledger.marks_of(identity)
+        return (*_marks_left(marked_elsewhere), *(self._sentence(hole, now) for hole in theirs))
+
+    # --- what it is told ---
+
+    def note_change(self, after: Pool, now: float) -> None:
+        """The pool has changed to this one."""
+        before, self._pool = self._pool, after
+        if before.epoch == after.epoch:
+            return
+        for identity, member in before.members.items():
+            self._note_member(identity, member, after.members.get(identity), now)
+        if after.copies > before.copies:
+            self._open(Hole("the number of copies was raised", now))
+        self._note_shortage(before, after, now)
+        self.look(now)
+
+    def look(self, now: float) -> None:
+        """See how things are: called now and then, so that "since" is not much later than the truth."""
+        if self.why_not_redundant(now):
+            self._since = None
+        elif self._since is None or self._ledger.marks_made != self._marks_seen:
+            self._since = now
+        self._marks_seen = self._ledger.marks_made
+
+    def _note_member(self, identity: str, before: Member, after: Member | None, now: float) -> None:
+        if after is None:
+            return  # it is forgotten when it was out, and has its hole, or when all that it held has expired
+        if before.is_readable and not after.is_readable:
+            self._open(Hole(f"{before.backend.name} {_event(after)}", now, identity, before.record.life))
+        elif after.is_readable and not before.is_readable:
+            back = (identity, after.record.life)
+            self.holes = tuple(hole for hole in self.holes if (hole.identity, hole.life) != back)
+
+    def _note_shortage(self, before: Pool, after: Pool, now: float) -> None:
+        """With fewer servers than copies writes go on. Were all that missed them marked?"""
+        if _is_short(before):
+            # Writes of settled times mark nobody. With nobody to serve there are none.
+            is_settled = now - before.changed_at > self._ledger.longest_life and before.eligible
+            comes_without_marks = any(_comes_without_marks(before, after))
+            self._is_guarded = self._is_guarded and not is_settled and not comes_without_marks
+        if not _is_short(after):
+            if not self._is_guarded:
+                self._open(Hole(f"there were fewer than {after.copies} servers until", now))
+            self._is_guarded = True
+
+    # --- holes ---
+
+    def _open(self, hole: Hole) -> None:
+        """Remember a hole, in place of an older one of the same kind."""
+        kind = (hole.identity, hole.life)
+        self.holes = (*(each for each in self.holes if (each.identity, each.life) != kind), hole)
+
+    def _open_holes(self, now: float) -> tuple[Hole, ...]:
+        """Holes that time has not closed."""
+        self.holes = tuple(hole for hole in self.holes if self._closes_in(hole, now) > 0)
+        return self.holes
+
+    def _closes_in(self, hole: Hole, now: float) -> float:
+        return hole.opened_at + self._ledger.longest_life - now
+
+    def _sentence(self, hole: Hole, now: float) -> str:
+        ago, left = _seconds(now - hole.opened_at), _seconds(self._closes_in(hole, now))
+        return f"{hole.event} {ago} ago; sessions untouched since then may lack a copy for {left} more"
+
+
+def _is_short(pool: Pool) -> bool:
+    """Whether fewer servers serve than there should be copies."""
+    return len(pool.eligible) < pool.copies
+
+
+def _comes_without_marks(before: Pool, after: Pool) -> Iterator[bool]:
+    """Of each server that may serve: whether it missed writes that it is not marked for, until now.
+
+    Who was out of reach is marked. Who has just joined, or was drained, was not meant to have a copy; and
+    the marks of a former life are gone.
+    """
+    for identity, member in after.members.items():
+        known = before.members.get(identity)
+        if known is None:
+            yield True
+        else:
+            yield known.backend.intent is Intent.DRAIN is not member.backend.intent
+            yield member.is_eligible and _has_new_life(known.record, member.record)
+
+
+def _has_new_life(before: HealthRecord, after: HealthRecord) -> bool:
+    return before.served_life is not None and before.served_life != after.life
+
+
+def _event(member: Member) -> str:
+    """What became of a server that was read."""
+    if member.backend.intent is Intent.MAINT:
+        return "was put to maint"
+    if member.record.health is Health.RECOVERING:
+        return "turned out to have missed more than can be remembered"
+    if member.record.symptom is Symptom.RESTARTED:
+        return "was restarted"
+    return "went down"
+
+
+def _marks_left(count: int) -> list[str]:
+    match count:
+        case 0:
+            return []
+        case 1:
+            return ["1 key is still marked: a server of it has to be put right"]
+        case _:
+            return [f"{count} keys are still marked: servers of them have to be put right"]
+
+
+def _seconds(duration: float) -> str:
+    return format_duration(max(1, round(duration)))

@@ -1,0 +1,1 @@
+"""Tests of how processes are built, and of what they keep."""

@@ -1,0 +1,72 @@
+"""What a seed draws, before anything runs."""
+
+from dataclasses import dataclass
+
+from partitioner.membership.losses import LostSessions
+from tests.simulation.dice import Dice
+from tests.simulation.faults import ACTS, FAULTS, HARMLESS_ACTS, RESTARTS, Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A world and what goes wrong in it. Durations are seconds."""
+
+    seed: int
+    servers: int
+    copies: int
+    sessions: int
+    workers: int
+    pause: float  # between two pages of a worker, on average
+    troubles: tuple[Trouble, ...]
+    overlap: bool  # troubles do not wait for each other: only P2 and P4 are promised then
+    is_settled: bool  # at the start
+    lost_sessions: LostSessions
+    ledger: int  # keys that may be remembered
+    impatience: float
+    large_share: float
+    timeouts: tuple[int, ...]  # minutes; pages choose among them
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether sessions may be lost without a fault of the router."""
+        return self.overlap or self.copies == 1
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    dice = Dice(seed, "scenario")
+    servers = dice.choice((2, 3, 3, 3, 4, 5))
+    copies = dice.choice((1, 2, 2, 2, 2, 2, 2, 3)) if servers > 2 else dice.choice((1, 2, 2, 2))
+    overlap = dice.happens(0.2)
+    return Scenario(
+        seed=seed,
+        servers=servers,
+        copies=copies,
+        sessions=dice.randint(1, 4),
+        workers=dice.randint(2, 5),
+        pause=dice.choice((1.0, 4.0, 8.0, 20.0)),
+        troubles=_troubles(dice, overlap),
+        overlap=overlap,
+        is_settled=dice.happens(0.7),
+        lost_sessions=dice.choice((LostSessions.NEW, LostSessions.NEW, LostSessions.CLOSE)),
+        ledger=1 if dice.happens(0.05) else 1_000_000,
+        impatience=dice.choice((0.0, 0.0, 0.02)),
+        large_share=dice.choice((0.0, 0.0, 0.0, 0.1)),
+        timeouts=(1, 2) if dice.happens(0.1) else (1,),
+    )
+
+
+def _troubles(dice: Dice, overlap: bool) -> tuple[Trouble, ...]:
+    count = dice.randint(1, 3)
+    troubles = []
+    for _ in range(count):
+        kinds = [dice.choice(dice.choices((FAULTS, ACTS, RESTARTS), (70, 25, 0 if overlap else 5))[0])]
+        while kinds[-1] in FAULTS and dice.happens(0.25):
+            kinds.append(dice.choice(FAULTS))
+        meanwhile = dice.choice(HARMLESS_ACTS) if kinds[0] in FAULTS and dice.happens(0.15) else None
+        duration = dice.choice((0.0, 0.5, 3.0, 12.0, 25.0)) * dice.uniform(0.5, 1.5)
+        trouble = Trouble(
+            tuple(kinds), dice.random(), dice.uniform(1.0, 6.0), duration, meanwhile, dice.random()
+        )
+        troubles.append(trouble)
+    return tuple(troubles)

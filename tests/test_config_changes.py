@@ -1,0 +1,194 @@
+"""What another configuration would change in a running router, in words (design.md 7.6)."""
+
+from collections import Counter
+
+import pytest
+
+from partitioner.config import parse
+from partitioner.config.changes import APPLIED_AT_ONCE, backend_changes, key_changes, restarts_needed
+from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.placement.moves import Plan
+
+POOL = """
+backends:
+  - {name: a, address: 10.0.0.1:42424}
+  - {name: b, address: 10.0.0.2:42424}
+"""
+
+PLAN = Plan(
+    sampled=100,
+    before=Counter(a=60, b=40),
+    after=Counter(a=45, b=30, c=25),
+    moved=Counter({("a", "c"): 15, ("b", "c"): 10}),
+)
+
+RESTARTS = [
+    # what the file says besides now, what it said before, path and message
+    ("listen: 127.0.0.1:1", "", "listen: changed from 127.0.0.1:42424 to 127.0.0.1:1"),
+    ("admin: 127.0.0.1:1", "", "admin: changed from 127.0.0.1:9424 to 127.0.0.1:1"),
+    ("admin_token: new", "admin_token: old", "admin_token: changed"),
+    ("", "name: edge", "name: changed from edge to router-1"),
+    ("hash_key: target", "", "hash_key: changed from session-id to target"),
+    ("state_dir: /var/lib/x", "", "state_dir: changed from none to /var/lib/x"),
+    ("log_format: json", "", "log_format: changed from console to json"),
+    ("session_timeout: 30m", "", "session_timeout: changed from 1h to 30m"),
+    ("session_timeout_max: 2d", "", "session_timeout_max: changed from 1d to 2d"),
+    ("health: {interval: 250ms}", "", "health.interval: changed from 2s to 250ms"),
+    ("health: {fall: 5}", "", "health.fall: changed from 3 to 5"),
+    ("health: {max_down_share: 0.75}", "", "health.max_down_share: changed from 0.5 to 0.75"),
+    ("timeouts: {copy: 1s}", "", "timeouts.copy: changed from 250ms to 1s"),
+    ("limits: {body: 1MiB}", "", "limits.body: changed from 64MiB to 1MiB"),
+    ("limits: {ledger: 5}", "", "limits.ledger: changed from 1000000 to 5"),
+]
+
+
+@pytest.mark.parametrize(("now", "before", "sentence"), RESTARTS)
+def test_a_key_that_takes_a_restart(now: str, before: str, sentence: str) -> None:
+    """It is named with its old and its new value as files have them; a token is not shown."""
+    problems = restarts_needed(parse(POOL + before), parse(POOL + now))
+
+    assert [f"{sentence}, which takes a restart of the router"] == [str(each) for each in problems]
+
+
+def test_every_key_that_takes_a_restart_is_named() -> None:
+    """One reload tells all reasons, in the order of the settings."""
+    wanted = parse(POOL + "listen: 127.0.0.1:1\ncopies: 1\ntimeouts: {connect: 2s, exchange: 9s}")
+
+    assert ["listen", "timeouts.connect", "timeouts.exchange"] == [
+        each.path for each in restarts_needed(parse(POOL), wanted)
+    ]
+
+
+@pytest.mark.parametrize(("before", "now"), [("embedded: 3", "embedded: 4"), ("embedded: 3", POOL)])
+def test_servers_in_the_router_itself_stay(before: str, now: str) -> None:
+    """How many state servers run inside the router cannot change while it runs."""
+    assert ["embedded"] == [each.path for each in restarts_needed(parse(before), parse(now))]
+
+
+def test_what_is_applied_at_once_takes_no_restart() -> None:
+    """Backends, copies, the fate of lost sessions and the allowed networks are all that may change."""
+    wanted = parse("""
+        copies: 1
+        lost_sessions: close
+        allow_clients: [10.0.0.0/8]
+        backends: [{name: c, address: 10.0.0.3:42424}]
+    """)
+
+    assert restarts_needed(parse(POOL), wanted) == []
+    assert {"allow_clients", "backends", "copies", "lost_sessions"} == APPLIED_AT_ONCE
+
+
+KEY_CHANGES = [
+    ("copies: 1", "copies 2 -> 1: those too many expire"),
+    (
+        "lost_sessions: close",
+        "lost_sessions new -> close: users whose session is only on servers that are down are refused",
+    ),
+    (
+        "allow_clients: [10.0.0.0/8]",
+        "allow_clients [127.0.0.0/8, ::1/128] -> [10.0.0.0/8]: "
+        "who connects from now on is let in by it; open connections stay",
+    ),
+]
+
+
+@pytest.mark.parametrize(("now", "sentence"), KEY_CHANGES)
+def test_a_change_of_a_key(now: str, sentence: str) -> None:
+    """It is told with old and new value, and with what follows."""
+    assert [sentence] == [str(each) for each in key_changes(parse(POOL), parse(POOL + now))]
+
+
+def test_a_second_server_brings_a_second_copy() -> None:
+    """Where `copies` is left out, it follows the pool, and that is told."""
+    one = parse("backends: [{name: a, address: 10.0.0.1:42424}]")
+
+    assert ["copies 1 -> 2: sessions get theirs as they are saved"] == [
+        str(each) for each in key_changes(one, parse(POOL))
+    ]
+
+
+def at(host: int, name: str, weight: float = 1.0, intent: Intent = Intent.READY) -> Backend:
+    return Backend(name, Address(f"10.0.0.{host}", 42424), weight, intent)
+
+
+A, B, C = at(1, "a"), at(2, "b"), at(3, "c")
+ADMIN = Backend("b", B.address, admin=Address("10.0.0.2", 9425))
+
+BACKEND_CHANGES = {
+    "joins": ([A, B, C], ["c joins at 10.0.0.3:42424: takes 25.0 % of the sessions, as they are used"]),
+    "joins, heavy": (
+        [A, B, at(3, "c", 2.5)],
+        ["c joins at 10.0.0.3:42424, weight 2.5: takes 25.0 % of the sessions, as they are used"],
+    ),
+    "joins, draining": (
+        [A, B, at(3, "c", intent=Intent.DRAIN)],
+        ["c joins at 10.0.0.3:42424, drain: takes no sessions; it is asked for those that it holds"],
+    ),
+    "leaves": (
+        [A],
+        ["b leaves: its 40.0 % of the sessions move as they are used; until then leave it running"],
+    ),
+    "moves": (
+        [A, at(9, "b")],
+        [
+            "b moves from 10.0.0.2:42424 to 10.0.0.9:42424: "
+            "its sessions are fetched from the old address, for as long as that answers"
+        ],
+    ),
+    "weight": (
+        [A, at(2, "b", 0.5)],
+        ["b weight 1 -> 0.5: its share of the sessions goes from 40.0 % to 30.0 %"],
+    ),
+    "drain": (
+        [A, at(2, "b", intent=Intent.DRAIN)],
+        [
+            "b intent ready -> drain: "
+            "its 40.0 % of the sessions move as they are used; until then leave it running"
+        ],
+    ),
+    "maint": (
+        [A, at(2, "b", intent=Intent.MAINT)],
+        [
+            "b intent ready -> maint: "
+            "is not spoken to; its sessions are served by their copies, where they have any"
+        ],
+    ),
+    "admin": ([A, ADMIN], ["b admin none -> 10.0.0.2:9425: is drained in bulk"]),
+    "in another order": ([B, A], []),
+    "several": (
+        [at(1, "a", 2.0), C],
+        [
+            "a weight 1 -> 2: its share of the sessions goes from 60.0 % to 45.0 %",
+            "c joins at 10.0.0.3:42424: takes 25.0 % of the sessions, as they are used",
+            "b leaves: its 40.0 % of the sessions move as they are used; until then leave it running",
+        ],
+    ),
+    "none": ([A, B], []),
+}
+
+
+@pytest.mark.parametrize(("after", "sentences"), BACKEND_CHANGES.values(), ids=BACKEND_CHANGES)
+def test_changes_of_the_pool(after: list[Backend], sentences: list[str]) -> None:
+    """Each backend that joins, leaves or changes is told with what that moves."""
+    changes = backend_changes([A, B], after, parse(POOL), PLAN)
+
+    assert sentences == [str(each) for each in changes]
+
+
+def test_one_that_leaves_without_a_share() -> None:
+    """A server that was being drained takes nothing away; it may still be asked."""
+    drained = at(9, "old", intent=Intent.DRAIN)
+
+    assert [
+        "old leaves: it had no share of the sessions; it is asked for what it still holds",
+    ] == [str(each) for each in backend_changes([A, B, drained], [A, B], parse(POOL), PLAN)]
+
+
+def test_the_file_wins_over_an_intent_that_was_set_at_run_time() -> None:
+    """An intent that differs although the file has not changed was set by a command: the plan says so."""
+    running = [A, at(2, "b", intent=Intent.DRAIN)]
+
+    assert [
+        "b intent drain -> ready (drain was set at run time; the file wins): "
+        "takes 30.0 % of the sessions, as they are used"
+    ] == [str(each) for each in backend_changes(running, [A, B], parse(POOL), PLAN)]
