@@ -46,7 +46,7 @@ async def test_beyond_the_bound_one_waits(nursery: trio.Nursery, autojump_clock:
 async def test_a_large_one_is_not_overtaken_for_ever(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Memory is given out in the order in which it is asked for, else small bodies would starve large ones."""
+    """Memory is given out in the order in which it is asked for, else a large body would starve."""
     memory = BodyMemory(100)
     log: list[int] = []
     async with trio.open_nursery() as waiting:
