@@ -2,6 +2,7 @@
 
 import trio
 
+from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.protocol.messages import Answer, Operation
@@ -83,6 +84,10 @@ class MemoryFarm:
         """Start a server that was killed anew, empty, and wait until it is back."""
         self.servers[place].start()
         await self._until_up(place)
+
+    def set_intent(self, place: int, intent: Intent) -> None:
+        """Have the operator say what a server is for."""
+        self.router.roster.set_intent(self.names[place], intent)
 
     async def _until_down(self, place: int) -> None:
         while self._answers(place):
