@@ -261,6 +261,18 @@ async def test_what_was_declared_lost_does_not_come_back(
     assert [None] * 4 == farm.contents
 
 
+async def test_what_was_declared_lost_is_removed_wherever_it_can_be(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Before the 404 is said the key is removed from everybody within reach, old content too."""
+    farm = await farm_with(nursery, 2)
+    farm.ledger.mark(farm.key, b"target", farm.names[2], trio.current_time(), is_stale=True)
+    await farm.freeze(3)
+    await farm.ask(GET)
+
+    assert ([None] * 4, {3}) == (farm.contents, farm.marked)
+
+
 async def test_what_began_anew_is_not_overwritten(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The session that a client began after the loss is what it reads from then on."""
     farm = await farm_with(nursery, 3)
