@@ -18,12 +18,15 @@ from enum import Enum
 
 from partitioner.protocol.messages import Operation
 from tests.simulation.history import Exchange, History
-from tests.simulation.scenario import Scenario
+from tests.simulation.scenario import ENOUGH, Scenario
 from tests.simulation.web import EXECUTION_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT
 
 SLACK = 1.0
 LONGER = 0.06 * LONGEST_TIMEOUT + 1.0
 """Seconds: a session may live 5 % longer than it should (design.md 7.7)."""
+
+BAD_COPY = "said to be redundant"
+"""What a history notes when the router claims copies that are not there, or are not good."""
 
 NEVER = "never redundant again"
 """What a history notes when a world without trouble does not become redundant."""
@@ -42,6 +45,7 @@ class Kind(Enum):
     LOST_UPDATE = "lost update"
     STUCK_LOCK = "stuck lock"
     WRONG_SESSION = "wrong session"
+    NOT_REDUNDANT = "not redundant"  # a copy is missing or bad where the router says that all is well
     NEVER_REDUNDANT = "never redundant"  # something is not put right
     SHUT_OUT = "shut out"  # closed although all is well
 
@@ -85,8 +89,10 @@ def judge(scenario: Scenario, history: History) -> tuple[Violation, ...]:
         if ends:
             found += _shut_out(exchanges, ends[0])
     for note in history.notes:
-        if note.text == NEVER and scenario.ledger > 1:  # such a small one is full all the time
+        if note.text == NEVER and scenario.ledger >= ENOUGH:  # such a small one is full all the time
             found.append(Violation(Kind.NEVER_REDUNDANT, history.exchanges[-1], str(note)))
+        if note.text.startswith(BAD_COPY) and not scenario.may_lose:
+            found.append(Violation(Kind.NOT_REDUNDANT, history.exchanges[-1], str(note)))
     return tuple(found)
 
 
