@@ -171,6 +171,11 @@ class MemoryStateServer:
         for stream in self._connections:
             stream.thaw()
 
+    @property
+    def connections(self) -> tuple[MemoryStream, ...]:
+        """This server's ends of the connections that it serves."""
+        return tuple(self._connections)
+
     def tell(self, asked: bytes) -> Answer:
         """Carry out a request as if it had come over some connection."""
         asked_whole = whole(asked, deadline=0.0)
