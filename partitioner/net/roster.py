@@ -129,6 +129,8 @@ class Roster:
 
     def probe_failed(self, failure: BackendFailure) -> None:
         """A probe failed: unlike in an exchange, whatever went wrong counts, unless it was our own fault."""
+        if failure.backend not in self.pool.members:
+            return  # it was forgotten while it was probed
         if isinstance(failure, BackendNotAtFault):
             self._observer.backend_troubled(failure)
             return
@@ -138,6 +140,8 @@ class Roster:
 
     def probe_succeeded(self, name: str, life: bytes) -> None:
         """A probe found, or planted, the canary and read it back."""
+        if name not in self.pool.members:
+            return
         self.upstreams[name].vigil.note_answering(True)
         before = self._record(name)
         if before.is_up and before.failures >= self._policy.fall:

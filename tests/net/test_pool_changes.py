@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from partitioner.errors import Refused
+from partitioner.errors import BackendRefused, BackendTooSlow, Phase, Refused
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import LedgerPolicy
@@ -272,6 +272,20 @@ async def test_a_removed_server_that_is_down_is_forgotten_after_a_minute(
     await trio.sleep(7)
 
     assert (True, False) == (before, farm.names[0] in farm.router.roster.pool.members)
+
+
+@pytest.mark.parametrize("kind", [BackendRefused, BackendTooSlow])
+async def test_a_probe_that_outlives_its_server(
+    nursery: trio.Nursery, autojump_clock: MockClock, kind: type[BackendRefused] | type[BackendTooSlow]
+) -> None:
+    """What a probe still says of a server that was forgotten meanwhile is nobody's concern."""
+    farm = await farm_of(nursery)
+    adopt(farm, kept(farm, without=[0]))
+    await trio.sleep(T_MAX + 10)
+    farm.router.roster.probe_failed(kind(farm.names[0], Phase.CONNECTING, "was late"))
+    farm.router.roster.probe_succeeded(farm.names[0], b"life")
+
+    assert farm.names[0] not in farm.router.roster.pool.members
 
 
 async def test_a_server_that_returns_after_it_was_forgotten(
