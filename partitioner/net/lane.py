@@ -114,7 +114,8 @@ class Lane:
             await trio.sleep(SWEEP_INTERVAL)
             for _ in self.ledger.sweep(trio.current_time()):
                 await trio.lowlevel.checkpoint()
-            self.roster.forget_the_gone()
+            for identity in self.roster.forget_the_gone():
+                self.ledger.unmark_all(identity)
 
     async def _retire_idle(self) -> None:
         while True:

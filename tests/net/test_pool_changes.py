@@ -274,6 +274,33 @@ async def test_a_removed_server_that_is_down_is_forgotten_after_a_minute(
     assert (True, False) == (before, farm.names[0] in farm.router.roster.pool.members)
 
 
+async def test_a_forgotten_server_leaves_no_marks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Nobody will ever put right what nobody can ask, so it is not remembered either."""
+    farm = await farm_of(nursery)
+    adopt(farm, kept(farm, without=[0]))
+    farm.servers[0].freeze()
+    await farm.save(NEW)
+    before = farm.ledger.marks_of(farm.names[0])
+    await trio.sleep(T_MAX + 10)
+
+    assert (1, 0) == (before, farm.ledger.marks_of(farm.names[0]))
+
+
+async def test_a_forgotten_server_leaves_no_connections(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Connections that went unanswered are not watched for ever when nobody probes their server any more."""
+    farm = await farm_of(nursery)
+    await farm.ask(request(Operation.GET, target(1)))
+    farm.servers[0].freeze()
+    await farm.ask(request(Operation.SET, body=NEW))
+    adopt(farm, kept(farm, without=[0]))
+    await trio.sleep(T_MAX + 60)
+
+    assert farm.names[0] not in farm.router.roster.pool.members
+    assert all(stream.is_abandoned for stream in farm.servers[0].connections)
+
+
 @pytest.mark.parametrize("kind", [BackendRefused, BackendTooSlow])
 async def test_a_probe_that_outlives_its_server(
     nursery: trio.Nursery, autojump_clock: MockClock, kind: type[BackendRefused] | type[BackendTooSlow]
