@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from partitioner.membership.backend import Intent
 from partitioner.net.errands import (
     DEFAULT_TIMEOUT_MINUTES,
+    PACE,
     Errand,
     Told,
     get,
@@ -223,3 +224,27 @@ async def test_memory_is_given_back_whatever_happens(
             raise ZeroDivisionError
 
     assert setting.router.memory.used == 0
+
+
+async def test_a_large_body_has_time_to_come(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """To read a large session takes its time, just as to write it: a second more for each 16 MiB (7.1)."""
+    large = b"x" * (PACE // 16)
+    setting = Setting(
+        nursery, [*greeting(), Hear(GET), Stall(0.2), Say(ok(large)[:-1]), Stall(0.1), Say(b"x")]
+    )
+    told = await setting.run(get(TARGET))
+
+    assert told is not None
+    assert len(large) == len(told.body)
+
+
+async def test_a_large_body_does_not_have_all_the_time(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A server that stalls in the middle of a large session is late."""
+    large = b"x" * (PACE // 16)
+    setting = Setting(nursery, [*greeting(), Hear(GET), Say(ok(large)[:-1]), HearEnd()])
+    told = await setting.run(get(TARGET))
+
+    assert told is None
+    assert trio.current_time() == about(PATIENCE + 1 / 16)
