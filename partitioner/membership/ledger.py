@@ -162,7 +162,8 @@ class Ledger:
         entry.lock_expires_at = lock.since + entry.timeout
 
     def note_alive(self, key: bytes, now: float) -> None:
-        """The session was touched, so its time-out begins anew."""
+        """The session was touched, so its time-out begins anew; a lock whose time is over stays so."""
+        self.maybe_lock(key, now)
         entry = self._entries.get(key)
         if entry is not None:
             entry.alive_at = now

@@ -135,6 +135,14 @@ def test_a_touched_session_keeps_its_lock() -> None:
     assert book.maybe_lock(KEY, NOW + 2_201) is None
 
 
+def test_a_lock_whose_time_is_over_is_not_revived() -> None:
+    """To ask for a session that has expired does not bring back who held it."""
+    book = locked(minutes=20)
+    book.note_alive(KEY, NOW + 1_201)
+
+    assert book.maybe_lock(KEY, NOW + 1_201) is None
+
+
 def test_a_lock_of_a_session_of_unknown_time_out() -> None:
     """Where nobody has said how long the session lives, it may live as long as any."""
     book = ledger()
