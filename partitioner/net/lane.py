@@ -75,8 +75,8 @@ class Lane:
         self.bookkeeper = Bookkeeper(self.ledger, self.roster, policy.hash_key)
         self.roster.open_upstreams()
         self.gate = KeyGate()
-        memory = BodyMemory(policy.body_memory)
-        self.errands = Errands(self.roster, memory, policy.copy)
+        self.memory = BodyMemory(policy.body_memory)
+        self.errands = Errands(self.roster, self.memory, policy.copy)
         copier = Copier(self.roster, self.bookkeeper, self.errands, observer)
         self.finder = Finder(
             self.roster, self.bookkeeper, self.errands, copier, policy.lost_sessions, observer
@@ -90,7 +90,7 @@ class Lane:
             self.roster,
             self.bookkeeper,
             self.gate,
-            memory,
+            self.memory,
             self.errands,
             copier,
             self.finder,
@@ -114,7 +114,8 @@ class Lane:
             await trio.sleep(SWEEP_INTERVAL)
             for _ in self.ledger.sweep(trio.current_time()):
                 await trio.lowlevel.checkpoint()
-            self.roster.forget_the_gone()
+            for identity in self.roster.forget_the_gone():
+                self.ledger.unmark_all(identity)
 
     async def _retire_idle(self) -> None:
         while True:

@@ -129,6 +129,8 @@ class Roster:
 
     def probe_failed(self, failure: BackendFailure) -> None:
         """A probe failed: unlike in an exchange, whatever went wrong counts, unless it was our own fault."""
+        if failure.backend not in self.pool.members:
+            return  # it was forgotten while it was probed
         if isinstance(failure, BackendNotAtFault):
             self._observer.backend_troubled(failure)
             return
@@ -138,6 +140,8 @@ class Roster:
 
     def probe_succeeded(self, name: str, life: bytes) -> None:
         """A probe found, or planted, the canary and read it back."""
+        if name not in self.pool.members:
+            return
         self.upstreams[name].vigil.note_answering(True)
         before = self._record(name)
         if before.is_up and before.failures >= self._policy.fall:
@@ -241,8 +245,11 @@ class Roster:
         doubted = cast_doubt(record, now + self._longest_life(), record.life or record.served_life, now)
         self._publish(identity, doubted, "more keys were marked on it than can be remembered")
 
-    def forget_the_gone(self) -> None:
-        """Forget removed backends when whatever they hold has expired, or they have been DOWN for long."""
+    def forget_the_gone(self) -> list[str]:
+        """Forget removed backends when whatever they hold has expired, or they have been DOWN for long.
+
+        Answers whom: nobody will ask them any more, so nothing need be remembered of what is on them.
+        """
         now = trio.current_time()
         self.redundancy.look(now)
         gone = [
@@ -251,15 +258,18 @@ class Roster:
             if member.removed_at is not None and self._is_gone(member, now)
         ]
         if not gone:
-            return
+            return []
         for identity in gone:
             backend = self.pool.members[identity].backend
             self._left[backend.name, str(backend.address)] = now + self._longest_life()
             self.upstreams[identity].cut()
+            # Nobody probes it any more: its unanswered connections get the patience of one that answers.
+            self.upstreams[identity].vigil.note_answering(True)
         members = {each: member for each, member in self.pool.members.items() if each not in gone}
         self._replace_members(members, self.pool.copies, now)
         for identity in gone:
             del self.upstreams[identity]
+        return gone
 
     def _is_gone(self, member: Member, now: float) -> bool:
         assert member.removed_at is not None

@@ -121,8 +121,8 @@ class Router:
         held = 0
         try:
             if not request.is_whole and self._is_copied(session.key):
-                held = head.content_length
                 request = await self._hold(request)
+                held = head.content_length
             response = await self._respond_behind_the_gate(Asked(request, session))
         finally:
             if held:

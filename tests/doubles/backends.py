@@ -12,9 +12,12 @@ from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Response
 from partitioner.net.stateserver import StateServer
 from partitioner.protocol.grammar import Dialect
-from partitioner.protocol.messages import Operation
+from partitioner.protocol.messages import Answer, Operation
+from partitioner.protocol.target import server_key
+from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
 from tests.doubles.network import MemoryStream, Network
+from tests.doubles.sessions import whole
 
 ROUTER_NAME = "router-1"
 CANARY_TARGET = b"%2fpartitioner%2fcanary%2frouter-1"
@@ -139,7 +142,8 @@ class MemoryStateServer:
 
     def start(self) -> None:
         """Begin a new, empty life."""
-        self._server = StateServer(SessionTable(), self._observer, clock=trio.current_time)
+        self._table = SessionTable()
+        self._server = StateServer(self._table, self._observer, clock=trio.current_time)
         self._network.listen(self.address, self.serve)
 
     def kill(self) -> None:
@@ -166,6 +170,22 @@ class MemoryStateServer:
         self._is_frozen = False
         for stream in self._connections:
             stream.thaw()
+
+    @property
+    def connections(self) -> tuple[MemoryStream, ...]:
+        """This server's ends of the connections that it serves."""
+        return tuple(self._connections)
+
+    def tell(self, asked: bytes) -> Answer:
+        """Carry out a request as if it had come over some connection."""
+        asked_whole = whole(asked, deadline=0.0)
+        head = asked_whole.head
+        return self._table.apply(head, server_key(head.target), asked_whole.body, trio.current_time())
+
+    def maybe_session(self, target: bytes) -> Session | None:
+        """The session as it lies there, unless it has expired; to look does not touch it."""
+        found = dict(self._table.sessions()).get(server_key(target))
+        return None if found is None or found.expires_at < trio.current_time() else found
 
     async def serve(self, stream: MemoryStream) -> None:
         """Serve one connection for as long as this life lasts."""

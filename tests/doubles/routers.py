@@ -47,6 +47,7 @@ class MemoryRouter:
         ledger: LedgerPolicy | None = None,
         network: Network | None = None,
         began_at: float = float("-inf"),
+        body_memory: int = 256 * 1024 * 1024,
     ) -> None:
         """`began_at` is when the pool was changed last: the default makes the times settled."""
         self._nursery = nursery
@@ -61,6 +62,7 @@ class MemoryRouter:
             upstream=UpstreamPolicy(1.0, 10.0, connections),
             ledger=ledger or LedgerPolicy(),
             lost_sessions=lost_sessions,
+            body_memory=body_memory,
         )
         pool = first_pool(self.backends, self.health, copies, began_at)
         self.lane = Lane(
@@ -69,6 +71,7 @@ class MemoryRouter:
         self.roster = self.lane.roster
         self.router = self.lane.router
         self.ledger = self.lane.ledger
+        self.memory = self.lane.memory
 
     def take_in(self, life: bytes = LIFE) -> None:
         """Have all backends UP in this life without a probe."""

@@ -431,6 +431,17 @@ def test_a_whole_repair_settles() -> None:
     assert (False, True) == (between, book.is_settled(KEY, pool(), LATER + 1))
 
 
+def test_a_mark_undoes_what_a_write_has_settled() -> None:
+    """In unsettled times a key that was marked is asked for everywhere again, repaired or not."""
+    book = ledger()
+    book.note_settled(KEY, pool(), NOW)
+    book.mark(KEY, TARGET, "a", NOW + 1, is_stale=True)
+    book.note_put_right(KEY, "a", NOW + 2)
+    book.note_repaired(KEY)
+
+    assert not book.is_settled(KEY, pool(), NOW + 2)
+
+
 def test_an_unsettled_key_is_forgotten_when_its_session_has_expired() -> None:
     """What has expired lies nowhere, and is remembered no longer."""
     book = marked("a")
