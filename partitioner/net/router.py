@@ -35,7 +35,7 @@ from partitioner.net.responder import Request, Response
 from partitioner.net.roster import Roster
 from partitioner.net.toucher import Toucher
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, RequestHead, Status
-from partitioner.protocol.target import canonical_key, server_key
+from partitioner.protocol.target import canonical_form, server_key
 from partitioner.protocol.writer import write_answer_head, write_request
 
 RETRY_PAUSE = 0.1
@@ -113,14 +113,13 @@ class Router:
         MalformedRequest for a key that is none of a client's business.
         """
         head = request.head
-        canonical = canonical_key(head.target)
-        if canonical.startswith(CANARIES.encode()):
+        key = server_key(head.target)
+        if canonical_form(key).startswith(CANARIES.encode()):
             raise MalformedRequest("a key that is kept for canaries")
-        placement = self._bookkeeper.placement(head.target)
-        session = Missed(server_key(head.target), head.target, placement)
+        session = Missed(key, head.target, self._bookkeeper.placement_of(key))
         held = 0
         try:
-            if not request.is_whole and self._is_copied(session.key):
+            if not request.is_whole and self._is_copied(key):
                 held = head.content_length
                 request = await self._hold(request)
             response = await self._respond_behind_the_gate(Asked(request, session))
