@@ -41,11 +41,12 @@ from tests.end_to_end.processes import CONFIGURATION, RouterProcess, router, sta
 
 LIFE = 2.0
 SETTLED = f"session_timeout: {LIFE:g}s\nsession_timeout_max: {LIFE:g}s\n"
+PATIENT = "timeouts: {copy: 5s}\n"  # under full load on a busy machine, 250 ms would be too short now and then
 
 ROUTERS = {
-    "copies 1": f"copies: 1\n{SETTLED}",
-    "copies 2": f"copies: 2\n{SETTLED}",
-    "unsettled": "copies: 2\n",
+    "copies 1": f"copies: 1\n{SETTLED}{PATIENT}",
+    "copies 2": f"copies: 2\n{SETTLED}{PATIENT}",
+    "unsettled": f"copies: 2\n{PATIENT}",
 }
 
 WARM_UP = 0.5

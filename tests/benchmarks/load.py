@@ -36,7 +36,7 @@ class Load:
         ]
 
     async def create(self) -> None:
-        """Create all sessions."""
+        """Create all sessions, and look at each: the first get of a new one costs more than any other."""
         numbers = iter(range(len(self._workload.targets)))
         async with trio.open_nursery() as creating:
             for worker in self._workers:
@@ -72,6 +72,7 @@ class Load:
 async def _create_next_ones(worker: Worker, numbers: Iterator[int]) -> None:
     for number in numbers:
         assert await worker.create(number), f"session {number} could not be created"
+        assert await worker.read_back(number), f"session {number} could not be read"
 
 
 def _starts(began_at: float, rate: float | None) -> Iterator[float]:
