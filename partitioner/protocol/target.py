@@ -30,7 +30,12 @@ def canonical_key(target: bytes) -> bytes:
     routed elsewhere.
     Source: protocol.md 4.3.
     """
-    return b"/" + _decode(target).lstrip(b"/")
+    return canonical_form(server_key(target))
+
+
+def canonical_form(key: bytes) -> bytes:
+    """The canonical key of a session of which the server_key is known: that saves decoding a target again."""
+    return b"/" + key.lstrip(b"/")
 
 
 def encode_target(key: str) -> bytes:
