@@ -26,10 +26,11 @@ from partitioner.net.roster import Roster
 from partitioner.net.router import Parts, Router
 from partitioner.net.toucher import Toucher
 from partitioner.net.upstream import Upstream, UpstreamPolicy
+from partitioner.net.watch import RedundancyWatch
 from partitioner.placement.session_id import HashKey
 
 SWEEP_INTERVAL = 5.0
-_RETIRE_INTERVAL = 1.0
+_A_SECOND = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Lane:
         self.repairer = Repairer(
             self.roster, self.bookkeeper, self.gate, self.errands, copier, self.finder, observer
         )
+        self.watch = RedundancyWatch(self.roster, observer)
         self.probing = Probing(self.roster, connector, policy.health, uniform)
         parts = Parts(
             self.roster,
@@ -106,7 +108,7 @@ class Lane:
             nursery.start_soon(self.toucher.run)
             nursery.start_soon(self.repairer.run)
             nursery.start_soon(self._sweep)
-            nursery.start_soon(self._retire_idle)
+            nursery.start_soon(self._look_after)
 
     async def _sweep(self) -> None:
         """Forget what has expired."""
@@ -117,8 +119,10 @@ class Lane:
             for identity in self.roster.forget_the_gone():
                 self.ledger.unmark_all(identity)
 
-    async def _retire_idle(self) -> None:
+    async def _look_after(self) -> None:
+        """Close connections that have been idle for long, and see whether the pool is redundant."""
         while True:
-            await trio.sleep(_RETIRE_INTERVAL)
+            await trio.sleep(_A_SECOND)
+            self.watch.look()
             for upstream in tuple(self.roster.upstreams.values()):
                 upstream.retire_idle()

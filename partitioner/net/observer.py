@@ -96,6 +96,12 @@ class Observer:
     def lock_taken_over(self, backend: Backend) -> None:
         """The backend of a lock cannot be reached: from here on the router itself stands for the lock."""
 
+    def redundancy_lost(self, reasons: tuple[str, ...]) -> None:
+        """The next backend may not fail any more, for these reasons, a sentence each."""
+
+    def redundancy_regained(self, after: float) -> None:
+        """After so long, every session has all its copies again."""
+
     # --- the state server ---
 
     def creation_refused(self, sessions: int, used_memory: int) -> None:

@@ -248,6 +248,20 @@ class LogObserver(Observer):
             consequence="its session stays locked until a web server breaks the lock, after 110 s by default",
         )
 
+    def redundancy_lost(self, reasons: tuple[str, ...]) -> None:
+        self._log.warning(
+            "pool is not redundant",
+            cause="; ".join(reasons),
+            consequence="if another server fails now, sessions may be lost",
+        )
+
+    def redundancy_regained(self, after: float) -> None:
+        self._log.info(
+            "pool is redundant again",
+            after=format_duration(round(after)),
+            consequence="any one server may fail",
+        )
+
     def creation_refused(self, sessions: int, used_memory: int) -> None:
         self._warn_at_times(
             "memory",

@@ -150,6 +150,24 @@ LINES: dict[str, tuple[Report, Line]] = {
             "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
         },
     ),
+    "not redundant": (
+        lambda log: log.redundancy_lost(("state-1 went down 2s ago", "1 key is still marked")),
+        {
+            "level": "warning",
+            "event": "pool is not redundant",
+            "cause": "state-1 went down 2s ago; 1 key is still marked",
+            "consequence": "if another server fails now, sessions may be lost",
+        },
+    ),
+    "redundant again": (
+        lambda log: log.redundancy_regained(3599.7),
+        {
+            "level": "info",
+            "event": "pool is redundant again",
+            "after": "1h",
+            "consequence": "any one server may fail",
+        },
+    ),
 }
 
 
@@ -175,6 +193,8 @@ EVERY_FACT: dict[str, Report] = {
     "backend_troubled": lambda log: log.backend_troubled(BackendTooSlow("state-1", Phase.READING, "slept")),
     "ghost_lock_released": lambda log: log.ghost_lock_released(BACKEND),
     "ghost_lock_left": lambda log: log.ghost_lock_left(BACKEND, "refused the connection"),
+    "redundancy_lost": lambda log: log.redundancy_lost(("state-1 went down 2s ago",)),
+    "redundancy_regained": lambda log: log.redundancy_regained(3600.0),
     "creation_refused": lambda log: log.creation_refused(3, 1024),
 }
 

@@ -222,7 +222,7 @@ class World:
         pool, now = self.lane.roster.pool, trio.current_time()
         for number in range(self.scenario.sessions):
             key = server_key(target(number))
-            acting = pool.acting_set(self.lane.bookkeeper.placement(target(number)))
+            acting = pool.acting_set(self.lane.bookkeeper.placement_of(key))
             if acting is None or not self.lane.gate.is_free(key):
                 continue
             on = {
