@@ -13,7 +13,7 @@ from partitioner.cli.check import warnings
 from partitioner.cli.output import config_option, percent, print_rich, read_address, settings_of, table, warn
 from partitioner.config import LogFormat, Settings, load
 from partitioner.daemon import run_router
-from partitioner.errors import AddressUnavailable
+from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
 from partitioner.ops.log import configure_log
@@ -45,7 +45,7 @@ def serve(config: Path | None, listen: Address | None) -> None:
 
     try:
         trio.run(run_router, settings, announce, read if config else None)
-    except AddressUnavailable as error:
+    except (AddressUnavailable, FileUnusable) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -54,7 +54,7 @@ def _with_listen(settings: Settings, listen: Address | None) -> Settings:
 
 
 def _print_welcome(settings: Settings, address: Address, pool: Pool) -> None:
-    count = "1 state server" if len(pool.members) == 1 else f"{len(pool.members)} state servers"
+    count = "1 state server" if len(pool.places) == 1 else f"{len(pool.places)} state servers"
     click.echo(f"partitioner {__version__}: a router in front of {count}\n")
     click.echo("In the web.config of every web server of the farm:\n")
     click.echo(f"  {session_state_snippet(address)}")  # never wrapped: it is there to be copied
@@ -74,7 +74,8 @@ def session_state_snippet(address: Address) -> str:
 def _pool_table(settings: Settings, pool: Pool) -> Table:
     ready = settings.ready_weights()
     rows = table("state server", "address", "intent", "health", "share", numbers=("share",))
-    for name, member in pool.members.items():
+    for name, identity in pool.places.items():
+        member = pool.members[identity]
         backend, health = member.backend, member.record.health.value
         share = ready.get(name, 0.0) / sum(ready.values())
         is_asked = backend.intent is not Intent.MAINT

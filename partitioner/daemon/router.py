@@ -17,6 +17,7 @@ import trio
 from partitioner.config import Settings
 from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
 from partitioner.daemon.reload import ReadSettings, Reloader, files_needed
+from partitioner.daemon.state_dir import StateDir, open_state_dir
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.ledger import LedgerPolicy
@@ -41,20 +42,23 @@ async def run_router(
 ) -> None:
     """Route sessions until a signal says to stop. A reload asks `read` for the settings of then.
 
-    Raises AddressUnavailable.
+    Raises AddressUnavailable or FileUnusable.
     """
     with open_signals() as signals:
         listeners = await listen_tcp(settings.listen)
+        state_dir = open_state_dir(settings)
         async with trio.open_nursery() as background:
             backends = settings.pool_backends() or await _start_embedded(settings, background)
             ready = sum(backend.intent is Intent.READY for backend in backends)
             observer = LogObserver(ready, settings.lost_sessions)
             allow_open_files(files_needed(settings, len(backends)))
             background.start_soon(repeat_held_back, observer)
-            lane = build_lane(settings, backends, observer, background)
+            lane = build_lane(settings, backends, observer, background, state_dir)
             observer.follow(lambda: lane.roster.pool)
             await lane.probing.first_look()
             background.start_soon(lane.run)
+            if state_dir is not None:
+                background.start_soon(state_dir.keep, lane)
             announce(listening_address(listeners[0]), lane.roster.pool)
             observer.note_start(
                 settings.name, listening_address(listeners[0]), len(lane.roster.pool.eligible)
@@ -66,13 +70,19 @@ async def run_router(
             with trio.move_on_after(LAST_RELEASES):
                 await lane.router.wait_until_given_back()
             background.cancel_scope.cancel()
+        if state_dir is not None:
+            state_dir.keep_last(lane)
     observer.note_end()
 
 
 def build_lane(
-    settings: Settings, backends: tuple[Backend, ...], observer: LogObserver, background: trio.Nursery
+    settings: Settings,
+    backends: tuple[Backend, ...],
+    observer: LogObserver,
+    background: trio.Nursery,
+    state_dir: StateDir | None = None,
 ) -> Lane:
-    """Put the router together: nothing is known of its backends yet."""
+    """Put the router together: nothing is known of its backends, or what the state directory knows."""
     policy = LanePolicy(
         health=settings.health.policy(),
         upstream=_upstream_policy(settings),
@@ -83,8 +93,13 @@ def build_lane(
         body_memory=settings.limits.body_memory,
     )
     pool = first_pool(backends, policy.health, settings.copies_kept(), trio.current_time())
+    if state_dir is not None:
+        pool = state_dir.recall_pool(pool, policy.health)
     connector = Connector(dial_tcp, Canary(settings.name))
-    return Lane(pool, policy, connector, observer, background)
+    lane = Lane(pool, policy, connector, observer, background)
+    if state_dir is not None:
+        state_dir.recall_rest(lane)
+    return lane
 
 
 async def _start_embedded(settings: Settings, background: trio.Nursery) -> tuple[Backend, ...]:

@@ -112,6 +112,10 @@ class Ledger:
         if entry is not None:
             entry.timeout = max(entry.timeout, timeout)
 
+    def note_longest_life(self, life: float) -> None:
+        """There are sessions that may live so long, in seconds."""
+        self._longest_timeout = max(self._longest_timeout, life)
+
     # --- settled or not ---
 
     def is_settled(self, key: bytes, pool: Pool, now: float) -> bool:

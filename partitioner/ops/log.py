@@ -210,6 +210,23 @@ class LogObserver(Observer):
             **({"stays_out_at_least": format_duration(held_for)} if held_for > 0 else {}),
         )
 
+    def backend_doubted(self, backend: Backend, duration: float, eligible: int) -> None:
+        self._log.warning(
+            "backend is recovering",
+            backend=backend.name,
+            address=str(backend.address),
+            cause="it answers, and what it missed is not known",
+            consequence=f"it is written to, and not read for {format_duration(round(duration))}, unless "
+            f"`partitioner ready {backend.name}` vouches for it; {self._serving(eligible)}",
+        )
+
+    def backend_trusted(self, backend: Backend, eligible: int) -> None:
+        self._log.warning(
+            "backend has recovered",
+            backend=backend.name,
+            consequence=f"it is read again; {self._serving(eligible)}",
+        )
+
     def ejection_withheld(self, backend: Backend, detail: str) -> None:
         self._log.error(
             "backend is kept although it does not answer",

@@ -105,6 +105,27 @@ LINES: dict[str, tuple[Report, Line]] = {
             "consequence": "takes its sessions; 3 of 3 serve",
         },
     ),
+    "recovering": (
+        lambda log: log.backend_doubted(BACKEND, 3600.0, 2),
+        {
+            "level": "warning",
+            "event": "backend is recovering",
+            "backend": "state-1",
+            "address": "10.0.0.1:42424",
+            "cause": "it answers, and what it missed is not known",
+            "consequence": "it is written to, and not read for 1h, unless `partitioner ready state-1` "
+            "vouches for it; 2 of 3 serve",
+        },
+    ),
+    "recovered": (
+        lambda log: log.backend_trusted(BACKEND, 3),
+        {
+            "level": "warning",
+            "event": "backend has recovered",
+            "backend": "state-1",
+            "consequence": "it is read again; 3 of 3 serve",
+        },
+    ),
     "back and empty": (
         lambda log: log.backend_came_up(BACKEND, Symptom.RESTARTED, True, 3),
         {
@@ -188,6 +209,8 @@ EVERY_FACT: dict[str, Report] = {
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
     "backend_ejected": lambda log: log.backend_ejected(BACKEND, EJECTED, "refused the connection", 0),
+    "backend_doubted": lambda log: log.backend_doubted(BACKEND, 3600.0, 2),
+    "backend_trusted": lambda log: log.backend_trusted(BACKEND, 3),
     "ejection_withheld": lambda log: log.ejection_withheld(BACKEND, "did not connect within 1s"),
     "backend_answers_again": lambda log: log.backend_answers_again(BACKEND),
     "backend_troubled": lambda log: log.backend_troubled(BackendTooSlow("state-1", Phase.READING, "slept")),
