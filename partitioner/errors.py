@@ -8,6 +8,8 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── AddressUnavailable       the operator's listen address
     ├── EmptyPool                nobody to place a session on
     ├── Refused                  an operator's order that would do harm
+    ├── UnknownBackend           an operator's spelling of a backend's name
+    ├── ListingFailed            the admin port of a state server of our own
     ├── MalformedRequest         a client's bytes
     ├── MalformedAnswer          a backend's bytes
     ├── NobodyListens            an address at which no connection is taken
@@ -58,6 +60,14 @@ class AddressUnavailable(PartitionerError):
 
 class Refused(PartitionerError):
     """What an operator asks for would do harm, and the message says which. Nothing was changed."""
+
+
+class UnknownBackend(PartitionerError):
+    """An operator names a backend that is not in the pool; the message says the nearest."""
+
+
+class ListingFailed(PartitionerError):
+    """A state server's admin port did not say which sessions it holds. It is asked again later."""
 
 
 class EmptyPool(PartitionerError):

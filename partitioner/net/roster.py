@@ -288,5 +288,10 @@ class Roster:
         if ranking.weights == self.pool.ranking.weights:
             ranking = self.pool.ranking
         pool = self.pool.succeeded_by(members, ranking, copies, now)
-        self.pool = pool.without_eras_before(now - self._longest_life())
+        former, self.pool = self.pool, pool.without_eras_before(now - self._longest_life())
         self._wake_all()
+        for identity, member in members.items():
+            before = former.members.get(identity)
+            if before is not None and before.backend.intent is not member.backend.intent:
+                eligible = len(self.pool.eligible)
+                self._observer.intent_changed(member.backend, before.backend.intent, eligible)
