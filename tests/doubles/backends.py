@@ -172,6 +172,10 @@ class MemoryStateServer:
         for stream in self._connections:
             stream.thaw()
 
+    def fill_up(self) -> None:
+        """Refuse new sessions from now on, for want of memory."""
+        self._table._max_memory = 0
+
     def holds(self, target: bytes) -> bool:
         """Whether a session is here, without touching it."""
         return server_key(target) in self._table.page(0, 1_000_000)[0]

@@ -12,6 +12,7 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.net.handoff import LOCKED_PAUSE, RATE, Drain
 from partitioner.protocol.messages import Operation
+from partitioner.protocol.target import server_key
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
@@ -120,10 +121,12 @@ async def test_a_locked_session_is_come_back_for(autojump_clock: MockClock) -> N
         await pool.fill()
         locked = pool.on(LEAVING)[0]
         assert (await pool.ask(Operation.ACQUIRE, locked)).startswith(b"200 OK")
+        asked_before = len(pool.servers[LEAVING].requests)
         pool.drain()
         await trio.sleep(60)
 
         assert [locked] == pool.on(LEAVING)
+        assert target(locked) not in [each for _, each in pool.servers[LEAVING].requests[asked_before:]]
         assert (1, False) == (pool.progress.left, pool.progress.is_done)
         await pool.save(locked, b"content %d" % locked, cookie=2)
         await pool.until_drained()
@@ -252,6 +255,38 @@ async def test_a_copy_that_fails_keeps_the_session_where_it_is(autojump_clock: M
         await pool.until_drained()
         assert {2} == {pool.copies_of(number) for number in range(SESSIONS)}
         assert [] == await pool.lost()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_session_that_nobody_takes_stays_where_it_is(autojump_clock: MockClock) -> None:
+    """A copy that is full refuses; the server that leaves keeps what is not stored elsewhere."""
+    async with trio.open_nursery() as nursery:
+        pool = Pool(nursery)
+        await pool.fill()
+        held = pool.on(LEAVING)
+        for name in ("state-2", "state-3"):
+            pool.servers[name].fill_up()
+        pool.drain()
+        await trio.sleep(60)
+
+        assert held == pool.on(LEAVING)
+        assert 0 == pool.progress.moved
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_marked_server_is_no_source(autojump_clock: MockClock) -> None:
+    """What may be out of date on the server that leaves is not carried elsewhere."""
+    async with trio.open_nursery() as nursery:
+        pool = Pool(nursery)
+        await pool.fill()
+        marked = pool.on(LEAVING)[0]
+        key = server_key(target(marked))
+        pool.router.ledger.note_unanswered(key, target(marked), LEAVING, trio.current_time())
+        pool.drain()
+        await trio.sleep(60)
+
+        assert [marked] == pool.on(LEAVING)
+        assert 1 == pool.copies_of(marked)
         nursery.cancel_scope.cancel()
 
 
