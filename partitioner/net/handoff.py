@@ -152,7 +152,8 @@ class HandOff:
             if admin is None or self._list_keys is None:
                 await self._roster.wait_for_change()  # it may be given an admin address
                 continue
-            is_empty, draining.stalled = await self._try_to_walk(identity, draining, admin, self._list_keys)
+            is_empty, reason = await self._try_to_walk(identity, draining, admin, self._list_keys)
+            draining.stalled = None if draining.is_done else reason  # it may well be stopped by now
             if is_empty:
                 draining.left = 0
                 self._note_done(identity, draining, "it holds no session any more")
@@ -188,7 +189,7 @@ class HandOff:
             page = await list_keys(admin, cursor)
             draining.left, draining.stalled = max(0, page.sessions - OWN_CANARY), None
             for target in page.targets:
-                is_empty = False
+                is_empty = draining.is_done = False
                 if draining.may_try(target, trio.current_time()):
                     await self._move(identity, draining, target)
             if page.following is None:
