@@ -12,7 +12,7 @@ from partitioner import __version__
 from partitioner.cli.check import warnings
 from partitioner.cli.output import config_option, percent, print_rich, read_address, settings_of, table, warn
 from partitioner.config import LogFormat, Settings
-from partitioner.daemon import run_router
+from partitioner.daemon import Welcome, run_router
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
@@ -24,7 +24,13 @@ from partitioner.ops.log import configure_log
 @click.option(
     "--listen", metavar="HOST:PORT", callback=read_address, help="Where to listen, in place of the file's."
 )
-def serve(config: Path | None, listen: Address | None) -> None:
+@click.option(
+    "--admin",
+    metavar="HOST:PORT",
+    callback=read_address,
+    help="Where to be steered, in place of the file's; `partitioner status` and others ask there.",
+)
+def serve(config: Path | None, listen: Address | None, admin: Address | None) -> None:
     """Run the router.
 
     Without a configuration file: three state servers inside this process, and the router in front of
@@ -33,14 +39,16 @@ def serve(config: Path | None, listen: Address | None) -> None:
     settings = settings_of(config)
     if listen is not None:
         settings = settings.model_copy(update={"listen": listen})
+    if admin is not None:
+        settings = settings.model_copy(update={"admin": admin})
     for sentence in warnings(settings):
         warn(sentence)
     configure_log(as_json=settings.log_format is LogFormat.JSON)
 
-    def announce(address: Address, pool: Pool) -> None:
+    def announce(welcome: Welcome) -> None:
         # A welcome that nobody can read is no reason not to serve; rich exits on a broken pipe.
         with suppress(OSError, SystemExit):
-            _print_welcome(settings, address, pool)
+            _print_welcome(settings, welcome)
 
     try:
         trio.run(run_router, settings, announce)
@@ -48,14 +56,16 @@ def serve(config: Path | None, listen: Address | None) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def _print_welcome(settings: Settings, address: Address, pool: Pool) -> None:
-    count = "1 state server" if len(pool.members) == 1 else f"{len(pool.members)} state servers"
+def _print_welcome(settings: Settings, welcome: Welcome) -> None:
+    servers = len(welcome.pool.members)
+    count = "1 state server" if servers == 1 else f"{servers} state servers"
     click.echo(f"partitioner {__version__}: a router in front of {count}\n")
     click.echo("In the web.config of every web server of the farm:\n")
-    click.echo(f"  {session_state_snippet(address)}")  # never wrapped: it is there to be copied
-    print_rich(_pool_table(settings, pool))
+    click.echo(f"  {session_state_snippet(welcome.listen)}")  # never wrapped: it is there to be copied
+    print_rich(_pool_table(settings, welcome.pool))
     if settings.embedded:
         print_rich("These state servers live in this process: when it ends, their sessions are gone.")
+    print_rich(f"What it sees: `partitioner status`, or http://{welcome.admin}/api/v1/status")
     print_rich("Stop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops at once.\n")
 
 

@@ -1,22 +1,27 @@
 """Builds the router, starts its parts in order, and stops them in order.
 
     router
+    ├── admin port
     ├── embedded state servers
-    ├── lane: probers, repair, touches; unanswered connections, locks to give back
+    ├── lane: probers, repair, touches, hand-off; unanswered connections, locks to give back
     └── downstream
         └── conversations, one a client
 
 What serves clients is innermost: it is started last and ends first, when everything that it leans on
-is still there.
+is still there. The admin port is open before and after it, so that /readyz can say so.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import httpx
 import trio
+from starlette.types import ASGIApp
 
 from partitioner.config import Settings
 from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
+from partitioner.errors import Refused
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import Pool, first_pool
@@ -25,8 +30,15 @@ from partitioner.net.channel import dial_tcp, listen_tcp, listening_address
 from partitioner.net.connecting import Connector
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.net.handoff import ListKeys
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
+from partitioner.ops.admin.desk import RouterDesk
+from partitioner.ops.admin.guard import AccessPolicy, check_exposure
+from partitioner.ops.admin.listing import HttpListing
+from partitioner.ops.admin.redundancy import CautiousRedundancy
+from partitioner.ops.admin.router_app import router_app
+from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.log import LogObserver
 from partitioner.protocol.grammar import Dialect
 
@@ -35,38 +47,70 @@ LAST_RELEASES = 5.0
 """Seconds for which the release of ghost locks is waited for when all clients have gone."""
 
 
-async def run_router(settings: Settings, announce: Callable[[Address, Pool], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What is said when a router begins to serve."""
+
+    listen: Address
+    admin: Address
+    pool: Pool
+
+
+async def run_router(settings: Settings, announce: Callable[[Welcome], None]) -> None:
     """Route sessions until a signal says to stop.
 
     Raises AddressUnavailable.
     """
+    check_exposure(settings.admin, settings.admin_token)
     with open_signals() as signals:
         listeners = await listen_tcp(settings.listen)
-        async with trio.open_nursery() as background:
+        admin_listeners = await listen_tcp(settings.admin)
+        addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
+        async with trio.open_nursery() as background, httpx.AsyncClient(trust_env=False) as http:
             backends = settings.pool_backends() or await _start_embedded(settings, background)
             ready = sum(backend.intent is Intent.READY for backend in backends)
             observer = LogObserver(ready, settings.lost_sessions)
             limits = settings.limits
             allow_open_files(limits.connections + len(backends) * limits.per_backend_connections)
             background.start_soon(repeat_held_back, observer)
-            lane = build_lane(settings, backends, observer, background)
+            lane = build_lane(settings, backends, observer, background, HttpListing(http))
+            downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
+            admin = AdminServer(_admin_app(settings, lane, downstream), admin_listeners)
+            await background.start(admin.run)
             await lane.probing.first_look()
             background.start_soon(lane.run)
-            announce(listening_address(listeners[0]), lane.roster.pool)
-            observer.note_start(
-                settings.name, listening_address(listeners[0]), len(lane.roster.pool.eligible)
-            )
-            downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
+            announce(Welcome(*addresses, lane.roster.pool))
+            observer.note_start(settings.name, addresses[0], len(lane.roster.pool.eligible))
             shutdown = settings.timeouts.shutdown
             await serve_until_stopped(downstream, listeners, signals, shutdown, observer)
             with trio.move_on_after(LAST_RELEASES):
                 await lane.router.wait_until_given_back()
+            await admin.stop()
             background.cancel_scope.cancel()
     observer.note_end()
 
 
+def _admin_app(settings: Settings, lane: Lane, downstream: Downstream) -> ASGIApp:
+    def why_not_served() -> tuple[str, ...]:
+        if downstream.is_serving:
+            return ()
+        return ("it is stopping",) if downstream.is_draining else ("it is starting",)
+
+    redundancy = CautiousRedundancy(lane.roster, lane.ledger)
+    desk = RouterDesk(settings.name, lane, settings.hash_key, redundancy, why_not_served, _reload_nothing)
+    return router_app(desk, AccessPolicy(settings.admin.is_loopback, settings.admin_token))
+
+
+async def _reload_nothing() -> object:
+    raise Refused("no configuration file was given: nothing to reload")
+
+
 def build_lane(
-    settings: Settings, backends: tuple[Backend, ...], observer: LogObserver, background: trio.Nursery
+    settings: Settings,
+    backends: tuple[Backend, ...],
+    observer: LogObserver,
+    background: trio.Nursery,
+    list_keys: ListKeys | None = None,
 ) -> Lane:
     """Put the router together: nothing is known of its backends yet."""
     policy = LanePolicy(
@@ -80,7 +124,7 @@ def build_lane(
     )
     pool = first_pool(backends, policy.health, settings.copies_kept(), trio.current_time())
     connector = Connector(dial_tcp, Canary(settings.name))
-    return Lane(pool, policy, connector, observer, background)
+    return Lane(pool, policy, connector, observer, background, list_keys=list_keys)
 
 
 async def _start_embedded(settings: Settings, background: trio.Nursery) -> tuple[Backend, ...]:

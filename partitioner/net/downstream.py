@@ -57,6 +57,15 @@ class Downstream:
         """How many clients wait for an answer."""
         return sum(conversation.is_busy for conversation in self._conversations)
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether clients are accepted."""
+        return bool(self._listeners) and not self.is_draining
+
+    @property
+    def is_draining(self) -> bool:
+        return self._accepting.cancel_called
+
     def drain(self) -> None:
         """Accept nobody any more, close idle connections, and let the others finish their exchange."""
         self._accepting.cancel()
@@ -95,7 +104,7 @@ class Downstream:
             if peer is None:
                 stream.socket.close()  # it has left already
                 return
-            if self._accepting.cancel_called:  # drained in the very moment of accepting
+            if self.is_draining:  # in the very moment of accepting
                 stream.socket.close()
                 return
             if not self._is_allowed(peer):
