@@ -26,8 +26,9 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
         └── BackendNotAtFault
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 
 
@@ -63,7 +64,13 @@ class Refused(PartitionerError):
 
 
 class UnknownBackend(PartitionerError):
-    """An operator names a backend that is not in the pool; the message says the nearest."""
+    """An operator names a backend that is not in the pool. Nothing was changed."""
+
+    def __init__(self, name: str, names: Iterable[str]) -> None:
+        """Say which of these names may be meant."""
+        near = get_close_matches(name, names := list(names), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
+        super().__init__(f"no backend is called {name!r}; {hint}")
 
 
 class ListingFailed(PartitionerError):

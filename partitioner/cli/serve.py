@@ -65,7 +65,7 @@ def _print_welcome(settings: Settings, welcome: Welcome) -> None:
     print_rich(_pool_table(settings, welcome.pool))
     if settings.embedded:
         print_rich("These state servers live in this process: when it ends, their sessions are gone.")
-    print_rich(f"What it sees: `partitioner status`, or http://{welcome.admin}/api/v1/status")
+    click.echo(f"What it sees: `partitioner status`, or {admin_url(welcome.admin)}/api/v1/status")
     print_rich("Stop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops at once.\n")
 
 
@@ -74,6 +74,12 @@ def session_state_snippet(address: Address) -> str:
     host = socket.gethostname() if address.is_everywhere else address.host
     connection = f"tcpip={Address(host, address.port)}"
     return f'<sessionState mode="StateServer" stateConnectionString="{connection}" />'
+
+
+def admin_url(address: Address) -> str:
+    """Where a router is steered, for `--admin`."""
+    host = socket.gethostname() if address.is_everywhere else address.host
+    return f"http://{Address(host, address.port)}"
 
 
 def _pool_table(settings: Settings, pool: Pool) -> Table:

@@ -129,8 +129,9 @@ def router(
         for number, (port, listing) in enumerate(zip(ports, listings, strict=True), 1)
     )
     file = directory / "partitioner.yml"
-    file.write_text(f"listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n{settings}backends:\n{backends}")
+    admin = "" if "admin:" in settings else "admin: 127.0.0.1:0\n"
+    file.write_text(f"listen: 127.0.0.1:0\n{admin}{settings}backends:\n{backends}")
     with running("serve", "-c", str(file)) as program:
         match = program.wait_for(r'stateConnectionString="tcpip=127\.0\.0\.1:([0-9]+)"')
-        admin = program.wait_for(r"(http://127\.0\.0\.1:[0-9]+)/api/v1/status")
-        yield RouterProcess(program, int(match[1]), admin[1])
+        admin_port = program.wait_for(r"http://\S+:([0-9]+)/api/v1/status")[1]
+        yield RouterProcess(program, int(match[1]), f"http://127.0.0.1:{admin_port}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import sha256
 from itertools import islice
 
@@ -92,9 +91,7 @@ class RouterDesk:
         """
         places = self.lane.roster.pool.places
         if name not in places:
-            near = get_close_matches(name, places, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(places)}"
-            raise UnknownBackend(f"no backend is called {name!r}; {hint}")
+            raise UnknownBackend(name, places)
         self.lane.roster.set_intent(name, intent)
         return self._backend(places[name], self.lane.handoff.drains().get(places[name]))
 
