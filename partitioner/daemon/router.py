@@ -69,7 +69,7 @@ async def run_router(settings: Settings, announce: Callable[[Welcome], None]) ->
         async with trio.open_nursery() as background, httpx.AsyncClient(trust_env=False) as http:
             backends = settings.pool_backends() or await _start_embedded(settings, background)
             ready = sum(backend.intent is Intent.READY for backend in backends)
-            observer = LogObserver(ready, settings.lost_sessions)
+            observer = LogObserver(ready, settings.lost_sessions, settings.copies_kept())
             limits = settings.limits
             allow_open_files(limits.connections + len(backends) * limits.per_backend_connections)
             background.start_soon(repeat_held_back, observer)

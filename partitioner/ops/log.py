@@ -14,7 +14,7 @@ import structlog
 
 from partitioner import __version__
 from partitioner.errors import BackendEjected, BackendFailure
-from partitioner.membership.backend import Address, Backend
+from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
 from partitioner.net.observer import Observer
@@ -28,7 +28,16 @@ _FATE = {
     LostSessions.NEW: "its users get new sessions on the other servers",
     LostSessions.CLOSE: "its users are refused until it is back",
 }
-"""What becomes of the sessions of a server that is down."""
+"""What becomes of the sessions of a server that is down, where they have one copy."""
+
+_WANTED = {
+    Intent.READY: "it serves as soon as it is up",
+    Intent.DRAIN: "it takes no new sessions",
+    Intent.MAINT: "it is not spoken to",
+}
+"""What follows from what an operator wants."""
+
+_COPIED_FATE = "its sessions are served from their copies"
 
 
 def configure_log(*, as_json: bool) -> None:
@@ -80,14 +89,17 @@ class _Unfailing:
 class LogObserver(Observer):
     """Writes what is worth a line."""
 
-    def __init__(self, pool_size: int = 0, lost_sessions: LostSessions = LostSessions.NEW) -> None:
+    def __init__(
+        self, pool_size: int = 0, lost_sessions: LostSessions = LostSessions.NEW, copies: int = 1
+    ) -> None:
         """`pool_size` is the number of backends that may serve, for "2 of 3 serve"."""
-        self._lost_sessions = lost_sessions
+        self._fate = _FATE[lost_sessions] if copies < 2 else _COPIED_FATE
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._pool_size = pool_size
         self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)
         self._last_said: dict[str, tuple[str, dict[str, object]]] = {}  # by subject, the oldest first
-        self._answered = self._refused = self._closed = 0
+        self._answered = self._refused = self._closed = self._moved = 0
+        self._moved_and_said = 0
 
     def note(self, event: str, **facts: object) -> None:
         """Write a line about the program itself."""
@@ -95,12 +107,15 @@ class LogObserver(Observer):
 
     def note_start(self, name: str, address: Address, eligible: int) -> None:
         """Write the line that says that a router begins to serve."""
-        serving = f"{eligible} of {self._pool_size} serve"
+        serving = self._serving(eligible)
         log = self._log.info if eligible else self._log.error
         log("router started", name=name, version=__version__, listen=str(address), backends=serving)
 
     def repeat_held_back(self) -> None:
         """Say how often that happened again which was said once: called every minute, and at the end."""
+        if self._moved > self._moved_and_said:
+            self._log.info("sessions moved to where they belong", count=self._moved - self._moved_and_said)
+            self._moved_and_said = self._moved
         for subject, count in self._throttle.take_held_back().items():
             if subject in self._last_said:
                 event, facts = self._last_said[subject]
@@ -109,7 +124,8 @@ class LogObserver(Observer):
     def note_end(self) -> None:
         """Write the last line, with what was done since the start."""
         self.repeat_held_back()
-        self._log.info("stopped", answered=self._answered, refused=self._refused, closed=self._closed)
+        counted = {"answered": self._answered, "refused": self._refused, "closed": self._closed}
+        self._log.info("stopped", **counted, moved=self._moved)
 
     def client_turned_away(self, peer: str) -> None:
         self._warn_at_times(
@@ -164,13 +180,13 @@ class LogObserver(Observer):
             backend=backend.name,
             address=str(backend.address),
             cause=detail,
-            consequence=f"{_FATE[self._lost_sessions]}; {eligible} of {self._pool_size} serve",
+            consequence=f"{self._fate}; {self._serving(eligible)}",
         )
 
     def backend_came_up(
         self, backend: Backend, after: Symptom | None, has_new_life: bool | None, eligible: int
     ) -> None:
-        consequence = f"takes its sessions; {eligible} of {self._pool_size} serve"
+        consequence = f"takes its sessions; {self._serving(eligible)}"
         if after is None or has_new_life is None:
             self._log.info("backend is up", backend=backend.name, consequence=consequence)
             return
@@ -189,8 +205,24 @@ class LogObserver(Observer):
             backend=backend.name,
             address=str(backend.address),
             cause="it was restarted: " + detail if record.symptom is Symptom.RESTARTED else detail,
-            consequence=f"{_FATE[self._lost_sessions]}; {eligible} of {self._pool_size} serve",
+            consequence=f"{self._fate}; {self._serving(eligible)}",
             **({"stays_out_at_least": format_duration(held_for)} if held_for > 0 else {}),
+        )
+
+    def backend_doubted(self, backend: Backend, duration: float, eligible: int) -> None:
+        self._log.warning(
+            "backend is in doubt",
+            backend=backend.name,
+            cause="it may have missed changes of sessions, and nobody knows which",
+            consequence=f"written to, and not read for {format_duration(round(duration))} or until "
+            f"`partitioner ready {backend.name}` vouches for it; {self._serving(eligible)}",
+        )
+
+    def backend_trusted(self, backend: Backend, eligible: int) -> None:
+        self._log.info(
+            "backend is trusted again",
+            backend=backend.name,
+            consequence=f"takes its sessions; {self._serving(eligible)}",
         )
 
     def ejection_withheld(self, backend: Backend, detail: str) -> None:
@@ -215,6 +247,28 @@ class LogObserver(Observer):
                 cause=failure.detail,
             )
 
+    def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
+        self._pool_size += (backend.intent is Intent.READY) - (before is Intent.READY)
+        self._log.info(
+            "intent changed",
+            backend=backend.name,
+            before=before.value,
+            now=backend.intent.value,
+            consequence=f"{_WANTED[backend.intent]}; {self._serving(eligible)}",
+        )
+
+    def drain_began(self, backend: Backend, at_most: float) -> None:
+        how = "as they are used" if backend.admin is None else "one after the other"
+        self._log.info(
+            "drain began",
+            backend=backend.name,
+            at_most=format_duration(round(at_most)),
+            consequence=f"its sessions move to the other servers, {how}",
+        )
+
+    def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
+        self._log.info("drain ended", backend=backend.name, moved=moved, cause=reason)
+
     def ghost_lock_released(self, backend: Backend) -> None:
         self._warn_at_times(
             f"ghost {backend.name}",
@@ -231,6 +285,35 @@ class LogObserver(Observer):
             consequence="its session stays locked until a web server breaks the lock, after 110 s by default",
         )
 
+    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
+        without = "there is none to put it on" if backend is None else f"{backend.name} has none"
+        self._warn_at_times(
+            f"degraded {without}",
+            "session saved with too few copies",
+            cause=without,
+            consequence="the next failure may lose it, until it has been repaired or saved again",
+        )
+
+    def session_moved(self, source: Backend, reason: str) -> None:
+        self._moved += 1
+
+    def loss_declared(self, operation: Operation, silent: tuple[str, ...]) -> None:
+        who = ", ".join(silent)
+        self._warn_at_times(
+            f"lost {who}",
+            "session declared lost",
+            cause=f"nobody has it but, perhaps, {who}, out of reach",
+            consequence="its user gets a new one, and the old one never comes back",
+        )
+
+    def lock_taken_over(self, backend: Backend) -> None:
+        self._warn_at_times(
+            f"taken over {backend.name}",
+            "lock outlived its backend",
+            cause=f"{backend.name} granted it, and cannot be reached",
+            consequence="its page's save is taken by the other servers",
+        )
+
     def creation_refused(self, sessions: int, used_memory: int) -> None:
         self._warn_at_times(
             "memory",
@@ -238,6 +321,9 @@ class LogObserver(Observer):
             cause=f"the memory limit is reached: {sessions} sessions, {format_size(used_memory)}",
             consequence="answered 400; existing sessions are kept",
         )
+
+    def _serving(self, eligible: int) -> str:
+        return f"{eligible} of {self._pool_size} serve"
 
     def _warn_at_times(self, subject: str, event: str, **facts: object) -> None:
         if self._throttle.admit(subject):
