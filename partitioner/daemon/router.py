@@ -35,12 +35,13 @@ from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.ops.admin.desk import RouterDesk
 from partitioner.ops.admin.guard import AccessPolicy, check_exposure
-from partitioner.ops.admin.listing import HttpListing
+from partitioner.ops.admin.listing import HttpListing, LocalListing
 from partitioner.ops.admin.redundancy import CautiousRedundancy
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.log import LogObserver
 from partitioner.protocol.grammar import Dialect
+from partitioner.sessions.table import SessionTable
 
 _ANY_PORT = Address("127.0.0.1", 0)
 LAST_RELEASES = 5.0
@@ -67,13 +68,16 @@ async def run_router(settings: Settings, announce: Callable[[Welcome], None]) ->
         admin_listeners = await listen_tcp(settings.admin)
         addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
         async with trio.open_nursery() as background, httpx.AsyncClient(trust_env=False) as http:
-            backends = settings.pool_backends() or await _start_embedded(settings, background)
+            tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
+            backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
             ready = sum(backend.intent is Intent.READY for backend in backends)
             observer = LogObserver(ready, settings.lost_sessions, settings.copies_kept())
             limits = settings.limits
             allow_open_files(limits.connections + len(backends) * limits.per_backend_connections)
             background.start_soon(repeat_held_back, observer)
-            lane = build_lane(settings, backends, observer, background, HttpListing(http))
+            lane = build_lane(
+                settings, backends, observer, background, LocalListing(tables, HttpListing(http))
+            )
             downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
             admin = AdminServer(_admin_app(settings, lane, downstream), admin_listeners)
             await background.start(admin.run)
@@ -127,8 +131,13 @@ def build_lane(
     return Lane(pool, policy, connector, observer, background, list_keys=list_keys)
 
 
-async def _start_embedded(settings: Settings, background: trio.Nursery) -> tuple[Backend, ...]:
-    """Start state servers in this process, on free loopback ports; they live as long as `background`."""
+async def _start_embedded(
+    settings: Settings, background: trio.Nursery, tables: dict[Address, SessionTable]
+) -> tuple[Backend, ...]:
+    """Start state servers in this process, on free loopback ports; they live as long as `background`.
+
+    Their `tables` are filled in: a drain looks there, so their addresses stand for their admin ports.
+    """
     options = StateServerOptions(listen=_ANY_PORT, max_body=settings.limits.body)
     backends = []
     for name in settings.weights():
@@ -136,7 +145,9 @@ async def _start_embedded(settings: Settings, background: trio.Nursery) -> tuple
         server, downstream = build_state_server(options, LogObserver())
         background.start_soon(server.sweep_forever)
         background.start_soon(downstream.serve, listeners)
-        backends.append(Backend(name, listening_address(listeners[0])))
+        address = listening_address(listeners[0])
+        tables[address] = server.table
+        backends.append(Backend(name, address, admin=address))
     return tuple(backends)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from partitioner.ops.admin.serving import STALLED
 from partitioner.protocol.messages import Operation
 from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in
-from tests.end_to_end.processes import router, state_server
+from tests.end_to_end.processes import router, running, state_server
 from tests.end_to_end.web_server import WebServer
 
 SESSIONS = [f"steered{number:017d}" for number in range(300)]
@@ -221,12 +222,45 @@ def test_readyz_while_the_router_stops(tmp_path: Path) -> None:
     assert (503, ["it is stopping"]) == (stopping.status_code, stopping.json()["reasons"])
 
 
-def test_a_client_that_does_not_read_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    """SIGTERM ends a router whatever somebody does at its admin port."""
-    with state_server() as one, router(tmp_path, [one.port]) as in_front:
-        port = int(in_front.admin.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as stalled:
-            stalled.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20)
-            in_front.program.wait_for("router started")
+@pytest.mark.passes_time
+def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
+    """SIGTERM ends a program whatever somebody does at its admin port."""
+    with state_server() as server:
+        with WebServer(server.port) as web:
+            for number in range(2000):
+                web.save(f"listed{number:018d}", b"content")
+        with socket.socket() as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.connect(("127.0.0.1", server.admin_port))
+            stalled.sendall(b"GET /api/v1/keys?limit=2000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100)
+            httpx.get(f"http://127.0.0.1:{server.admin_port}/healthz")  # what came before is being answered
+            server.program.process.terminate()
 
-            assert in_front.program.stop() == 0
+            assert server.program.process.wait(STALLED + 10) == 0
+
+
+def test_the_listing_is_for_those_who_may_connect() -> None:
+    """Whoever may read all sessions may list them, and nobody else."""
+    with state_server(0, "--allow", "10.0.0.0/8") as server:
+        answer = httpx.get(f"http://127.0.0.1:{server.admin_port}/api/v1/keys")
+
+    assert (403, "your address is not in the allowed networks") == (
+        answer.status_code,
+        answer.json()["error"],
+    )
+
+
+def test_an_embedded_server_is_drained() -> None:
+    """The router can look into its own servers: what is tried out first works as it does later."""
+    with running("serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0") as program:
+        port = int(program.wait_for(r"tcpip=127\.0\.0\.1:([0-9]+)")[1])
+        admin = program.wait_for(r"(http://\S+)/api/v1/status")[1]
+        with WebServer(port) as web:
+            for session in SESSIONS:
+                web.save(session, session.encode())
+            drained = steer("drain", "state-3", "--wait", admin=admin)
+            aside = steer("maint", "state-3", admin=admin)
+            lost = [session for session in SESSIONS if web.read(session) != session.encode()]
+
+    assert [(0, ""), (0, "")] == [outcome(drained), outcome(aside)]
+    assert [] == lost

@@ -11,17 +11,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from partitioner.net.canary import CANARIES
 from partitioner.ops.admin.guard import AccessPolicy, Guard
+from partitioner.ops.admin.listing import USUAL_PAGE, page_of
 from partitioner.ops.admin.router_app import refuse, refuse_http
-from partitioner.protocol.target import target_of
 from partitioner.sessions.table import SessionTable
 
-USUAL_PAGE = 1000
 LONGEST_PAGE = 10_000
 """Keys: a megabyte of JSON, made in about ten milliseconds."""
-
-_CANARIES = CANARIES.encode()
 
 
 def keys_app(table: SessionTable, policy: AccessPolicy) -> ASGIApp:
@@ -36,12 +32,11 @@ def keys_app(table: SessionTable, policy: AccessPolicy) -> ASGIApp:
             limit = _whole_number(request, "limit", USUAL_PAGE)
             if not 1 <= limit <= LONGEST_PAGE:
                 raise ValueError(f"limit={limit} is out of range; expected 1 to {LONGEST_PAGE}")
-            page, following = table.page(after, limit)
+            page = page_of(table, after, limit)
         except ValueError as error:
             return refuse(400, str(error))
-        targets = [target_of(key).decode() for key in page if not key.startswith(_CANARIES)]
-        following_cursor = None if following is None else str(following)
-        return JSONResponse({"keys": targets, "next": following_cursor, "sessions": len(table)})
+        keys = [target.decode() for target in page.targets]
+        return JSONResponse({"keys": keys, "next": page.following, "sessions": page.sessions})
 
     made = Starlette(
         routes=[Route("/healthz", healthz), Route("/api/v1/keys", keys)],

@@ -1,18 +1,47 @@
-"""The router's end of a state server's listing: which sessions does it hold?"""
+"""Which sessions does a state server hold? Pages of its table, and the router's end of asking for them."""
 
 import re
+from collections.abc import Mapping
 
 import httpx
 
 from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address
-from partitioner.net.handoff import Page
+from partitioner.net.canary import CANARIES
+from partitioner.net.handoff import ListKeys, Page
+from partitioner.protocol.target import target_of
+from partitioner.sessions.table import SessionTable
 
 TIMEOUT = 5.0
 """Seconds: a page takes milliseconds."""
 
 _TARGET = re.compile(rb"[!-~]+")
 """What may stand between two spaces of a request."""
+
+
+USUAL_PAGE = 1000
+
+_CANARIES = CANARIES.encode()
+
+
+def page_of(table: SessionTable, cursor: int, at_least: int) -> Page:
+    """A page of what is in a table, without canaries. Raises ValueError if the cursor is none."""
+    keys, following = table.page(cursor, at_least)
+    targets = tuple(target_of(key) for key in keys if not key.startswith(_CANARIES))
+    return Page(targets, None if following is None else str(following), len(table))
+
+
+class LocalListing:
+    """Looks into the tables of this process's own state servers, and asks others. This is a ListKeys."""
+
+    def __init__(self, tables: Mapping[Address, SessionTable], elsewhere: ListKeys) -> None:
+        self._tables = tables
+        self._elsewhere = elsewhere
+
+    async def __call__(self, admin: Address, cursor: str | None) -> Page:
+        if admin not in self._tables:
+            return await self._elsewhere(admin, cursor)
+        return page_of(self._tables[admin], int(cursor or 0), USUAL_PAGE)
 
 
 class HttpListing:

@@ -14,7 +14,7 @@ from hypercorn.trio import serve
 from hypercorn.typing import ASGIFramework
 from starlette.types import ASGIApp
 
-STALLED = 10.0
+STALLED = 5.0
 """Seconds after which a client that does not read its answer is cut off; it would hold up the end."""
 
 LAST_ANSWERS = 1.0
