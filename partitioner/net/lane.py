@@ -19,6 +19,7 @@ from partitioner.net.copier import Copier
 from partitioner.net.errands import Errands
 from partitioner.net.finder import Finder
 from partitioner.net.gate import KeyGate
+from partitioner.net.handoff import HandOff, ListKeys
 from partitioner.net.observer import Observer
 from partitioner.net.probing import Probing
 from partitioner.net.repairer import Repairer
@@ -57,8 +58,12 @@ class Lane:
         observer: Observer,
         background: trio.Nursery,
         uniform: Callable[[float, float], float] = random_uniform,
+        list_keys: ListKeys | None = None,
     ) -> None:
-        """`background` outlives every exchange; `uniform` draws the jitter of probes."""
+        """`background` outlives every exchange; `uniform` draws the jitter of probes.
+
+        `list_keys` asks state servers of our own which sessions they hold, if that is possible.
+        """
         self.ledger = Ledger(policy.ledger)
 
         def open_upstream(backend: Backend) -> Upstream:
@@ -87,6 +92,9 @@ class Lane:
             self.roster, self.bookkeeper, self.gate, self.errands, copier, self.finder, observer
         )
         self.watch = RedundancyWatch(self.roster, observer)
+        self.handoff = HandOff(
+            self.roster, self.bookkeeper, self.gate, copier, self.finder, observer, list_keys
+        )
         self.probing = Probing(self.roster, connector, policy.health, uniform)
         parts = Parts(
             self.roster,
@@ -107,6 +115,7 @@ class Lane:
             nursery.start_soon(self.probing.run)
             nursery.start_soon(self.toucher.run)
             nursery.start_soon(self.repairer.run)
+            nursery.start_soon(self.handoff.run)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._look_after)
 

@@ -308,4 +308,10 @@ class Roster:
         ranking = ranking_of(members.values())
         if ranking.weights == self.pool.ranking.weights:
             ranking = self.pool.ranking
+        former = self.pool
         self._show(self.pool.succeeded_by(members, ranking, copies, now), now)
+        for identity, member in members.items():
+            before = former.members.get(identity)
+            if before is not None and before.backend.intent is not member.backend.intent:
+                eligible = len(self.pool.eligible)
+                self._observer.intent_changed(member.backend, before.backend.intent, eligible)
