@@ -108,6 +108,10 @@ class Redundancy:
         self._note_shortage(before, after, now)
         self.look(now)
 
+    def recall(self, holes: tuple[Hole, ...]) -> None:
+        """These holes were open when the router before this one ended."""
+        self.holes = (*holes, *self.holes)
+
     def look(self, now: float) -> None:
         """See how things are: called now and then, so that "since" is not much later than the truth."""
         if self.why_not_redundant(now):

@@ -13,7 +13,7 @@ from partitioner.net.lease import Lease
 from partitioner.net.roster import Roster
 from partitioner.placement.session_id import HashKey, placement_key
 from partitioner.protocol.messages import Operation
-from partitioner.protocol.target import canonical_key, server_key
+from partitioner.protocol.target import canonical_form, server_key
 
 LEAVES_TRACES = frozenset(
     {
@@ -64,9 +64,9 @@ class Bookkeeper:
         self.want_repair(key)
         self._keep_within_bound()
 
-    def placement(self, target: bytes) -> bytes:
-        """What of this target decides where its session is placed."""
-        return placement_key(canonical_key(target), self._hash_key)
+    def placement_of(self, key: bytes) -> bytes:
+        """What of this key decides where its session is placed."""
+        return placement_key(canonical_form(key), self._hash_key)
 
     def can_reach(self, lock: Lock) -> bool:
         """Whether the server of a lock can be spoken to, in the life in which it granted it."""

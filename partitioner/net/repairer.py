@@ -98,7 +98,7 @@ class Repairer:
         if not servers:
             return True  # it is wanted again when a connection ends, or a server is back
         target = ledger.target(key)
-        missed = Missed(key, target, self._bookkeeper.placement(target))
+        missed = Missed(key, target, self._bookkeeper.placement_of(key))
         return await self._put_right(missed, servers)
 
     async def _put_right(self, missed: Missed, servers: list[str]) -> bool:

@@ -86,6 +86,9 @@ class Roster:
         self.pool = pool
         self.redundancy = redundancy
         self.upstreams: dict[str, Upstream] = {}  # by identity; filled in before anything is observed
+        self.departed: dict[
+            tuple[str, str], float
+        ] = {}  # name and address of who left; until when it matters
         self.listeners: list[Listener] = []  # told before the new pool is published
         self._policy = policy
         self._observer = observer
@@ -93,7 +96,6 @@ class Roster:
         self._longest_life = longest_life
         self._has_changed = trio.Event()
         self._wanted_probes: dict[str, trio.Event] = {name: trio.Event() for name in pool.members}
-        self._left: dict[tuple[str, str], float] = {}  # name and address of who left; until when it matters
 
     def open_upstreams(self) -> None:
         """Open the upstreams of all members: once, before anything is observed."""
@@ -261,7 +263,7 @@ class Roster:
             return []
         for identity in gone:
             backend = self.pool.members[identity].backend
-            self._left[backend.name, str(backend.address)] = now + self._longest_life()
+            self.departed[backend.name, str(backend.address)] = now + self._longest_life()
             self.upstreams[identity].cut()
             # Nobody probes it any more: its unanswered connections get the patience of one that answers.
             self.upstreams[identity].vigil.note_answering(True)
@@ -289,7 +291,7 @@ class Roster:
         if identity in self.pool.members:  # it has moved house, and the old one is still remembered
             identity = f"{backend.name}@{backend.address}"
         record = newcomer(self._policy)
-        if self._left.get((backend.name, str(backend.address)), float("-inf")) > now:
+        if self.departed.get((backend.name, str(backend.address)), float("-inf")) > now:
             record = cast_doubt(record, now + self._longest_life(), None, now)
         return Member(replace(backend, identity=identity), record)
 
@@ -306,4 +308,10 @@ class Roster:
         ranking = ranking_of(members.values())
         if ranking.weights == self.pool.ranking.weights:
             ranking = self.pool.ranking
+        former = self.pool
         self._show(self.pool.succeeded_by(members, ranking, copies, now), now)
+        for identity, member in members.items():
+            before = former.members.get(identity)
+            if before is not None and before.backend.intent is not member.backend.intent:
+                eligible = len(self.pool.eligible)
+                self._observer.intent_changed(member.backend, before.backend.intent, eligible)

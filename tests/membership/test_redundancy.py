@@ -225,6 +225,7 @@ TWO_SERVERS: list[tuple[str, list[Step], bool]] = [
     ("one is drained", [DRAINED], False),
     ("one was drained and is ready again", [DRAINED, READY], False),
     ("one was drained and is ready again, for long", [DRAINED, READY, MORE], True),
+    ("one was drained once, and fell later", [DRAINED, READY, MORE, FELL, UP], True),
     ("one was drained, in maintenance, and is back", [DRAINED, MAINTAINED, READY, UP], False),
     ("one was in maintenance, and is back as it was", [MAINTAINED, READY, UP], True),
     ("one fell, and another one joined", [FELL, JOINED, D_UP, UP], False),

@@ -36,6 +36,11 @@ class Scenario:
         """Whether sessions may be lost without a fault of the router."""
         return self.overlap or self.copies == 1 or self.ledger < ENOUGH
 
+    @property
+    def may_stay_thin(self) -> bool:
+        """Whether copies may be missing for ever: so small a ledger is full all the time."""
+        return self.ledger < ENOUGH
+
 
 def draw(seed: int) -> Scenario:
     """The scenario of a seed."""

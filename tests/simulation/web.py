@@ -104,6 +104,8 @@ class WebServer:
         self.versions = 0
         self.impatience = 0.0  # how often a page leaves while it waits for an answer
         self.large_share = 0.0
+        self.execution_timeout = EXECUTION_TIMEOUT
+        self.longest_work = LONGEST_WORK
 
     async def run_page(self, number: int, session: int, kind: Kind) -> None:
         """Run one page from its beginning to its end."""
@@ -120,7 +122,7 @@ class WebServer:
         cookie = await page.open()
         if cookie is None:
             return
-        longest = LONGEST_WORK if self._dice.happens(0.1) else 0.5
+        longest = self.longest_work if self._dice.happens(0.1) else 0.5
         await trio.sleep(self._dice.uniform(0.0, longest))
         match kind:
             case Kind.SAVE:
@@ -222,13 +224,13 @@ class Page:
 
     async def poll(self, operation: Operation) -> Reply | None:
         """Get or acquire, for as long as somebody else holds the lock and the page may run."""
-        give_up_at = trio.current_time() + EXECUTION_TIMEOUT
+        give_up_at = trio.current_time() + self._web.execution_timeout
         while True:
             asked = self._begin(operation)
             reply = await self._web.exchange(asked, write_request(operation, self._target))
             if reply is None or reply.status != 423:
                 return reply
-            if asked.lock_age is not None and asked.lock_age >= EXECUTION_TIMEOUT:
+            if asked.lock_age is not None and asked.lock_age >= self._web.execution_timeout:
                 forced = self._begin(Operation.RELEASE, reply.head.lock_cookie)
                 forced.is_forced = True
                 release = write_request(Operation.RELEASE, self._target, lock_cookie=reply.head.lock_cookie)

@@ -218,25 +218,32 @@ class World:
         self._is_calm = False
 
     def audit(self) -> None:
-        """Hold what the servers have against what the router says of it: each session on its acting set."""
+        """Hold what the servers have against what the router says: of each session a good copy elsewhere."""
         pool, now = self.lane.roster.pool, trio.current_time()
-        tables = {identity: self.servers[each.backend.name] for identity, each in pool.members.items()}
-        for session in range(self.scenario.sessions):
-            key = server_key(target(session))
-            acting = pool.acting_set(self.lane.bookkeeper.placement(target(session)))
+        for number in range(self.scenario.sessions):
+            key = server_key(target(number))
+            acting = pool.acting_set(self.lane.bookkeeper.placement_of(key))
             if acting is None or not self.lane.gate.is_free(key):
                 continue
-            if (of_primary := tables[acting.primary].look_at(key, now)) is None:
+            on = {
+                identity: self.servers[each.backend.name].look_at(key, now)
+                for identity, each in pool.members.items()
+            }
+            primary = on.pop(acting.primary)
+            if primary is None or primary.expires_at < now + WINDOW:
                 continue
-            for copy in acting.copies:
-                of_copy = tables[copy].look_at(key, now)
-                if of_copy is None:
-                    if of_primary.expires_at > now + WINDOW:
-                        self.note(f"{BAD_COPY}: {copy} does not have s{session}")
-                elif of_copy.body != of_primary.body:
-                    self.note(f"{BAD_COPY}: {copy} has other content of s{session}")
-                elif of_copy.expires_at < of_primary.expires_at - WINDOW:
-                    self.note(f"{BAD_COPY}: {copy} lets s{session} expire too early")
+            good = [
+                identity
+                for identity, session in on.items()
+                if session is not None
+                and pool.members[identity].is_readable
+                and session.body == primary.body
+                and session.expires_at >= primary.expires_at - WINDOW
+            ]
+            bad = [each for each in acting.copies if (copy := on[each]) and copy.body != primary.body]
+            if bad or len(good) < min(len(acting.copies), 1):
+                held = {each: session and session.body[:12] for each, session in on.items()}
+                self.note(f"{BAD_COPY}: s{number} is {primary.body[:12]!r} on {acting.primary}, and {held}")
 
     def _is_redundant(self) -> bool:
         """Whether the router says that the next server may fail; of single copies, whether all are well."""
