@@ -207,4 +207,6 @@ def _marks_left(count: int) -> list[str]:
 
 
 def _seconds(duration: float) -> str:
-    return format_duration(max(1, round(duration)))
+    """A duration as people say it: in seconds, and in minutes where it is long."""
+    step = 60 if duration >= 600 else 1
+    return format_duration(max(1, step * round(duration / step)))

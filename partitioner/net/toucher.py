@@ -138,7 +138,9 @@ class Toucher:
             if server != acting.primary and (answer is None or answer.status == 404):
                 self._mark(key, known, server, is_missing=answer is not None)
         if len(acting.copies) < pool.copies - 1:
-            for server in pool.ready - {*acting.written, *marks}:
+            for server in pool.members:
+                if server not in pool.ready or server in marks or server in acting.written:
+                    continue
                 self._mark(key, known, server, is_missing=False)
 
     def _mark(self, key: bytes, known: _Key, server: str, *, is_missing: bool) -> None:

@@ -89,9 +89,7 @@ class _Unfailing:
 class LogObserver(Observer):
     """Writes what is worth a line."""
 
-    def __init__(
-        self, pool_size: int = 0, lost_sessions: LostSessions = LostSessions.NEW, copies: int = 1
-    ) -> None:
+    def __init__(self, pool_size: int = 0, lost_sessions: LostSessions = LostSessions.NEW) -> None:
         """`pool_size` is the number of backends that may serve, for "2 of 3 serve"."""
         self.lost_sessions = lost_sessions
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()

@@ -302,7 +302,7 @@ def test_since_goes_on() -> None:
 # --- Why not ----------------------------------------------------------------------------------------
 
 WHY_NOT: list[tuple[Step, str]] = [
-    (FELL, "b went down 40s ago; sessions untouched since then may lack a copy for 59.33m more"),
+    (FELL, "b went down 40s ago; sessions untouched since then may lack a copy for 59m more"),
     (RESTARTED, "b was restarted 40s ago"),
     (MAINTAINED, "b was put to maint 40s ago"),
     (DOUBTED, "b turned out to have missed more than can be remembered 40s ago"),

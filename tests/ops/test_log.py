@@ -4,7 +4,6 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 import structlog
@@ -368,17 +367,6 @@ def test_the_pool_is_followed(capsys: Screen) -> None:
     ] == [line["consequence"] for line in written]
 
 
-def test_copies_are_said_to_serve(capsys: Screen) -> None:
-    """With `copies: 2` the users of a server that is down notice nothing."""
-    configure_log(as_json=True)
-    log = LogObserver(3, LostSessions.NEW, copies=2)
-    log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 2)
-    log.backend_missing(BACKEND, "refused the connection", 2)
-
-    told = [json.loads(each)["consequence"] for each in capsys.readouterr().err.splitlines()]
-    assert ["its sessions are served from their copies; 2 of 3 serve"] * 2 == told
-
-
 def test_moved_sessions_are_counted(capsys: Screen) -> None:
     """Once a minute it is said how many have moved, and in the end how many in all."""
     report = EVERY_FACT["session_moved"]
@@ -387,19 +375,6 @@ def test_moved_sessions_are_counted(capsys: Screen) -> None:
 
     assert ["2", "1"] == [str(line["count"]) for line in written[:-1]]
     assert "3" == str(written[-1]["moved"])
-
-
-def test_a_backend_that_is_not_ready_does_not_count(capsys: Screen) -> None:
-    """ "2 of 2 serve" while the third is left alone, and "3 of 3" when it is back."""
-    written = lines(
-        capsys,
-        lambda log: log.intent_changed(replace(BACKEND, intent=Intent.MAINT), Intent.READY, 2),
-        lambda log: log.intent_changed(BACKEND, Intent.MAINT, 3),
-    )
-
-    assert ["it is not spoken to; 2 of 2 serve", "it serves as soon as it is up; 3 of 3 serve"] == [
-        line["consequence"] for line in written
-    ]
 
 
 def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> None:

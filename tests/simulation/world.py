@@ -128,8 +128,9 @@ class World:
                 self.scenario.lost_sessions,
             )
             pool = first_pool(self.backends, HEALTH, self.scenario.copies, began_at)
-            connector = Connector(self._dial, Canary(ROUTER_NAME))
-            dice = Dice(self.scenario.seed, "probes")
+            dice = Dice(self.scenario.seed, "router")
+            canary = Canary(ROUTER_NAME, lambda: f"{dice.getrandbits(128):032x}")
+            connector = Connector(self._dial, canary)
             self.lane = Lane(pool, policy, connector, TellingObserver(self.note), background, dice.uniform)
             await self.lane.probing.first_look()
             background.start_soon(self.lane.run)
