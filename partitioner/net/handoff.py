@@ -199,6 +199,8 @@ class HandOff:
     async def _move(self, identity: str, draining: "_Draining", target: bytes) -> None:
         await self._keep_pace()
         key = server_key(target)
+        if not self._gate.is_free(key):
+            return  # it is in use, and all others would have to wait for it
         await self._gate.enter(key)
         try:
             missed = Missed(key, target, self._bookkeeper.placement(target))
