@@ -11,7 +11,7 @@ from partitioner.errors import Refused
 from partitioner.membership.backend import Intent
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
-from partitioner.net.handoff import LOCKED_PAUSE, RATE, Drain
+from partitioner.net.handoff import LOCKED_PAUSE, NOTHING_MOVES, RATE, Drain
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import server_key
 from tests.doubles.backends import MemoryStateServer
@@ -128,7 +128,11 @@ async def test_a_locked_session_is_come_back_for(autojump_clock: MockClock) -> N
 
         assert [locked] == pool.on(LEAVING)
         assert target(locked) not in [each for _, each in pool.servers[LEAVING].requests[asked_before:]]
-        assert (1, False) == (pool.progress.left, pool.progress.is_done)
+        assert (1, False, NOTHING_MOVES) == (
+            pool.progress.left,
+            pool.progress.is_done,
+            pool.progress.stalled,
+        )
         await pool.save(locked, b"content %d" % locked, cookie=2)
         await pool.until_drained()
         assert [] == pool.on(LEAVING)
@@ -398,3 +402,30 @@ async def test_busy_sessions_are_moved_under_load(autojump_clock: MockClock, see
         nursery.cancel_scope.cancel()
 
     assert ([], []) == (wrong, idle)
+
+
+async def test_orders_and_drains_are_reported(autojump_clock: MockClock) -> None:
+    """What the operator wants, and what becomes of it, are facts for log and metrics."""
+    async with trio.open_nursery() as nursery:
+        pool = Pool(nursery)
+        await pool.fill()
+        held = len(pool.on(LEAVING))
+        pool.drain()
+        await pool.until_drained()
+        pool.router.roster.set_intent(LEAVING, Intent.READY)
+        await trio.sleep(1)
+
+        drained = pool.router.roster.pool.members[LEAVING].backend
+        drained = replace(drained, intent=Intent.DRAIN)
+        ready = replace(drained, intent=Intent.READY)
+        observer = pool.router.observer
+        assert [
+            ("intent_changed", drained, Intent.READY, 2),
+            ("intent_changed", ready, Intent.DRAIN, 3),
+        ] == observer.named("intent_changed")
+        assert [("drain_began", drained, 3600.0)] == observer.named("drain_began")
+        assert [("drain_ended", drained, held, "it holds no session any more")] == observer.named(
+            "drain_ended"
+        )
+        assert held == len(observer.named("session_moved"))
+        nursery.cancel_scope.cancel()
