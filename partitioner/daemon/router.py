@@ -67,7 +67,7 @@ async def run_router(settings: Settings, announce: Callable[[Welcome], None]) ->
         listeners = await listen_tcp(settings.listen)
         admin_listeners = await listen_tcp(settings.admin)
         addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
-        async with trio.open_nursery() as background, httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
             backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
             ready = sum(backend.intent is Intent.READY for backend in backends)
