@@ -76,11 +76,12 @@ class Refused(PartitionerError):
 class UnknownBackend(PartitionerError):
     """An operator names a backend that is not in the pool. Nothing was changed."""
 
-    def __init__(self, name: str, names: Iterable[str]) -> None:
+    @classmethod
+    def called(cls, name: str, names: Iterable[str]) -> "UnknownBackend":
         """Say which of these names may be meant."""
         near = get_close_matches(name, names := list(names), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
-        super().__init__(f"no backend is called {name!r}; {hint}")
+        return cls(f"no backend is called {name!r}; {hint}")
 
 
 class ListingFailed(PartitionerError):

@@ -64,7 +64,7 @@ class AdminClient:
         for each in found:
             if each.name == name and not each.removed:
                 return each
-        raise Refused(str(UnknownBackend(name, [each.name for each in found if not each.removed])))
+        raise Refused(str(UnknownBackend.called(name, [each.name for each in found if not each.removed])))
 
     def locks(self) -> Locks:
         return self._read(self._ask("GET", "/api/v1/locks"), Locks)

@@ -70,7 +70,7 @@ async def run_router(
         admin_listeners = await listen_tcp(settings.admin)
         addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
         state_dir = open_state_dir(settings)
-        async with trio.open_nursery() as background, httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
             backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
             ready = sum(backend.intent is Intent.READY for backend in backends)

@@ -75,12 +75,12 @@ async def run_state_server(
             background.start_soon(repeat_held_back, observer)
             address = listening_address(listeners[0])
             admin_address = listening_address(admin_listeners[0]) if admin_listeners else None
-            admin = AdminServer(_admin_app(options, server), admin_listeners)
-            if admin_listeners:
+            admin = AdminServer(_admin_app(options, server), admin_listeners) if admin_listeners else None
+            if admin is not None:
                 await background.start(admin.run)
             announce(address, admin_address)
             await serve_until_stopped(downstream, listeners, signals, options.shutdown, observer)
-            if admin_listeners:
+            if admin is not None:
                 await admin.stop()
             background.cancel_scope.cancel()
         if state_file is not None:  # here signals still wait: no second one may cut the writing short

@@ -40,6 +40,11 @@ LOCKED_PAUSE = 5.0
 Each try slides its expiry, and a lock that nobody holds any more must not be kept alive by being looked at.
 """
 
+STALLED_AFTER = 5.0
+"""Seconds without a session moved after which a drain says so."""
+
+NOTHING_MOVES = "what is left is locked by pages, or cannot be taken by the other servers just now"
+
 OWN_CANARY = 1
 """A server counts it among its sessions, and does not list it."""
 
@@ -199,6 +204,8 @@ class HandOff:
     async def _move(self, identity: str, draining: "_Draining", target: bytes) -> None:
         await self._keep_pace()
         key = server_key(target)
+        if not self._gate.is_free(key):
+            return  # it is in use, and all others would have to wait for it
         await self._gate.enter(key)
         try:
             missed = Missed(key, target, self._bookkeeper.placement_of(key))
@@ -216,14 +223,15 @@ class HandOff:
         draining, now = self._drains[identity], trio.current_time()
         moved = self._copier.moved_from[identity] - draining.moved_before
         rate = moved / (now - draining.began_at) if now > draining.began_at else 0.0
+        stalled = draining.stalled
+        if stalled is None and draining.left and now - draining.moved_at > STALLED_AFTER:
+            stalled = NOTHING_MOVES
         estimate: float | None = draining.began_at + self._bookkeeper.ledger.longest_life - now
         if draining.is_done:
             estimate = 0.0
         elif draining.left is not None:
             estimate = min(draining.left / rate, estimate or 0.0) if rate else None
-        return Drain(
-            draining.began_at, moved, draining.left, rate, estimate, draining.is_done, draining.stalled
-        )
+        return Drain(draining.began_at, moved, draining.left, rate, estimate, draining.is_done, stalled)
 
 
 @dataclass(slots=True)
@@ -234,10 +242,14 @@ class _Draining:
     began_at: float
     moved_before: int  # sessions that had left it by then
     scope: trio.CancelScope
+    moved_at: float = field(init=False)  # the last one
     left: int | None = None
     is_done: bool = False
     stalled: str | None = None
     locked: dict[bytes, tuple[float, float]] = field(default_factory=dict)  # when to try, and the pause then
+
+    def __post_init__(self) -> None:
+        self.moved_at = self.began_at
 
     def may_try(self, target: bytes, now: float) -> bool:
         return target not in self.locked or self.locked[target][0] <= now
@@ -248,6 +260,7 @@ class _Draining:
             _, pause = self.locked.get(target, (now, LOCKED_PAUSE))
             self.locked[target] = (now + pause, 2 * pause)
         elif outcome is not HandedOver.LATER:
+            self.moved_at = now
             self.locked.pop(target, None)
             self.left = max(0, (self.left or 0) - 1)
 

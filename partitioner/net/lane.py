@@ -89,7 +89,14 @@ class Lane:
         )
         self.toucher = Toucher(self.roster, self.bookkeeper, self.gate, self.errands)
         self.repairer = Repairer(
-            self.roster, self.bookkeeper, self.gate, self.errands, copier, self.finder, observer
+            self.roster,
+            self.bookkeeper,
+            self.gate,
+            self.errands,
+            copier,
+            self.finder,
+            self.toucher,
+            observer,
         )
         self.watch = RedundancyWatch(self.roster, observer)
         self.handoff = HandOff(

@@ -228,7 +228,12 @@ class Router:
                 self._all_given_back = trio.Event()
 
     def _note_closed(self, asked: Asked) -> None:
-        """The client's connection is closed. If its page held the lock, it has failed, and nobody does."""
+        """The client's connection is closed. If its page held the lock, it has failed, and nobody does.
+
+        Some server may have carried the request out all the same, and let its session live longer.
+        """
+        if self._roster.pool.copies > 1:
+            self._note_slid(asked, None, None)
         if asked.operation not in (Operation.SET, Operation.RELEASE, Operation.REMOVE):
             return
         session = asked.session

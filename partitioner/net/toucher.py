@@ -134,9 +134,12 @@ class Toucher:
         holders = (acting.primary, *acting.copies)
         servers = [each for each in holders if each != slid_by and each not in marks]
         told = await self._errands.run_all([(each, touch(known.target)) for each in servers])
+        is_there = slid_by != "" or any(answer is not None and answer.status == 200 for answer in told)
         for server, answer in zip(servers, told, strict=True):
-            if server != acting.primary and (answer is None or answer.status == 404):
-                self._mark(key, known, server, is_missing=answer is not None)
+            if answer is not None and answer.status == 404 and is_there:
+                self._mark(key, known, server, is_missing=True)
+            elif answer is None and server != acting.primary:
+                self._mark(key, known, server, is_missing=False)
         if len(acting.copies) < pool.copies - 1:
             for server in pool.members:
                 if server not in pool.ready or server in marks or server in acting.written:

@@ -31,7 +31,8 @@ def ports(farm: Farm) -> list[int]:
 def wait_until_kept(file: Path, name: str, was_up: str) -> None:
     """Wait until the file says this of a backend."""
     deadline = time.monotonic() + PATIENCE
-    while re.search(rf'"identity":"{name}"}},"was_up":{was_up}', file.read_text()) is None:
+    pattern = rf'"identity":"{name}"}},"was_up":{was_up}'
+    while not file.exists() or re.search(pattern, file.read_text()) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

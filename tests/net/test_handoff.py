@@ -1,6 +1,7 @@
 """A server that leaves hands its sessions over: every session stays readable, and the server ends empty."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 import trio
@@ -10,7 +11,7 @@ from partitioner.errors import Refused
 from partitioner.membership.backend import Intent
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
-from partitioner.net.handoff import LOCKED_PAUSE, RATE, Drain
+from partitioner.net.handoff import LOCKED_PAUSE, NOTHING_MOVES, RATE, Drain
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import server_key
 from tests.doubles.backends import MemoryStateServer
@@ -127,11 +128,32 @@ async def test_a_locked_session_is_come_back_for(autojump_clock: MockClock) -> N
 
         assert [locked] == pool.on(LEAVING)
         assert target(locked) not in [each for _, each in pool.servers[LEAVING].requests[asked_before:]]
-        assert (1, False) == (pool.progress.left, pool.progress.is_done)
+        assert (1, False, NOTHING_MOVES) == (
+            pool.progress.left,
+            pool.progress.is_done,
+            pool.progress.stalled,
+        )
         await pool.save(locked, b"content %d" % locked, cookie=2)
         await pool.until_drained()
         assert [] == pool.on(LEAVING)
         assert [] == await pool.lost()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_session_in_mid_exchange_is_come_back_for(autojump_clock: MockClock) -> None:
+    """Behind the key gate there is one at a time; all others are moved meanwhile."""
+    async with trio.open_nursery() as nursery:
+        pool = Pool(nursery)
+        await pool.fill()
+        busy = pool.on(LEAVING)[0]
+        await pool.router.lane.gate.enter(server_key(target(busy)))
+        pool.drain()
+        await trio.sleep(5)
+
+        assert [busy] == pool.on(LEAVING)
+        pool.router.lane.gate.leave(server_key(target(busy)))
+        await pool.until_drained()
+        assert [] == pool.on(LEAVING)
         nursery.cancel_scope.cancel()
 
 
@@ -331,4 +353,79 @@ async def test_the_last_server_is_not_drained(autojump_clock: MockClock) -> None
             pool.drain()
 
         assert {} == pool.router.lane.handoff.drains()
+        nursery.cancel_scope.cancel()
+
+
+async def use(pool: Pool, number: int, random: Random, until: float) -> list[bytes]:
+    """Load pages of one session, one after the other; answer what went wrong."""
+    wrong, content = [], b"content %d" % number
+    while trio.current_time() < until:
+        await trio.sleep(random.uniform(0, 0.4))
+        answer = await pool.ask(Operation.ACQUIRE, number)
+        if not (answer.startswith(b"200 OK") and answer.endswith(b"\r\n\r\n" + content)):
+            wrong.append(answer)
+            continue
+        cookie = int(answer.partition(b"LockCookie: ")[2].partition(b"\r\n")[0])
+        await trio.sleep(random.uniform(0, 0.4))
+        if random.random() < 0.3:
+            await pool.ask(Operation.RELEASE, number, cookie=cookie)
+            continue
+        content = b"content %d" % random.randrange(10**9)
+        await pool.save(number, content, cookie)
+    answer = await pool.ask(Operation.GET, number)
+    return wrong if answer.endswith(b"\r\n\r\n" + content) else [*wrong, answer]
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("seed", range(2))
+async def test_busy_sessions_are_moved_under_load(autojump_clock: MockClock, seed: int, copies: int) -> None:
+    """Drains, and second thoughts, among pages that read and save: no page sees anything but its own save."""
+    wrong: list[bytes] = []
+    random = Random(seed)
+
+    async with trio.open_nursery() as nursery:
+        pool = Pool(nursery, copies=copies)
+        await pool.fill()
+
+        async def keep_using(number: int) -> None:
+            wrong.extend(await use(pool, number, Random(seed * 1000 + number), trio.current_time() + 8))
+
+        async with trio.open_nursery() as users:
+            for number in range(0, SESSIONS, 2):
+                users.start_soon(keep_using, number)
+            for name in random.sample(list(pool.servers), 3):
+                await trio.sleep(random.uniform(0, 1))
+                pool.drain(name)
+                await trio.sleep(random.uniform(0, 2))
+                pool.router.roster.set_intent(name, Intent.READY)
+        idle = [number for number in await pool.lost() if number % 2]
+        nursery.cancel_scope.cancel()
+
+    assert ([], []) == (wrong, idle)
+
+
+async def test_orders_and_drains_are_reported(autojump_clock: MockClock) -> None:
+    """What the operator wants, and what becomes of it, are facts for log and metrics."""
+    async with trio.open_nursery() as nursery:
+        pool = Pool(nursery)
+        await pool.fill()
+        held = len(pool.on(LEAVING))
+        pool.drain()
+        await pool.until_drained()
+        pool.router.roster.set_intent(LEAVING, Intent.READY)
+        await trio.sleep(1)
+
+        drained = pool.router.roster.pool.members[LEAVING].backend
+        drained = replace(drained, intent=Intent.DRAIN)
+        ready = replace(drained, intent=Intent.READY)
+        observer = pool.router.observer
+        assert [
+            ("intent_changed", drained, Intent.READY, 2),
+            ("intent_changed", ready, Intent.DRAIN, 3),
+        ] == observer.named("intent_changed")
+        assert [("drain_began", drained, 3600.0)] == observer.named("drain_began")
+        assert [("drain_ended", drained, held, "it holds no session any more")] == observer.named(
+            "drain_ended"
+        )
+        assert held == len(observer.named("session_moved"))
         nursery.cancel_scope.cancel()

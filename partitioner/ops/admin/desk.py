@@ -89,7 +89,7 @@ class RouterDesk:
         """
         places = self.lane.roster.pool.places
         if name not in places:
-            raise UnknownBackend(name, places)
+            raise UnknownBackend.called(name, places)
         self.lane.roster.set_intent(name, intent)
         return self._backend(places[name], self.lane.handoff.drains().get(places[name]))
 
