@@ -63,11 +63,13 @@ class Toucher:
             return
         known = self._keys.get(key)
         if known is None:
-            window = max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
+            window = _window(timeout_minutes)
             self._keys[key] = _Key(target, placement, window, float("-inf"), server or "")
             self._look_at(key, trio.current_time())
         else:
             known.slid_by = server or ""
+            if timeout_minutes is not None:
+                known.window = _window(timeout_minutes)
 
     def note_written(self, key: bytes, target: bytes, placement: bytes, timeout_minutes: int | None) -> None:
         """A write has reached the copies, and so has slid their expiry as well."""
@@ -76,7 +78,7 @@ class Toucher:
         now = trio.current_time()
         known = self._keys.get(key)
         if known is None:
-            window = max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
+            window = _window(timeout_minutes)
             self._keys[key] = _Key(target, placement, window, now)
             self._look_at(key, now + window)
         else:
@@ -149,3 +151,8 @@ class Toucher:
     def _mark(self, key: bytes, known: _Key, server: str, *, is_missing: bool) -> None:
         """A copy is missing, or will expire too early: have it written again, time-out and all."""
         self._bookkeeper.mark(key, known.target, server, is_stale=is_missing)
+
+
+def _window(timeout_minutes: int | None) -> float:
+    """For how long copies need not be touched again; where the time-out is not known, the shortest."""
+    return max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
