@@ -171,7 +171,7 @@ class WebServer:
         return None
 
     def timeout_minutes(self) -> int:
-        """The time-out that a page gives its session; a new one resets its cookies (protocol.md 6, row 18)."""
+        """The time-out that a page gives its session; a new one resets its cookies (protocol.md 6.18)."""
         return self._dice.choice(self._timeouts)
 
     def next_version(self) -> int:

@@ -1,0 +1,148 @@
+"""`python -m tests.end_to_end.kills`: kill and freeze real processes under load, and judge what users saw."""
+
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import click
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from partitioner.membership.health import HealthPolicy
+from tests.end_to_end.kills.faults import IN_TURN
+from tests.end_to_end.kills.load import LoadPlan
+from tests.end_to_end.kills.run import Findings, Outcome, Plan, Run
+from tests.simulation.checker import Kind, Violation
+from tests.simulation.history import History
+from tests.simulation.web import EXECUTION_TIMEOUT, LONGEST_WORK, SHORTEST_TIMEOUT
+
+REPORT_EVERY = 2.0
+
+
+@click.command()
+@click.option("--sessions", type=int, default=2000, show_default=True)
+@click.option("--workers", type=int, default=32, show_default=True, help="Who run pages side by side.")
+@click.option("--faults", type=int, default=6, show_default=True, help="One after the other.")
+@click.option("--pause", type=float, default=0.2, show_default=True, help="Seconds between two pages.")
+@click.option("--interval", type=float, default=2.0, show_default=True, help="Seconds between probes.")
+@click.option("--timeout", type=float, default=1.0, show_default=True, help="Seconds that a probe may take.")
+@click.option("--longest-life", type=float, default=60.0, show_default=True, help="T_max in seconds.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is asked, and when.")
+@click.option("--history", type=click.Path(path_type=Path), help="Where to write what users saw.")
+def main(
+    sessions: int,
+    workers: int,
+    faults: int,
+    pause: float,
+    interval: float,
+    timeout: float,
+    longest_life: float,
+    seed: int,
+    history: Path | None,
+) -> None:
+    """Kill, freeze and restart real processes under load, each when the pool is redundant again."""
+    plan = Plan(
+        faults=[IN_TURN[number % len(IN_TURN)] for number in range(faults)],
+        load=LoadPlan(
+            sessions=sessions,
+            workers=workers,
+            pause=pause,
+            touchers=16,
+            round=longest_life / 3,
+            touch_saves=longest_life < SHORTEST_TIMEOUT,
+            longest_work=LONGEST_WORK,
+            execution_timeout=EXECUTION_TIMEOUT,
+        ),
+        longest_life=longest_life,
+        # Servers fall again and again here, and would have to wait longer each time.
+        health=HealthPolicy(interval=interval, timeout=timeout, hold_down=2.0),
+        seed=seed,
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        outcome = trio.run(_run, Run(plan, Path(directory)))
+    if history is not None:
+        history.write_text("\n".join([*outcome.history.lines(), "", outcome.log]))
+    sys.exit(0 if _report(outcome) else 1)
+
+
+async def _run(run: Run) -> Outcome:
+    console = Console(stderr=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tell, run, console)
+        outcome = await run.run()
+        nursery.cancel_scope.cancel()
+    return outcome
+
+
+async def _tell(run: Run, console: Console) -> None:
+    """Say how it is getting on, on one line of a terminal; elsewhere whenever it has got on."""
+    before, told = 0, ""
+    with console.status("starting") as status:
+        while True:
+            await trio.sleep(REPORT_EVERY)
+            exchanges = len(run.load.history.exchanges) if run.load else 0
+            closed = run.load.closed if run.load else 0
+            pace = (exchanges - before) / REPORT_EVERY
+            line = f"{run.stage}  {exchanges:,} exchanges, {pace:,.0f}/s, {closed:,} closed"
+            if console.is_terminal:
+                status.update(line)
+            elif run.stage != told:
+                console.print(line, highlight=False, soft_wrap=True)
+            before, told = exchanges, run.stage
+
+
+def _report(outcome: Outcome) -> bool:
+    """Print what it has come to; answer whether all is well."""
+    table = Table(
+        "fault",
+        "server",
+        "out of reach",
+        "allowed",
+        "machine late",
+        "closed",
+        "redundant after",
+        "violations",
+    )
+    findings = outcome.findings()
+    for each in findings:
+        table.add_row(*_cells(each))
+    Console(width=140).print(table)
+    kinds = Counter(each.kind for each in outcome.violations)
+    click.echo(", ".join(f"{kinds[kind]} {kind.value}" for kind in Kind))
+    for violation in outcome.violations[:3]:
+        _tell_of(violation, outcome.history)
+    neglect, longest_life = outcome.longest_neglect, outcome.plan.longest_life
+    proves = neglect < longest_life
+    click.echo(
+        f"{len(outcome.history.exchanges):,} exchanges; sessions were left alone for {neglect:.1f} s at most"
+    )
+    if not proves:
+        click.echo(f"this run proves nothing: expected less than {longest_life:g} s")
+    return proves and not outcome.violations and all(each.is_good for each in findings)
+
+
+def _tell_of(violation: Violation, history: History) -> None:
+    """Print a violation, with all that users saw of its session."""
+    click.echo(str(violation))
+    for each in history.exchanges:
+        if each.session == violation.exchange.session:
+            click.echo(f"    {each}")
+
+
+def _cells(found: Findings) -> tuple[str, ...]:
+    period = found.period
+    return (
+        str(period.fault),
+        period.server,
+        f"{found.longest_outage:.2f} s",
+        "" if found.allowed is None else f"{found.allowed:.1f} s",
+        f"{period.lateness:.2f} s",
+        f"{found.closed:,}",
+        f"{period.redundant_at - period.began_at:.1f} s",
+        str(len(found.violations)),
+    )
+
+
+main()
