@@ -8,7 +8,7 @@ the maps and the eligible servers that were in force, because a session may stil
 era has put it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -137,21 +137,29 @@ class Pool:
 
     # --- where a key belongs ---
 
-    def acting_set(self, key: bytes, marked: Iterable[str] = ()) -> ActingSet | None:
+    def acting_set(self, key: bytes, marked: Container[str] = ()) -> ActingSet | None:
         """Who holds the session of `key` (what placement_key answers); None if nobody can.
 
         The primary is the first of the preference list that serves and is not `marked`, or one of which
         nothing is known yet; copies are the first others that serve, marked or not.
         Source: design.md 7.
         """
-        order = [self.places[name] for name in self.ranking.preference_list(key)] if self.places else []
-        marked = tuple(marked)
-        primary = next((each for each in order if each in self.placed and each not in marked), None)
+        names = self.ranking.preference_list(key) if self.places else ()
+        primary: str | None = None
+        others: list[str] = []
+        for name in names:
+            identity = self.places[name]
+            if primary is None and identity in self.placed and identity not in marked:
+                primary = identity
+            elif identity in self.eligible:
+                others.append(identity)
+            if primary is not None and len(others) >= self.copies - 1:
+                break
         if primary is None:
             return None
-        others = [each for each in order if each in self.eligible and each != primary]
-        recovering = [each for each in order[: self.copies] if self.members[each].is_recovering]
-        return ActingSet(primary, tuple(others[: self.copies - 1]), tuple(recovering))
+        first = (self.places[name] for name in names[: self.copies])
+        recovering = tuple(each for each in first if self.members[each].is_recovering)
+        return ActingSet(primary, tuple(others[: self.copies - 1]), recovering)
 
     def first_choice(self, key: bytes) -> Backend:
         """The first READY backend of the preference list, in whatever health.

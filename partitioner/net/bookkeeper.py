@@ -13,7 +13,7 @@ from partitioner.net.lease import Lease
 from partitioner.net.roster import Roster
 from partitioner.placement.session_id import HashKey, placement_key
 from partitioner.protocol.messages import Operation
-from partitioner.protocol.target import canonical_key, server_key
+from partitioner.protocol.target import canonical_form, server_key
 
 LEAVES_TRACES = frozenset(
     {
@@ -41,11 +41,10 @@ class Bookkeeper:
 
     def went_unanswered(self, lease: Lease) -> None:
         """A request may be carried out, now or later, and nobody will hear of it."""
-        head = lease.request
-        if head.operation in LEAVES_TRACES:
-            now = trio.current_time()
+        head, server = lease.request, lease.backend.identity
+        if head.operation in LEAVES_TRACES and server in self._roster.pool.members:
             key = server_key(head.target)
-            self.ledger.note_unanswered(key, head.target, lease.backend.identity, now)
+            self.ledger.note_unanswered(key, head.target, server, trio.current_time())
             self._keep_within_bound()
 
     def was_worked_off(self, lease: Lease) -> None:
@@ -65,9 +64,9 @@ class Bookkeeper:
         self.want_repair(key)
         self._keep_within_bound()
 
-    def placement(self, target: bytes) -> bytes:
-        """What of this target decides where its session is placed."""
-        return placement_key(canonical_key(target), self._hash_key)
+    def placement_of(self, key: bytes) -> bytes:
+        """What of this key decides where its session is placed."""
+        return placement_key(canonical_form(key), self._hash_key)
 
     def can_reach(self, lock: Lock) -> bool:
         """Whether the server of a lock can be spoken to, in the life in which it granted it."""

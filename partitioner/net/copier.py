@@ -6,14 +6,15 @@ something of the key is told to remove it. Who cannot be reached is marked. All 
 all bounded, so that the client waits for the slowest copy and never for a dead one.
 """
 
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
 
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.net.bookkeeper import Bookkeeper
-from partitioner.net.errands import Errand, Errands, Told, release, remove
+from partitioner.net.errands import Errand, Errands, Told, release, remove, side_by_side
 from partitioner.net.observer import Observer
 from partitioner.net.roster import Roster
 from partitioner.protocol.messages import Operation
@@ -44,6 +45,14 @@ class Copier:
         self._bookkeeper = bookkeeper
         self._errands = errands
         self._observer = observer
+        self.moved_from: Counter[str] = Counter()  # sessions that have left a server, since the start
+
+    def note_moved(self, source: str, reason: str) -> None:
+        """A session is where it belongs now, and no longer on this server."""
+        self.moved_from[source] += 1
+        member = self._roster.pool.members.get(source)
+        if member is not None:
+            self._observer.session_moved(member.backend, reason)
 
     async def spread(self, write: Write) -> list[Told]:
         """Finish a write that its first server has accepted; answer what the others told.
@@ -75,12 +84,9 @@ class Copier:
             if acting is not None:
                 wanted |= dict.fromkeys(acting.written)
         wanted.pop(write.first, None)
-        outcomes: dict[str, Told | None] = {}
-
-        async def copy(server: str) -> None:
-            outcomes[server] = await self._write_copy(write, server)
-
-        return await self._note_outcomes(write, tuple(wanted), outcomes, copy)
+        servers = tuple(wanted)
+        outcomes = await side_by_side(lambda server: self._write_copy(write, server), servers)
+        return self._note_outcomes(write, servers, outcomes)
 
     async def _clear_up(
         self, write: Write, pool: Pool, acting: ActingSet, reached: set[str]
@@ -90,28 +96,21 @@ class Copier:
         leftovers = [each for each in servers if each not in acting.written]
         if acting.primary not in reached and write.first in leftovers:
             leftovers.remove(write.first)  # until now it is the only one that has the session
-        cookie = write.errand.head.lock_cookie or 0
-        outcomes: dict[str, Told | None] = {}
+        errand = remove(write.target, write.errand.head.lock_cookie or 0)
+        outcomes = await side_by_side(lambda server: self.insist(write.key, server, errand), leftovers)
+        reached_too = self._note_outcomes(write, leftovers, outcomes)
+        if write.operation is not Operation.REMOVE:
+            for server, told in reached_too.items():
+                if told.status == 200:
+                    self.note_moved(server, "saved")
+        return reached_too
 
-        async def clear(server: str) -> None:
-            outcomes[server] = await self.insist(write.key, server, remove(write.target, cookie))
-
-        return await self._note_outcomes(write, tuple(leftovers), outcomes, clear)
-
-    async def _note_outcomes(
-        self,
-        write: Write,
-        servers: tuple[str, ...],
-        outcomes: dict[str, Told | None],
-        do: Callable[[str], Awaitable[None]],
+    def _note_outcomes(
+        self, write: Write, servers: Sequence[str], outcomes: Sequence[Told | None]
     ) -> dict[str, Told]:
-        """Do it on all servers at once; who has it done is put right by it, who has not is marked."""
-        async with trio.open_nursery() as nursery:
-            for server in servers:
-                nursery.start_soon(do, server)
+        """Who has it done is put right by it, who has not is marked; answer what the former told."""
         reached = {}
-        for server in servers:
-            told = outcomes[server]
+        for server, told in zip(servers, outcomes, strict=True):
             if told is not None and told.status in (200, 404):
                 reached[server] = told
                 self._bookkeeper.ledger.note_put_right(write.key, server, told.sent_at)

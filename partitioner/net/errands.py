@@ -5,9 +5,10 @@ what failed is reported the same way. But nobody waits for its bytes, so its out
 was told, or None where nothing was. Whoever sends one stands behind the key gate.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import trio
 
@@ -24,6 +25,8 @@ from partitioner.net.responder import Pieces, Request, Response
 from partitioner.net.roster import Roster
 from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
 from partitioner.protocol.writer import write_request
+
+T = TypeVar("T")
 
 PACE = 16 * 1024 * 1024
 """Bytes for which one more second is allowed (design.md 7.1)."""
@@ -57,7 +60,10 @@ class Errands:
     """Sends errands to backends by their identity."""
 
     def __init__(self, roster: Roster, memory: BodyMemory, patience: float) -> None:
-        """An errand takes `patience` seconds at most, and a second more for each 16 MiB it carries."""
+        """An errand takes `patience` seconds at most, and a second more for each 16 MiB that it carries.
+
+        Those of the answer count as well: a large session could never be moved or repaired else.
+        """
         self._roster = roster
         self._memory = memory
         self._patience = patience
@@ -73,17 +79,7 @@ class Errands:
 
     async def run_all(self, errands: Sequence[tuple[str, Errand]]) -> list[Told | None]:
         """Have several done at the same time, each by its server; the outcomes in the same order."""
-        outcomes: list[Told | None] = [None] * len(errands)
-
-        async def run_one(index: int, server: str, errand: Errand) -> None:
-            outcomes[index] = await self.run(server, errand)
-
-        if len(errands) == 1:
-            return [await self.run(*errands[0])]
-        async with trio.open_nursery() as nursery:
-            for index, (server, errand) in enumerate(errands):
-                nursery.start_soon(run_one, index, server, errand)
-        return outcomes
+        return await side_by_side(lambda errand: self.run(*errand), errands)
 
     @asynccontextmanager
     async def fetched(self, server: str, target: bytes) -> AsyncIterator[Told | None]:
@@ -101,12 +97,13 @@ class Errands:
         member = self._roster.pool.members.get(server)
         if member is None or not member.is_reachable:
             return BackendEjected(server, Phase.CONNECTING, "is not to be asked")
-        with trio.move_on_at(deadline):
+        with trio.move_on_at(deadline) as patience:
             try:
-                request = Request(errand.head, errand.body, None, deadline)
+                request = Request(errand.head, errand.body, None, deadline=float("inf"))
                 response = await self._roster.upstreams[server].exchange(request)
                 if response.rest is None:
                     return Told(response.head, response.body, sent_at)
+                patience.deadline += response.head.content_length / PACE
                 return await self._hold(response, response.rest, sent_at)
             except BackendFailure as error:
                 failure = error
@@ -129,6 +126,21 @@ class Errands:
         finally:
             response.finish(was_read)
         return Told(response.head, b"".join(pieces), sent_at, count)
+
+
+async def side_by_side(do: Callable[[T], Awaitable[Told | None]], things: Sequence[T]) -> list[Told | None]:
+    """Do it for all of these at the same time; the outcomes in the same order."""
+    if len(things) < 2:  # the common case by far, and a nursery with one task costs 30 us
+        return [await do(each) for each in things]
+    outcomes: list[Told | None] = [None] * len(things)
+
+    async def do_one(index: int, thing: T) -> None:
+        outcomes[index] = await do(thing)
+
+    async with trio.open_nursery() as nursery:
+        for index, thing in enumerate(things):
+            nursery.start_soon(do_one, index, thing)
+    return outcomes
 
 
 def get(target: bytes) -> Errand:

@@ -5,7 +5,7 @@ the event loop in the middle of exchanges: a listener is quick and never raises.
 """
 
 from partitioner.errors import BackendFailure
-from partitioner.membership.backend import Backend
+from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthRecord, Symptom
 from partitioner.protocol.messages import Operation
 
@@ -66,6 +66,17 @@ class Observer:
 
     def backend_troubled(self, failure: BackendFailure) -> None:
         """An exchange with a backend failed; what that means for its health is reported apart."""
+
+    # --- what operators want ---
+
+    def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
+        """An operator wants something else of a backend; so many can serve now."""
+
+    def drain_began(self, backend: Backend, at_most: float) -> None:
+        """A backend hands its sessions off, which takes so many seconds at most."""
+
+    def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
+        """It does not do so any more; so many sessions have been moved."""
 
     # --- locks ---
 

@@ -35,7 +35,7 @@ from partitioner.net.responder import Request, Response
 from partitioner.net.roster import Roster
 from partitioner.net.toucher import Toucher
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, RequestHead, Status
-from partitioner.protocol.target import canonical_key, server_key
+from partitioner.protocol.target import canonical_form, server_key
 from partitioner.protocol.writer import write_answer_head, write_request
 
 RETRY_PAUSE = 0.1
@@ -113,16 +113,15 @@ class Router:
         MalformedRequest for a key that is none of a client's business.
         """
         head = request.head
-        canonical = canonical_key(head.target)
-        if canonical.startswith(CANARIES.encode()):
+        key = server_key(head.target)
+        if canonical_form(key).startswith(CANARIES.encode()):
             raise MalformedRequest("a key that is kept for canaries")
-        placement = self._bookkeeper.placement(head.target)
-        session = Missed(server_key(head.target), head.target, placement)
+        session = Missed(key, head.target, self._bookkeeper.placement_of(key))
         held = 0
         try:
-            if not request.is_whole and self._is_copied(session.key):
-                held = head.content_length
+            if not request.is_whole and self._is_copied(key):
                 request = await self._hold(request)
+                held = head.content_length
             response = await self._respond_behind_the_gate(Asked(request, session))
         finally:
             if held:
@@ -158,14 +157,11 @@ class Router:
         return Request(request.head, b"".join(pieces), None, request.deadline)
 
     async def _respond_behind_the_gate(self, asked: Asked) -> Response:
-        key, deadline = asked.session.key, asked.request.deadline
+        key = asked.session.key
         has_entered = False
         try:
-            with trio.move_on_at(deadline):
-                await self._gate.enter(key)
-                has_entered = True
-            if not has_entered:
-                raise NoBackendLeft("other requests of the same session took all the time")
+            await self._enter(key, asked.request.deadline)
+            has_entered = True
             self._ledger.note_alive(key, trio.current_time())
             response = await self._answer(asked)
         except BaseException:
@@ -174,6 +170,16 @@ class Router:
                 self._gate.leave(key)
             raise
         return self._leave_at_the_end(asked, response)
+
+    async def _enter(self, key: bytes, deadline: float) -> None:
+        """Pass the gate. Raises NoBackendLeft if that is not possible in time."""
+        if self._gate.is_free(key):  # nearly always; a deadline costs more than all the rest of the gate
+            await self._gate.enter(key)
+            return
+        with trio.move_on_at(deadline):
+            await self._gate.enter(key)
+            return
+        raise NoBackendLeft("other requests of the same session took all the time")
 
     async def _answer(self, asked: Asked) -> Response:
         match asked.operation:
@@ -222,7 +228,12 @@ class Router:
                 self._all_given_back = trio.Event()
 
     def _note_closed(self, asked: Asked) -> None:
-        """The client's connection is closed. If its page held the lock, it has failed, and nobody does."""
+        """The client's connection is closed. If its page held the lock, it has failed, and nobody does.
+
+        Some server may have carried the request out all the same, and let its session live longer.
+        """
+        if self._roster.pool.copies > 1:
+            self._note_slid(asked, None, None)
         if asked.operation not in (Operation.SET, Operation.RELEASE, Operation.REMOVE):
             return
         session = asked.session

@@ -14,12 +14,17 @@ the bit in design.md 4.
 """
 
 from collections.abc import Container, Mapping
+from functools import lru_cache
 from math import log
 from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
 from partitioner.errors import EmptyPool
+
+REMEMBERED = 1024
+"""Sessions whose preference lists a map remembers. One exchange asks for the list several times, and a page
+makes two exchanges; so it need only be as many as are in the middle of a page."""
 
 _UNIT = 2.0**-52
 
@@ -34,13 +39,14 @@ class _Score(NamedTuple):
 class Ranking:
     """The servers of a map with their weights, ready to rank them for any session."""
 
-    __slots__ = ("_servers", "weights")
+    __slots__ = ("_ranked", "_servers", "weights")
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         """Take the servers' names and weights; a weight is greater than 0."""
         self.weights = dict(weights)
         # In order of name, so that a stable sort leaves full ties in that order.
         self._servers = [(name, _seed(name), self.weights[name]) for name in sorted(self.weights)]
+        self._ranked = lru_cache(REMEMBERED)(self._rank)
 
     def preference_list(self, key: bytes, length: int | None = None) -> tuple[str, ...]:
         """Name the servers that should hold a session, best first.
@@ -51,9 +57,7 @@ class Ranking:
         """
         if not self._servers:
             raise EmptyPool("a preference list was asked of a pool without servers")
-        scored = [(_score(key, seed, weight), name) for name, seed, weight in self._servers]
-        scored.sort(key=lambda pair: pair[0], reverse=True)
-        return tuple(name for _, name in scored[:length])
+        return self._ranked(key)[:length]
 
     def first_choice(self, key: bytes, among: Container[str]) -> str | None:
         """Name the first of the preference list that is `among` these, without sorting the rest."""
@@ -63,6 +67,11 @@ class Ranking:
             if name in among and (score := _score(key, seed, weight)) > best_score:
                 best, best_score = name, score
         return best
+
+    def _rank(self, key: bytes) -> tuple[str, ...]:
+        scored = [(_score(key, seed, weight), name) for name, seed, weight in self._servers]
+        scored.sort(key=lambda pair: pair[0], reverse=True)
+        return tuple(name for _, name in scored)
 
 
 def _seed(name: str) -> int:

@@ -378,6 +378,8 @@ def failures() -> Iterator[PartitionerError]:
             yield kind("state-1", Phase.READING, "had a bad day")
         elif kind is errors.ConfigurationInvalid:
             yield kind([])
+        elif kind is errors.UnknownBackend:
+            yield kind("state-9", ["state-1"])
         elif kind is not MalformedRequest:
             yield kind("had a bad day")
 

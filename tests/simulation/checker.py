@@ -25,6 +25,9 @@ SLACK = 1.0
 LONGER = 0.06 * LONGEST_TIMEOUT + 1.0
 """Seconds: a session may live 5 % longer than it should (design.md 7.7)."""
 
+BAD_COPY = "said to be redundant"
+"""What a history notes when the router claims copies that are not there, or are not good."""
+
 NEVER = "never redundant again"
 """What a history notes when a world without trouble does not become redundant."""
 
@@ -39,8 +42,8 @@ class World(Protocol):
         """Whether sessions may be lost without a fault of the router."""
 
     @property
-    def ledger(self) -> int:
-        """How many keys the router may remember."""
+    def may_stay_thin(self) -> bool:
+        """Whether copies may be missing for ever without a fault of the router."""
 
 
 class Kind(Enum):
@@ -54,6 +57,7 @@ class Kind(Enum):
     LOST_UPDATE = "lost update"
     STUCK_LOCK = "stuck lock"
     WRONG_SESSION = "wrong session"
+    NOT_REDUNDANT = "not redundant"  # a copy is missing or bad where the router says that all is well
     NEVER_REDUNDANT = "never redundant"  # something is not put right
     SHUT_OUT = "shut out"  # closed although all is well
 
@@ -99,8 +103,10 @@ def judge(
         if ends:
             found += _shut_out(exchanges, ends[0])
     for note in history.notes:
-        if note.text == NEVER and world.ledger > 1:  # such a small one is full all the time
+        if note.text == NEVER and not world.may_stay_thin:
             found.append(Violation(Kind.NEVER_REDUNDANT, history.exchanges[-1], str(note)))
+        if note.text.startswith(BAD_COPY) and not world.may_lose:
+            found.append(Violation(Kind.NOT_REDUNDANT, history.exchanges[-1], str(note)))
     return tuple(found)
 
 

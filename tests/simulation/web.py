@@ -53,7 +53,19 @@ class Kind(Enum):
     CRASH = "crash"  # its web server dies while it works
 
 
-KINDS = {Kind.SAVE: 50, Kind.RELEASE: 15, Kind.ABANDON: 6, Kind.READ: 20, Kind.KEEP_ALIVE: 8, Kind.CRASH: 1}
+Mix = dict[Kind, int]
+"""How often which kind of page comes, in proportion."""
+
+ORDINARY: Mix = {
+    Kind.SAVE: 50,
+    Kind.RELEASE: 15,
+    Kind.ABANDON: 6,
+    Kind.READ: 20,
+    Kind.KEEP_ALIVE: 8,
+    Kind.CRASH: 1,
+}
+CHANGING: Mix = {Kind.SAVE: 35, Kind.RELEASE: 25, Kind.ABANDON: 40}
+READING: Mix = {Kind.SAVE: 8, Kind.RELEASE: 25, Kind.READ: 50, Kind.KEEP_ALIVE: 16, Kind.CRASH: 1}
 
 END_A_LOCK = (Operation.SET, Operation.RELEASE, Operation.REMOVE)
 """A page that leaves before one of these has arrived leaves its lock behind, as it would anywhere."""
@@ -171,7 +183,7 @@ class WebServer:
         return None
 
     def timeout_minutes(self) -> int:
-        """The time-out that a page gives its session; a new one resets its cookies (protocol.md 6.18)."""
+        """The time-out that a page gives its session; a new one resets its cookies (protocol.md 6)."""
         return self._dice.choice(self._timeouts)
 
     def next_version(self) -> int:

@@ -17,14 +17,14 @@ from tests.end_to_end.kills.site import Site
 from tests.end_to_end.kills.wire import Wire
 from tests.simulation.dice import Dice
 from tests.simulation.history import Exchange, History
-from tests.simulation.web import END_A_LOCK, KINDS, Kind, Page, WebServer
+from tests.simulation.web import END_A_LOCK, ORDINARY, Kind, Page, WebServer
 
 HEARTBEAT = 0.05
 RELOAD_AFTER = 0.1
 RELOAD_FOR = 60.0
 """Seconds between two tries of a user whose page has failed, and until such a user goes home."""
 
-_NO_CRASHES = {kind: weight for kind, weight in KINDS.items() if kind is not Kind.CRASH}
+_NO_CRASHES = {kind: weight for kind, weight in ORDINARY.items() if kind is not Kind.CRASH}
 """The lock of a dead web server is broken by whoever asks next, and among many sessions that may be longer
 than T_max. The simulation has such crashes."""
 

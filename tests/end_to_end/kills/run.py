@@ -209,4 +209,4 @@ class Expected:
     """What the checker may expect: nothing is lost. A lie cannot be told from a loss here; it is one."""
 
     may_lose: bool = False
-    ledger: int = 1_000_000
+    may_stay_thin: bool = False
