@@ -8,18 +8,20 @@ from tests.end_to_end.kills.load import LoadPlan
 from tests.end_to_end.kills.run import Plan, Run
 
 PLAN = Plan(
-    faults=(KILL, FREEZE, RESTART, KILL_ROUTER, JOIN, DRAIN_AND_KILL),
+    faults=(KILL, FREEZE, RESTART, JOIN, DRAIN_AND_KILL, KILL_ROUTER),
     load=LoadPlan(
-        sessions=100,
-        workers=12,
+        sessions=60,
+        workers=8,
         pause=0.2,
-        touchers=4,
-        round=1.0,
+        touchers=8,
+        round=1.5,
+        touch_saves=True,
         longest_work=0.5,
-        execution_timeout=6.0,
+        execution_timeout=5.0,
     ),
     longest_life=8.0,
     health=HealthPolicy(interval=0.5, timeout=0.5, hold_down=0.0),
+    waits_at_the_start=False,
 )
 
 
@@ -28,6 +30,5 @@ async def test_no_session_is_lost(tmp_path: Path) -> None:
     outcome = await Run(PLAN, tmp_path).run()
 
     assert [] == [str(each) for each in outcome.violations]
-    assert outcome.longest_untouched < PLAN.longest_life
-    slow = [each for each in outcome.findings() if not each.is_good]
-    assert [] == [f"{each.period.fault}: {each.longest_outage:.1f} s" for each in slow]
+    assert outcome.longest_neglect < PLAN.longest_life
+    assert [] == [str(each) for each in outcome.findings() if not each.is_good]

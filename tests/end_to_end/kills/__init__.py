@@ -9,10 +9,14 @@
 
 The page cycle, the history and the checker are those of tests/simulation; here time is real.
 
-Nobody waits an hour for the pool to be redundant again. The router is told that sessions live for some
-seconds only (`session_timeout_max`), although they live for a minute at least. That is sound as long as
-every session is touched within that time, all locks that were left behind included; so they are all touched
-in rounds, and a run in which that did not succeed proves nothing and says so.
+The full size, `python -m tests.end_to_end.kills --sessions 2000 --workers 32 --faults 6`, tells the router
+the truth: sessions live for a minute (T_max), and so the pool is redundant a minute after a server has
+lost what it had. Its sessions are all touched within that minute.
 
-`python -m tests.end_to_end.kills --sessions 2000 --workers 32 --faults 6` is the full size.
+The size that is part of the suite cannot wait so long, and has T_max set to less than the sessions live.
+Then T_max has to be as good as true: whatever the router takes to have expired or to be in place by then
+must be so. A touch is not enough for that. It renews the copies of a session; but what an earlier change of
+the pool has left elsewhere expires when its minute is over, not when T_max is, and would be found again
+and believed. A save removes it. So every session is *saved* within T_max, again and again, all locks that
+are left behind included. A run in which that did not succeed proves nothing, and says so.
 """

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.membership.health import HealthPolicy
+from tests.end_to_end.kills.load import Load
 from tests.end_to_end.kills.site import Site
 
 DOWN_FOR = 1.5
-FROZEN_ON = 1.0
-"""Seconds for which a server stays dead, and stays frozen after the router has noticed."""
+FROZEN_ON = 2.5
+"""Seconds for which a server stays dead, and stays frozen after the router has noticed: long enough for
+many saves to pass it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,8 @@ class Fault:
     """One kind of thing that goes wrong, or that operators do."""
 
     name: str
-    happen: Callable[[Site, str, float], Awaitable[None]]
-    """Is told the site, the server that it happens to, and T_max in seconds."""
+    happen: Callable[[Site, Load, str], Awaitable[None]]
+    """Is told the site, its users, and the server that it happens to."""
 
     longest_outage: Callable[[HealthPolicy], float | None] = lambda policy: None
     """Seconds for which one session may be out of reach, if there is a promise."""
@@ -28,7 +30,7 @@ class Fault:
         return self.name
 
 
-async def _kill(site: Site, name: str, longest_life: float) -> None:
+async def _kill(site: Site, load: Load, name: str) -> None:
     here = site.end_of_log
     site.kill(name)
     await trio.sleep(DOWN_FOR)
@@ -36,7 +38,7 @@ async def _kill(site: Site, name: str, longest_life: float) -> None:
     await site.log_says(f"backend is back.*backend={name}.*starts empty", here)
 
 
-async def _freeze(site: Site, name: str, longest_life: float) -> None:
+async def _freeze(site: Site, load: Load, name: str) -> None:
     here = site.end_of_log
     site.freeze(name)
     await site.log_says(f"backend is down.*backend={name}", here)
@@ -45,7 +47,7 @@ async def _freeze(site: Site, name: str, longest_life: float) -> None:
     await site.log_says(f"backend is back.*backend={name}.*still holds", here)
 
 
-async def _restart(site: Site, name: str, longest_life: float) -> None:
+async def _restart(site: Site, load: Load, name: str) -> None:
     here = site.end_of_log
     await site.stop(name)
     await site.log_says(f"backend is down.*backend={name}", here)
@@ -53,13 +55,13 @@ async def _restart(site: Site, name: str, longest_life: float) -> None:
     await site.log_says(f"backend is back.*backend={name}.*still holds", here)
 
 
-async def _kill_router(site: Site, name: str, longest_life: float) -> None:
+async def _kill_router(site: Site, load: Load, name: str) -> None:
     site.kill_router()
     await trio.sleep(DOWN_FOR)
     await site.start_router()
 
 
-async def _join(site: Site, name: str, longest_life: float) -> None:
+async def _join(site: Site, load: Load, name: str) -> None:
     newcomer = site.new_name()
     await site.start_server(newcomer)
     here = site.end_of_log
@@ -68,11 +70,11 @@ async def _join(site: Site, name: str, longest_life: float) -> None:
     await site.log_says(f"backend is up.*backend={newcomer}", here)
 
 
-async def _drain_and_kill(site: Site, name: str, longest_life: float) -> None:
-    """A drain has ended when the longest life has passed: all that was touched has moved by then."""
+async def _drain_and_kill(site: Site, load: Load, name: str) -> None:
+    """A drain has ended when everything has moved; what is locked when it is touched moves the next time."""
     site.intents[name] = "drain"
     await site.reload()
-    await trio.sleep(longest_life)
+    await load.wait_for_rounds(3)
     here = site.end_of_log
     site.kill(name)
     await site.log_says(f"backend is down.*backend={name}", here)

@@ -1,10 +1,11 @@
-"""For how long sessions were out of reach, and for how long they were left alone."""
+"""For how long sessions were out of reach, and for how long nobody looked after them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from partitioner.protocol.messages import Operation
 from tests.simulation.history import Exchange
 
 
@@ -30,13 +31,36 @@ def outages(exchanges: Iterable[Exchange]) -> list[Outage]:
     return [outage for each in _by_session(exchanges).values() for outage in _outages_of_one(each)]
 
 
-def longest_untouched(exchanges: Iterable[Exchange]) -> float:
-    """The longest time in seconds between two answers about the same session."""
+def longest_neglect(
+    exchanges: Iterable[Exchange], settles: Callable[[Exchange], bool], fresh_starts: Sequence[float] = ()
+) -> float:
+    """The longest time in seconds in which nothing was done that settles, of any one session.
+
+    From the beginning of one such exchange to the end of the next: less than that is no whole one. It
+    counts anew from each fresh start.
+    """
     longest = 0.0
     for each in _by_session(exchanges).values():
-        answered = sorted(one.ended_at or 0.0 for one in each if one.status is not None)
-        longest = max([longest, *(later - earlier for earlier, later in pairwise(answered))])
+        times = sorted((one.began_at, one.ended_at or 0.0) for one in each if settles(one))
+        for (since, _), (_, until) in pairwise(times):
+            started_at = max((start for start in fresh_starts if start < until), default=since)
+            longest = max(longest, until - max(since, started_at))
     return longest
+
+
+def touches(exchange: Exchange) -> bool:
+    """Whether the session was reached."""
+    return exchange.status is not None
+
+
+def puts_in_place(exchange: Exchange) -> bool:
+    """Whether the session is on no other servers after it than it should be (design.md 7.4)."""
+    match exchange.operation:
+        case Operation.SET | Operation.REMOVE:
+            return exchange.status in (200, 404)
+        case Operation.GET | Operation.ACQUIRE:
+            return exchange.status == 404
+    return False
 
 
 def _by_session(exchanges: Iterable[Exchange]) -> dict[int, list[Exchange]]:

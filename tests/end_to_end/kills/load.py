@@ -19,13 +19,14 @@ from tests.simulation.dice import Dice
 from tests.simulation.history import Exchange, History
 from tests.simulation.web import END_A_LOCK, ORDINARY, Kind, Page, WebServer
 
+HEARTBEAT = 0.05
 RELOAD_AFTER = 0.1
 RELOAD_FOR = 60.0
 """Seconds between two tries of a user whose page has failed, and until such a user goes home."""
 
 _NO_CRASHES = {kind: weight for kind, weight in ORDINARY.items() if kind is not Kind.CRASH}
-"""A lock that a dead web server has left is broken by whoever asks next, and in a large load that may be long
-after T_max as it is here. The simulation has such crashes."""
+"""The lock of a dead web server is broken by whoever asks next, and among many sessions that may be longer
+than T_max. The simulation has such crashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class LoadPlan:
     pause: float  # of a worker between two pages, on average
     touchers: int
     round: float  # in which every session is touched once
+    touch_saves: bool  # what is there is saved, not only read
     longest_work: float  # of one page in ten; the others work for half a second at most
     execution_timeout: float
 
@@ -47,6 +49,7 @@ class Load:
     def __init__(self, plan: LoadPlan, site: Site, seed: int) -> None:
         self.history = History()
         self.closed = 0  # exchanges, so far
+        self.lateness: list[tuple[float, float]] = []  # when the heart beat, and how much too late
         self._plan = plan
         self._site = site
         self._seed = seed
@@ -56,7 +59,7 @@ class Load:
         self._reloading: set[int] = set()  # sessions
         self._wires: list[Wire] = []
         self._nursery: trio.Nursery
-        self._next_touch = 0
+        self._touched = 0
         self._touch_at = 0.0
 
     async def create(self) -> None:
@@ -71,7 +74,14 @@ class Load:
                 self._nursery.start_soon(self._work, number)
             for _ in range(self._plan.touchers):
                 self._nursery.start_soon(self._touch)
+            self._nursery.start_soon(self._beat)
             task_status.started()
+
+    async def wait_for_rounds(self, count: int) -> None:
+        """Wait until every session has been touched so many times from now on."""
+        wanted = self._touched + count * self._plan.sessions
+        while self._touched < wanted:
+            await trio.sleep(self._plan.round / 10)
 
     def end(self) -> None:
         self._is_ending = True
@@ -112,12 +122,17 @@ class Load:
         web = self._web_server()
         interval = self._plan.round / self._plan.sessions
         while not self._is_ending:
-            session = self._next_touch
-            self._next_touch = (session + 1) % self._plan.sessions
+            session = self._touched % self._plan.sessions
+            self._touched += 1
             # What was missed while all touchers waited for a frozen server is not caught up with.
             self._touch_at = max(self._touch_at + interval, trio.current_time())
             await trio.sleep_until(self._touch_at)
-            await Page(web, next(self._pages), session).ask(Operation.GET)
+            page = Page(web, next(self._pages), session)
+            reply = await page.ask(Operation.GET)
+            if self._plan.touch_saves and reply is not None and reply.status in (200, 423):
+                cookie = await page.open()
+                if cookie:
+                    await page.save(cookie)
 
     async def _reload(self, session: int) -> None:
         web = self._web_server()
@@ -127,6 +142,14 @@ class Load:
                 await trio.sleep(RELOAD_AFTER)
                 reply = await Page(web, next(self._pages), session).poll(Operation.GET)
         self._reloading.discard(session)
+
+    async def _beat(self) -> None:
+        """See how late a process of this machine may be that wants to do something."""
+        while not self._is_ending:
+            due_at = trio.current_time() + HEARTBEAT
+            await trio.sleep_until(due_at)
+            now = trio.current_time()
+            self.lateness.append((now, now - due_at))
 
     # --- what they have in common ---
 

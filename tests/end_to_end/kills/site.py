@@ -36,9 +36,10 @@ class Site:
         self.router: Program
         self.router_died_at = float("-inf")
         self.router_is_down = True
+        self.router_starts: list[float] = []
         self.intents: dict[str, str] = {}  # of the servers that are configured, by name
         self._file = directory / CONFIGURATION
-        self._settings = settings
+        self._settings = f"admin: {LOOPBACK}:{free_port()}\n{settings}"
         self._directory = directory
         self._ports: dict[str, int] = {}
         self._servers: dict[str, StateServerProcess] = {}
@@ -95,6 +96,7 @@ class Site:
         self.router = await self._begin(
             running("serve", "-c", str(self._file), "--listen", str(self.address))
         )
+        self.router_starts.append(trio.current_time())
         await self.log_says("router started", 0)
         self.router_is_down = False
 
