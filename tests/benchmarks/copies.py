@@ -41,7 +41,9 @@ from tests.end_to_end.processes import CONFIGURATION, RouterProcess, router, sta
 
 LIFE = 2.0
 SETTLED = f"session_timeout: {LIFE:g}s\nsession_timeout_max: {LIFE:g}s\n"
-PATIENT = "timeouts: {copy: 5s}\n"  # under full load on a busy machine, 250 ms would be too short now and then
+PATIENT = (
+    "timeouts: {copy: 5s}\n"  # under full load on a busy machine, 250 ms would be too short now and then
+)
 
 ROUTERS = {
     "copies 1": f"copies: 1\n{SETTLED}{PATIENT}",
