@@ -205,7 +205,7 @@ class Router:
             else:
                 self._gate.leave(key)
 
-        return replace(response, takes_lock=takes_lock, finish=finish)
+        return Response(response.head, response.body, response.rest, takes_lock, finish)
 
     async def _give_back(self, asked: Asked, lock: Lock) -> None:
         """Release a lock whose answer never reached its client, which nobody else would for 110 s."""

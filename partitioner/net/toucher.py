@@ -25,7 +25,7 @@ SHORTEST_WINDOW = 3.0
 """Seconds: the window of the shortest time-out there is, a minute, and of one that is not known."""
 
 AT_ONCE = 16
-"""Keys that are touched side by side."""
+"""Keys that are touched side by side; others that are due wait, and not each in a task of its own."""
 
 
 @dataclass(slots=True)
@@ -50,6 +50,7 @@ class Toucher:
         self._keys: dict[bytes, _Key] = {}
         self._due: list[tuple[float, bytes]] = []  # a heap: when to look at which key
         self._is_wanted = trio.Event()
+        self._under_way = 0  # touches
 
     def __len__(self) -> int:
         """How many keys are remembered."""
@@ -91,24 +92,25 @@ class Toucher:
 
     async def run(self) -> None:
         """Touch what is due, for as long as the router runs."""
-        places = trio.CapacityLimiter(AT_ONCE)
         async with trio.open_nursery() as touching:
             while True:
                 now = trio.current_time()
-                while self._due and self._due[0][0] <= now:
+                while self._due and self._due[0][0] <= now and self._under_way < AT_ONCE:
                     _, key = heapq.heappop(self._due)
-                    self._take_up(key, now, touching, places)
-                wake_at = self._due[0][0] if self._due else float("inf")
+                    self._take_up(key, now, touching)
+                is_waiting_for_time = self._due and self._under_way < AT_ONCE
+                wake_at = self._due[0][0] if is_waiting_for_time else float("inf")
                 with trio.move_on_at(wake_at):
                     await self._is_wanted.wait()
                 self._is_wanted = trio.Event()
 
-    def _take_up(self, key: bytes, now: float, touching: trio.Nursery, places: trio.CapacityLimiter) -> None:
+    def _take_up(self, key: bytes, now: float, touching: trio.Nursery) -> None:
         known = self._keys[key]
         if known.slid_by is not None:
             slid_by, known.slid_by, known.touched_at = known.slid_by, None, now
             self._look_at(key, now + known.window)
-            touching.start_soon(self._touch, key, known, slid_by, places)
+            self._under_way += 1
+            touching.start_soon(self._touch, key, known, slid_by)
         elif now < known.touched_at + known.window:
             self._look_at(key, known.touched_at + known.window)
         else:
@@ -119,16 +121,20 @@ class Toucher:
         if self._due[0][1] is key:
             self._is_wanted.set()
 
-    async def _touch(self, key: bytes, known: _Key, slid_by: str, places: trio.CapacityLimiter) -> None:
-        """Touch every holder of a key but the one that the clients' own requests have touched."""
-        async with places:
+    async def _touch(self, key: bytes, known: _Key, slid_by: str) -> None:
+        try:
             await self._gate.enter(key)
             try:
                 await self._touch_copies(key, known, slid_by)
             finally:
                 self._gate.leave(key)
+        finally:
+            if self._under_way == AT_ONCE:
+                self._is_wanted.set()  # what is due has waited for this place
+            self._under_way -= 1
 
     async def _touch_copies(self, key: bytes, known: _Key, slid_by: str) -> None:
+        """Touch every holder of a key but the one that the clients' own requests have touched."""
         pool, marks = self._roster.pool, self._bookkeeper.ledger.marks(key)
         acting = pool.acting_set(known.placement, marks)
         if acting is None:
