@@ -61,9 +61,11 @@ class Copier:
         something older than the primary, and nobody would know.
         """
         key, ledger = write.key, self._bookkeeper.ledger
-        was_settled = ledger.is_settled(key, write.pool, trio.current_time())
-        ledger.note_put_right(key, write.first, write.sent_at)
         pool = self._roster.pool
+        # If the pool has changed meanwhile, former copies may have to be told that they are none any more.
+        is_same = pool.epoch == write.pool.epoch
+        was_settled = is_same and ledger.is_settled(key, pool, trio.current_time())
+        ledger.note_put_right(key, write.first, write.sent_at)
         with trio.CancelScope(shield=True):
             told = await self._copy(write, pool)
             acting = pool.acting_set(write.placement, ledger.marks(key)) or ActingSet(write.first, ())
@@ -77,16 +79,27 @@ class Copier:
         return list(told.values())
 
     async def _copy(self, write: Write, pool: Pool) -> dict[str, Told]:
-        """Write it wherever it belongs: where it is read now, and where it is once the marks are gone."""
+        """Write it wherever it belongs.
+
+        A server that fails may let another one move up, as one does that joins and is not known yet; what
+        that other one holds is older than this, so it is written as well.
+        """
+        reached: dict[str, Told] = {}
+        tried = {write.first}
+        while wanted := tuple(each for each in self._homes(write, pool) if each not in tried):
+            tried |= set(wanted)
+            outcomes = await side_by_side(lambda server: self._write_copy(write, server), wanted)
+            reached |= self._note_outcomes(write, wanted, outcomes)
+        return reached
+
+    def _homes(self, write: Write, pool: Pool) -> dict[str, None]:
+        """Where it is read now, and where it is once the marks are gone."""
         marks = tuple(self._bookkeeper.ledger.marks(write.key))
-        wanted: dict[str, None] = {}
+        homes: dict[str, None] = {}
         for acting in (pool.acting_set(write.placement, marks), pool.acting_set(write.placement)):
             if acting is not None:
-                wanted |= dict.fromkeys(acting.written)
-        wanted.pop(write.first, None)
-        servers = tuple(wanted)
-        outcomes = await side_by_side(lambda server: self._write_copy(write, server), servers)
-        return self._note_outcomes(write, servers, outcomes)
+                homes |= dict.fromkeys(acting.written)
+        return homes
 
     async def _clear_up(
         self, write: Write, pool: Pool, acting: ActingSet, reached: set[str]

@@ -12,12 +12,13 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.net.roster import DOWN_FOR_GOOD
+from partitioner.placement.rendezvous import Ranking
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, MemoryStateServer, ok
 from tests.doubles.farms import T_MAX, MemoryFarm
 from tests.doubles.network import Fault
 from tests.doubles.routers import backend
-from tests.doubles.sessions import ACQUIRE, GET, request, target
+from tests.doubles.sessions import ACQUIRE, GET, ID, request, target
 
 OLD, NEW = b"old content", b"new content"
 ANSWER = ok(OLD, b"Timeout: 20")
@@ -34,6 +35,16 @@ def kept(farm: MemoryFarm, without: Iterable[int] = ()) -> list[Backend]:
     """The configured backends, but for those in some places."""
     gone = {farm.names[place] for place in without}
     return [each for each in farm.router.backends if each.name not in gone]
+
+
+def first_of_all(farm: MemoryFarm) -> Backend:
+    """One more backend, that is the first for the session from when it joins."""
+    candidates = [backend(number) for number in range(len(farm.names) + 1, 100)]
+    names = Ranking(dict.fromkeys([*farm.names, *(each.name for each in candidates)], 1.0))
+    first = names.first_choice(ID, frozenset(each.name for each in candidates))
+    [found] = [each for each in candidates if each.name == first]
+    assert names.preference_list(ID, 1)[0] == first
+    return found
 
 
 def adopt(farm: MemoryFarm, backends: Sequence[Backend]) -> None:
@@ -220,6 +231,32 @@ async def test_a_joining_server_holds_nobody_up(nursery: trio.Nursery, autojump_
     await farm.observer.wait_for("backend_missing")
 
     assert ANSWER == await farm.ask(GET)
+
+
+@pytest.mark.parametrize("is_up_in_time", [True, False])
+async def test_a_save_under_way_while_a_server_joins(
+    nursery: trio.Nursery, autojump_clock: MockClock, is_up_in_time: bool
+) -> None:
+    """A server that is no copy any more when the save gets there keeps nothing that could be found later.
+
+    The save was asked in settled times, in which there are no leftovers; its copies are written in others,
+    when the newcomer is a copy itself, or when it is not known yet whether it can be.
+    """
+    farm = await farm_of(nursery)
+    await farm.settle()
+    newcomer = first_of_all(farm)
+    MemoryStateServer(farm.router.network, newcomer.address)
+    farm.servers[0].freeze()
+    nursery.start_soon(farm.save, NEW)
+    await trio.sleep(0.1)
+    adopt(farm, [*kept(farm), newcomer])
+    if is_up_in_time:
+        await farm.observer.wait_for("backend_came_up", 4)
+    farm.servers[0].thaw()
+    await farm.observer.wait_for("backend_came_up", 4)
+
+    assert ok(NEW, b"Timeout: 20") == await farm.ask(GET)
+    assert OLD not in farm.contents
 
 
 # --- removal ---
