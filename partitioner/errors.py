@@ -10,6 +10,8 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── MalformedFile            what stands in a file that we should have written
     ├── EmptyPool                nobody to place a session on
     ├── Refused                  an operator's order that would do harm
+    ├── UnknownBackend           an operator's spelling of a backend's name
+    ├── ListingFailed            the admin port of a state server of our own
     ├── MalformedRequest         a client's bytes
     ├── MalformedAnswer          a backend's bytes
     ├── NobodyListens            an address at which no connection is taken
@@ -26,8 +28,9 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
         └── BackendNotAtFault
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 
 
@@ -68,6 +71,21 @@ class MalformedFile(PartitionerError):
 
 class Refused(PartitionerError):
     """What an operator asks for would do harm, and the message says which. Nothing was changed."""
+
+
+class UnknownBackend(PartitionerError):
+    """An operator names a backend that is not in the pool. Nothing was changed."""
+
+    @classmethod
+    def called(cls, name: str, names: Iterable[str]) -> "UnknownBackend":
+        """Say which of these names may be meant."""
+        near = get_close_matches(name, names := list(names), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
+        return cls(f"no backend is called {name!r}; {hint}")
+
+
+class ListingFailed(PartitionerError):
+    """A state server's admin port did not say which sessions it holds. It is asked again later."""
 
 
 class EmptyPool(PartitionerError):

@@ -12,8 +12,10 @@ acknowledged save.
 
 A worker saves as soon as it holds the lock, so two holders hardly ever meet before one of them has
 sent its save. But a second holder gives itself away later as well: whoever is granted the lock after
-somebody who has saved under it must see that save. This needs no answer to the save: had it not
-been carried out yet, the first holder would hold the lock still.
+somebody who has saved under it must see that save. Where the save is still under way that is a
+*suspicion*: it proves true when the save is acknowledged or refused, and false when it is never
+answered. A router that gives up on a save ends its lock, and the news of that may come later than the
+next grant.
 """
 
 from dataclasses import dataclass
@@ -42,6 +44,7 @@ class Record:
         "_life",
         "_promised",
         "_sent",
+        "_suspicion",
         "number",
     )
 
@@ -54,6 +57,7 @@ class Record:
         self._is_being_created = False
         self._life = 0  # counts losses: what was sent in one life says nothing about the next
         self._holder: int | None = None  # the worker that holds the lock and has not let go yet
+        self._suspicion: tuple[int, Finding] | None = None  # the save that was missed, and by whom
 
     def __repr__(self) -> str:
         return f"<Record {self.number}, version {self._acknowledged} of {self._sent}, holder {self._holder}>"
@@ -103,6 +107,8 @@ class Record:
             detail = f"worker {worker} was granted the lock with version {version}, "
             detail += f"after the holder before it had sent version {self._promised}"
             finding = Finding(Kind.DOUBLE_HOLDER, self.number, detail)
+            if self._promised > self._acknowledged:
+                self._suspicion, finding = (self._promised, finding), None
         self._holder = worker
         return finding
 
@@ -126,19 +132,34 @@ class Record:
             self._promised = self._sent
         return self._sent
 
-    def note_saved(self, version: int, expectation: Expectation) -> None:
-        """Note that a save was acknowledged."""
+    def note_saved(self, version: int, expectation: Expectation) -> Finding | None:
+        """Note that a save was acknowledged; who was granted the lock without it held it as a second one."""
         if expectation.life == self._life:
             self._acknowledged = max(self._acknowledged, version)
         else:
             # It was sent before the loss and may have overwritten what was saved after it.
             self._acknowledged = min(self._acknowledged, version)
         self._is_stored = True
+        return self._maybe_proven(version)
+
+    def note_refused(self, version: int) -> Finding | None:
+        """Note that a save was refused because somebody else holds the lock: who was granted it meanwhile?"""
+        finding = self._maybe_proven(version)
+        self.note_unsaved(version)
+        return finding
 
     def note_unsaved(self, version: int) -> None:
-        """Note that a save was refused or went unanswered. It may have been carried out all the same."""
+        """Note that a save went unanswered. It may have been carried out all the same."""
         if self._promised == version:
             self._promised = self._acknowledged
+        self._maybe_proven(version)
+
+    def _maybe_proven(self, version: int) -> Finding | None:
+        """What this save proves of a suspicion, which is over with it."""
+        if self._suspicion is None or self._suspicion[0] != version:
+            return None
+        (_, finding), self._suspicion = self._suspicion, None
+        return finding
 
     # --- creation ---
 

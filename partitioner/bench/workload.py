@@ -105,8 +105,11 @@ class Worker:
         version = record.begin_save(self._number)
         body = self._workload.content.compose(Stamp(record.number, version))
         answered = await self._exchange(Operation.SET, record, cookie, body)
-        if answered is not None and answered.head.status == 200:
-            record.note_saved(version, expectation)
+        status = None if answered is None else answered.head.status
+        if status == 200:
+            self._find(record.note_saved(version, expectation))
+        elif status == 423:
+            self._find(record.note_refused(version))
         else:
             record.note_unsaved(version)
             self._judge_absence(answered, record, expectation)

@@ -12,6 +12,8 @@ from partitioner.cli.locate import locate
 from partitioner.cli.plan import plan
 from partitioner.cli.serve import serve
 from partitioner.cli.state_server import state_server
+from partitioner.cli.status import backends, locks, status
+from partitioner.cli.steer import drain, maint, ready
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +22,10 @@ def main() -> None:
     """A router that makes many ASP.NET state servers look like one."""
 
 
-for verb in (serve, state_server, check, locate, plan, bench):
+PREPARING = (serve, state_server, check, locate, plan, bench)
+STEERING = (status, backends, locks, drain, ready, maint)
+
+for verb in (*PREPARING, *STEERING):
     main.add_command(verb)
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from os import fsencode
 from pathlib import Path
 
@@ -20,17 +20,9 @@ from partitioner.cli.output import (
     warn,
 )
 from partitioner.config import Settings
-from partitioner.placement.session_id import HashKey, placement_key, session_id
-from partitioner.protocol.target import canonical_key
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """A session and its preference list. The names of the fields are those of the JSON."""
-
-    key: str  # as it was given
-    session_id: str
-    backends: tuple[str, ...]  # names, best first
+from partitioner.placement import location
+from partitioner.placement.location import Location
+from partitioner.placement.session_id import HashKey
 
 
 @click.command()
@@ -49,13 +41,12 @@ def locate(config: Path | None, as_json: bool, keys: tuple[str, ...]) -> None:
     settings = settings_of(config)
     locations = locate_keys(settings, given_keys(keys))
     if as_json:
-        for location in locations:  # each as soon as its key has been read: the other end may be a pipe
-            print_json(asdict(location))
+        for each in locations:  # as soon as its key has been read: the other end may be a pipe
+            print_json(asdict(each))
         return
     found = table("key", "session ID", "preference list")
-    for location in locations:
-        names = ", ".join(location.backends)
-        found.add_row(printable(location.key), printable(location.session_id), names)
+    for each in locations:
+        found.add_row(printable(each.key), printable(each.session_id), ", ".join(each.backends))
     print_rich(found)
 
 
@@ -76,29 +67,10 @@ def locate_keys(settings: Settings, keys: Iterable[bytes]) -> Iterator[Location]
     """
     ranking = settings.ranking()
     for key in keys:
-        if b"/" in key or b"%" in key:
-            canonical = canonical_key(key)
-            found_id, hashed = session_id(canonical), placement_key(canonical, settings.hash_key)
-            if found_id == canonical and settings.hash_key is HashKey.SESSION_ID:
-                warn(f"{_text(key)!r} has no `(hash)/` in it; all of it was taken for the session ID")
-        elif settings.hash_key is HashKey.SESSION_ID:
-            found_id = hashed = _as_decoded(key)
-        else:
-            raise Refused(
-                f"{_text(key)!r} is a bare session ID, which has no place of its own under "
-                f"`hash_key: {settings.hash_key.value}`; expected a target such as "
-                f"%2fLM%2fW3SVC%2f2%2fROOT(...)%2f{_text(key)}"
-            )
-        yield Location(_text(key), _text(found_id), ranking.preference_list(hashed))
-
-
-def _as_decoded(key: bytes) -> bytes:
-    """A bare session ID as the router has it from a target, where what is no UTF-8 has been replaced."""
-    return _text(key).encode("utf-8", "surrogatepass")
-
-
-def _text(key: bytes) -> str:
-    try:
-        return key.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return key.decode("utf-8", "replace")
+        try:
+            found = location.locate(key, ranking, settings.hash_key)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if settings.hash_key is HashKey.SESSION_ID and location.names_no_session(key):
+            warn(f"{location.text_of(key)!r} has no `(hash)/` in it; all of it was taken for the session ID")
+        yield found

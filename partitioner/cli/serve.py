@@ -12,8 +12,8 @@ from partitioner import __version__
 from partitioner.cli.check import warnings
 from partitioner.cli.output import config_option, percent, print_rich, read_address, settings_of, table, warn
 from partitioner.config import LogFormat, Settings, load
-from partitioner.daemon import run_router
-from partitioner.errors import AddressUnavailable
+from partitioner.daemon import Welcome, run_router
+from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
 from partitioner.ops.log import configure_log
@@ -24,43 +24,53 @@ from partitioner.ops.log import configure_log
 @click.option(
     "--listen", metavar="HOST:PORT", callback=read_address, help="Where to listen, in place of the file's."
 )
-def serve(config: Path | None, listen: Address | None) -> None:
+@click.option(
+    "--admin",
+    metavar="HOST:PORT",
+    callback=read_address,
+    help="Where to be steered, in place of the file's; `partitioner status` and others ask there.",
+)
+def serve(config: Path | None, listen: Address | None, admin: Address | None) -> None:
     """Run the router.
 
     Without a configuration file: three state servers inside this process, and the router in front of
     them on 127.0.0.1:42424. Good for trying it out; when this process ends, their sessions are gone.
     """
-    settings = _with_listen(settings_of(config), listen)
+    settings = _with_addresses(settings_of(config), listen, admin)
     for sentence in warnings(settings):
         warn(sentence)
     configure_log(as_json=settings.log_format is LogFormat.JSON)
 
-    def announce(address: Address, pool: Pool) -> None:
+    def announce(welcome: Welcome) -> None:
         # A welcome that nobody can read is no reason not to serve; rich exits on a broken pipe.
         with suppress(OSError, SystemExit):
-            _print_welcome(settings, address, pool)
+            _print_welcome(settings, welcome)
 
     def read() -> Settings:
-        return _with_listen(load(config), listen)
+        return _with_addresses(load(config), listen, admin)
 
     try:
         trio.run(run_router, settings, announce, read if config else None)
-    except AddressUnavailable as error:
+    except (AddressUnavailable, FileUnusable) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _with_listen(settings: Settings, listen: Address | None) -> Settings:
-    return settings if listen is None else settings.model_copy(update={"listen": listen})
+def _with_addresses(settings: Settings, listen: Address | None, admin: Address | None) -> Settings:
+    """The settings with what the command line says in place of the file's."""
+    given = {"listen": listen, "admin": admin}
+    return settings.model_copy(update={key: each for key, each in given.items() if each is not None})
 
 
-def _print_welcome(settings: Settings, address: Address, pool: Pool) -> None:
-    count = "1 state server" if len(pool.members) == 1 else f"{len(pool.members)} state servers"
+def _print_welcome(settings: Settings, welcome: Welcome) -> None:
+    servers = len(welcome.pool.places)
+    count = "1 state server" if servers == 1 else f"{servers} state servers"
     click.echo(f"partitioner {__version__}: a router in front of {count}\n")
     click.echo("In the web.config of every web server of the farm:\n")
-    click.echo(f"  {session_state_snippet(address)}")  # never wrapped: it is there to be copied
-    print_rich(_pool_table(settings, pool))
+    click.echo(f"  {session_state_snippet(welcome.listen)}")  # never wrapped: it is there to be copied
+    print_rich(_pool_table(settings, welcome.pool))
     if settings.embedded:
         print_rich("These state servers live in this process: when it ends, their sessions are gone.")
+    click.echo(f"What it sees: `partitioner status`, or {admin_url(welcome.admin)}/api/v1/status")
     print_rich("Stop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops at once.\n")
 
 
@@ -71,10 +81,17 @@ def session_state_snippet(address: Address) -> str:
     return f'<sessionState mode="StateServer" stateConnectionString="{connection}" />'
 
 
+def admin_url(address: Address) -> str:
+    """Where a router is steered, for `--admin`."""
+    host = socket.gethostname() if address.is_everywhere else address.host
+    return f"http://{Address(host, address.port)}"
+
+
 def _pool_table(settings: Settings, pool: Pool) -> Table:
     ready = settings.ready_weights()
     rows = table("state server", "address", "intent", "health", "share", numbers=("share",))
-    for name, member in pool.members.items():
+    for name, identity in pool.places.items():
+        member = pool.members[identity]
         backend, health = member.backend, member.record.health.value
         share = ready.get(name, 0.0) / sum(ready.values())
         is_asked = backend.intent is not Intent.MAINT

@@ -27,6 +27,10 @@ def _networks(
     return tuple(networks)
 
 
+def _address_or_none(context: click.Context, parameter: click.Parameter, text: str) -> Address | None:
+    return None if text == "none" else read_address(context, parameter, text)
+
+
 def _size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
     try:
         return None if text is None else parse_size(text)
@@ -42,6 +46,15 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str | None
     show_default=True,
     callback=read_address,
     help="Where to listen; port 0 takes a free one.",
+)
+@click.option(
+    "--admin",
+    metavar="HOST:PORT|none",
+    default="none",
+    show_default=True,
+    callback=_address_or_none,
+    help="Where to list which sessions are here, so that a router can drain this server (its key "
+    "`backends[].admin`). Whoever may connect with --allow may ask here, and nobody else: there is no token.",
 )
 @click.option(
     "--allow",
@@ -79,6 +92,7 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str | None
 @click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
 def state_server(
     listen: Address,
+    admin: Address | None,
     allow: tuple[Network, ...],
     max_memory: int | None,
     state_file: Path | None,
@@ -87,11 +101,12 @@ def state_server(
     log_format: str,
 ) -> None:
     """Run a state server, as aspnet_state.exe is one, on this machine. Sessions are kept in memory."""
-    if not allow and not listen.is_loopback:
-        raise click.UsageError(
-            f"--listen {listen} can be reached from other machines; say with --allow which networks may "
-            "connect, for example --allow 10.0.0.0/24"
-        )
+    for option, address in (("--listen", listen), ("--admin", admin)):
+        if not allow and address is not None and not address.is_loopback:
+            raise click.UsageError(
+                f"{option} {address} can be reached from other machines; say with --allow which networks may "
+                "connect, for example --allow 10.0.0.0/24"
+            )
     configure_log(as_json=log_format == "json")
     options = StateServerOptions(
         listen=listen,
@@ -100,12 +115,14 @@ def state_server(
         state_file=state_file,
         max_body=max_body,
         is_liberal=liberal,
+        admin=admin,
     )
 
-    def announce(address: Address) -> None:
+    def announce(address: Address, admin_address: Address | None) -> None:
         limit = "no memory limit" if max_memory is None else f"at most {format_size(max_memory)} of sessions"
         with suppress(OSError):  # a welcome that nobody can read is no reason not to serve
-            click.echo(f"state server on {address}, {limit}; stop with Ctrl-C or SIGTERM")
+            beside = f"admin port on {admin_address}; " if admin_address is not None else ""
+            click.echo(f"state server on {address}, {limit}; {beside}stop with Ctrl-C or SIGTERM")
 
     try:
         trio.run(run_state_server, options, announce)

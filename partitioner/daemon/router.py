@@ -1,22 +1,27 @@
 """Builds the router, starts its parts in order, and stops them in order.
 
     router
+    ├── admin port
     ├── embedded state servers
-    ├── lane: probers, repair, touches; unanswered connections, locks to give back
+    ├── lane: probers, repair, touches, hand-off; unanswered connections, locks to give back
     └── downstream
         └── conversations, one a client
 
 What serves clients is innermost: it is started last and ends first, when everything that it leans on
-is still there.
+is still there. The admin port is open before and after it, so that /readyz can say so.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import httpx
 import trio
+from starlette.types import ASGIApp
 
 from partitioner.config import Settings
 from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
-from partitioner.daemon.reload import ReadSettings, Reloader, files_needed
+from partitioner.daemon.reload import ReadSettings, Reloader, Report, files_needed
+from partitioner.daemon.state_dir import StateDir, open_state_dir
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.ledger import LedgerPolicy
@@ -26,53 +31,98 @@ from partitioner.net.channel import dial_tcp, listen_tcp, listening_address
 from partitioner.net.connecting import Connector
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.net.handoff import ListKeys
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
+from partitioner.ops.admin.desk import RouterDesk
+from partitioner.ops.admin.guard import AccessPolicy, check_exposure
+from partitioner.ops.admin.listing import HttpListing, LocalListing
+from partitioner.ops.admin.router_app import router_app
+from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.log import LogObserver
 from partitioner.protocol.grammar import Dialect
+from partitioner.sessions.table import SessionTable
 
 _ANY_PORT = Address("127.0.0.1", 0)
 LAST_RELEASES = 5.0
 """Seconds for which the release of ghost locks is waited for when all clients have gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What is said when a router begins to serve."""
+
+    listen: Address
+    admin: Address
+    pool: Pool
+
+
 async def run_router(
-    settings: Settings, announce: Callable[[Address, Pool], None], read: ReadSettings | None = None
+    settings: Settings, announce: Callable[[Welcome], None], read: ReadSettings | None = None
 ) -> None:
     """Route sessions until a signal says to stop. A reload asks `read` for the settings of then.
 
-    Raises AddressUnavailable.
+    Raises AddressUnavailable or FileUnusable.
     """
+    check_exposure(settings.admin, settings.admin_token)
     with open_signals() as signals:
         listeners = await listen_tcp(settings.listen)
-        async with trio.open_nursery() as background:
-            backends = settings.pool_backends() or await _start_embedded(settings, background)
+        admin_listeners = await listen_tcp(settings.admin)
+        addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
+        state_dir = open_state_dir(settings)
+        async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
+            tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
+            backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
             ready = sum(backend.intent is Intent.READY for backend in backends)
             observer = LogObserver(ready, settings.lost_sessions)
             allow_open_files(files_needed(settings, len(backends)))
             background.start_soon(repeat_held_back, observer)
-            lane = build_lane(settings, backends, observer, background)
+            listing = LocalListing(tables, HttpListing(http))
+            lane = build_lane(settings, backends, observer, background, listing, state_dir)
             observer.follow(lambda: lane.roster.pool)
-            await lane.probing.first_look()
-            background.start_soon(lane.run)
-            announce(listening_address(listeners[0]), lane.roster.pool)
-            observer.note_start(
-                settings.name, listening_address(listeners[0]), len(lane.roster.pool.eligible)
-            )
             downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
             reloader = Reloader(settings, read, lane, downstream, observer)
+            admin = AdminServer(_admin_app(settings, lane, downstream, reloader), admin_listeners)
+            await background.start(admin.run)
+            await lane.probing.first_look()
+            background.start_soon(lane.run)
+            if state_dir is not None:
+                background.start_soon(state_dir.keep, lane)
+            announce(Welcome(*addresses, lane.roster.pool))
+            observer.note_start(settings.name, addresses[0], len(lane.roster.pool.eligible))
             shutdown = settings.timeouts.shutdown
             await serve_until_stopped(downstream, listeners, signals, shutdown, observer, reloader.reload)
             with trio.move_on_after(LAST_RELEASES):
                 await lane.router.wait_until_given_back()
+            await admin.stop()
             background.cancel_scope.cancel()
+        if state_dir is not None:
+            state_dir.keep_last(lane)
     observer.note_end()
 
 
+def _admin_app(settings: Settings, lane: Lane, downstream: Downstream, reloader: Reloader) -> ASGIApp:
+    def why_not_served() -> tuple[str, ...]:
+        if downstream.is_serving:
+            return ()
+        return ("it is stopping",) if downstream.is_draining else ("it is starting",)
+
+    async def reload() -> Report:
+        return (await reloader.reload("POST /api/v1/reload")).or_raise()
+
+    desk = RouterDesk(settings.name, lane, settings.hash_key, why_not_served, reload)
+    return router_app(desk, AccessPolicy(settings.admin.is_loopback, settings.admin_token))
+
+
 def build_lane(
-    settings: Settings, backends: tuple[Backend, ...], observer: LogObserver, background: trio.Nursery
+    settings: Settings,
+    backends: tuple[Backend, ...],
+    observer: LogObserver,
+    background: trio.Nursery,
+    list_keys: ListKeys | None = None,
+    state_dir: StateDir | None = None,
 ) -> Lane:
-    """Put the router together: nothing is known of its backends yet."""
+    """Put the router together: nothing is known of its backends, or what the state directory knows."""
     policy = LanePolicy(
         health=settings.health.policy(),
         upstream=_upstream_policy(settings),
@@ -83,12 +133,22 @@ def build_lane(
         body_memory=settings.limits.body_memory,
     )
     pool = first_pool(backends, policy.health, settings.copies_kept(), trio.current_time())
+    if state_dir is not None:
+        pool = state_dir.recall_pool(pool, policy.health)
     connector = Connector(dial_tcp, Canary(settings.name))
-    return Lane(pool, policy, connector, observer, background)
+    lane = Lane(pool, policy, connector, observer, background, list_keys=list_keys)
+    if state_dir is not None:
+        state_dir.recall_rest(lane)
+    return lane
 
 
-async def _start_embedded(settings: Settings, background: trio.Nursery) -> tuple[Backend, ...]:
-    """Start state servers in this process, on free loopback ports; they live as long as `background`."""
+async def _start_embedded(
+    settings: Settings, background: trio.Nursery, tables: dict[Address, SessionTable]
+) -> tuple[Backend, ...]:
+    """Start state servers in this process, on free loopback ports; they live as long as `background`.
+
+    Their `tables` are filled in: a drain looks there, so their addresses stand for their admin ports.
+    """
     options = StateServerOptions(listen=_ANY_PORT, max_body=settings.limits.body)
     backends = []
     for name in settings.weights():
@@ -96,7 +156,9 @@ async def _start_embedded(settings: Settings, background: trio.Nursery) -> tuple
         server, downstream = build_state_server(options, LogObserver())
         background.start_soon(server.sweep_forever)
         background.start_soon(downstream.serve, listeners)
-        backends.append(Backend(name, listening_address(listeners[0])))
+        address = listening_address(listeners[0])
+        tables[address] = server.table
+        backends.append(Backend(name, address, admin=address))
     return tuple(backends)
 
 

@@ -1,6 +1,7 @@
 """Builds a state server of our own, starts its parts in order, and stops them in order.
 
 state server
+├── admin port, if there is one
 ├── broom
 └── downstream
     └── conversations, one a client
@@ -12,6 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import trio
+from starlette.types import ASGIApp
 
 from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
 from partitioner.daemon.state_file import StateFile
@@ -20,6 +22,9 @@ from partitioner.net.channel import listen_tcp, listening_address
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.stateserver import StateServer
+from partitioner.ops.admin.guard import AccessPolicy
+from partitioner.ops.admin.keys_app import keys_app
+from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.log import LogObserver
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
@@ -42,10 +47,13 @@ class StateServerOptions:
     exchange: float = 30.0
     client_idle: float = 30.0  # a stock server closes after 15 s; clients after 5 to 10 s
     shutdown: float = 30.0
+    admin: Address | None = None  # open to the same networks
 
 
-async def run_state_server(options: StateServerOptions, announce: Callable[[Address], None]) -> None:
-    """Serve sessions until a signal says to stop.
+async def run_state_server(
+    options: StateServerOptions, announce: Callable[[Address, Address | None], None]
+) -> None:
+    """Serve sessions until a signal says to stop; `announce` is told where, and where its admin port is.
 
     Raises AddressUnavailable or FileUnusable.
     """
@@ -56,6 +64,7 @@ async def run_state_server(options: StateServerOptions, announce: Callable[[Addr
     with open_signals() as signals:
         # Who has the port has the file: a second server, started by mistake, fails here and leaves it alone.
         listeners = await listen_tcp(options.listen)
+        admin_listeners = [] if options.admin is None else await listen_tcp(options.admin)
         allow_open_files(options.connections)
         table = SessionTable(options.max_memory)
         if state_file is not None:
@@ -64,12 +73,24 @@ async def run_state_server(options: StateServerOptions, announce: Callable[[Addr
         async with trio.open_nursery() as background:
             background.start_soon(server.sweep_forever)
             background.start_soon(repeat_held_back, observer)
-            announce(listening_address(listeners[0]))
+            address = listening_address(listeners[0])
+            admin_address = listening_address(admin_listeners[0]) if admin_listeners else None
+            admin = AdminServer(_admin_app(options, server), admin_listeners) if admin_listeners else None
+            if admin is not None:
+                await background.start(admin.run)
+            announce(address, admin_address)
             await serve_until_stopped(downstream, listeners, signals, options.shutdown, observer)
+            if admin is not None:
+                await admin.stop()
             background.cancel_scope.cancel()
         if state_file is not None:  # here signals still wait: no second one may cut the writing short
             state_file.write(table)
     observer.note_end()
+
+
+def _admin_app(options: StateServerOptions, server: StateServer) -> ASGIApp:
+    is_loopback = options.admin is not None and options.admin.is_loopback
+    return keys_app(server.table, AccessPolicy(is_loopback, allow=options.allow))
 
 
 def build_state_server(

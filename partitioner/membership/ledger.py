@@ -86,8 +86,8 @@ class Ledger:
         self._settled: set[bytes] = set()
         self._settled_epoch = -1
         self._longest_timeout = 0.0
-        self.locks_held = 0
         self.marks_made = 0  # since the start
+        self._locked: dict[bytes, None] = {}  # keys, the oldest lock first
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -111,6 +111,10 @@ class Ledger:
         entry = self._entries.get(key)
         if entry is not None:
             entry.timeout = max(entry.timeout, timeout)
+
+    def note_longest_life(self, life: float) -> None:
+        """There are sessions that may live so long, in seconds."""
+        self._longest_timeout = max(self._longest_timeout, life)
 
     # --- settled or not ---
 
@@ -157,12 +161,14 @@ class Ledger:
     def note_lock(self, key: bytes, target: bytes, lock: Lock, timeout_minutes: int | None) -> None:
         """A lock was granted on a session of this time-out; whatever lock was known before is over."""
         entry = self._entry(key, target, _seconds(timeout_minutes))
-        self.locks_held += entry.lock is None
         entry.lock = lock
+        self._locked.pop(key, None)
+        self._locked[key] = None
         entry.lock_expires_at = lock.since + entry.timeout
 
     def note_alive(self, key: bytes, now: float) -> None:
-        """The session was touched, so its time-out begins anew."""
+        """The session was touched, so its time-out begins anew; a lock whose time is over stays so."""
+        self.maybe_lock(key, now)
         entry = self._entries.get(key)
         if entry is not None:
             entry.alive_at = now
@@ -173,12 +179,19 @@ class Ledger:
         entry = self._entries.get(key)
         if entry is not None and entry.lock is not None:
             entry.lock = None
-            self.locks_held -= 1
+            del self._locked[key]
             self._tidy(key, entry)
 
+    @property
+    def locks_held(self) -> int:
+        return len(self._locked)
+
     def locks(self) -> Iterator[tuple[bytes, Lock]]:
-        """All locks that are held, by key."""
-        return ((key, entry.lock) for key, entry in self._entries.items() if entry.lock is not None)
+        """All locks that are held, by key, the oldest first."""
+        for key in self._locked:
+            lock = self._entries[key].lock
+            assert lock is not None
+            yield key, lock
 
     # --- marks ---
 

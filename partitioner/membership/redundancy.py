@@ -108,6 +108,10 @@ class Redundancy:
         self._note_shortage(before, after, now)
         self.look(now)
 
+    def recall(self, holes: tuple[Hole, ...]) -> None:
+        """These holes were open when the router before this one ended."""
+        self.holes = (*holes, *self.holes)
+
     def look(self, now: float) -> None:
         """See how things are: called now and then, so that "since" is not much later than the truth."""
         if self.why_not_redundant(now):
@@ -203,4 +207,6 @@ def _marks_left(count: int) -> list[str]:
 
 
 def _seconds(duration: float) -> str:
-    return format_duration(max(1, round(duration)))
+    """A duration as people say it: in seconds, and in minutes where it is long."""
+    step = 60 if duration >= 600 else 1
+    return format_duration(max(1, step * round(duration / step)))

@@ -41,11 +41,10 @@ class Bookkeeper:
 
     def went_unanswered(self, lease: Lease) -> None:
         """A request may be carried out, now or later, and nobody will hear of it."""
-        head = lease.request
-        if head.operation in LEAVES_TRACES:
-            now = trio.current_time()
+        head, server = lease.request, lease.backend.identity
+        if head.operation in LEAVES_TRACES and server in self._roster.pool.members:
             key = server_key(head.target)
-            self.ledger.note_unanswered(key, head.target, lease.backend.identity, now)
+            self.ledger.note_unanswered(key, head.target, server, trio.current_time())
             self._keep_within_bound()
 
     def was_worked_off(self, lease: Lease) -> None:

@@ -10,6 +10,7 @@ two routers of one name, an active one and its standby, agree on a life instead 
 and a router that was restarted recognises the life that it knew.
 """
 
+from collections.abc import Callable
 from secrets import token_hex
 
 from partitioner.errors import MalformedAnswer
@@ -31,10 +32,12 @@ MOST_TOKEN_BYTES = 1024
 class Canary:
     """The canary of one router, as it is asked for on any backend."""
 
-    def __init__(self, router_name: str) -> None:
+    def __init__(self, router_name: str, new_token: Callable[[], str] = lambda: token_hex(16)) -> None:
+        """`new_token` draws a token that nobody else draws."""
         target = encode_target(f"{CANARIES}{router_name}")
         self._get = write_request(Operation.GET, target, host="partitioner")
         self._target = target
+        self._new_token = new_token
 
     async def read(self, channel: Channel) -> bytes | None:
         """Read the token over a connection; None if there is no canary.
@@ -60,7 +63,7 @@ class Canary:
             host="partitioner",
             timeout_minutes=LONGEST_TIMEOUT_MINUTES,
             lock_cookie=0,
-            body=token_hex(16).encode(),
+            body=self._new_token().encode(),
         )
         head, _ = await ask(channel, Operation.CREATE_UNINITIALIZED, planting, MOST_TOKEN_BYTES)
         if head.status != 200:

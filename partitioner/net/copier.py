@@ -6,6 +6,7 @@ something of the key is told to remove it. Who cannot be reached is marked. All 
 all bounded, so that the client waits for the slowest copy and never for a dead one.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,14 @@ class Copier:
         self._bookkeeper = bookkeeper
         self._errands = errands
         self._observer = observer
+        self.moved_from: Counter[str] = Counter()  # sessions that have left a server, since the start
+
+    def note_moved(self, source: str, reason: str) -> None:
+        """A session is where it belongs now, and no longer on this server."""
+        self.moved_from[source] += 1
+        member = self._roster.pool.members.get(source)
+        if member is not None:
+            self._observer.session_moved(member.backend, reason)
 
     async def spread(self, write: Write) -> list[Told]:
         """Finish a write that its first server has accepted; answer what the others told.
@@ -89,7 +98,12 @@ class Copier:
             leftovers.remove(write.first)  # until now it is the only one that has the session
         errand = remove(write.target, write.errand.head.lock_cookie or 0)
         outcomes = await side_by_side(lambda server: self.insist(write.key, server, errand), leftovers)
-        return self._note_outcomes(write, leftovers, outcomes)
+        reached_too = self._note_outcomes(write, leftovers, outcomes)
+        if write.operation is not Operation.REMOVE:
+            for server, told in reached_too.items():
+                if told.status == 200:
+                    self.note_moved(server, "saved")
+        return reached_too
 
     def _note_outcomes(
         self, write: Write, servers: Sequence[str], outcomes: Sequence[Told | None]

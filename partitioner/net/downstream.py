@@ -66,6 +66,15 @@ class Downstream:
         """From now on take new connections from these networks; open ones stay."""
         self._policy = replace(self._policy, allow=networks)
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether clients are accepted."""
+        return bool(self._listeners) and not self.is_draining
+
+    @property
+    def is_draining(self) -> bool:
+        return self._accepting.cancel_called
+
     def drain(self) -> None:
         """Accept nobody any more, close idle connections, and let the others finish their exchange."""
         self._accepting.cancel()
@@ -104,7 +113,7 @@ class Downstream:
             if peer is None:
                 stream.socket.close()  # it has left already
                 return
-            if self._accepting.cancel_called:  # drained in the very moment of accepting
+            if self.is_draining:  # in the very moment of accepting
                 stream.socket.close()
                 return
             if not self._is_allowed(peer):

@@ -60,7 +60,10 @@ class Errands:
     """Sends errands to backends by their identity."""
 
     def __init__(self, roster: Roster, memory: BodyMemory, patience: float) -> None:
-        """An errand takes `patience` seconds at most, and a second more for each 16 MiB it carries."""
+        """An errand takes `patience` seconds at most, and a second more for each 16 MiB that it carries.
+
+        Those of the answer count as well: a large session could never be moved or repaired else.
+        """
         self._roster = roster
         self._memory = memory
         self._patience = patience
@@ -94,12 +97,13 @@ class Errands:
         member = self._roster.pool.members.get(server)
         if member is None or not member.is_reachable:
             return BackendEjected(server, Phase.CONNECTING, "is not to be asked")
-        with trio.move_on_at(deadline):
+        with trio.move_on_at(deadline) as patience:
             try:
-                request = Request(errand.head, errand.body, None, deadline)
+                request = Request(errand.head, errand.body, None, deadline=float("inf"))
                 response = await self._roster.upstreams[server].exchange(request)
                 if response.rest is None:
                     return Told(response.head, response.body, sent_at)
+                patience.deadline += response.head.content_length / PACE
                 return await self._hold(response, response.rest, sent_at)
             except BackendFailure as error:
                 failure = error

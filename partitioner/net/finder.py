@@ -35,6 +35,15 @@ class Whereabouts(Enum):
     AT_HOME = "it is where it belongs now"
 
 
+class HandedOver(Enum):
+    """What became of a session that a leaving server holds."""
+
+    MOVED = "it is where it belongs now, and gone from there"
+    GONE = "it was not there any more"
+    LOCKED = "somebody holds its lock there, and the ledger does not know who"
+    LATER = "it cannot be moved just now"
+
+
 @dataclass(frozen=True, slots=True)
 class LockedAway:
     """It is on a server where it does not belong, and cannot be moved: somebody holds its lock there."""
@@ -83,7 +92,7 @@ class Finder:
         told = await self._ask(asked, touch(missed.target))
         owners = [each for each in asked if (answer := told[each]) is not None and answer.status == 200]
         if owners:
-            return await self._move(missed, owners, pool)
+            return await self._move(missed, owners)
         for server in holders:
             if await self.settle_doubt(missed, server):
                 return Whereabouts.AT_HOME
@@ -170,7 +179,7 @@ class Finder:
                 else:
                     self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
 
-    async def _move(self, missed: Missed, owners: list[str], pool: Pool) -> Whereabouts | LockedAway:
+    async def _move(self, missed: Missed, owners: list[str]) -> Whereabouts | LockedAway:
         """Bring a session from its owner to its acting set.
 
         Raises NoBackendLeft if that fails; the session is then where it was.
@@ -196,12 +205,14 @@ class Finder:
                     if copy not in owners or copy in marks:
                         await self._settle_in(missed, copy, told)
         await self._clear(missed, [each for each in owners if each not in acting.written])
-        self._observer.session_moved(pool.members[owner].backend, "missed")
+        self._copier.note_moved(owner, "missed")
         return Whereabouts.AT_HOME
 
     async def _settle_in(self, missed: Missed, server: str, told: Told) -> bool:
         """Store on a server what its owner told; a copy that fails is marked."""
-        if told.head.has_action_flags and server in self._bookkeeper.ledger.marks(missed.key):
+        is_doubtful = server in self._bookkeeper.ledger.marks(missed.key)
+        member = self._roster.pool.members.get(server)
+        if told.head.has_action_flags and (is_doubtful or (member is not None and member.is_recovering)):
             await self._copier.insist(missed.key, server, remove(missed.target))
         stored = await self._copier.insist(missed.key, server, put(missed.target, told))
         if stored is not None and stored.status == 200:
@@ -209,3 +220,57 @@ class Finder:
             return True
         self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
         return False
+
+    # --- before a server leaves ---
+
+    async def hand_over(self, missed: Missed, leaving: str) -> HandedOver:
+        """Bring a session that a leaving server holds to its whole acting set, and remove it there.
+
+        The caller stands behind the key gate. What is not marked holds the last acknowledged content, so the
+        leaving server is as good a source as any; and better than the acting primary, whose one-shot flag
+        a get would consume. Each try starts the session's time-out anew, as every look at it does.
+        """
+        ledger = self._bookkeeper.ledger
+        if ledger.marks(missed.key) or ledger.maybe_lock(missed.key, trio.current_time()) is not None:
+            return HandedOver.LATER
+        pool = self._roster.pool
+        acting = pool.acting_set(missed.placement)
+        if acting is None or leaving in acting.written:
+            return HandedOver.LATER
+        told = await self._ask([leaving, acting.primary, *acting.copies], touch(missed.target))
+        statuses = {server: None if answer is None else answer.status for server, answer in told.items()}
+        if statuses[leaving] == 404:
+            return HandedOver.GONE
+        if not all(status in (200, 404) for status in statuses.values()):
+            return HandedOver.LATER
+        lacking = [server for server, status in statuses.items() if status == 404]
+        # One that is RECOVERING is written whatever it holds, and never looked at (design.md 7.2).
+        outcome = await self._complete(missed, leaving, [*lacking, *acting.recovering])
+        if outcome is HandedOver.MOVED and self._roster.pool.epoch != pool.epoch:
+            return HandedOver.LATER  # who has just taken it may have forgotten it, or not be asked for it
+        return await self._let_go(missed, leaving) if outcome is HandedOver.MOVED else outcome
+
+    async def _complete(self, missed: Missed, source: str, lacking: list[str]) -> HandedOver:
+        """Copy a session to those who lack it; MOVED if all of them have it now."""
+        if not lacking:
+            return HandedOver.MOVED
+        async with self._errands.fetched(source, missed.target) as told:
+            if told is None or told.status not in (200, 404, 423):
+                return HandedOver.LATER
+            if told.status != 200:
+                return HandedOver.LOCKED if told.status == 423 else HandedOver.GONE
+            with trio.CancelScope(shield=True):
+                stored = [await self._settle_in(missed, server, told) for server in lacking]
+        return HandedOver.MOVED if all(stored) else HandedOver.LATER
+
+    async def _let_go(self, missed: Missed, leaving: str) -> HandedOver:
+        """Remove from a leaving server what all others have."""
+        with trio.CancelScope(shield=True):
+            told = await self._errands.run(leaving, remove(missed.target))
+        if told is not None and told.status == 423:
+            return HandedOver.LOCKED
+        if told is None or told.status not in (200, 404):
+            self._bookkeeper.mark(missed.key, missed.target, leaving, is_stale=True)
+            return HandedOver.LATER
+        self._copier.note_moved(leaving, "drained")
+        return HandedOver.MOVED

@@ -19,6 +19,7 @@ from partitioner.net.copier import Copier
 from partitioner.net.errands import Errands
 from partitioner.net.finder import Finder
 from partitioner.net.gate import KeyGate
+from partitioner.net.handoff import HandOff, ListKeys
 from partitioner.net.observer import Observer
 from partitioner.net.probing import Probing
 from partitioner.net.repairer import Repairer
@@ -26,10 +27,11 @@ from partitioner.net.roster import Roster
 from partitioner.net.router import Parts, Router
 from partitioner.net.toucher import Toucher
 from partitioner.net.upstream import Upstream, UpstreamPolicy
+from partitioner.net.watch import RedundancyWatch
 from partitioner.placement.session_id import HashKey
 
 SWEEP_INTERVAL = 5.0
-_RETIRE_INTERVAL = 1.0
+_A_SECOND = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,12 @@ class Lane:
         observer: Observer,
         background: trio.Nursery,
         uniform: Callable[[float, float], float] = random_uniform,
+        list_keys: ListKeys | None = None,
     ) -> None:
-        """`background` outlives every exchange; `uniform` draws the jitter of probes."""
+        """`background` outlives every exchange; `uniform` draws the jitter of probes.
+
+        `list_keys` asks state servers of our own which sessions they hold, if that is possible.
+        """
         self.ledger = Ledger(policy.ledger)
 
         def open_upstream(backend: Backend) -> Upstream:
@@ -75,22 +81,33 @@ class Lane:
         self.bookkeeper = Bookkeeper(self.ledger, self.roster, policy.hash_key)
         self.roster.open_upstreams()
         self.gate = KeyGate()
-        memory = BodyMemory(policy.body_memory)
-        self.errands = Errands(self.roster, memory, policy.copy)
+        self.memory = BodyMemory(policy.body_memory)
+        self.errands = Errands(self.roster, self.memory, policy.copy)
         copier = Copier(self.roster, self.bookkeeper, self.errands, observer)
         self.finder = Finder(
             self.roster, self.bookkeeper, self.errands, copier, policy.lost_sessions, observer
         )
         self.toucher = Toucher(self.roster, self.bookkeeper, self.gate, self.errands)
         self.repairer = Repairer(
-            self.roster, self.bookkeeper, self.gate, self.errands, copier, self.finder, observer
+            self.roster,
+            self.bookkeeper,
+            self.gate,
+            self.errands,
+            copier,
+            self.finder,
+            self.toucher,
+            observer,
+        )
+        self.watch = RedundancyWatch(self.roster, observer)
+        self.handoff = HandOff(
+            self.roster, self.bookkeeper, self.gate, copier, self.finder, observer, list_keys
         )
         self.probing = Probing(self.roster, connector, policy.health, uniform)
         parts = Parts(
             self.roster,
             self.bookkeeper,
             self.gate,
-            memory,
+            self.memory,
             self.errands,
             copier,
             self.finder,
@@ -105,8 +122,9 @@ class Lane:
             nursery.start_soon(self.probing.run)
             nursery.start_soon(self.toucher.run)
             nursery.start_soon(self.repairer.run)
+            nursery.start_soon(self.handoff.run)
             nursery.start_soon(self._sweep)
-            nursery.start_soon(self._retire_idle)
+            nursery.start_soon(self._look_after)
 
     async def _sweep(self) -> None:
         """Forget what has expired."""
@@ -114,10 +132,13 @@ class Lane:
             await trio.sleep(SWEEP_INTERVAL)
             for _ in self.ledger.sweep(trio.current_time()):
                 await trio.lowlevel.checkpoint()
-            self.roster.forget_the_gone()
+            for identity in self.roster.forget_the_gone():
+                self.ledger.unmark_all(identity)
 
-    async def _retire_idle(self) -> None:
+    async def _look_after(self) -> None:
+        """Close connections that have been idle for long, and see whether the pool is redundant."""
         while True:
-            await trio.sleep(_RETIRE_INTERVAL)
+            await trio.sleep(_A_SECOND)
+            self.watch.look()
             for upstream in tuple(self.roster.upstreams.values()):
                 upstream.retire_idle()

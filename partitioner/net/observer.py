@@ -5,7 +5,7 @@ the event loop in the middle of exchanges: a listener is quick and never raises.
 """
 
 from partitioner.errors import BackendFailure
-from partitioner.membership.backend import Backend
+from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthRecord, Symptom
 from partitioner.protocol.messages import Operation
 
@@ -67,6 +67,17 @@ class Observer:
     def backend_troubled(self, failure: BackendFailure) -> None:
         """An exchange with a backend failed; what that means for its health is reported apart."""
 
+    # --- what operators want ---
+
+    def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
+        """An operator wants something else of a backend; so many can serve now."""
+
+    def drain_began(self, backend: Backend, at_most: float) -> None:
+        """A backend hands its sessions off, which takes so many seconds at most."""
+
+    def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
+        """It does not do so any more; so many sessions have been moved."""
+
     # --- locks ---
 
     def ghost_lock_released(self, backend: Backend) -> None:
@@ -81,9 +92,6 @@ class Observer:
         """A write was acknowledged with fewer copies than it should have; this backend has none (None:
         there is no backend that could hold one)."""
 
-    def failed_over(self, backend: Backend) -> None:
-        """A request was served by another backend than the one that is first for its session."""
-
     def session_moved(self, source: Backend, reason: str) -> None:
         """A session was put where it belongs, from where it was."""
 
@@ -95,6 +103,12 @@ class Observer:
 
     def lock_taken_over(self, backend: Backend) -> None:
         """The backend of a lock cannot be reached: from here on the router itself stands for the lock."""
+
+    def redundancy_lost(self, reasons: tuple[str, ...]) -> None:
+        """The next backend may not fail any more, for these reasons, a sentence each."""
+
+    def redundancy_regained(self, after: float) -> None:
+        """After so long, every session has all its copies again."""
 
     # --- the state server ---
 

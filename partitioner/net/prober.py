@@ -62,7 +62,10 @@ class Prober:
     async def probe(self) -> bool:
         """Probe once, and report; answer whether the next probe is urgent."""
         name, timeout = self._backend.identity, self._policy.timeout
-        known = self._roster.pool.members[name].record
+        members = self._roster.pool.members
+        if name not in members:
+            return False  # it has just been forgotten
+        known = members[name].record
         try:
             if known.is_up:
                 channel, token = await self._connector.connect(self._backend, timeout)
@@ -77,4 +80,5 @@ class Prober:
             is_telling = isinstance(failure, BackendRefused | BackendReset | BackendRestarted)
             return is_telling and known.health is not Health.DOWN
         self._roster.probe_succeeded(name, token)
-        return known.is_up and not self._roster.pool.members[name].record.is_up
+        member = self._roster.pool.members.get(name)
+        return known.is_up and member is not None and not member.record.is_up

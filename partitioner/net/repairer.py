@@ -18,6 +18,7 @@ from partitioner.net.finder import Finder, LockedAway, Missed, Whereabouts
 from partitioner.net.gate import KeyGate
 from partitioner.net.observer import Observer
 from partitioner.net.roster import Roster
+from partitioner.net.toucher import Toucher
 
 RATE = 200.0
 """Keys a second."""
@@ -39,6 +40,7 @@ class Repairer:
         errands: Errands,
         copier: Copier,
         finder: Finder,
+        toucher: Toucher,
         observer: Observer,
     ) -> None:
         self._roster = roster
@@ -47,6 +49,7 @@ class Repairer:
         self._errands = errands
         self._copier = copier
         self._finder = finder
+        self._toucher = toucher
         self._observer = observer
         self._wanted: dict[bytes, tuple[float, float]] = {}  # when to try, and the pause after that
         self._due: list[tuple[float, bytes]] = []  # a heap; what is not in `_wanted` at that time is old
@@ -111,11 +114,16 @@ class Repairer:
             return not ledger.marks(missed.key)
         async with self._errands.fetched(acting.primary, missed.target) as told:
             if told is not None and told.status == 200:
+                # Read again and again, the primary would come to outlive its copies.
+                minutes = told.head.timeout_minutes
+                self._toucher.note_slid(missed.key, missed.target, missed.placement, acting.primary, minutes)
                 for server in servers:
                     if server in acting.written or server in home.written:
                         await self._copy(missed, server, told)
                     else:
                         await self._write(missed, server, remove(missed.target))
+                if told.head.has_action_flags:
+                    await self._give_flag_back(missed, acting.primary, told)
                 await self._clear_up(missed, acting, pool)
         if told is not None and told.status == 404:
             found = await self._finder.find(missed, None)
@@ -130,6 +138,13 @@ class Repairer:
         if told.head.has_action_flags:  # insert-only would leave there what the server should not have
             await self._copier.insist(missed.key, server, remove(missed.target))
         await self._write(missed, server, put(missed.target, told))
+
+    async def _give_flag_back(self, missed: Missed, primary: str, told: Told) -> None:
+        """To read an uninitialized session has consumed its flag, and no client has seen it."""
+        await self._copier.insist(missed.key, primary, remove(missed.target))
+        stored = await self._copier.insist(missed.key, primary, put(missed.target, told))
+        if stored is None or stored.status != 200:
+            self._bookkeeper.mark(missed.key, missed.target, primary, is_stale=True)
 
     async def _clear_up(self, missed: Missed, acting: ActingSet, pool: Pool) -> None:
         """Once the last mark is gone, remove the session from where it had to be till then."""

@@ -86,6 +86,9 @@ class Roster:
         self.pool = pool
         self.redundancy = redundancy
         self.upstreams: dict[str, Upstream] = {}  # by identity; filled in before anything is observed
+        self.departed: dict[
+            tuple[str, str], float
+        ] = {}  # name and address of who left; until when it matters
         self.listeners: list[Listener] = []  # told before the new pool is published
         self._policy = policy
         self._observer = observer
@@ -93,7 +96,6 @@ class Roster:
         self._longest_life = longest_life
         self._has_changed = trio.Event()
         self._wanted_probes: dict[str, trio.Event] = {name: trio.Event() for name in pool.members}
-        self._left: dict[tuple[str, str], float] = {}  # name and address of who left; until when it matters
 
     def open_upstreams(self) -> None:
         """Open the upstreams of all members: once, before anything is observed."""
@@ -129,6 +131,8 @@ class Roster:
 
     def probe_failed(self, failure: BackendFailure) -> None:
         """A probe failed: unlike in an exchange, whatever went wrong counts, unless it was our own fault."""
+        if failure.backend not in self.pool.members:
+            return  # it was forgotten while it was probed
         if isinstance(failure, BackendNotAtFault):
             self._observer.backend_troubled(failure)
             return
@@ -138,6 +142,8 @@ class Roster:
 
     def probe_succeeded(self, name: str, life: bytes) -> None:
         """A probe found, or planted, the canary and read it back."""
+        if name not in self.pool.members:
+            return
         self.upstreams[name].vigil.note_answering(True)
         before = self._record(name)
         if before.is_up and before.failures >= self._policy.fall:
@@ -241,8 +247,11 @@ class Roster:
         doubted = cast_doubt(record, now + self._longest_life(), record.life or record.served_life, now)
         self._publish(identity, doubted, "more keys were marked on it than can be remembered")
 
-    def forget_the_gone(self) -> None:
-        """Forget removed backends when whatever they hold has expired, or they have been DOWN for long."""
+    def forget_the_gone(self) -> list[str]:
+        """Forget removed backends when whatever they hold has expired, or they have been DOWN for long.
+
+        Answers whom: nobody will ask them any more, so nothing need be remembered of what is on them.
+        """
         now = trio.current_time()
         self.redundancy.look(now)
         gone = [
@@ -251,15 +260,18 @@ class Roster:
             if member.removed_at is not None and self._is_gone(member, now)
         ]
         if not gone:
-            return
+            return []
         for identity in gone:
             backend = self.pool.members[identity].backend
-            self._left[backend.name, str(backend.address)] = now + self._longest_life()
+            self.departed[backend.name, str(backend.address)] = now + self._longest_life()
             self.upstreams[identity].cut()
+            # Nobody probes it any more: its unanswered connections get the patience of one that answers.
+            self.upstreams[identity].vigil.note_answering(True)
         members = {each: member for each, member in self.pool.members.items() if each not in gone}
         self._replace_members(members, self.pool.copies, now)
         for identity in gone:
             del self.upstreams[identity]
+        return gone
 
     def _is_gone(self, member: Member, now: float) -> bool:
         assert member.removed_at is not None
@@ -279,7 +291,7 @@ class Roster:
         if identity in self.pool.members:  # it has moved house, and the old one is still remembered
             identity = f"{backend.name}@{backend.address}"
         record = newcomer(self._policy)
-        if self._left.get((backend.name, str(backend.address)), float("-inf")) > now:
+        if self.departed.get((backend.name, str(backend.address)), float("-inf")) > now:
             record = cast_doubt(record, now + self._longest_life(), None, now)
         return Member(replace(backend, identity=identity), record)
 
@@ -296,4 +308,10 @@ class Roster:
         ranking = ranking_of(members.values())
         if ranking.weights == self.pool.ranking.weights:
             ranking = self.pool.ranking
+        former = self.pool
         self._show(self.pool.succeeded_by(members, ranking, copies, now), now)
+        for identity, member in members.items():
+            before = former.members.get(identity)
+            if before is not None and before.backend.intent is not member.backend.intent:
+                eligible = len(self.pool.eligible)
+                self._observer.intent_changed(member.backend, before.backend.intent, eligible)

@@ -120,8 +120,8 @@ class Router:
         held = 0
         try:
             if not request.is_whole and self._is_copied(key):
-                held = head.content_length
                 request = await self._hold(request)
+                held = head.content_length
             response = await self._respond_behind_the_gate(Asked(request, session))
         finally:
             if held:
@@ -212,7 +212,9 @@ class Router:
         session = asked.session
         try:
             self._ledger.end_lock(session.key)
-            member = self._roster.pool.members[lock.server]
+            member = self._roster.pool.members.get(lock.server)
+            if member is None:
+                return  # its server has been forgotten meanwhile
             told = await self._errands.run(lock.server, release(session.target, lock.cookie))
             if told is not None and told.status == 200:
                 self._observer.ghost_lock_released(member.backend)
@@ -228,7 +230,12 @@ class Router:
                 self._all_given_back = trio.Event()
 
     def _note_closed(self, asked: Asked) -> None:
-        """The client's connection is closed. If its page held the lock, it has failed, and nobody does."""
+        """The client's connection is closed. If its page held the lock, it has failed, and nobody does.
+
+        Some server may have carried the request out all the same, and let its session live longer.
+        """
+        if self._roster.pool.copies > 1:
+            self._note_slid(asked, None, None)
         if asked.operation not in (Operation.SET, Operation.RELEASE, Operation.REMOVE):
             return
         session = asked.session
@@ -267,7 +274,7 @@ class Router:
         if minutes is not None:
             self._ledger.note_timeout(session.key, minutes)
         if _takes_lock(asked, reply.response) and head.lock_cookie is not None:
-            life = self._roster.pool.members[reply.server].record.life
+            life = reply.pool.members[reply.server].record.life
             lock = Lock(head.lock_cookie, reply.server, life, trio.current_time())
             self._ledger.note_lock(session.key, session.target, lock, minutes)
         if head.status in (200, 423):

@@ -34,6 +34,10 @@ class StateServer:
         self._key_of = key_of
         self._clock = clock
 
+    @property
+    def table(self) -> SessionTable:
+        return self._table
+
     async def respond(self, request: Request) -> Response:
         """Carry out a request; this is a Responder."""
         head = request.head

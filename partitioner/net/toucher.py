@@ -6,7 +6,8 @@ than a twentieth of the session's time-out, otherwise one at the end of that win
 live 5 % longer after a failover than it should, and never shorter (design.md 7.2).
 
 A copy that answers 404 is not there: it is marked, and repair writes it. That is what restores the
-number of copies after a failure.
+number of copies after a failure. A copy that could not be touched is marked as well, and so is, where
+there are too few servers for all copies, whoever is away: what they have would expire too early.
 """
 
 import heapq
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.net.bookkeeper import Bookkeeper
-from partitioner.net.errands import Errand, Errands, release, touch
+from partitioner.net.errands import Errands, release, touch
 from partitioner.net.gate import KeyGate
 from partitioner.net.roster import Roster
 
@@ -63,11 +64,13 @@ class Toucher:
             return
         known = self._keys.get(key)
         if known is None:
-            window = max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
+            window = _window(timeout_minutes)
             self._keys[key] = _Key(target, placement, window, float("-inf"), server or "")
             self._look_at(key, trio.current_time())
         else:
             known.slid_by = server or ""
+            if timeout_minutes is not None:
+                known.window = _window(timeout_minutes)
 
     def note_written(self, key: bytes, target: bytes, placement: bytes, timeout_minutes: int | None) -> None:
         """A write has reached the copies, and so has slid their expiry as well."""
@@ -76,7 +79,7 @@ class Toucher:
         now = trio.current_time()
         known = self._keys.get(key)
         if known is None:
-            window = max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
+            window = _window(timeout_minutes)
             self._keys[key] = _Key(target, placement, window, now)
             self._look_at(key, now + window)
         else:
@@ -122,7 +125,7 @@ class Toucher:
         try:
             await self._gate.enter(key)
             try:
-                await self._touch_holders(key, known, slid_by)
+                await self._touch_copies(key, known, slid_by)
             finally:
                 self._gate.leave(key)
         finally:
@@ -130,15 +133,32 @@ class Toucher:
                 self._is_wanted.set()  # what is due has waited for this place
             self._under_way -= 1
 
-    async def _touch_holders(self, key: bytes, known: _Key, slid_by: str) -> None:
+    async def _touch_copies(self, key: bytes, known: _Key, slid_by: str) -> None:
         """Touch every holder of a key but the one that the clients' own requests have touched."""
-        marks = self._bookkeeper.ledger.marks(key)
-        acting = self._roster.pool.acting_set(known.placement, marks)
+        pool, marks = self._roster.pool, self._bookkeeper.ledger.marks(key)
+        acting = pool.acting_set(known.placement, marks)
         if acting is None:
             return
         holders = (acting.primary, *acting.copies)
         servers = [each for each in holders if each != slid_by and each not in marks]
-        errands: list[tuple[str, Errand]] = [(each, touch(known.target)) for each in servers]
-        for server, told in zip(servers, await self._errands.run_all(errands), strict=True):
-            if told is not None and told.status == 404 and server != acting.primary:
-                self._bookkeeper.mark(key, known.target, server, is_stale=True)
+        told = await self._errands.run_all([(each, touch(known.target)) for each in servers])
+        is_there = slid_by != "" or any(answer is not None and answer.status == 200 for answer in told)
+        for server, answer in zip(servers, told, strict=True):
+            if answer is not None and answer.status == 404 and is_there:
+                self._mark(key, known, server, is_missing=True)
+            elif answer is None and server != acting.primary:
+                self._mark(key, known, server, is_missing=False)
+        if len(acting.copies) < pool.copies - 1:
+            for server in pool.members:
+                if server not in pool.ready or server in marks or server in acting.written:
+                    continue
+                self._mark(key, known, server, is_missing=False)
+
+    def _mark(self, key: bytes, known: _Key, server: str, *, is_missing: bool) -> None:
+        """A copy is missing, or will expire too early: have it written again, time-out and all."""
+        self._bookkeeper.mark(key, known.target, server, is_stale=is_missing)
+
+
+def _window(timeout_minutes: int | None) -> float:
+    """For how long copies need not be touched again; where the time-out is not known, the shortest."""
+    return max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)

@@ -62,9 +62,9 @@ class Upstream:
         self.vigil = Vigil(background)
         self._life: bytes | None = None  # None while the backend is out
         self._idle: list[tuple[Channel, float]] = []  # the youngest last; with the time of their return
-        self._leases: set[Lease] = set()
+        self._leases: dict[Lease, None] = {}  # in order: a run of the simulation must be repeatable
         self._places = trio.Semaphore(policy.connections)
-        self._waiting: set[trio.CancelScope] = set()  # for a place
+        self._waiting: dict[trio.CancelScope, None] = {}  # for a place
 
     def __repr__(self) -> str:
         return f"<Upstream {self.backend}, {len(self._leases)} leased, {len(self._idle)} idle>"
@@ -78,7 +78,7 @@ class Upstream:
         self._life = None
         for lease in tuple(self._leases):
             lease.cut()
-        for waiting in self._waiting:
+        for waiting in tuple(self._waiting):
             waiting.cancel()
         self.close_idle()
 
@@ -105,7 +105,7 @@ class Upstream:
         except BaseException:
             self._places.release()
             raise
-        self._leases.add(lease)
+        self._leases[lease] = None
         return await lease.exchange(HELD_BODY)
 
     async def _take_place(self) -> None:
@@ -116,12 +116,12 @@ class Upstream:
         except trio.WouldBlock:
             pass
         with trio.CancelScope() as waiting:
-            self._waiting.add(waiting)
+            self._waiting[waiting] = None
             try:
                 await self._places.acquire()
                 return
             finally:
-                self._waiting.discard(waiting)
+                self._waiting.pop(waiting, None)
         raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
 
     async def _lease(self, request: Request) -> Lease:
@@ -162,7 +162,7 @@ class Upstream:
         raise BackendRestarted(self.backend.identity, Phase.CONNECTING, detail)
 
     def _on_lease_end(self, lease: Lease, ending: Ending) -> None:
-        self._leases.discard(lease)
+        self._leases.pop(lease, None)
         if ending is not Ending.REUSABLE and lease.was_written:
             self._aftermath.went_unanswered(lease)
         if ending is Ending.UNANSWERED:

@@ -15,7 +15,7 @@ import structlog
 
 from partitioner import __version__
 from partitioner.errors import BackendEjected, BackendFailure
-from partitioner.membership.backend import Address, Backend
+from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import Pool
@@ -31,6 +31,13 @@ _FATE = {
     LostSessions.CLOSE: "its users are refused until it is back",
 }
 """What becomes of the users of a server that is down, where their sessions have no copies."""
+
+_WANTED = {
+    Intent.READY: "it serves as soon as it is up",
+    Intent.DRAIN: "it takes no new sessions",
+    Intent.MAINT: "it is not spoken to",
+}
+"""What follows from what an operator wants."""
 
 
 def configure_log(*, as_json: bool) -> None:
@@ -90,7 +97,8 @@ class LogObserver(Observer):
         self._copies: Callable[[], int] = lambda: 1
         self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)
         self._last_said: dict[str, tuple[str, dict[str, object]]] = {}  # by subject, the oldest first
-        self._answered = self._refused = self._closed = 0
+        self._answered = self._refused = self._closed = self._moved = 0
+        self._moved_and_said = 0
 
     def follow(self, pool: Callable[[], Pool]) -> None:
         """From now on, reckon with the pool that this answers."""
@@ -118,6 +126,9 @@ class LogObserver(Observer):
 
     def repeat_held_back(self) -> None:
         """Say how often that happened again which was said once: called every minute, and at the end."""
+        if self._moved > self._moved_and_said:
+            self._log.info("sessions moved to where they belong", count=self._moved - self._moved_and_said)
+            self._moved_and_said = self._moved
         for subject, count in self._throttle.take_held_back().items():
             if subject in self._last_said:
                 event, facts = self._last_said[subject]
@@ -126,7 +137,8 @@ class LogObserver(Observer):
     def note_end(self) -> None:
         """Write the last line, with what was done since the start."""
         self.repeat_held_back()
-        self._log.info("stopped", answered=self._answered, refused=self._refused, closed=self._closed)
+        counted = {"answered": self._answered, "refused": self._refused, "closed": self._closed}
+        self._log.info("stopped", **counted, moved=self._moved)
 
     def client_turned_away(self, peer: str) -> None:
         self._warn_at_times(
@@ -210,6 +222,23 @@ class LogObserver(Observer):
             **({"stays_out_at_least": format_duration(held_for)} if held_for > 0 else {}),
         )
 
+    def backend_doubted(self, backend: Backend, duration: float, eligible: int) -> None:
+        self._log.warning(
+            "backend is recovering",
+            backend=backend.name,
+            address=str(backend.address),
+            cause="it answers, and what it missed is not known",
+            consequence=f"it is written to, and not read for {format_duration(round(duration))}, unless "
+            f"`partitioner ready {backend.name}` vouches for it; {self._serving(eligible)}",
+        )
+
+    def backend_trusted(self, backend: Backend, eligible: int) -> None:
+        self._log.warning(
+            "backend has recovered",
+            backend=backend.name,
+            consequence=f"it is read again; {self._serving(eligible)}",
+        )
+
     def ejection_withheld(self, backend: Backend, detail: str) -> None:
         self._log.error(
             "backend is kept although it does not answer",
@@ -232,6 +261,27 @@ class LogObserver(Observer):
                 cause=failure.detail,
             )
 
+    def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
+        self._log.info(
+            "intent changed",
+            backend=backend.name,
+            before=before.value,
+            now=backend.intent.value,
+            consequence=f"{_WANTED[backend.intent]}; {self._serving(eligible)}",
+        )
+
+    def drain_began(self, backend: Backend, at_most: float) -> None:
+        how = "as they are used" if backend.admin is None else "one after the other"
+        self._log.info(
+            "drain began",
+            backend=backend.name,
+            at_most=format_duration(round(at_most)),
+            consequence=f"its sessions move to the other servers, {how}",
+        )
+
+    def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
+        self._log.info("drain ended", backend=backend.name, moved=moved, cause=reason)
+
     def ghost_lock_released(self, backend: Backend) -> None:
         self._warn_at_times(
             f"ghost {backend.name}",
@@ -246,6 +296,49 @@ class LogObserver(Observer):
             backend=backend.name,
             cause=detail,
             consequence="its session stays locked until a web server breaks the lock, after 110 s by default",
+        )
+
+    def redundancy_lost(self, reasons: tuple[str, ...]) -> None:
+        self._log.warning(
+            "pool is not redundant",
+            cause="; ".join(reasons),
+            consequence="if another server fails now, sessions may be lost",
+        )
+
+    def redundancy_regained(self, after: float) -> None:
+        self._log.info(
+            "pool is redundant again",
+            after=format_duration(round(after)),
+            consequence="any one server may fail",
+        )
+
+    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
+        without = "there is none to put it on" if backend is None else f"{backend.name} has none"
+        self._warn_at_times(
+            f"degraded {without}",
+            "session saved with too few copies",
+            cause=without,
+            consequence="the next failure may lose it, until it has been repaired or saved again",
+        )
+
+    def session_moved(self, source: Backend, reason: str) -> None:
+        self._moved += 1
+
+    def loss_declared(self, operation: Operation, silent: tuple[str, ...]) -> None:
+        who = ", ".join(silent)
+        self._warn_at_times(
+            f"lost {who}",
+            "session declared lost",
+            cause=f"nobody has it but, perhaps, {who}, out of reach",
+            consequence="its user gets a new one, and the old one never comes back",
+        )
+
+    def lock_taken_over(self, backend: Backend) -> None:
+        self._warn_at_times(
+            f"taken over {backend.name}",
+            "lock outlived its backend",
+            cause=f"{backend.name} granted it, and cannot be reached",
+            consequence="its page's save is taken by the other servers",
         )
 
     def creation_refused(self, sessions: int, used_memory: int) -> None:

@@ -11,6 +11,7 @@ import re
 from urllib.parse import quote, unquote_to_bytes
 
 _UTF_16_UNIT = re.compile(rb"%u([0-9A-Fa-f]{4})")
+_SURROGATE = re.compile("([\ud800-\udfff])")
 # HttpUtility.UrlEncode leaves these literal (protocol.md 4.1); quote() always leaves letters, digits and _.-~
 _LITERAL = "-_.!*()"
 
@@ -45,6 +46,15 @@ def encode_target(key: str) -> bytes:
     """
     upper = quote(key, safe=_LITERAL).replace("~", "%7E").replace("%20", "+")
     return re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), upper).encode()
+
+
+def target_of(key: bytes) -> bytes:
+    """A target from which server_key derives this key, which it has derived from some target before."""
+    pieces = _SURROGATE.split(key.decode("utf-8", "surrogatepass"))  # text, surrogate, text, ..., text
+    spelt = [
+        b"%%u%04x" % ord(piece) if index % 2 else encode_target(piece) for index, piece in enumerate(pieces)
+    ]
+    return b"".join(spelt)
 
 
 def _decode(target: bytes) -> bytes:

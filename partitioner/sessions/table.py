@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.sessions.session import BAD_REQUEST, NOT_FOUND, OK, Session
+from partitioner.sessions.shards import SHARDS, Shards
 from partitioner.sessions.wheel import TimerWheel
 
 DEFAULT_TIMEOUT_MINUTES = 20  # protocol.md 7
@@ -36,7 +37,7 @@ class SessionTable:
 
     def __init__(self, max_memory: int | None = None) -> None:
         """Hold at most `max_memory` bytes of sessions; new ones beyond that are refused, none is evicted."""
-        self._records: dict[bytes, bytearray] = {}  # packed sessions by key
+        self._records = Shards()
         self._wheel = TimerWheel()
         self._max_memory = max_memory
         self._key_bytes = 0
@@ -51,6 +52,18 @@ class SessionTable:
     def used_memory(self) -> int:
         """Bytes that all sessions cost together: what is held against the limit."""
         return len(self._records) * SESSION_OVERHEAD + self._key_bytes + self.body_bytes
+
+    def page(self, cursor: int, at_least: int) -> tuple[list[bytes], int | None]:
+        """So many keys, or a few more, and the cursor of the next page; None behind the last one.
+
+        A walk begins with cursor 0. It finds every key that is there all the time at least once, whatever
+        comes and goes between two pages; whose time-out has passed may still be among them.
+
+        Raises ValueError if the cursor is none.
+        """
+        if not 0 <= cursor < SHARDS:
+            raise ValueError(f"{cursor} is no cursor; expected what the page before said, or 0")
+        return self._records.keys_from(cursor, at_least)
 
     def apply(self, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
         """Carry out one request and answer it; `now` is monotonic seconds.
@@ -133,7 +146,7 @@ class SessionTable:
         return OK
 
     def _maybe_find(self, key: bytes, now: float) -> Session | None:
-        record = self._records.get(key)
+        record = self._records.maybe_record(key)
         if record is None:
             return None
         session = Session(record)

@@ -158,12 +158,36 @@ def test_a_second_holder_is_found() -> None:
 
 @pytest.mark.parametrize(("version", "kind"), [(1, Kind.DOUBLE_HOLDER), (2, None)])
 def test_a_second_holder_is_found_by_the_save_it_misses(version: int, kind: Kind | None) -> None:
-    """While a holder's save is under way, the lock may be had only together with what it saves."""
+    """Who was granted the lock while a save under it was under way must have seen what was acknowledged."""
     record = new_record()
     acquire(record, ANN, 1)
-    record.begin_save(ANN)
+    expectation = record.expect()
+    saved = record.begin_save(ANN)
+    at_once = acquire(record, BEN, version)
 
-    assert kind is kind_of(acquire(record, BEN, version))
+    assert (None, kind) == (at_once, kind_of(record.note_saved(saved, expectation)))
+
+
+def test_a_second_holder_is_found_by_the_save_it_refuses() -> None:
+    """A save under a lock that was never broken is refused only if somebody else was granted the lock."""
+    record = new_record()
+    acquire(record, ANN, 1)
+    saved = record.begin_save(ANN)
+    acquire(record, BEN, 1)
+
+    assert kind_of(record.note_refused(saved)) is Kind.DOUBLE_HOLDER
+
+
+def test_the_holder_after_a_save_that_was_given_up_is_no_second_one() -> None:
+    """The next grant may be heard of before the end of the save, whose page has failed and holds nothing."""
+    record = new_record()
+    acquire(record, ANN, 1)
+    saved = record.begin_save(ANN)
+    findings = [acquire(record, BEN, 1)]
+    record.note_unsaved(saved)
+    findings.append(record.note_saved(record.begin_save(BEN), record.expect()))
+
+    assert [None, None] == findings
 
 
 def test_a_second_holder_is_found_after_the_save_too() -> None:

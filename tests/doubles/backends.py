@@ -6,15 +6,20 @@ from dataclasses import dataclass
 
 import trio
 
+from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address
 from partitioner.net.conversation import Conversation, ConversationPolicy
+from partitioner.net.handoff import Page
 from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Response
 from partitioner.net.stateserver import StateServer
 from partitioner.protocol.grammar import Dialect
-from partitioner.protocol.messages import Operation
+from partitioner.protocol.messages import Answer, Operation
+from partitioner.protocol.target import server_key, target_of
+from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
 from tests.doubles.network import MemoryStream, Network
+from tests.doubles.sessions import whole
 
 ROUTER_NAME = "router-1"
 CANARY_TARGET = b"%2fpartitioner%2fcanary%2frouter-1"
@@ -135,11 +140,13 @@ class MemoryStateServer:
         self._observer = observer or Observer()
         self._connections: dict[MemoryStream, trio.CancelScope] = {}
         self._is_frozen = False
+        self.is_listing_down = False
         self.start()
 
     def start(self) -> None:
         """Begin a new, empty life."""
-        self._server = StateServer(SessionTable(), self._observer, clock=trio.current_time)
+        self._table = SessionTable()
+        self._server = StateServer(self._table, self._observer, clock=trio.current_time)
         self._network.listen(self.address, self.serve)
 
     def kill(self) -> None:
@@ -166,6 +173,39 @@ class MemoryStateServer:
         self._is_frozen = False
         for stream in self._connections:
             stream.thaw()
+
+    @property
+    def connections(self) -> tuple[MemoryStream, ...]:
+        """This server's ends of the connections that it serves."""
+        return tuple(self._connections)
+
+    def tell(self, asked: bytes) -> Answer:
+        """Carry out a request as if it had come over some connection."""
+        asked_whole = whole(asked, deadline=0.0)
+        head = asked_whole.head
+        return self._table.apply(head, server_key(head.target), asked_whole.body, trio.current_time())
+
+    def maybe_session(self, target: bytes) -> Session | None:
+        """The session as it lies there, unless it has expired; to look does not touch it."""
+        found = dict(self._table.sessions()).get(server_key(target))
+        return None if found is None or found.expires_at < trio.current_time() else found
+
+    def fill_up(self) -> None:
+        """Refuse new sessions from now on, for want of memory."""
+        self._table._max_memory = 0
+
+    def holds(self, target: bytes) -> bool:
+        """Whether a session is here, without touching it."""
+        return server_key(target) in self._table.page(0, 1_000_000)[0]
+
+    async def list_keys(self, cursor: str | None) -> Page:
+        """What its admin port says: the sessions, a few at a time."""
+        await trio.lowlevel.checkpoint()
+        if self.is_listing_down:
+            raise ListingFailed("its admin port refused the connection")
+        keys, following = self._table.page(int(cursor or 0), 10)
+        targets = tuple(target for key in keys if (target := target_of(key)) != CANARY_TARGET)
+        return Page(targets, None if following is None else str(following), len(self._table))
 
     async def serve(self, stream: MemoryStream) -> None:
         """Serve one connection for as long as this life lasts."""

@@ -1,18 +1,31 @@
 """A web server's end of a connection: sends bytes, and reads answers as bytes."""
 
 import re
+from typing import Protocol
 
 import trio
 
-from tests.doubles.network import MemoryStream
-
 _LENGTH = re.compile(rb"\r\nContent-Length: *([0-9]+)\r\n", re.IGNORECASE)
+
+
+class Stream(Protocol):
+    """What a client asks of its end of a connection: one in memory, or one over a socket.
+
+    A broken connection is trio.BrokenResourceError.
+    """
+
+    async def receive_some(self) -> bytes: ...
+    async def send_all(self, data: bytes) -> None: ...
+    async def send_eof(self) -> None: ...
+    def is_readable(self) -> bool: ...
+    def close(self) -> None: ...
+    def reset(self) -> None: ...
 
 
 class Client:
     """One connection of a client."""
 
-    def __init__(self, stream: MemoryStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self._received = b""
 

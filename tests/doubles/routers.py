@@ -1,5 +1,8 @@
 """A router on the in-memory network: the parts that the daemon builds, without sockets and signals."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
 import trio
 
 from partitioner.membership.backend import Address, Backend
@@ -10,6 +13,7 @@ from partitioner.membership.pool import first_pool
 from partitioner.net.canary import Canary
 from partitioner.net.connecting import Connector
 from partitioner.net.conversation import Conversation, ConversationPolicy
+from partitioner.net.handoff import Page
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.protocol.grammar import Dialect
@@ -47,28 +51,39 @@ class MemoryRouter:
         ledger: LedgerPolicy | None = None,
         network: Network | None = None,
         began_at: float = float("-inf"),
+        body_memory: int = 256 * 1024 * 1024,
+        listed: bool = False,
     ) -> None:
-        """`began_at` is when the pool was changed last: the default makes the times settled."""
+        """`began_at` is when the pool was changed last: the default makes the times settled.
+
+        `listed`: the backends have admin ports; `listings` says what these answer.
+        """
         self._nursery = nursery
         nursery.start_soon(_fail_at_last)
         self.health = health or HealthPolicy()
         self.network = network or Network(nursery)
         self.observer = RecordingObserver()
         self.backends = tuple(backend(number + 1) for number in range(backends))
+        if listed:
+            self.backends = tuple(replace(each, admin=each.address) for each in self.backends)
+        self.listings: dict[Address, Callable[[str | None], Awaitable[Page]]] = {}
         self.connector = Connector(self.network.dial, Canary(ROUTER_NAME))
         policy = LanePolicy(
             health=self.health,
             upstream=UpstreamPolicy(1.0, 10.0, connections),
             ledger=ledger or LedgerPolicy(),
             lost_sessions=lost_sessions,
+            body_memory=body_memory,
         )
         pool = first_pool(self.backends, self.health, copies, began_at)
-        self.lane = Lane(
-            pool, policy, self.connector, self.observer, nursery, lambda low, high: (low + high) / 2
-        )
+        self.lane = Lane(pool, policy, self.connector, self.observer, nursery, _middle, self._list_keys)
         self.roster = self.lane.roster
         self.router = self.lane.router
         self.ledger = self.lane.ledger
+        self.memory = self.lane.memory
+
+    async def _list_keys(self, admin: Address, cursor: str | None) -> Page:
+        return await self.listings[admin](cursor)
 
     def take_in(self, life: bytes = LIFE) -> None:
         """Have all backends UP in this life without a probe."""
@@ -91,6 +106,10 @@ class MemoryRouter:
     def serving(self) -> set[str]:
         """The names of the backends that are UP."""
         return set(self.roster.pool.eligible)
+
+
+def _middle(low: float, high: float) -> float:
+    return (low + high) / 2
 
 
 async def _fail_at_last() -> None:

@@ -6,7 +6,8 @@ from partitioner.protocol.messages import Operation
 from partitioner.protocol.writer import write_request
 
 APPLICATION = b"%2fLM%2fW3SVC%2f2%2fROOT(oXvpnxcuEWqKAgOETha32JavYZ6eCqrpTN5%2fHxWS854%3d)%2f"
-TARGET = APPLICATION + b"bpr4mimb2vjnvtn2jc4yp3uo"
+ID = b"bpr4mimb2vjnvtn2jc4yp3uo"
+TARGET = APPLICATION + ID
 CONTENT = b"\x14\x00\x00\x00\x00\x00\xff"
 
 
@@ -15,11 +16,18 @@ def target(number: int) -> bytes:
     return APPLICATION + b"s%023d" % number
 
 
-def request(operation: Operation, target: bytes = TARGET, *, cookie: int = 0, body: bytes = CONTENT) -> bytes:
+def request(
+    operation: Operation,
+    target: bytes = TARGET,
+    *,
+    cookie: int = 0,
+    body: bytes = CONTENT,
+    minutes: int = 20,
+) -> bytes:
     """A whole request of this operation, with the fields that go with it."""
     match operation:
         case Operation.SET | Operation.CREATE_UNINITIALIZED:
-            return write_request(operation, target, timeout_minutes=20, lock_cookie=cookie, body=body)
+            return write_request(operation, target, timeout_minutes=minutes, lock_cookie=cookie, body=body)
         case Operation.RELEASE | Operation.REMOVE:
             return write_request(operation, target, lock_cookie=cookie)
         case _:

@@ -41,7 +41,8 @@ def farm_in(directory: Path, settings: str = QUICK_PROBES) -> Iterator[Farm]:
     with ExitStack() as stack:
         servers = {name: stack.enter_context(state_server()) for name in NAMES}
         ports = [server.port for server in servers.values()]
-        in_front = stack.enter_context(router(directory, ports, settings))
+        admin_ports = [server.admin_port for server in servers.values()]
+        in_front = stack.enter_context(router(directory, ports, settings, admin_ports))
         web = stack.enter_context(WebServer(in_front.port))
         yield Farm(in_front, servers, web, directory / CONFIGURATION)
 

@@ -90,35 +90,49 @@ def running(*arguments: str) -> Iterator[Program]:
 
 @dataclass
 class StateServerProcess:
-    """A state server of our own, and its port."""
+    """A state server of our own, its port, and that of its listing."""
 
     program: Program
     port: int
+    admin_port: int
 
 
 @contextmanager
 def state_server(port: int = 0, *arguments: str) -> Iterator[StateServerProcess]:
-    with running("state-server", "--listen", f"127.0.0.1:{port}", *arguments) as program:
-        match = program.wait_for(r"state server on 127\.0\.0\.1:([0-9]+)")
-        yield StateServerProcess(program, int(match[1]))
+    listen = ("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
+    with running("state-server", *listen, *arguments) as program:
+        match = program.wait_for(
+            r"state server on 127\.0\.0\.1:([0-9]+).*admin port on 127\.0\.0\.1:([0-9]+)"
+        )
+        yield StateServerProcess(program, int(match[1]), int(match[2]))
 
 
 @dataclass
 class RouterProcess:
-    """A router, and its port."""
+    """A router, its port, and where it is steered."""
 
     program: Program
     port: int
+    admin: str  # a URL
 
 
 @contextmanager
-def router(directory: Path, ports: Sequence[int], settings: str = "") -> Iterator[RouterProcess]:
-    """A router in front of the state servers at these ports, called state-1 and so on."""
+def router(
+    directory: Path, ports: Sequence[int], settings: str = "", admin_ports: Sequence[int] = ()
+) -> Iterator[RouterProcess]:
+    """A router in front of the state servers at these ports, called state-1 and so on.
+
+    `admin_ports`: where the same servers list their sessions, if they do.
+    """
+    listings = [f", admin: '127.0.0.1:{port}'" for port in admin_ports] or [""] * len(ports)
     backends = "".join(
-        f"  - {{name: state-{number}, address: '127.0.0.1:{port}'}}\n" for number, port in enumerate(ports, 1)
+        f"  - {{name: state-{number}, address: '127.0.0.1:{port}'{listing}}}\n"
+        for number, (port, listing) in enumerate(zip(ports, listings, strict=True), 1)
     )
     file = directory / CONFIGURATION
-    file.write_text(f"listen: 127.0.0.1:0\n{settings}backends:\n{backends}")
+    admin = "" if "admin:" in settings else "admin: 127.0.0.1:0\n"
+    file.write_text(f"listen: 127.0.0.1:0\n{admin}{settings}backends:\n{backends}")
     with running("serve", "-c", str(file)) as program:
         match = program.wait_for(r'stateConnectionString="tcpip=127\.0\.0\.1:([0-9]+)"')
-        yield RouterProcess(program, int(match[1]))
+        admin_port = program.wait_for(r"http://\S+:([0-9]+)/api/v1/status")[1]
+        yield RouterProcess(program, int(match[1]), f"http://127.0.0.1:{admin_port}")

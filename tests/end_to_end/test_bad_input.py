@@ -178,6 +178,8 @@ def test_a_full_state_server_refuses_new_sessions_and_keeps_the_old() -> None:
             "192.0.2.1 is not an address of this machine",
         ),
         (["--listen", "0.0.0.0:42424"], 2, "say with --allow which networks may connect"),
+        (["--admin", "0.0.0.0:9425"], 2, "--admin 0.0.0.0:9425 can be reached from other machines"),
+        (["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:{taken}"], 1, "port {taken} is in use"),
         (["--listen", "..:0", "--allow", "::1"], 1, "'..' is no host name"),
         (["--listen", "localhost"], 2, "'localhost' is not an address such as"),
         (["--allow", "10.0.0.1/8"], 2, "10.0.0.1/8 has host bits set"),
@@ -202,11 +204,29 @@ def test_a_router_that_finds_its_port_taken_says_so(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         file = tmp_path / "partitioner.yml"
-        file.write_text(f"listen: 127.0.0.1:{port}\nembedded: 2\n")
+        file.write_text(f"listen: 127.0.0.1:{port}\nadmin: 127.0.0.1:0\nembedded: 2\n")
         ended = partitioner("serve", "-c", str(file))
 
     assert ended.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}: port {port} is in use" in ended.stderr
+
+
+def test_a_router_that_finds_its_admin_port_taken_says_so() -> None:
+    """The same for the operator's port, before anything is served."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        ended = partitioner("serve", "--listen", "127.0.0.1:0", "--admin", f"127.0.0.1:{port}")
+
+    assert (1, "") == (ended.returncode, ended.stdout)
+    assert f"cannot listen on 127.0.0.1:{port}: port {port} is in use" in ended.stderr
+
+
+def test_an_exposed_admin_port_without_a_token_is_refused() -> None:
+    """Whoever can reach the port could take the pool apart."""
+    ended = partitioner("serve", "--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0")
+
+    assert (1, "") == (ended.returncode, ended.stdout)
+    assert "can be reached from other machines, and there is no admin_token" in ended.stderr
 
 
 def test_a_wrong_configuration_starts_nothing(tmp_path: Path) -> None:
@@ -222,7 +242,7 @@ def test_a_wrong_configuration_starts_nothing(tmp_path: Path) -> None:
 
 def test_without_a_file_three_servers_are_embedded_and_the_snippet_is_printed() -> None:
     """`partitioner serve` is all that a newcomer has to type; a free port here, where one may be running."""
-    with running("serve", "--listen", "127.0.0.1:0") as program:
+    with running("serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0") as program:
         port = int(program.wait_for(r"tcpip=127\.0\.0\.1:([0-9]+)")[1])
         program.wait_for("Stop with Ctrl-C")
         with WebServer(port) as web:
@@ -259,7 +279,8 @@ def test_an_output_that_cannot_be_written_is_one_sentence(verb: list[str]) -> No
 def test_a_router_outlives_whoever_reads_its_output() -> None:
     """When the reader of its log dies, lines are lost, and sessions are served on."""
     read_end, write_end = os.pipe()
-    command = [sys.executable, "-u", "-m", "partitioner", "serve", "--listen", "127.0.0.1:0"]
+    listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    command = [sys.executable, "-u", "-m", "partitioner", "serve", *listen]
     with subprocess.Popen(command, stdout=write_end, stderr=write_end) as process:
         os.close(write_end)
         try:

@@ -281,7 +281,8 @@ def test_a_signal_during_the_start_stops_in_order(tmp_path: Path, number: signal
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the first look at it takes its whole time-out
         file = tmp_path / "partitioner.yml"
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        file.write_text(f"listen: 127.0.0.1:0\nbackends: [{{name: a, address: '{address}'}}]\n")
+        listen = "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n"
+        file.write_text(f"{listen}backends: [{{name: a, address: '{address}'}}]\n")
         with running("serve", "-c", str(file)) as program, silent.accept()[0]:
             # Its first probe has come: by now it listens.
             program.process.send_signal(number)

@@ -135,6 +135,14 @@ def test_a_touched_session_keeps_its_lock() -> None:
     assert book.maybe_lock(KEY, NOW + 2_201) is None
 
 
+def test_a_lock_whose_time_is_over_is_not_revived() -> None:
+    """To ask for a session that has expired does not bring back who held it."""
+    book = locked(minutes=20)
+    book.note_alive(KEY, NOW + 1_201)
+
+    assert book.maybe_lock(KEY, NOW + 1_201) is None
+
+
 def test_a_lock_of_a_session_of_unknown_time_out() -> None:
     """Where nobody has said how long the session lives, it may live as long as any."""
     book = ledger()
@@ -429,6 +437,17 @@ def test_a_whole_repair_settles() -> None:
     book.note_repaired(KEY)
 
     assert (False, True) == (between, book.is_settled(KEY, pool(), LATER + 1))
+
+
+def test_a_mark_undoes_what_a_write_has_settled() -> None:
+    """In unsettled times a key that was marked is asked for everywhere again, repaired or not."""
+    book = ledger()
+    book.note_settled(KEY, pool(), NOW)
+    book.mark(KEY, TARGET, "a", NOW + 1, is_stale=True)
+    book.note_put_right(KEY, "a", NOW + 2)
+    book.note_repaired(KEY)
+
+    assert not book.is_settled(KEY, pool(), NOW + 2)
 
 
 def test_an_unsettled_key_is_forgotten_when_its_session_has_expired() -> None:

@@ -225,6 +225,7 @@ TWO_SERVERS: list[tuple[str, list[Step], bool]] = [
     ("one is drained", [DRAINED], False),
     ("one was drained and is ready again", [DRAINED, READY], False),
     ("one was drained and is ready again, for long", [DRAINED, READY, MORE], True),
+    ("one was drained once, and fell later", [DRAINED, READY, MORE, FELL, UP], True),
     ("one was drained, in maintenance, and is back", [DRAINED, MAINTAINED, READY, UP], False),
     ("one was in maintenance, and is back as it was", [MAINTAINED, READY, UP], True),
     ("one fell, and another one joined", [FELL, JOINED, D_UP, UP], False),
@@ -301,7 +302,7 @@ def test_since_goes_on() -> None:
 # --- Why not ----------------------------------------------------------------------------------------
 
 WHY_NOT: list[tuple[Step, str]] = [
-    (FELL, "b went down 40s ago; sessions untouched since then may lack a copy for 59.33m more"),
+    (FELL, "b went down 40s ago; sessions untouched since then may lack a copy for 59m more"),
     (RESTARTED, "b was restarted 40s ago"),
     (MAINTAINED, "b was put to maint 40s ago"),
     (DOUBTED, "b turned out to have missed more than can be remembered 40s ago"),

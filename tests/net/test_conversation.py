@@ -46,6 +46,7 @@ class Setting:
         self.asked: list[tuple[float, bytes]] = []
         self._respond = respond
         near, far = connection()
+        self.near = near
         self.client = Client(near)
         self.conversation = Conversation(far.channel(PEER), self._remember, POLICY, self.observer)
         nursery.start_soon(self.conversation.run)
@@ -153,7 +154,7 @@ async def test_refused_client_that_does_not_leave(nursery: trio.Nursery, autojum
     """A refused client that does not close its end is left alone after a second."""
     setting = Setting(nursery)
     await setting.client.send(MALFORMED["HTTP/1.0"])
-    await setting.client.stream.wait_until_abandoned()
+    await setting.near.wait_until_abandoned()
 
     assert trio.current_time() == LINGER
 
@@ -377,6 +378,8 @@ def failures() -> Iterator[PartitionerError]:
             yield kind("state-1", Phase.READING, "had a bad day")
         elif kind is errors.ConfigurationInvalid:
             yield kind([])
+        elif kind is errors.UnknownBackend:
+            yield kind("state-9", ["state-1"])
         elif kind is not MalformedRequest:
             yield kind("had a bad day")
 

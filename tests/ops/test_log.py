@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, MalformedRequest, Phase
+from partitioner.membership.backend import Intent
 from partitioner.membership.health import HealthPolicy, HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import first_pool
@@ -105,6 +106,27 @@ LINES: dict[str, tuple[Report, Line]] = {
             "consequence": "takes its sessions; 3 of 3 serve",
         },
     ),
+    "recovering": (
+        lambda log: log.backend_doubted(BACKEND, 3600.0, 2),
+        {
+            "level": "warning",
+            "event": "backend is recovering",
+            "backend": "state-1",
+            "address": "10.0.0.1:42424",
+            "cause": "it answers, and what it missed is not known",
+            "consequence": "it is written to, and not read for 1h, unless `partitioner ready state-1` "
+            "vouches for it; 2 of 3 serve",
+        },
+    ),
+    "recovered": (
+        lambda log: log.backend_trusted(BACKEND, 3),
+        {
+            "level": "warning",
+            "event": "backend has recovered",
+            "backend": "state-1",
+            "consequence": "it is read again; 3 of 3 serve",
+        },
+    ),
     "back and empty": (
         lambda log: log.backend_came_up(BACKEND, Symptom.RESTARTED, True, 3),
         {
@@ -150,6 +172,24 @@ LINES: dict[str, tuple[Report, Line]] = {
             "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
         },
     ),
+    "not redundant": (
+        lambda log: log.redundancy_lost(("state-1 went down 2s ago", "1 key is still marked")),
+        {
+            "level": "warning",
+            "event": "pool is not redundant",
+            "cause": "state-1 went down 2s ago; 1 key is still marked",
+            "consequence": "if another server fails now, sessions may be lost",
+        },
+    ),
+    "redundant again": (
+        lambda log: log.redundancy_regained(3599.7),
+        {
+            "level": "info",
+            "event": "pool is redundant again",
+            "after": "1h",
+            "consequence": "any one server may fail",
+        },
+    ),
 }
 
 
@@ -170,15 +210,27 @@ EVERY_FACT: dict[str, Report] = {
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
     "backend_ejected": lambda log: log.backend_ejected(BACKEND, EJECTED, "refused the connection", 0),
+    "backend_doubted": lambda log: log.backend_doubted(BACKEND, 3600.0, 2),
+    "backend_trusted": lambda log: log.backend_trusted(BACKEND, 3),
     "ejection_withheld": lambda log: log.ejection_withheld(BACKEND, "did not connect within 1s"),
     "backend_answers_again": lambda log: log.backend_answers_again(BACKEND),
     "backend_troubled": lambda log: log.backend_troubled(BackendTooSlow("state-1", Phase.READING, "slept")),
     "ghost_lock_released": lambda log: log.ghost_lock_released(BACKEND),
     "ghost_lock_left": lambda log: log.ghost_lock_left(BACKEND, "refused the connection"),
+    "redundancy_lost": lambda log: log.redundancy_lost(("state-1 went down 2s ago",)),
+    "redundancy_regained": lambda log: log.redundancy_regained(3600.0),
     "creation_refused": lambda log: log.creation_refused(3, 1024),
+    "intent_changed": lambda log: log.intent_changed(BACKEND, Intent.DRAIN, 3),
+    "drain_began": lambda log: log.drain_began(BACKEND, 3600.0),
+    "drain_ended": lambda log: log.drain_ended(BACKEND, 12, "it holds no session any more"),
+    "write_degraded": lambda log: log.write_degraded(BACKEND, Operation.SET),
+    "session_moved": lambda log: log.session_moved(BACKEND, "missed"),
+    "session_repaired": lambda log: log.session_repaired(BACKEND),
+    "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",)),
+    "lock_taken_over": lambda log: log.lock_taken_over(BACKEND),
 }
 
-SILENT = {"exchange_finished"}
+SILENT = {"exchange_finished", "session_moved", "session_repaired"}
 """What a counter counts, and the log does not say."""
 
 
@@ -218,6 +270,9 @@ AT_TIMES = [
     "backend_troubled",
     "ghost_lock_released",
     "creation_refused",
+    "write_degraded",
+    "loss_declared",
+    "lock_taken_over",
 ]
 
 
@@ -228,7 +283,18 @@ def test_once_a_minute(capsys: Screen, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["backend_came_up", "backend_ejected", "ejection_withheld", "ghost_lock_left"]
+    "name",
+    [
+        "backend_came_up",
+        "backend_ejected",
+        "backend_doubted",
+        "backend_trusted",
+        "ejection_withheld",
+        "ghost_lock_left",
+        "intent_changed",
+        "drain_began",
+        "drain_ended",
+    ],
 )
 def test_changes_are_always_said(capsys: Screen, name: str) -> None:
     """A change of state is said each time that it happens, however soon after the last."""
@@ -298,6 +364,16 @@ def test_the_pool_is_followed(capsys: Screen) -> None:
         "its sessions are served by their copies; 3 of 4 serve",
         "its users get new sessions on the other servers; 0 of 4 serve",
     ] == [line["consequence"] for line in written]
+
+
+def test_moved_sessions_are_counted(capsys: Screen) -> None:
+    """Once a minute it is said how many have moved, and in the end how many in all."""
+    report = EVERY_FACT["session_moved"]
+    minute = LogObserver.repeat_held_back
+    written = lines(capsys, report, report, minute, minute, report, LogObserver.note_end)
+
+    assert ["2", "1"] == [str(line["count"]) for line in written[:-1]]
+    assert "3" == str(written[-1]["moved"])
 
 
 def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> None:

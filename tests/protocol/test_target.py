@@ -1,8 +1,10 @@
 """From targets to keys: protocol.md 4.1 to 4.3."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from partitioner.protocol.target import canonical_key, encode_target, server_key
+from partitioner.protocol.target import canonical_key, encode_target, server_key, target_of
 from tests.samples.exchanges import (
     EXCHANGES,
     FIRST,
@@ -166,6 +168,19 @@ ENCODED: list[tuple[str, bytes]] = [
 def test_encode_target(key: str, target: bytes) -> None:
     """Letters, digits, `-_.!*()` are literal, a space is `+`, the rest lower-case hex (protocol.md 4.1)."""
     assert target == encode_target(key)
+
+
+PIECES = st.sampled_from([b"/", b"//", b"%2f", b"+", b"%25", b"%u", b"%ud83d", b"%ude00", b"%u00e9", b"%ff"])
+
+
+@given(st.lists(PIECES | st.binary(min_size=1), min_size=1).map(b"".join))
+def test_a_key_is_spelt_so_that_it_is_found(target: bytes) -> None:
+    """What a listing says of a key leads a server to that key, and a router to its place (4.2, 4.3)."""
+    spelt = target_of(server_key(target))
+
+    assert (server_key(target), canonical_key(target)) == (server_key(spelt), canonical_key(spelt))
+    assert spelt.isascii()
+    assert b" " not in spelt
 
 
 def test_targets_of_the_examples() -> None:

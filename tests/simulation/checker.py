@@ -15,20 +15,35 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from partitioner.protocol.messages import Operation
 from tests.simulation.history import Exchange, History
-from tests.simulation.scenario import Scenario
 from tests.simulation.web import EXECUTION_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT
 
 SLACK = 1.0
 LONGER = 0.06 * LONGEST_TIMEOUT + 1.0
 """Seconds: a session may live 5 % longer than it should (design.md 7.7)."""
 
+BAD_COPY = "said to be redundant"
+"""What a history notes when the router claims copies that are not there, or are not good."""
+
 NEVER = "never redundant again"
 """What a history notes when a world without trouble does not become redundant."""
 
 _READS = (Operation.GET, Operation.ACQUIRE)
+
+
+class World(Protocol):
+    """What can be expected of the world that a history comes from, simulated or of real processes."""
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether sessions may be lost without a fault of the router."""
+
+    @property
+    def may_stay_thin(self) -> bool:
+        """Whether copies may be missing for ever without a fault of the router."""
 
 
 class Kind(Enum):
@@ -42,6 +57,7 @@ class Kind(Enum):
     LOST_UPDATE = "lost update"
     STUCK_LOCK = "stuck lock"
     WRONG_SESSION = "wrong session"
+    NOT_REDUNDANT = "not redundant"  # a copy is missing or bad where the router says that all is well
     NEVER_REDUNDANT = "never redundant"  # something is not put right
     SHUT_OUT = "shut out"  # closed although all is well
 
@@ -69,8 +85,10 @@ class Change:
     is_creation: bool = False  # makes it exist, and leaves what is there
 
 
-def judge(scenario: Scenario, history: History) -> tuple[Violation, ...]:
-    """Everything that is wrong with a history."""
+def judge(
+    world: World, history: History, execution_timeout: float = EXECUTION_TIMEOUT
+) -> tuple[Violation, ...]:
+    """Everything that is wrong with a history; no page of it runs longer than its time-out, in seconds."""
     found: list[Violation] = []
     by_session: dict[int, list[Exchange]] = defaultdict(list)
     for exchange in history.exchanges:
@@ -78,15 +96,17 @@ def judge(scenario: Scenario, history: History) -> tuple[Violation, ...]:
     ends = [note.at for note in history.notes if note.text == "the end"]
     for exchanges in by_session.values():
         found += _wrong_sessions(exchanges)
-        found += _wrong_contents(scenario, exchanges)
-        found += _stuck_locks(exchanges, history.crashed_pages)
-        if not scenario.may_lose:
+        found += _wrong_contents(world, exchanges)
+        found += _stuck_locks(exchanges, history.crashed_pages, execution_timeout)
+        if not world.may_lose:
             found += _double_holders(exchanges, history.crashed_pages)
         if ends:
             found += _shut_out(exchanges, ends[0])
     for note in history.notes:
-        if note.text == NEVER and scenario.ledger > 1:  # such a small one is full all the time
+        if note.text == NEVER and not world.may_stay_thin:
             found.append(Violation(Kind.NEVER_REDUNDANT, history.exchanges[-1], str(note)))
+        if note.text.startswith(BAD_COPY) and not world.may_lose:
+            found.append(Violation(Kind.NOT_REDUNDANT, history.exchanges[-1], str(note)))
     return tuple(found)
 
 
@@ -105,7 +125,7 @@ def _shut_out(exchanges: list[Exchange], end: float) -> Iterator[Violation]:
 # --- content ---
 
 
-def _wrong_contents(scenario: Scenario, exchanges: list[Exchange]) -> Iterator[Violation]:
+def _wrong_contents(world: World, exchanges: list[Exchange]) -> Iterator[Violation]:
     changes = [Change(float("-inf"), float("-inf"), None, is_definite=True)]
     changes += [change for each in exchanges if (change := _maybe_change(each)) is not None]
     reads = [each for each in exchanges if each.operation in _READS and each.status in (200, 404)]
@@ -113,7 +133,7 @@ def _wrong_contents(scenario: Scenario, exchanges: list[Exchange]) -> Iterator[V
         versions = _visible(changes, read)
         if read.status == 404:
             may_be_absent = None in versions or _may_have_expired(exchanges, read)
-            if not may_be_absent and not (scenario.may_lose and not read.good_copies):
+            if not may_be_absent and not (world.may_lose and not read.good_copies):
                 yield _lost_or_lie(read, versions)
             if not _may_come_back(exchanges, read):
                 changes.append(Change(read.began_at, read.ended_at or 0.0, None, is_definite=True))
@@ -213,11 +233,13 @@ def _must_have_expired(exchanges: list[Exchange], read: Exchange) -> bool:
 # --- locks ---
 
 
-def _stuck_locks(exchanges: list[Exchange], crashed: set[int]) -> Iterator[Violation]:
+def _stuck_locks(
+    exchanges: list[Exchange], crashed: set[int], execution_timeout: float
+) -> Iterator[Violation]:
     if any(each.page in crashed for each in exchanges):
         return  # what a dead web server has locked stays locked, until its lock is too old
     for each in exchanges:
-        if each.status == 423 and each.lock_age is not None and each.lock_age >= EXECUTION_TIMEOUT:
+        if each.status == 423 and each.lock_age is not None and each.lock_age >= execution_timeout:
             yield Violation(Kind.STUCK_LOCK, each, "no page runs for so long")
 
 

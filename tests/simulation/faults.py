@@ -137,9 +137,9 @@ async def drain_and_return(world: "World", server: StockServer, duration: float)
 
 
 async def drain_and_kill(world: "World", server: StockServer, duration: float) -> None:
-    """It is stopped when its sessions have moved or expired, and started again empty."""
+    """It is stopped when the router says that it is safe to, and started again empty."""
     world.set_intent(server, Intent.DRAIN)
-    await world.wait_until_redundant()
+    await world.wait_until_safe_to_stop(server)
     server.kill()
     await trio.sleep(duration)
     server.start()

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from partitioner.membership.losses import LostSessions
 from tests.simulation.dice import Dice
 from tests.simulation.faults import ACTS, FAULTS, HARMLESS_ACTS, RESTARTS, Trouble
+from tests.simulation.web import CHANGING, ORDINARY, READING, Mix
+
+ENOUGH = 1_000_000
+"""Keys that a ledger may remember. One that is full all the time has whole servers read for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,17 @@ class Scenario:
     impatience: float
     large_share: float
     timeouts: tuple[int, ...]  # minutes; pages choose among them
+    mix: Mix
 
     @property
     def may_lose(self) -> bool:
         """Whether sessions may be lost without a fault of the router."""
-        return self.overlap or self.copies == 1
+        return self.overlap or self.copies == 1 or self.ledger < ENOUGH
+
+    @property
+    def may_stay_thin(self) -> bool:
+        """Whether copies may be missing for ever: so small a ledger is full all the time."""
+        return self.ledger < ENOUGH
 
 
 def draw(seed: int) -> Scenario:
@@ -49,10 +59,11 @@ def draw(seed: int) -> Scenario:
         overlap=overlap,
         is_settled=dice.happens(0.7),
         lost_sessions=dice.choice((LostSessions.NEW, LostSessions.NEW, LostSessions.CLOSE)),
-        ledger=1 if dice.happens(0.05) else 1_000_000,
-        impatience=dice.choice((0.0, 0.0, 0.02)),
+        ledger=2 if dice.happens(0.06) else ENOUGH,
+        impatience=dice.choice((0.0, 0.0, 0.05)),
         large_share=dice.choice((0.0, 0.0, 0.0, 0.1)),
         timeouts=(1, 2) if dice.happens(0.1) else (1,),
+        mix=dice.choice((ORDINARY, ORDINARY, CHANGING, READING)),
     )
 
 
@@ -64,7 +75,7 @@ def _troubles(dice: Dice, overlap: bool) -> tuple[Trouble, ...]:
         while kinds[-1] in FAULTS and dice.happens(0.25):
             kinds.append(dice.choice(FAULTS))
         meanwhile = dice.choice(HARMLESS_ACTS) if kinds[0] in FAULTS and dice.happens(0.15) else None
-        duration = dice.choice((0.0, 0.5, 3.0, 12.0, 25.0)) * dice.uniform(0.5, 1.5)
+        duration = dice.choice((0.0, 0.0, 0.5, 3.0, 12.0, 25.0)) * dice.uniform(0.5, 1.5)
         trouble = Trouble(
             tuple(kinds), dice.random(), dice.uniform(1.0, 6.0), duration, meanwhile, dice.random()
         )

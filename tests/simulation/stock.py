@@ -18,6 +18,7 @@ from partitioner.protocol.messages import Answer, RequestHead
 from partitioner.protocol.reader import BodyPiece, Event, Reader, request_reader
 from partitioner.protocol.target import server_key
 from partitioner.protocol.writer import write_answer
+from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
 from tests.doubles.network import MemoryStream, Network
 from tests.simulation.dice import Dice
@@ -87,6 +88,11 @@ class StockServer:
     @property
     def is_frozen(self) -> bool:
         return self._thawed is not None
+
+    def look_at(self, key: bytes, now: float) -> Session | None:
+        """The session of this key, if it has it: looked at without being touched."""
+        session = dict(self.table.sessions()).get(key)
+        return session if session is not None and session.expires_at >= now else None
 
     def reset_connections(self) -> None:
         """Tear down every connection there is; the process lives on."""

@@ -53,7 +53,19 @@ class Kind(Enum):
     CRASH = "crash"  # its web server dies while it works
 
 
-KINDS = {Kind.SAVE: 50, Kind.RELEASE: 15, Kind.ABANDON: 6, Kind.READ: 20, Kind.KEEP_ALIVE: 8, Kind.CRASH: 1}
+Mix = dict[Kind, int]
+"""How often which kind of page comes, in proportion."""
+
+ORDINARY: Mix = {
+    Kind.SAVE: 50,
+    Kind.RELEASE: 15,
+    Kind.ABANDON: 6,
+    Kind.READ: 20,
+    Kind.KEEP_ALIVE: 8,
+    Kind.CRASH: 1,
+}
+CHANGING: Mix = {Kind.SAVE: 35, Kind.RELEASE: 25, Kind.ABANDON: 40}
+READING: Mix = {Kind.SAVE: 8, Kind.RELEASE: 25, Kind.READ: 50, Kind.KEEP_ALIVE: 16, Kind.CRASH: 1}
 
 END_A_LOCK = (Operation.SET, Operation.RELEASE, Operation.REMOVE)
 """A page that leaves before one of these has arrived leaves its lock behind, as it would anywhere."""
@@ -92,6 +104,8 @@ class WebServer:
         self.versions = 0
         self.impatience = 0.0  # how often a page leaves while it waits for an answer
         self.large_share = 0.0
+        self.execution_timeout = EXECUTION_TIMEOUT
+        self.longest_work = LONGEST_WORK
 
     async def run_page(self, number: int, session: int, kind: Kind) -> None:
         """Run one page from its beginning to its end."""
@@ -108,7 +122,7 @@ class WebServer:
         cookie = await page.open()
         if cookie is None:
             return
-        longest = LONGEST_WORK if self._dice.happens(0.1) else 0.5
+        longest = self.longest_work if self._dice.happens(0.1) else 0.5
         await trio.sleep(self._dice.uniform(0.0, longest))
         match kind:
             case Kind.SAVE:
@@ -169,7 +183,7 @@ class WebServer:
         return None
 
     def timeout_minutes(self) -> int:
-        """The time-out that a page gives its session; a new one resets its cookies (protocol.md 6, row 18)."""
+        """The time-out that a page gives its session; a new one resets its cookies (protocol.md 6)."""
         return self._dice.choice(self._timeouts)
 
     def next_version(self) -> int:
@@ -210,13 +224,13 @@ class Page:
 
     async def poll(self, operation: Operation) -> Reply | None:
         """Get or acquire, for as long as somebody else holds the lock and the page may run."""
-        give_up_at = trio.current_time() + EXECUTION_TIMEOUT
+        give_up_at = trio.current_time() + self._web.execution_timeout
         while True:
             asked = self._begin(operation)
             reply = await self._web.exchange(asked, write_request(operation, self._target))
             if reply is None or reply.status != 423:
                 return reply
-            if asked.lock_age is not None and asked.lock_age >= EXECUTION_TIMEOUT:
+            if asked.lock_age is not None and asked.lock_age >= self._web.execution_timeout:
                 forced = self._begin(Operation.RELEASE, reply.head.lock_cookie)
                 forced.is_forced = True
                 release = write_request(Operation.RELEASE, self._target, lock_cookie=reply.head.lock_cookie)

@@ -1,6 +1,6 @@
 """Runs a scenario: a router, its servers, its web farm, and what goes wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -19,20 +19,19 @@ from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.upstream import UpstreamPolicy
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.protocol.target import server_key
-from partitioner.sessions.session import Session
 from tests.doubles.backends import ROUTER_NAME
 from tests.doubles.clients import Client
 from tests.doubles.network import Network, connection
 from tests.doubles.routers import CONVERSATION
 from tests.doubles.sessions import target
-from tests.simulation.checker import NEVER, Violation, judge
+from tests.simulation.checker import BAD_COPY, NEVER, Violation, judge
 from tests.simulation.dice import Dice, run_seeded
 from tests.simulation.faults import Trouble
 from tests.simulation.history import Exchange, History
 from tests.simulation.scenario import Scenario, draw
 from tests.simulation.stock import StockServer
 from tests.simulation.telling import TellingObserver
-from tests.simulation.web import END_A_LOCK, KINDS, SHORTEST_TIMEOUT, Kind, WebServer
+from tests.simulation.web import END_A_LOCK, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Kind, WebServer
 
 HEALTH = HealthPolicy()
 LONGEST_WAIT = 300.0
@@ -41,6 +40,9 @@ LONGEST_WAIT = 300.0
 SETTLED = float("-inf")
 AFTERMATH = 10.0
 """Seconds after a trouble in which pages come as often as before; then there is only waiting left."""
+
+WINDOW = LONGEST_TIMEOUT / 20 + 1.0
+"""Seconds by which a copy may lag behind its primary's expiry, until it is touched (design.md 7.2)."""
 
 CALM = 5.0
 """How many times longer the pauses between pages are then."""
@@ -126,8 +128,9 @@ class World:
                 self.scenario.lost_sessions,
             )
             pool = first_pool(self.backends, HEALTH, self.scenario.copies, began_at)
-            connector = Connector(self._dial, Canary(ROUTER_NAME))
-            dice = Dice(self.scenario.seed, "probes")
+            dice = Dice(self.scenario.seed, "router")
+            canary = Canary(ROUTER_NAME, lambda: f"{dice.getrandbits(128):032x}")
+            connector = Connector(self._dial, canary)
             self.lane = Lane(pool, policy, connector, TellingObserver(self.note), background, dice.uniform)
             await self.lane.probing.first_look()
             background.start_soon(self.lane.run)
@@ -185,19 +188,63 @@ class World:
         self.adopt([each for each in self.backends if each.name != server.backend.name])
 
     async def wait_until_redundant(self) -> None:
-        """Wait until the next server may fail.
+        """Wait until the next server may fail, and see whether it may.
 
         If that does not come, the history says so, and is judged for it.
         """
-        give_up_at = trio.current_time() + LONGEST_WAIT
         await trio.sleep(AFTERMATH)
+        await self._wait_until(self._is_redundant)
+        if self.scenario.copies > 1:
+            self.audit()
+
+    async def wait_until_safe_to_stop(self, server: StockServer) -> None:
+        """Wait until nothing is lost if this server stops; single copies have to move or expire first."""
+        name, roster = server.backend.name, self.lane.roster
+
+        def is_safe() -> bool:
+            if self.scenario.copies == 1:
+                return self._is_redundant()
+            return not roster.redundancy.why_not_safe_to_stop(roster.pool.places[name], trio.current_time())
+
+        await self._wait_until(is_safe)
+
+    async def _wait_until(self, is_so: Callable[[], bool]) -> None:
+        give_up_at = trio.current_time() + LONGEST_WAIT
         self._is_calm = True
-        while not self._is_redundant():
+        while not is_so():
             if trio.current_time() > give_up_at:
                 self.note(NEVER)
                 break
             await trio.sleep(1.0)
         self._is_calm = False
+
+    def audit(self) -> None:
+        """Hold what the servers have against what the router says: of each session a good copy elsewhere."""
+        pool, now = self.lane.roster.pool, trio.current_time()
+        for number in range(self.scenario.sessions):
+            key = server_key(target(number))
+            acting = pool.acting_set(self.lane.bookkeeper.placement_of(key))
+            if acting is None or not self.lane.gate.is_free(key):
+                continue
+            on = {
+                identity: self.servers[each.backend.name].look_at(key, now)
+                for identity, each in pool.members.items()
+            }
+            primary = on.pop(acting.primary)
+            if primary is None or primary.expires_at < now + WINDOW:
+                continue
+            good = [
+                identity
+                for identity, session in on.items()
+                if session is not None
+                and pool.members[identity].is_readable
+                and session.body == primary.body
+                and session.expires_at >= primary.expires_at - WINDOW
+            ]
+            bad = [each for each in acting.copies if (copy := on[each]) and copy.body != primary.body]
+            if bad or len(good) < min(len(acting.copies), 1):
+                held = {each: session and session.body[:12] for each, session in on.items()}
+                self.note(f"{BAD_COPY}: s{number} is {primary.body[:12]!r} on {acting.primary}, and {held}")
 
     def _is_redundant(self) -> bool:
         """Whether the router says that the next server may fail; of single copies, whether all are well."""
@@ -255,13 +302,13 @@ class World:
         """One of those who keep a web server busy with pages."""
         dice = Dice(self.scenario.seed, f"worker {number}")
         web = self._web_server(dice)
-        web.versions = number * 10_000
+        web.versions, mix = number * 10_000, self.scenario.mix
         web.impatience, web.large_share = self.scenario.impatience, self.scenario.large_share
         while True:
             await trio.sleep(dice.expovariate(1 / self.scenario.pause) * (CALM if self._is_calm else 1.0))
             if self._is_ending:
                 return
-            (kind,) = dice.choices(list(KINDS), list(KINDS.values()))
+            (kind,) = dice.choices(list(mix), list(mix.values()))
             await web.run_page(self._next_page(), dice.randrange(self.scenario.sessions), kind)
 
     async def _look_at_the_end(self) -> None:
@@ -300,8 +347,7 @@ class World:
         found = []
         for identity, member in self.lane.roster.pool.members.items():
             server = self.servers[member.backend.name]
-            record = server.table._records.get(key)  # looked at without touching it
-            is_there = record is not None and Session(record).expires_at >= now
+            is_there = server.look_at(key, now) is not None
             is_good = member.is_readable and now - member.record.since > GOOD_FOR and identity not in marks
             if is_there and is_good and server.is_running and not server.is_frozen:
                 found.append(identity)

@@ -1,0 +1,107 @@
+"""Asks a running router over its admin port, for the verbs that steer it.
+
+What goes wrong is one sentence. Exit codes: 1 where the router is away or refuses an order, 2 where the
+command line is wrong: an unknown name, a URL that is none, a token that is missing.
+"""
+
+import os
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import click
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from partitioner.cli.output import Refused
+from partitioner.errors import UnknownBackend
+from partitioner.ops.admin.reports import BackendReport, Locks, Status
+
+DEFAULT_URL = "http://127.0.0.1:9424"
+TOKEN = "PARTITIONER_TOKEN"
+TIMEOUT = 10.0
+"""Seconds for an answer."""
+
+T = TypeVar("T")
+
+admin_option = click.option(
+    "--admin",
+    "url",
+    metavar="URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    help=f"Where the router is steered: its key `admin`. Its token, if any, is taken from ${TOKEN}.",
+)
+
+
+class AdminClient:
+    """The admin port of one router."""
+
+    def __init__(self, url: str) -> None:
+        """Raises Refused if the URL is none."""
+        self._url = url if "//" in url else f"http://{url}"
+        token = os.environ.get(TOKEN)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            parsed = httpx.URL(self._url)
+            is_address = (
+                parsed.scheme in ("http", "https") and parsed.host != "" and (parsed.port or 1) < 65536
+            )
+            if not is_address:
+                raise httpx.InvalidURL(f"expected one such as {DEFAULT_URL}")
+            self._client = httpx.Client(base_url=parsed, headers=headers, timeout=TIMEOUT, trust_env=False)
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise Refused(f"--admin {url} is no URL, or ${TOKEN} is no token: {error}") from error
+
+    def status(self) -> Status:
+        return self._read(self._ask("GET", "/api/v1/status"), Status)
+
+    def backends(self) -> list[BackendReport]:
+        return self._read(self._ask("GET", "/api/v1/backends")["backends"], list[BackendReport])
+
+    def backend(self, name: str) -> BackendReport:
+        """The backend that has this name now. Raises Refused if there is none."""
+        found = self.backends()
+        for each in found:
+            if each.name == name and not each.removed:
+                return each
+        raise Refused(str(UnknownBackend.called(name, [each.name for each in found if not each.removed])))
+
+    def locks(self) -> Locks:
+        return self._read(self._ask("GET", "/api/v1/locks"), Locks)
+
+    def set_intent(self, name: str, intent: str) -> BackendReport:
+        """Have a backend drained, made ready or put aside."""
+        told = self._ask("POST", f"/api/v1/backends/{quote(name, safe='')}/{intent}")
+        return self._read(told, BackendReport)
+
+    def _ask(self, method: str, path: str) -> Any:
+        """Ask, and answer the JSON that is told.
+
+        Raises ClickException (exit 1) or Refused (exit 2).
+        """
+        try:
+            answer = self._client.request(method, path)
+            told = answer.json()
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise click.ClickException(f"no router answers at {self._url}: {reason}") from error
+        except ValueError as error:
+            raise self._no_router() from error
+        if answer.is_success:
+            return told
+        sentence = told.get("error") if isinstance(told, dict) else None
+        if not isinstance(sentence, str):
+            raise self._no_router()
+        if answer.status_code == 401:
+            raise Refused(f"the router at {self._url} wants its admin_token; set ${TOKEN} to it")
+        raise Refused(sentence) if answer.status_code in (400, 404) else click.ClickException(sentence)
+
+    def _read(self, told: Any, kind: type[T]) -> T:
+        """What was told, as a value; a router of a later version may tell more than is known here."""
+        try:
+            return TypeAdapter(kind).validate_python(told)
+        except ValidationError as error:
+            raise self._no_router() from error
+
+    def _no_router(self) -> click.ClickException:
+        return click.ClickException(f"what answers at {self._url} is no router of this version")

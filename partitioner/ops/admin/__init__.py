@@ -1,0 +1,10 @@
+"""The operator's port: HTTP with JSON, beside the port for sessions and never in its way.
+
+reports.py    what operators are told: values, whose fields are those of the JSON
+desk.py       who answers them: takes orders to a router's parts, and reports from them
+guard.py      who may ask
+router_app.py the routes of a router, over a desk
+keys_app.py   the routes of a state server of our own: which sessions it holds
+serving.py    the HTTP server
+listing.py    the router's end of keys_app: asks a state server for its sessions
+"""

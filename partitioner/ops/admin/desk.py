@@ -1,0 +1,157 @@
+"""The desk of a router: reports what its parts know, and hands operators' orders to them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+
+import trio
+
+from partitioner import __version__
+from partitioner.errors import UnknownBackend
+from partitioner.membership.backend import Intent
+from partitioner.membership.health import Health
+from partitioner.membership.ledger import Lock
+from partitioner.membership.pool import Member
+from partitioner.net.handoff import Drain
+from partitioner.net.lane import Lane
+from partitioner.ops.admin.reports import BackendReport, DrainReport, LockReport, Locks, Status
+from partitioner.placement import location
+from partitioner.placement.location import Location
+from partitioner.placement.session_id import HashKey
+
+Reload = Callable[[], Awaitable[object]]
+"""Reads the configuration again; answers what to report. Raises ConfigurationInvalid or Refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterDesk:
+    """Answers operators for one router."""
+
+    name: str
+    lane: Lane
+    hash_key: HashKey
+    why_not_served: Callable[[], tuple[str, ...]]  # why the state port takes no clients, if so
+    read_again: Reload
+
+    # --- reports ---
+
+    def why_not_ready(self) -> tuple[str, ...]:
+        """Why web servers should not be sent here; nothing if they should."""
+        is_up = bool(self.lane.roster.pool.eligible)
+        return (*self.why_not_served(), *(() if is_up else ("no backend is up",)))
+
+    def status(self) -> Status:
+        now, ledger, pool = trio.current_time(), self.lane.ledger, self.lane.roster.pool
+        backends = self.backends()
+        not_ready, redundancy = self.why_not_ready(), self.lane.roster.redundancy
+        redundant_since = redundancy.redundant_since(now)
+        return Status(
+            name=self.name,
+            version=__version__,
+            epoch=pool.epoch,
+            ready=not not_ready,
+            not_ready=not_ready,
+            redundant_since=None if redundant_since is None else now - redundant_since,
+            not_redundant=redundancy.why_not_redundant(now),
+            copies=pool.copies,
+            t_max=ledger.longest_life,
+            locks_held=ledger.locks_held,
+            oldest_lock=next((now - lock.since for _, lock in ledger.locks()), None),
+            keys_marked=ledger.keys_marked,
+            serving=len(pool.eligible),
+            backends=backends,
+            drains=tuple(each.drain for each in backends if each.drain is not None),
+        )
+
+    def backends(self) -> tuple[BackendReport, ...]:
+        drains = self.lane.handoff.drains()
+        return tuple(
+            self._backend(identity, drains.get(identity)) for identity in self.lane.roster.pool.members
+        )
+
+    def locate(self, key: bytes) -> Location:
+        """Find the preference list of a key. Raises ValueError if that is none."""
+        return location.locate(key, self.lane.roster.pool.ranking, self.hash_key)
+
+    def locks(self, at_most: int) -> Locks:
+        """The oldest locks."""
+        ledger, now = self.lane.ledger, trio.current_time()
+        oldest = islice(ledger.locks(), at_most)
+        return Locks(ledger.locks_held, tuple(self._lock(key, lock, now) for key, lock in oldest))
+
+    # --- orders ---
+
+    def set_intent(self, name: str, intent: Intent) -> BackendReport:
+        """Have a backend drained, made ready, or put aside.
+
+        Raises UnknownBackend, or Refused if it would do harm.
+        """
+        places = self.lane.roster.pool.places
+        if name not in places:
+            raise UnknownBackend.called(name, places)
+        self.lane.roster.set_intent(name, intent)
+        return self._backend(places[name], self.lane.handoff.drains().get(places[name]))
+
+    async def reload(self) -> object:
+        """Read the configuration again. Raises ConfigurationInvalid or Refused."""
+        return await self.read_again()
+
+    # --- one of many ---
+
+    def _backend(self, identity: str, drain: Drain | None) -> BackendReport:
+        now, pool = trio.current_time(), self.lane.roster.pool
+        member = pool.members[identity]
+        backend, record = member.backend, member.record
+        why_not_safe = self._why_not_safe_to_stop(identity, drain, now)
+        is_concluded = record.health is not Health.UNKNOWN
+        return BackendReport(
+            name=backend.name,
+            identity=identity,
+            address=str(backend.address),
+            weight=backend.weight,
+            intent=backend.intent.value,
+            health=record.health.value,
+            health_for=now - record.since if is_concluded else None,
+            trouble=None if record.symptom is None else record.symptom.value,
+            serves=member.is_eligible,
+            removed=member.removed_at is not None,
+            share=self._share(identity, member),
+            keys_marked=self.lane.ledger.marks_of(identity),
+            safe_to_stop=not why_not_safe,
+            not_safe_to_stop=why_not_safe,
+            drain=None if drain is None else _drain(backend.name, drain, now),
+        )
+
+    def _why_not_safe_to_stop(self, identity: str, drain: Drain | None, now: float) -> tuple[str, ...]:
+        """A server that has handed everything off holds nothing that could be lost."""
+        is_handed_off = drain is not None and drain.is_done
+        return self.lane.roster.redundancy.why_not_safe_to_stop(identity, now, is_handed_off=is_handed_off)
+
+    def _share(self, identity: str, member: Member) -> float:
+        pool = self.lane.roster.pool
+        if identity not in pool.ready:
+            return 0.0
+        return member.backend.weight / sum(pool.members[each].backend.weight for each in pool.ready)
+
+    def _lock(self, key: bytes, lock: Lock, now: float) -> LockReport:
+        member = self.lane.roster.pool.members.get(lock.server)
+        return LockReport(
+            key=sha256(key).hexdigest()[:8],
+            server=lock.server if member is None else member.backend.name,
+            reachable=self.lane.bookkeeper.can_reach(lock),
+            age=now - lock.since,
+        )
+
+
+def _drain(name: str, drain: Drain, now: float) -> DrainReport:
+    return DrainReport(
+        backend=name,
+        for_seconds=now - drain.began_at,
+        moved=drain.moved,
+        left=drain.left,
+        rate=drain.rate,
+        estimate=drain.estimate,
+        done=drain.is_done,
+        stalled=drain.stalled,
+    )

@@ -1,0 +1,134 @@
+"""Who may ask? An operator's port is one HTTP request away from every browser.
+
+On loopback whoever is on this machine may ask, without a token. But a page of the web, opened in a browser
+on this machine, can post to it as well (such a request carries an Origin), or reach it under a name
+of its own that suddenly means 127.0.0.1 (DNS rebinding: such a request carries that name as its Host).
+So a post with an Origin needs the token, and a Host has to be a name of this machine. Elsewhere than on
+loopback every request needs the token.
+
+A state server of our own has no token. It is guarded as its port for sessions is: by networks.
+"""
+
+from dataclasses import dataclass
+from hmac import compare_digest
+from ipaddress import IPv6Address, ip_address
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from partitioner.errors import AddressUnavailable
+from partitioner.membership.backend import Address, Network
+
+CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+"""Methods that may change something."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    """Who may ask."""
+
+    is_loopback: bool  # the address that is listened on
+    token: str | None = None
+    allow: tuple[Network, ...] | None = None  # networks of those who may ask at all; None: any
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why somebody may not ask: a status and a sentence."""
+
+    status: int
+    sentence: str
+
+
+def check_exposure(admin: Address, token: str | None) -> None:
+    """Refuse an admin address that others can reach without a token.
+
+    Raises AddressUnavailable.
+    """
+    if not admin.is_loopback and not token:
+        raise AddressUnavailable(
+            f"the admin address {admin} can be reached from other machines, and there is no admin_token; "
+            "expected a token, or an address such as 127.0.0.1:9424"
+        )
+
+
+def maybe_refuse(policy: AccessPolicy, method: str, headers: Headers, peer: str | None) -> Refusal | None:
+    """Say why this request is refused, if it is."""
+    if policy.allow is not None and not _is_within(peer, policy.allow):
+        return Refusal(403, "your address is not in the allowed networks")
+    if policy.is_loopback and not _names_this_machine(headers.get("host", "")):
+        return Refusal(403, f"the Host {headers.get('host', '')!r} is not this machine; expected localhost")
+    if policy.allow is not None:
+        return Refusal(403, "this port is for programs, not for pages") if "origin" in headers else None
+    if _has_token(policy, headers):
+        return None
+    if not policy.is_loopback or (policy.token and "authorization" in headers):
+        return Refusal(401, "expected the header `Authorization: Bearer TOKEN` with the admin_token")
+    if method in CHANGING and "origin" in headers:
+        return Refusal(403, "a page of the web may not do that; expected no Origin, or the admin_token")
+    return None
+
+
+class Guard:
+    """ASGI middleware: refuses, and says in one line of the log what went wrong inside."""
+
+    def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
+        self._app = app
+        self._policy = policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        client = scope.get("client")
+        refusal = maybe_refuse(
+            self._policy, scope["method"], Headers(scope=scope), client[0] if client else None
+        )
+        if refusal is not None:
+            challenge = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else None
+            response = JSONResponse({"error": refusal.sentence}, refusal.status, challenge)
+            await response(scope, receive, send)
+            return
+        await self._ask(scope, receive, send)
+
+    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:  # the one place for a fault of ours in an admin request
+            log = structlog.get_logger()
+            log.error("an admin request ended in a fault of this program", path=scope["path"], exc_info=error)
+            if not has_begun:
+                response = JSONResponse({"error": "a fault of this program; its log says more"}, 500)
+                await response(scope, receive, send)
+
+
+def _has_token(policy: AccessPolicy, headers: Headers) -> bool:
+    """Compared in constant time: how long it takes does not say how much of it is right."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if not policy.token or scheme.lower() != "bearer":
+        return False
+    return compare_digest(given.strip().encode(), policy.token.encode())
+
+
+def _names_this_machine(host: str) -> bool:
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    return Address(name.strip("[]").lower(), 0).is_loopback
+
+
+def _is_within(peer: str | None, networks: tuple[Network, ...]) -> bool:
+    try:
+        address = ip_address((peer or "").partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)

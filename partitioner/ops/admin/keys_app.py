@@ -1,0 +1,57 @@
+"""The routes of a state server's admin port: that it lives, and which sessions it holds.
+
+A router that drains the server walks through the listing, page by page. Keys are bearer secrets, so the
+port is open to the same networks as the port for sessions, where whoever comes in can read them all.
+"""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from partitioner.ops.admin.guard import AccessPolicy, Guard
+from partitioner.ops.admin.listing import USUAL_PAGE, page_of
+from partitioner.ops.admin.router_app import refuse, refuse_http
+from partitioner.sessions.table import SessionTable
+
+LONGEST_PAGE = 10_000
+"""Keys: a megabyte of JSON, made in about ten milliseconds."""
+
+
+def keys_app(table: SessionTable, policy: AccessPolicy) -> ASGIApp:
+    """The app, guarded."""
+
+    async def healthz(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def keys(request: Request) -> Response:
+        try:
+            after = _whole_number(request, "after", 0)
+            limit = _whole_number(request, "limit", USUAL_PAGE)
+            if not 1 <= limit <= LONGEST_PAGE:
+                raise ValueError(f"limit={limit} is out of range; expected 1 to {LONGEST_PAGE}")
+            page = page_of(table, after, limit)
+        except ValueError as error:
+            return refuse(400, str(error))
+        keys = [target.decode() for target in page.targets]
+        return JSONResponse({"keys": keys, "next": page.following, "sessions": page.sessions})
+
+    made = Starlette(
+        routes=[Route("/healthz", healthz), Route("/api/v1/keys", keys)],
+        exception_handlers={HTTPException: refuse_http},
+    )
+    made.router.redirect_slashes = False
+    return Guard(made, policy)
+
+
+def _whole_number(request: Request, name: str, default: int) -> int:
+    """A number of the query, as its page before has written it.
+
+    Raises ValueError.
+    """
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError(f"{name}={text!r} is no whole number")
+    return int(text)

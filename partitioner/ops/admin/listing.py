@@ -1,0 +1,87 @@
+"""Which sessions does a state server hold? Pages of its table, and the router's end of asking for them."""
+
+import re
+from collections.abc import Mapping
+
+import httpx
+
+from partitioner.errors import ListingFailed
+from partitioner.membership.backend import Address
+from partitioner.net.canary import CANARIES
+from partitioner.net.handoff import ListKeys, Page
+from partitioner.protocol.target import target_of
+from partitioner.sessions.table import SessionTable
+
+TIMEOUT = 5.0
+"""Seconds: a page takes milliseconds."""
+
+_TARGET = re.compile(rb"[!-~]+")
+"""What may stand between two spaces of a request."""
+
+
+USUAL_PAGE = 1000
+
+_CANARIES = CANARIES.encode()
+
+
+def page_of(table: SessionTable, cursor: int, at_least: int) -> Page:
+    """A page of what is in a table, without canaries. Raises ValueError if the cursor is none."""
+    keys, following = table.page(cursor, at_least)
+    targets = tuple(target_of(key) for key in keys if not key.startswith(_CANARIES))
+    return Page(targets, None if following is None else str(following), len(table))
+
+
+class LocalListing:
+    """Looks into the tables of this process's own state servers, and asks others. This is a ListKeys."""
+
+    def __init__(self, tables: Mapping[Address, SessionTable], elsewhere: ListKeys) -> None:
+        self._tables = tables
+        self._elsewhere = elsewhere
+
+    async def __call__(self, admin: Address, cursor: str | None) -> Page:
+        if admin not in self._tables:
+            return await self._elsewhere(admin, cursor)
+        return page_of(self._tables[admin], int(cursor or 0), USUAL_PAGE)
+
+
+class HttpListing:
+    """Asks admin ports over HTTP. This is a ListKeys."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def __call__(self, admin: Address, cursor: str | None) -> Page:
+        """Ask for a page. Raises ListingFailed."""
+        query = {} if cursor is None else {"after": cursor}
+        try:
+            answer = await self._client.get(f"http://{admin}/api/v1/keys", params=query, timeout=TIMEOUT)
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise ListingFailed(f"its admin port {admin} does not answer: {reason}") from error
+        if answer.status_code != 200:
+            raise ListingFailed(f"its admin port {admin} answered {answer.status_code}: {_sentence(answer)}")
+        return _page(answer, admin)
+
+
+def _page(answer: httpx.Response, admin: Address) -> Page:
+    """Read a page; what is none is not the listing of a state server of ours.
+
+    Raises ListingFailed.
+    """
+    try:
+        told = answer.json()
+        targets = tuple(key.encode("ascii") for key in told["keys"])
+        following, sessions = told["next"], told["sessions"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ListingFailed(f"its admin port {admin} answered what is no listing") from error
+    is_listing = isinstance(sessions, int) and (following is None or isinstance(following, str))
+    if not is_listing or not all(_TARGET.fullmatch(target) for target in targets):
+        raise ListingFailed(f"its admin port {admin} answered what is no listing")
+    return Page(targets, following, sessions)
+
+
+def _sentence(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, TypeError, KeyError):
+        return answer.reason_phrase

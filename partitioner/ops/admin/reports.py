@@ -1,0 +1,81 @@
+"""What operators are told. The names of the fields are those of the JSON, which others script against.
+
+Times are ages in seconds, or lengths of time: a router's clock says nothing to anybody else. Sessions
+are counted and never named: a session ID is a bearer secret (protocol.md 10.1.13).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """How far a backend has come with handing its sessions off."""
+
+    backend: str  # its name
+    for_seconds: float  # since it began
+    moved: int  # sessions
+    left: int | None  # sessions; None if nobody can tell
+    rate: float  # sessions a second, since it began
+    estimate: float | None  # seconds until it is done, at that rate; None if nobody can tell
+    done: bool
+    stalled: str | None  # why nothing moves just now
+
+
+@dataclass(frozen=True, slots=True)
+class BackendReport:
+    """One backend: what the operator wants of it, what is observed, and what it holds."""
+
+    name: str
+    identity: str  # its name, unless another backend of this name was removed not long ago
+    address: str
+    weight: float
+    intent: str
+    health: str
+    health_for: float | None  # seconds; None if nothing has been concluded yet
+    trouble: str | None  # the last symptom that it has shown
+    serves: bool
+    removed: bool  # from the configuration; it is still asked for what it holds
+    share: float  # of all sessions, 0 to 1, while every ready backend is well
+    keys_marked: int  # sessions for which it has still to be put right
+    safe_to_stop: bool
+    not_safe_to_stop: tuple[str, ...]  # why not
+    drain: DrainReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The router as a whole."""
+
+    name: str
+    version: str
+    epoch: int
+    ready: bool
+    not_ready: tuple[str, ...]  # why not
+    redundant_since: float | None  # seconds ago; None while a failure could lose a session
+    not_redundant: tuple[str, ...]  # why not
+    copies: int
+    t_max: float  # for how long the past matters, in seconds
+    locks_held: int
+    oldest_lock: float | None  # its age in seconds
+    keys_marked: int
+    serving: int  # backends
+    backends: tuple[BackendReport, ...]
+    drains: tuple[DrainReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LockReport:
+    """One lock that somebody holds. Its cookie is left out: whoever knows it can break the lock."""
+
+    key: str  # eight hex digits of the SHA-256 of the session's key: enough to tell locks apart
+    server: str
+    reachable: bool  # if not, the router itself stands for the lock
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """The oldest locks, and how many there are in all."""
+
+    held: int
+    locks: tuple[LockReport, ...]

@@ -1,0 +1,141 @@
+"""The routes of a router's admin port (design.md 9.3).
+
+The app knows nothing of the router: whoever stands behind the desk answers. Every answer but that of
+/healthz is JSON; what is refused is `{"error": "one sentence"}`.
+"""
+
+from dataclasses import asdict, is_dataclass
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from partitioner.errors import ConfigurationInvalid, Refused, UnknownBackend
+from partitioner.membership.backend import Intent
+from partitioner.ops.admin.guard import AccessPolicy, Guard
+from partitioner.ops.admin.reports import BackendReport, Locks, Status
+from partitioner.placement.location import Location
+
+MOST_LOCKS = 1000
+"""Locks that are told of at a time, the oldest first: those that an operator looks for."""
+
+
+class Desk(Protocol):
+    """Answers operators, and takes their orders."""
+
+    def why_not_ready(self) -> tuple[str, ...]:
+        """Why web servers should not be sent here; nothing if they should."""
+
+    def status(self) -> Status: ...
+
+    def backends(self) -> tuple[BackendReport, ...]: ...
+
+    def locate(self, key: bytes) -> Location:
+        """Raises ValueError if that is no key."""
+
+    def locks(self, at_most: int) -> Locks: ...
+
+    def set_intent(self, name: str, intent: Intent) -> BackendReport:
+        """Raises UnknownBackend, or Refused if it would do harm."""
+
+    async def reload(self) -> object:
+        """Read the configuration again; answers a dataclass, or what JSON has a form for.
+
+        Raises ConfigurationInvalid or Refused; nothing has changed then.
+        """
+
+
+def router_app(desk: Desk, policy: AccessPolicy) -> ASGIApp:
+    """The app, guarded."""
+    routes = _Routes(desk)
+    made = Starlette(
+        routes=[
+            Route("/healthz", routes.healthz),
+            Route("/readyz", routes.readyz),
+            Route("/api/v1/status", routes.status),
+            Route("/api/v1/backends", routes.backends),
+            Route("/api/v1/locate", routes.locate),
+            Route("/api/v1/locks", routes.locks),
+            Route("/api/v1/backends/{name}/{intent}", routes.set_intent, methods=["POST"]),
+            Route("/api/v1/reload", routes.reload, methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: refuse_http},
+    )
+    made.router.redirect_slashes = False
+    return Guard(made, policy)
+
+
+async def refuse_http(request: Request, error: Exception) -> Response:
+    """What the framework refuses (no such page, no such method), as a sentence."""
+    assert isinstance(error, HTTPException)
+    sentences = {
+        404: f"there is nothing at {request.url.path}",
+        405: f"{request.method} is not for {request.url.path}; expected {_allowed(error)}",
+    }
+    sentence = sentences.get(error.status_code, str(error.detail))
+    return JSONResponse({"error": sentence}, error.status_code, error.headers)
+
+
+def refuse(status: int, sentence: str, **more: object) -> Response:
+    return JSONResponse({"error": sentence, **more}, status)
+
+
+def _allowed(error: HTTPException) -> str:
+    methods = (error.headers or {}).get("Allow", "another method").split(", ")
+    return " or ".join(each for each in sorted(methods) if each != "HEAD")
+
+
+class _Routes:
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def healthz(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, request: Request) -> Response:
+        reasons = self._desk.why_not_ready()
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def status(self, request: Request) -> Response:
+        return JSONResponse(asdict(self._desk.status()))
+
+    async def backends(self, request: Request) -> Response:
+        return JSONResponse({"backends": [asdict(each) for each in self._desk.backends()]})
+
+    async def locate(self, request: Request) -> Response:
+        keys = request.query_params.getlist("key")
+        if len(keys) != 1 or not keys[0]:
+            return refuse(400, "expected one key, as in /api/v1/locate?key=SESSION-ID")
+        try:
+            return JSONResponse(asdict(self._desk.locate(keys[0].encode("utf-8", "surrogatepass"))))
+        except ValueError as error:
+            return refuse(400, str(error))
+
+    async def locks(self, request: Request) -> Response:
+        return JSONResponse(asdict(self._desk.locks(MOST_LOCKS)))
+
+    async def set_intent(self, request: Request) -> Response:
+        name, order = request.path_params["name"], request.path_params["intent"]
+        try:
+            return JSONResponse(asdict(self._desk.set_intent(name, Intent(order))))
+        except ValueError:
+            return refuse(404, f"{order!r} is no order; expected drain, ready or maint")
+        except UnknownBackend as error:
+            return refuse(404, str(error))
+        except Refused as error:
+            return refuse(409, str(error))
+
+    async def reload(self, request: Request) -> Response:
+        try:
+            report = await self._desk.reload()
+        except ConfigurationInvalid as error:
+            return refuse(422, str(error), problems=[str(problem) for problem in error.problems])
+        except Refused as error:
+            return refuse(409, str(error))
+        if is_dataclass(report) and not isinstance(report, type):
+            report = asdict(report)
+        return JSONResponse(report)

@@ -1,0 +1,60 @@
+"""For how long sessions were out of reach, and for how long they were left alone."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.simulation.history import Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """From the beginning of what was asked in vain of a session to the end of its next answer."""
+
+    session: int
+    began_at: float
+    ended_at: float
+
+    @property
+    def duration(self) -> float:
+        return self.ended_at - self.began_at
+
+
+def outages(exchanges: Iterable[Exchange]) -> list[Outage]:
+    """Every time for which a session was not answered; a long wait for one answer is such a time as well.
+
+    Every status is an answer: who is told that a session is locked has reached it. It ends at infinity
+    where no answer came any more.
+    """
+    return [outage for each in _by_session(exchanges).values() for outage in _outages_of_one(each)]
+
+
+def longest_untouched(exchanges: Iterable[Exchange]) -> float:
+    """The longest time in seconds between two answers about the same session."""
+    longest = 0.0
+    for each in _by_session(exchanges).values():
+        answered = sorted(one.ended_at or 0.0 for one in each if one.status is not None)
+        longest = max([longest, *(later - earlier for earlier, later in pairwise(answered))])
+    return longest
+
+
+def _by_session(exchanges: Iterable[Exchange]) -> dict[int, list[Exchange]]:
+    found: dict[int, list[Exchange]] = defaultdict(list)
+    for each in exchanges:
+        found[each.session].append(each)
+    return found
+
+
+def _outages_of_one(exchanges: list[Exchange]) -> Iterator[Outage]:
+    answered_at, asked_in_vain_at = float("-inf"), float("inf")
+    for each in sorted(exchanges, key=lambda one: one.ended_at or float("inf")):
+        began_at = max(answered_at, min(asked_in_vain_at, each.began_at))
+        if each.status is None:
+            asked_in_vain_at = began_at
+        else:
+            assert each.ended_at is not None
+            yield Outage(each.session, began_at, each.ended_at)
+            answered_at, asked_in_vain_at = each.ended_at, float("inf")
+    if asked_in_vain_at < float("inf"):
+        yield Outage(exchanges[0].session, asked_in_vain_at, float("inf"))

@@ -1,0 +1,95 @@
+"""A router that is killed and started again still doubts whom the one before it had ejected."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from partitioner.protocol.messages import Operation
+from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in
+from tests.end_to_end.processes import router
+from tests.end_to_end.web_server import Closed, WebServer
+
+SESSIONS = [f"session{number:017d}" for number in range(20)]
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "router-1.state"
+
+
+def settings(file: Path) -> str:
+    return f"{QUICK_PROBES}state_dir: {file.parent}\n"
+
+
+def ports(farm: Farm) -> list[int]:
+    return [farm.servers[name].port for name in NAMES]
+
+
+def wait_until_kept(file: Path, name: str, was_up: str) -> None:
+    """Wait until the file says this of a backend."""
+    deadline = time.monotonic() + PATIENCE
+    pattern = rf'"identity":"{name}"}},"was_up":{was_up}'
+    while not file.exists() or re.search(pattern, file.read_text()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_nothing_stale_is_read_after_a_restart(tmp_path: Path, file: Path) -> None:
+    """A server that missed writes, and whose marks went with the router, is written to and not read."""
+    with farm_in(tmp_path, settings(file)) as farm:
+        for session in SESSIONS:
+            farm.web.save(session, b"old")
+        farm.servers["state-2"].program.freeze()
+        farm.wait_until("backend is down.*backend=state-2")
+        for session in SESSIONS:
+            farm.web.save(session, b"new")
+        wait_until_kept(file, "state-2", "false")
+        farm.in_front.program.kill()
+        with router(tmp_path, ports(farm), settings(file)) as again, WebServer(again.port) as web:
+            farm.servers["state-2"].program.thaw()
+            again.program.wait_for("backend is recovering.*backend=state-2")
+
+            assert [b"new"] * len(SESSIONS) == [web.read(session) for session in SESSIONS]
+
+
+def test_those_that_were_up_are_up(tmp_path: Path, file: Path) -> None:
+    """A router that is killed in settled times and started again reads everything."""
+    with farm_in(tmp_path, settings(file)) as farm:
+        for session in SESSIONS:
+            farm.web.save(session, b"kept")
+        for name in NAMES:
+            wait_until_kept(file, name, "true")
+        farm.in_front.program.kill()
+        with router(tmp_path, ports(farm), settings(file)) as again, WebServer(again.port) as web:
+            again.program.wait_for("router started.*3 of 3 serve")
+
+            assert [b"kept"] * len(SESSIONS) == [web.read(session) for session in SESSIONS]
+
+
+def test_a_damaged_file(tmp_path: Path, file: Path) -> None:
+    """It is set aside, which is said; until somebody vouches for them, the servers are not read."""
+    with farm_in(tmp_path, settings(file)) as farm:
+        farm.web.save(SESSIONS[0], b"kept")
+        wait_until_kept(file, "state-1", "true")
+        farm.in_front.program.kill()
+        file.write_bytes(file.read_bytes()[:-1])
+        with router(tmp_path, ports(farm), settings(file)) as again, WebServer(again.port) as web:
+            again.program.wait_for(r"state file set aside.*router-1\.state has a wrong checksum")
+            again.program.wait_for("no backend can be read.*`partitioner ready NAME`")
+            again.program.wait_for("backend is recovering.*backend=state-1")
+
+            with pytest.raises(Closed):
+                web.ask(Operation.GET, SESSIONS[0])
+
+
+def test_stopping_in_order_keeps_the_state(tmp_path: Path, file: Path) -> None:
+    """What was so in the last moment is written down, too."""
+    with farm_in(tmp_path, settings(file)) as farm:
+        farm.servers["state-3"].program.kill()
+        farm.wait_until("backend is down.*backend=state-3")
+        farm.in_front.program.stop()
+
+        wait_until_kept(file, "state-3", "false")

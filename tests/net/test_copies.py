@@ -1,0 +1,408 @@
+"""Writes with copies: who gets the bytes, who is answered when, what is noted of those that failed (7.1)."""
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from partitioner.net.errands import PACE
+from partitioner.protocol.messages import Operation
+from tests.doubles.backends import (
+    NOT_FOUND,
+    READ_CANARY,
+    Close,
+    Hear,
+    HearEnd,
+    Reset,
+    Say,
+    ScriptedBackend,
+    Stall,
+    Step,
+    greeting,
+    ok,
+)
+from tests.doubles.farms import MemoryFarm
+from tests.doubles.network import Fault
+from tests.doubles.observers import Fact
+from tests.doubles.routers import MemoryRouter
+from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, ID, SET, TARGET, request
+
+OLD, NEW = b"old content", b"new content"
+REMOVE = request(Operation.REMOVE)
+LOCKED = b"423 Locked\r\nLockAge: 1\r\nLockCookie: 9\r\nContent-Length: 0\r\n\r\n"
+BAD_REQUEST = b"400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+PATIENCE = 0.25
+
+
+def about(seconds: float) -> Any:
+    """So long, but for the rounding of a clock that has run for hours."""
+    return pytest.approx(seconds, abs=1e-4)
+
+
+class Pair:
+    """A router in front of two backends that play a script each, in settled times: a primary and a copy."""
+
+    def __init__(self, nursery: trio.Nursery, primary: list[Step], *copy: list[Step]) -> None:
+        self.router = MemoryRouter(nursery, 2, copies=2)
+        names = self.router.roster.pool.ranking.preference_list(ID)
+        addresses = {each.name: each.address for each in self.router.backends}
+        network = self.router.network
+        self.names = names
+        self.addresses = [addresses[name] for name in names]
+        self.primary = ScriptedBackend(network, self.addresses[0], [*greeting(), *primary])
+        self.copy = ScriptedBackend(network, self.addresses[1], *[[*greeting(), *each] for each in copy])
+
+    async def ask(self, asked: bytes) -> bytes:
+        self.router.take_in()
+        await trio.sleep(self.router.ledger.longest_life + 1)
+        self.began_at = trio.current_time()
+        return await self.router.client().ask(asked)
+
+    @property
+    def took(self) -> float:
+        return trio.current_time() - self.began_at
+
+    @property
+    def marked(self) -> list[str]:
+        return [name for name in self.names if self.router.ledger.marks_of(name)]
+
+    @property
+    def degraded(self) -> list[Fact]:
+        return self.router.observer.named("write_degraded")
+
+
+def exchange(asked: bytes, answer: bytes) -> list[Step]:
+    return [Hear(asked), Say(answer)]
+
+
+# --- the same bytes, first here, then there ---
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(Operation.SET, cookie=5, body=bytes(range(256))),
+        b"PUT " + TARGET + b" HTTP/1.1\r\nLockCookie: 5\r\nX-Odd:\r\nContent-Length: 2\r\n\r\nab",
+        request(Operation.REMOVE, cookie=5),
+    ],
+    ids=["set", "odd set", "remove"],
+)
+async def test_the_copy_gets_the_same_bytes(
+    nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
+) -> None:
+    """After the primary's 200 the same bytes, LockCookie included, go to the copies."""
+    pair = Pair(nursery, exchange(asked, ok()), exchange(asked, ok()))
+
+    assert ok() == await pair.ask(asked)
+    assert [READ_CANARY + asked] == pair.copy.heard
+
+
+async def test_the_primary_comes_first(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The copy hears of a write only when the primary has carried it out."""
+    pair = Pair(nursery, [Hear(SET), Stall(2), Say(ok())], exchange(SET, ok()))
+    nursery.start_soon(pair.ask, SET)
+    await trio.sleep(pair.router.ledger.longest_life + 1 + 1.9)
+    before = list(pair.copy.heard)
+    await trio.sleep(0.2)
+
+    assert ([], [READ_CANARY + SET]) == (before, pair.copy.heard)
+
+
+@pytest.mark.parametrize("answer", [LOCKED, BAD_REQUEST], ids=["423", "400"])
+@pytest.mark.parametrize("asked", [SET, REMOVE], ids=["set", "remove"])
+async def test_what_the_primary_refuses_is_not_copied(
+    nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, answer: bytes
+) -> None:
+    """The primary's 423 or 400 is relayed, and its copies hear nothing."""
+    pair = Pair(nursery, exchange(asked, answer))
+
+    assert answer == await pair.ask(asked)
+    assert [] == pair.copy.heard
+
+
+async def test_the_client_is_answered_when_all_have_answered(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A save counts when its copies are written, too."""
+    pair = Pair(nursery, exchange(SET, ok()), [Hear(SET), Stall(0.2), Say(ok())])
+    answer = await pair.ask(SET)
+
+    assert (ok(), []) == (answer, pair.marked)
+    assert pair.took == about(0.2)
+
+
+# --- copies that fail ---
+
+FAILURES: dict[str, list[Step]] = {
+    "reset": [Hear(SET), Reset()],
+    "400": [Hear(SET), Say(BAD_REQUEST)],
+    "503": [Hear(SET), Say(b"503 Server Too Busy\r\nContent-Length: 0\r\n\r\n")],
+    "late": [Hear(SET), HearEnd()],
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+async def test_a_copy_that_fails(
+    nursery: trio.Nursery, autojump_clock: MockClock, failure: list[Step]
+) -> None:
+    """A copy that fails or is late is marked; the save is acknowledged, and counts as degraded."""
+    pair = Pair(nursery, exchange(SET, ok()), failure, failure)
+    answer = await pair.ask(SET)
+    copy = pair.router.roster.pool.members[pair.names[1]].backend
+
+    assert (ok(), [pair.names[1]]) == (answer, pair.marked)
+    assert [("write_degraded", copy, Operation.SET)] == pair.degraded
+
+
+async def test_a_late_copy_costs_a_quarter_of_a_second(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A small copy has 250 ms (design.md 9.2: timeouts.copy); the client waits no longer."""
+    pair = Pair(nursery, exchange(SET, ok()), FAILURES["late"])
+    await pair.ask(SET)
+
+    assert pair.took == about(PATIENCE)
+
+
+async def test_a_large_copy_has_more_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A copy has one more second for each 16 MiB."""
+    asked = request(Operation.SET, body=b"x" * (PACE // 4))
+    pair = Pair(nursery, exchange(asked, ok()), [Hear(asked), HearEnd()])
+    await pair.ask(asked)
+
+    assert pair.took == about(PATIENCE + 0.25)
+
+
+async def test_a_connection_found_dead_is_no_failed_copy(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A pooled connection that had died costs a second sending: nobody else is at this key."""
+    dead = [*exchange(SET, ok()), Hear(SET), Close()]
+    pair = Pair(nursery, [*exchange(SET, ok()), *exchange(SET, ok())], dead, exchange(SET, ok()))
+    await pair.ask(SET)
+
+    assert ok() == await pair.router.client().ask(SET)
+    assert ([], []) == (pair.marked, pair.degraded)
+
+
+async def test_a_stale_lock_on_the_copy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A copy's 423 with a cookie that the ledger does not know is a stale lock: released, and repeated."""
+    freeing = request(Operation.RELEASE, cookie=9)
+    steps = [*exchange(SET, LOCKED), *exchange(freeing, ok()), *exchange(SET, ok())]
+    pair = Pair(nursery, exchange(SET, ok()), steps)
+
+    assert ok() == await pair.ask(SET)
+    assert ([], []) == (pair.marked, pair.degraded)
+
+
+async def test_no_server_for_a_copy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A save with nobody to hold its copy is acknowledged, and counts as degraded."""
+    farm = MemoryFarm(nursery, servers=2)
+    await farm.start()
+    await farm.eject(1)
+
+    assert ok() == await farm.save()
+    assert [("write_degraded", None, Operation.SET)] == farm.observer.named("write_degraded")
+
+
+async def test_a_late_copy_is_repaired(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What a copy has missed is written to it soon after it can be asked again."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.save(OLD)
+    farm.servers[1].freeze()
+    await farm.save(NEW)
+    marked = farm.marked
+    farm.servers[1].thaw()
+    await farm.observer.wait_for("session_repaired")
+
+    assert ({1}, set()) == (marked, farm.marked)
+    assert [NEW, NEW, None] == farm.contents
+
+
+# --- remove ---
+
+
+async def test_a_remove_goes_everywhere(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """An abandoned session is gone from its copies too (P4)."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.save()
+
+    assert ok() == await farm.ask(REMOVE)
+    assert [None, None, None] == farm.contents
+
+
+async def test_a_remove_of_what_only_the_copy_has(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A remove that finds nothing on the primary and something on a copy has removed the session: 200."""
+    pair = Pair(nursery, exchange(REMOVE, NOT_FOUND), exchange(REMOVE, ok()))
+
+    assert ok() == await pair.ask(REMOVE)
+
+
+async def test_a_remove_of_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Nobody has it: the primary's 404 is relayed."""
+    pair = Pair(nursery, exchange(REMOVE, NOT_FOUND), exchange(REMOVE, NOT_FOUND))
+
+    assert NOT_FOUND == await pair.ask(REMOVE)
+    assert [] == pair.marked
+
+
+async def test_a_failed_remove_marks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A copy that did not hear of a remove is marked: it must not come back. No save is degraded."""
+    pair = Pair(nursery, exchange(REMOVE, ok()), [Hear(REMOVE), Reset()], [Hear(REMOVE), Reset()])
+    await pair.ask(REMOVE)
+
+    assert ([pair.names[1]], []) == (pair.marked, pair.degraded)
+
+
+async def test_a_remove_that_a_frozen_copy_missed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The copy has the session removed by repair when it is back, and never serves it."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.save()
+    await farm.freeze(1)
+    await farm.ask(REMOVE)
+    await farm.thaw(1)
+    await trio.sleep(5)
+
+    assert [None, None, None] == farm.contents
+    assert set() == farm.marked
+
+
+# --- create ---
+
+
+async def test_a_new_session_is_copied_with_its_flag(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A create of a session that does not exist is copied like a set, with its flag."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    answer = await farm.ask(CREATE)
+    sessions = [farm.session(place) for place in (0, 1)]
+
+    assert (ok(), [CONTENT, CONTENT, None]) == (answer, farm.contents)
+    assert [True, True] == [each is not None and each.is_uninitialized for each in sessions]
+
+
+async def test_an_existing_session_is_not_copied(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Where the session exists, its server answers and nothing is copied (protocol.md 6, row 15)."""
+    pair = Pair(nursery, [*exchange(HEAD, ok()), *exchange(CREATE, ok())])
+
+    assert ok() == await pair.ask(CREATE)
+    assert [] == pair.copy.heard
+
+
+async def test_a_create_on_a_locked_session(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A create changes nothing of a session that somebody holds (protocol.md 6, row 15)."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.save(OLD)
+    await farm.ask(ACQUIRE)
+
+    assert ok() == await farm.ask(CREATE)
+    assert [OLD, OLD, None] == farm.contents
+
+
+async def test_what_a_copy_should_not_have_is_removed_before_a_create(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Insert-only would leave a former session of this key on the copy, to come back with a failover (P4)."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.settle()
+    farm.tell(1, request(Operation.SET, body=OLD))
+    await farm.ask(CREATE)
+
+    assert [CONTENT, CONTENT, None] == farm.contents
+
+
+async def test_the_first_get_consumes_the_flag_of_the_copy(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """An answer with ActionFlags is followed by a release on the copy, which consumes its flag (7.2)."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.ask(CREATE)
+    farm.forget_requests()
+    answer = await farm.ask(GET)
+    sessions = [farm.session(place) for place in (0, 1)]
+
+    assert ok(CONTENT, b"ActionFlags: 1", b"Timeout: 20") == answer
+    assert [False, False] == [each is None or each.is_uninitialized for each in sessions]
+    assert Operation.RELEASE in farm.asked_of(1)
+
+
+async def test_the_flag_is_told_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """After a failover the copy does not tell it again (protocol.md 5.1)."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.ask(CREATE)
+    await farm.ask(ACQUIRE)
+    await farm.save(NEW, cookie=2)
+    await farm.eject(0)
+
+    assert ok(NEW, b"Timeout: 20") == await farm.ask(GET)
+
+
+# --- not only two ---
+
+
+async def test_three_copies(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """With `copies: 3` three servers have the session, the first three of its list."""
+    farm = MemoryFarm(nursery, servers=4, copies=3)
+    await farm.start()
+    await farm.save()
+
+    assert [CONTENT, CONTENT, CONTENT, None] == farm.contents
+
+
+async def test_one_copy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """With `copies: 1` the primary alone has it."""
+    farm = MemoryFarm(nursery, copies=1)
+    await farm.start()
+    await farm.save()
+
+    assert [CONTENT, None, None] == farm.contents
+    assert [] == farm.observer.named("write_degraded")
+
+
+async def test_copies_are_written_at_the_same_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Two late copies cost as much time as one."""
+    farm = MemoryFarm(nursery, servers=4, copies=3)
+    await farm.start()
+    await farm.save(OLD)
+    farm.servers[1].freeze()
+    farm.servers[2].freeze()
+    began_at = trio.current_time()
+    answer = await farm.save(NEW)
+
+    assert (ok(), {1, 2}) == (answer, farm.marked)
+    assert trio.current_time() - began_at == about(PATIENCE)
+
+
+async def test_a_copy_whose_port_is_closed_costs_no_time(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A refused connection is proof at once."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    farm.router.network.disturb(farm.servers[1].address, Fault.REFUSE)
+    await farm.save()
+
+    assert (0.0, {1}) == (trio.current_time(), farm.marked)
+
+
+async def test_a_server_in_doubt_is_written_in_addition(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """RECOVERING servers among the first of the list are written too, and don't count (design.md 7)."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    farm.router.roster.cast_doubt(farm.names[0])
+    await farm.save()
+
+    assert [CONTENT, CONTENT, CONTENT] == farm.contents
+    assert [] == farm.observer.named("write_degraded")

@@ -1,0 +1,118 @@
+"""Who may ask an admin port, and what others get (design.md 9.3)."""
+
+from ipaddress import ip_network
+
+import pytest
+import structlog
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from partitioner.errors import AddressUnavailable
+from partitioner.membership.backend import Address
+from partitioner.ops.admin.guard import AccessPolicy, Guard, check_exposure, maybe_refuse
+from partitioner.ops.log import configure_log
+from tests.ops.admin.asking import Operator
+
+HERE = AccessPolicy(is_loopback=True)
+HERE_WITH_TOKEN = AccessPolicy(is_loopback=True, token="secret")
+ELSEWHERE = AccessPolicy(is_loopback=False, token="secret")
+STATE_SERVER = AccessPolicy(is_loopback=False, allow=(ip_network("10.0.0.0/24"), ip_network("fd00::/8")))
+STATE_SERVER_HERE = AccessPolicy(is_loopback=True, allow=(ip_network("127.0.0.0/8"),))
+
+RIGHT = {"authorization": "Bearer secret"}
+WRONG = {"authorization": "Bearer secreT"}
+LOCAL = {"host": "127.0.0.1:9424"}
+PAGE = {"origin": "https://example.org"}
+REBOUND = {"host": "example.org:9424"}
+
+# A policy, a method, headers, who asks; and the status of the refusal, or None.
+ASKED: list[tuple[AccessPolicy, str, dict[str, str], str, int | None]] = [
+    (HERE, "GET", LOCAL, "127.0.0.1", None),
+    (HERE, "POST", LOCAL, "127.0.0.1", None),
+    (HERE, "GET", {"host": "localhost"}, "127.0.0.1", None),
+    (HERE, "GET", {"host": "LOCALHOST:9424"}, "127.0.0.1", None),
+    (HERE, "GET", {"host": "[::1]:9424"}, "::1", None),
+    (HERE, "GET", {"host": "[::1]"}, "::1", None),
+    (HERE, "GET", LOCAL | PAGE, "127.0.0.1", None),
+    (HERE, "POST", LOCAL | PAGE, "127.0.0.1", 403),
+    (HERE, "DELETE", LOCAL | PAGE, "127.0.0.1", 403),
+    (HERE, "POST", LOCAL | {"origin": "null"}, "127.0.0.1", 403),
+    (HERE, "POST", LOCAL | PAGE | RIGHT, "127.0.0.1", 403),  # there is no token, so none is right
+    (HERE, "POST", LOCAL | RIGHT, "127.0.0.1", None),
+    (HERE, "GET", REBOUND, "127.0.0.1", 403),
+    (HERE, "GET", {}, "127.0.0.1", 403),
+    (HERE, "GET", {"host": "127.0.0.1.example.org"}, "127.0.0.1", 403),
+    (HERE_WITH_TOKEN, "POST", LOCAL, "127.0.0.1", None),
+    (HERE_WITH_TOKEN, "POST", LOCAL | PAGE, "127.0.0.1", 403),
+    (HERE_WITH_TOKEN, "POST", LOCAL | PAGE | RIGHT, "127.0.0.1", None),
+    (HERE_WITH_TOKEN, "POST", LOCAL | PAGE | WRONG, "127.0.0.1", 401),
+    (HERE_WITH_TOKEN, "GET", REBOUND | RIGHT, "127.0.0.1", 403),
+    (ELSEWHERE, "GET", REBOUND, "10.0.0.9", 401),
+    (ELSEWHERE, "GET", WRONG, "10.0.0.9", 401),
+    (ELSEWHERE, "GET", {"authorization": "Basic secret"}, "10.0.0.9", 401),
+    (ELSEWHERE, "GET", {"authorization": "Bearer"}, "10.0.0.9", 401),
+    (ELSEWHERE, "GET", {"authorization": "Bearer s\u00e9cret"}, "10.0.0.9", 401),
+    (ELSEWHERE, "GET", RIGHT, "10.0.0.9", None),
+    (ELSEWHERE, "GET", {"authorization": "bearer secret"}, "10.0.0.9", None),
+    (ELSEWHERE, "POST", RIGHT | PAGE, "10.0.0.9", None),
+    (STATE_SERVER, "GET", REBOUND, "10.0.0.9", None),
+    (STATE_SERVER, "GET", REBOUND, "10.0.1.9", 403),
+    (STATE_SERVER, "GET", REBOUND, "::ffff:10.0.0.9", None),
+    (STATE_SERVER, "GET", REBOUND, "fd00::1%eth0", None),
+    (STATE_SERVER, "GET", PAGE, "10.0.0.9", 403),
+    (STATE_SERVER, "GET", REBOUND, "", 403),
+    (STATE_SERVER_HERE, "GET", LOCAL, "127.0.0.1", None),
+    (STATE_SERVER_HERE, "GET", REBOUND, "127.0.0.1", 403),
+]
+
+
+@pytest.mark.parametrize(("policy", "method", "headers", "peer", "status"), ASKED)
+def test_who_may_ask(
+    policy: AccessPolicy, method: str, headers: dict[str, str], peer: str, status: int | None
+) -> None:
+    """A page of the web gets nothing done, a name that was rebound is none, and strangers need the token."""
+    refusal = maybe_refuse(policy, method, Headers(headers), peer)
+
+    assert status == (None if refusal is None else refusal.status)
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_an_exposed_address_without_a_token_is_refused(token: str | None) -> None:
+    """Whoever can reach the port could take the pool apart."""
+    with pytest.raises(AddressUnavailable, match=r"0\.0\.0\.0:9424 can be reached from other machines"):
+        check_exposure(Address("0.0.0.0", 9424), token)
+
+
+def test_an_exposed_address_with_a_token_is_fine() -> None:
+    """So is one that nobody else can reach."""
+    check_exposure(Address("0.0.0.0", 9424), "secret")
+    check_exposure(Address("127.0.0.1", 9424), None)
+
+
+async def test_a_refusal_is_a_sentence() -> None:
+    """Programs find it under "error"; clients learn how to prove themselves (RFC 6750)."""
+    answer = await Operator(Guard(PlainTextResponse("secret"), ELSEWHERE)).get("/")
+
+    assert (401, "Bearer") == (answer.status_code, answer.headers["www-authenticate"])
+    assert "Bearer TOKEN" in answer.json()["error"]
+
+
+async def test_a_fault_of_ours_is_logged_and_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    """The router goes on; the operator is sent to the log."""
+
+    configure_log(as_json=True)
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError("ours")
+
+    answer = await Operator(Guard(broken, HERE)).get("/api/v1/locate?key=bpr4mimb2vjnvtn2jc4yp3uo")
+
+    logged = capsys.readouterr().err
+    structlog.reset_defaults()
+    assert (500, {"error": "a fault of this program; its log says more"}) == (
+        answer.status_code,
+        answer.json(),
+    )
+    assert "ZeroDivisionError" in logged
+    assert "bpr4mimb2vjnvtn2jc4yp3uo" not in logged

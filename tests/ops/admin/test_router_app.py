@@ -1,0 +1,306 @@
+"""What a router tells its operators, and what it does when they say so (design.md 9.3)."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from partitioner.errors import ConfigurationInvalid, Problem, Refused
+from partitioner.membership.backend import Intent
+from partitioner.ops.admin.desk import Reload, RouterDesk
+from partitioner.ops.admin.guard import AccessPolicy
+from partitioner.ops.admin.router_app import router_app
+from partitioner.placement.rendezvous import Ranking
+from partitioner.placement.session_id import HashKey
+from partitioner.protocol.messages import Operation
+from tests.doubles.backends import MemoryStateServer
+from tests.doubles.routers import MemoryRouter
+from tests.doubles.sessions import request, target
+from tests.ops.admin.asking import Operator
+
+SESSION_ID = "bpr4mimb2vjnvtn2jc4yp3uo"
+
+
+@dataclass
+class Reported:
+    """What a reload may answer."""
+
+    added: tuple[str, ...]
+
+
+async def reload_nothing() -> object:
+    raise Refused("no configuration file was given: nothing to reload")
+
+
+class Site:
+    """A router in front of three state servers, and its operator."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        hash_key: HashKey = HashKey.SESSION_ID,
+        began_at: float = float("-inf"),
+    ) -> None:
+        self.router = MemoryRouter(nursery, 3, copies=2, began_at=began_at)
+        self.servers = [MemoryStateServer(self.router.network, each.address) for each in self.router.backends]
+        self.not_served: tuple[str, ...] = ()
+        self.reload: Reload = reload_nothing
+        desk = RouterDesk(
+            "router-1",
+            self.router.lane,
+            hash_key,
+            lambda: self.not_served,
+            lambda: self.reload(),
+        )
+        self.operator = Operator(router_app(desk, AccessPolicy(is_loopback=True)))
+
+    async def get(self, path: str) -> object:
+        answer = await self.operator.get(path)
+        assert answer.status_code == 200
+        return answer.json()
+
+    async def error(self, method: str, path: str) -> tuple[int, str]:
+        answer = await self.operator.ask(method, path)
+        return answer.status_code, answer.json()["error"]
+
+
+async def test_healthz(autojump_clock: MockClock) -> None:
+    """The process lives, whatever else."""
+    async with trio.open_nursery() as nursery:
+        answer = await Site(nursery).operator.get("/healthz")
+
+        assert (200, "ok\n") == (answer.status_code, answer.text)
+        nursery.cancel_scope.cancel()
+
+
+async def test_readyz(autojump_clock: MockClock) -> None:
+    """Ready while it serves and somebody is behind it; otherwise every reason is told."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        before = await site.operator.get("/readyz")
+        await site.router.probe_on()
+        after = await site.operator.get("/readyz")
+        site.not_served = ("it is stopping",)
+        stopping = await site.operator.get("/readyz")
+
+        assert (503, ["no backend is up"]) == (before.status_code, before.json()["reasons"])
+        assert (200, []) == (after.status_code, after.json()["reasons"])
+        assert (503, ["it is stopping"]) == (stopping.status_code, stopping.json()["reasons"])
+        nursery.cancel_scope.cancel()
+
+
+STATUS = (
+    *("name", "ready", "not_ready", "copies", "t_max", "locks_held", "oldest_lock", "keys_marked"),
+    *("serving", "drains", "redundant_since", "not_redundant"),
+)
+
+
+async def test_status(autojump_clock: MockClock) -> None:
+    """The whole on one page, with ages in seconds."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery, began_at=trio.current_time())
+        await site.router.probe_on()
+        client = site.router.client()
+        await client.ask(request(Operation.SET, target(1)))
+        await client.ask(request(Operation.ACQUIRE, target(1)))
+        await trio.sleep(10)
+        status = (await site.operator.get("/api/v1/status")).json()
+
+        assert {
+            "name": "router-1",
+            "ready": True,
+            "not_ready": [],
+            "copies": 2,
+            "t_max": 3600.0,
+            "locks_held": 1,
+            "oldest_lock": 10.0,
+            "keys_marked": 0,
+            "serving": 3,
+            "drains": [],
+            "redundant_since": None,
+            "not_redundant": [
+                "the router was started 10s ago; sessions untouched since then may lack a copy for 1h more"
+            ],
+        } == {key: status[key] for key in STATUS}
+        assert ["state-1", "state-2", "state-3"] == [each["name"] for each in status["backends"]]
+        nursery.cancel_scope.cancel()
+
+
+async def test_redundant_since(autojump_clock: MockClock) -> None:
+    """T_max after the last change every session that lives has its copies."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery, began_at=trio.current_time())
+        await site.router.probe_on()
+        await trio.sleep(3600 + 7)
+        status = (await site.operator.get("/api/v1/status")).json()
+
+        assert 2.0 <= status["redundant_since"] <= 7.0  # it is looked at every 5 s
+        assert [] == status["not_redundant"]
+        assert [True] * 3 == [each["safe_to_stop"] for each in status["backends"]]
+        nursery.cancel_scope.cancel()
+
+
+async def test_backends(autojump_clock: MockClock) -> None:
+    """Each with what is wanted of it, what is seen, and what it holds."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        await site.router.probe_on()
+        site.servers[1].kill()
+        await site.router.observer.wait_for("backend_ejected")
+        answer = (await site.operator.get("/api/v1/backends")).json()["backends"]
+
+        assert [("up", True, None), ("down", False, "refused"), ("up", True, None)] == [
+            (each["health"], each["serves"], each["trouble"]) for each in answer
+        ]
+        assert ["10.0.0.1:42424", "10.0.0.2:42424", "10.0.0.3:42424"] == [each["address"] for each in answer]
+        assert pytest.approx(1.0) == sum(each["share"] for each in answer)
+        nursery.cancel_scope.cancel()
+
+
+async def test_locate(autojump_clock: MockClock) -> None:
+    """As `partitioner locate --json` says it."""
+    async with trio.open_nursery() as nursery:
+        expected = Ranking(dict.fromkeys(("state-1", "state-2", "state-3"), 1.0)).preference_list(
+            SESSION_ID.encode()
+        )
+
+        assert {"key": SESSION_ID, "session_id": SESSION_ID, "backends": list(expected)} == await Site(
+            nursery
+        ).get(f"/api/v1/locate?key={SESSION_ID}")
+        nursery.cancel_scope.cancel()
+
+
+async def test_locks_name_no_session(autojump_clock: MockClock) -> None:
+    """Held where and how long, the oldest first; neither the key nor the cookie is told."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        await site.router.probe_on()
+        for number in (1, 2):
+            client = site.router.client()
+            await client.ask(request(Operation.SET, target(number)))
+            await client.ask(request(Operation.ACQUIRE, target(number)))
+            await trio.sleep(5)
+        answer = await site.operator.get("/api/v1/locks")
+
+        told = answer.json()
+        assert (2, [10.0, 5.0]) == (told["held"], [each["age"] for each in told["locks"]])
+        assert {"key", "server", "reachable", "age"} == set(told["locks"][0])
+        assert [8, 8] == [len(each["key"]) for each in told["locks"]]
+        assert "s0000" not in answer.text
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_order_is_carried_out(autojump_clock: MockClock) -> None:
+    """Drain, maint and ready; the answer is the backend as it is now."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        await site.router.probe_on()
+        seen = []
+        for order in ("drain", "maint", "ready"):
+            answer = await site.operator.post(f"/api/v1/backends/state-2/{order}")
+            seen.append((answer.status_code, answer.json()["intent"]))
+
+        assert [(200, "drain"), (200, "maint"), (200, "ready")] == seen
+        assert Intent.READY is site.router.roster.pool.members["state-2"].backend.intent
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_drain_is_followed(autojump_clock: MockClock) -> None:
+    """Its progress is told with its backend and with the whole; what has handed all off is safe to stop."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        site.router.roster.adopt([replace(each, admin=each.address) for each in site.router.backends])
+        for each, server in zip(site.router.backends, site.servers, strict=True):
+            site.router.listings[each.address] = server.list_keys
+        await site.router.probe_on()
+        await site.operator.post("/api/v1/backends/state-1/drain")
+        await site.router.observer.wait_for("drain_ended")
+        status = (await site.operator.get("/api/v1/status")).json()
+
+        (drain,) = status["drains"]
+        assert ("state-1", 0, 0, True, None) == (
+            drain["backend"], drain["moved"], drain["left"], drain["done"], drain["stalled"],
+        )  # fmt: skip
+        assert [True, True, True] == [each["safe_to_stop"] for each in status["backends"]]
+        nursery.cancel_scope.cancel()
+
+
+REFUSED = {
+    ("GET", "/nowhere"): (404, "there is nothing at /nowhere"),
+    ("GET", "/healthz/"): (404, "there is nothing at /healthz/"),
+    ("POST", "/api/v1/status"): (405, "POST is not for /api/v1/status; expected GET"),
+    ("GET", "/api/v1/reload"): (405, "GET is not for /api/v1/reload; expected POST"),
+    ("GET", "/api/v1/backends/state-1/drain"): (405, "expected POST"),
+    ("POST", "/api/v1/backends/stat-2/drain"): (
+        404,
+        "no backend is called 'stat-2'; did you mean 'state-2'?",
+    ),
+    ("POST", "/api/v1/backends/x/maint"): (404, "expected one of state-1, state-2, state-3"),
+    ("POST", "/api/v1/backends/state-1/kill"): (404, "'kill' is no order; expected drain, ready or maint"),
+    ("GET", "/api/v1/locate"): (400, "expected one key"),
+    ("GET", "/api/v1/locate?key="): (400, "expected one key"),
+    ("GET", "/api/v1/locate?key=a&key=b"): (400, "expected one key"),
+    ("POST", "/api/v1/reload"): (409, "no configuration file was given: nothing to reload"),
+}
+
+
+@pytest.mark.parametrize(("asked", "answer"), REFUSED.items())
+async def test_what_cannot_be_is_refused_in_a_sentence(
+    autojump_clock: MockClock, asked: tuple[str, str], answer: tuple[int, str]
+) -> None:
+    """A status that programs understand, a sentence that people do."""
+    async with trio.open_nursery() as nursery:
+        status, sentence = await Site(nursery).error(*asked)
+
+        assert answer[0] == status
+        assert answer[1] in sentence
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_bare_session_id_has_no_place_where_targets_are_hashed(autojump_clock: MockClock) -> None:
+    """As on the command line."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery, hash_key=HashKey.TARGET)
+        status, sentence = await site.error("GET", f"/api/v1/locate?key={SESSION_ID}")
+
+        assert 400 == status
+        assert "is a bare session ID" in sentence
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_last_ready_server_is_not_drained(autojump_clock: MockClock) -> None:
+    """Nobody would be there to take its sessions: 409 with the reason, and nothing has changed."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        await site.router.probe_on()
+        await site.operator.post("/api/v1/backends/state-1/drain")
+        await site.operator.post("/api/v1/backends/state-2/maint")
+        status, sentence = await site.error("POST", "/api/v1/backends/state-3/drain")
+
+        assert 409 == status
+        assert "no backend would be ready any more" in sentence
+        assert Intent.READY is site.router.roster.pool.members["state-3"].backend.intent
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reload_reports(autojump_clock: MockClock) -> None:
+    """Whatever the reload says is the answer; all problems of a file are told at once."""
+
+    async def well() -> object:
+        return Reported(added=("state-4",))
+
+    async def invalid() -> object:
+        raise ConfigurationInvalid([Problem("listen", "one"), Problem("copies", "two")])
+
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        site.reload = well
+        done = await site.operator.post("/api/v1/reload")
+        site.reload = invalid
+        refused = await site.operator.post("/api/v1/reload")
+
+        assert (200, {"added": ["state-4"]}) == (done.status_code, done.json())
+        assert (422, ["listen: one", "copies: two"]) == (refused.status_code, refused.json()["problems"])
+        nursery.cancel_scope.cancel()
