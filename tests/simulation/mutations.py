@@ -194,24 +194,33 @@ def no_gate() -> Iterator[None]:
 
 @mutation
 def retry_an_acquire() -> Iterator[None]:
-    key = (Operation.ACQUIRE, Phase.READING)
-    original = FAILOVER[key]
-    FAILOVER[key] = Verdict.TRY_AGAIN
-    try:
-        yield
-    finally:
-        FAILOVER[key] = original
+    """And keep no mark of the first one, which would have the second one go to another server."""
+    original = Bookkeeper.went_unanswered
+
+    def went_unanswered(self: Bookkeeper, lease: Lease) -> None:
+        if lease.request.operation is not Operation.ACQUIRE:
+            original(self, lease)
+
+    retry = _retry(Operation.ACQUIRE)
+    next(retry)
+    yield from replaced(Bookkeeper, "went_unanswered", went_unanswered)
+    for _ in retry:
+        pass
 
 
 @mutation
 def retry_a_set() -> Iterator[None]:
-    key = (Operation.SET, Phase.READING)
-    original = FAILOVER[key]
-    FAILOVER[key] = Verdict.TRY_AGAIN
+    return _retry(Operation.SET)
+
+
+def _retry(operation: Operation) -> Iterator[None]:
+    """Send a request again although the first one may have been carried out."""
+    original = FAILOVER[operation, Phase.READING]
+    FAILOVER[operation, Phase.READING] = Verdict.TRY_AGAIN
     try:
         yield
     finally:
-        FAILOVER[key] = original
+        FAILOVER[operation, Phase.READING] = original
 
 
 @mutation

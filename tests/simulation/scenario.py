@@ -10,6 +10,7 @@ from tests.simulation.faults import (
     HARMLESS_ACTS,
     RESTARTS,
     Trouble,
+    cut_off,
     freeze,
     lost_answers,
     resets,
@@ -54,9 +55,10 @@ class Scenario:
 
 
 def draw(seed: int) -> Scenario:
-    """The scenario of a seed: one in five is a crowd at one session, the others are all kinds of things."""
+    """The scenario of a seed: some have a theme, most are all kinds of things."""
     dice = Dice(seed, "scenario")
-    return _crowd(seed, dice) if dice.happens(0.2) else _anything(seed, dice)
+    (theme,) = dice.choices((_anything, _crowd, _absence), (75, 18, 7))
+    return theme(seed, dice)
 
 
 def _crowd(seed: int, dice: Dice) -> Scenario:
@@ -73,6 +75,26 @@ def _crowd(seed: int, dice: Dice) -> Scenario:
         troubles=(trouble, *scenario.troubles[:1]),
         impatience=0.0,
         mix=dice.choice((ORDINARY, CHANGING)),
+    )
+
+
+def _absence(seed: int, dice: Dice) -> Scenario:
+    """One server is out of reach, and remembers what was true before, where nobody can vouch for it.
+
+    Either there are no copies, or more has changed meanwhile than the router can remember.
+    """
+    scenario = _anything(seed, dice)
+    kind = dice.choice((freeze, cut_off))
+    trouble = Trouble((kind,), dice.random(), dice.uniform(2.0, 5.0), dice.uniform(9.0, 25.0), None, 0.0)
+    return replace(
+        scenario,
+        copies=dice.choice((1, 2)),
+        ledger=2,
+        sessions=4,
+        workers=4,
+        pause=1.0,
+        troubles=(trouble, *scenario.troubles[:1]),
+        mix=ORDINARY,
     )
 
 
