@@ -93,7 +93,7 @@ class Errands:
 
     async def _try(self, server: str, errand: Errand, deadline: float) -> Told | BackendFailure:
         sent_at = trio.current_time()
-        failure: BackendFailure = BackendNotAtFault(server, Phase.READING, "did not answer in time")
+        failure: BackendFailure | None = None
         member = self._roster.pool.members.get(server)
         if member is None or not member.is_reachable:
             return BackendEjected(server, Phase.CONNECTING, "is not to be asked")
@@ -107,6 +107,8 @@ class Errands:
                 return await self._hold(response, response.rest, sent_at)
             except BackendFailure as error:
                 failure = error
+        if failure is None:
+            failure = BackendNotAtFault(server, Phase.READING, "did not answer in time")
         self._roster.exchange_failed(failure)
         return failure
 

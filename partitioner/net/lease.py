@@ -5,9 +5,9 @@ it ends it says to the upstream that gave it out what became of the connection: 
 no use, or, where its request went unanswered, to be watched until its end.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from enum import Enum
+from typing import TypeVar
 
 import trio
 
@@ -30,6 +30,8 @@ from partitioner.net.channel import Channel
 from partitioner.net.responder import Request, Response
 from partitioner.protocol.messages import AnswerHead
 from partitioner.protocol.reader import BodyPiece, Event, answer_reader
+
+T = TypeVar("T")
 
 RELAYED = frozenset({200, 400, 404, 423})
 """What a state server says of a session. Anything else, such as the 503 of one that is shutting down,
@@ -97,19 +99,14 @@ class Lease:
         Raises BackendFailure, or ClientGone if the client's body stops coming. The lease has ended then,
         and also when a held answer is returned; a longer one ends it when its last piece is read.
         """
-        body = b""
         if trio.current_time() >= self._whole_request.deadline:
             self._end(Ending.REUSABLE)
             raise self._failure(BackendNotAtFault, "was not asked, the time for an answer was over")
-        with self._guarded():
-            await self._send()
-            head = await self._receive_head()
-            if head.content_length <= held_body:
-                body = await self._receive_body()
-        if head.content_length <= held_body:
+        head, body = await self._guarded(self._ask(held_body))
+        if body is not None:
             self._end_answered()
             return Response(head, body)
-        return Response(head, body, rest=self._next_piece, finish=self._finish_streaming)
+        return Response(head, b"", rest=self._next_piece, finish=self._finish_streaming)
 
     async def read_to_end(self) -> None:
         """Take in what the backend still says on an unanswered connection, until its end of file.
@@ -119,6 +116,12 @@ class Lease:
         await self.channel.send_eof()
         while await self.channel.receive():
             pass  # a late answer is nobody's any more
+
+    async def _ask(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
+        """Send the request; read the answer's head, and its body unless that is longer."""
+        await self._send()
+        head = await self._receive_head()
+        return head, await self._receive_body() if head.content_length <= held_body else None
 
     async def _send(self) -> None:
         self._phase = Phase.SENDING
@@ -158,8 +161,7 @@ class Lease:
         return event
 
     async def _next_piece(self) -> bytes:
-        with self._guarded():
-            event = await self._next_event()
+        event = await self._guarded(self._next_event())
         if isinstance(event, BodyPiece):
             return event.data
         self._end_answered()
@@ -169,14 +171,16 @@ class Lease:
         if not was_delivered:
             self._end(Ending.USELESS)
 
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Make a BackendFailure of whatever goes wrong within; the lease has ended when it is raised."""
+    async def _guarded(self, work: Awaitable[T]) -> T:
+        """Make a BackendFailure of whatever goes wrong in this; the lease has ended when it is raised.
+
+        Not a context manager, which would cost as much as parsing request and answer.
+        """
         try:
             with trio.CancelScope(deadline=self._whole_request.deadline) as self._scope:
                 if self._is_cut:  # between two pieces of an answer
                     self._scope.cancel()
-                yield
+                result = await work
         except ConnectionEnded as error:
             self._end(Ending.STALE if self._is_stale else Ending.USELESS)
             raise self._failure(BackendHungUp, str(error)) from error
@@ -202,6 +206,7 @@ class Lease:
             raise self._failure(
                 BackendTooSlow if had_a_chance else BackendNotAtFault, "did not answer in time"
             )
+        return result
 
     @property
     def _is_stale(self) -> bool:

@@ -92,9 +92,6 @@ class Observer:
         """A write was acknowledged with fewer copies than it should have; this backend has none (None:
         there is no backend that could hold one)."""
 
-    def failed_over(self, backend: Backend) -> None:
-        """A request was served by another backend than the one that is first for its session."""
-
     def session_moved(self, source: Backend, reason: str) -> None:
         """A session was put where it belongs, from where it was."""
 

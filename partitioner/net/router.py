@@ -205,14 +205,16 @@ class Router:
             else:
                 self._gate.leave(key)
 
-        return replace(response, takes_lock=takes_lock, finish=finish)
+        return Response(response.head, response.body, response.rest, takes_lock, finish)
 
     async def _give_back(self, asked: Asked, lock: Lock) -> None:
         """Release a lock whose answer never reached its client, which nobody else would for 110 s."""
         session = asked.session
         try:
             self._ledger.end_lock(session.key)
-            member = self._roster.pool.members[lock.server]
+            member = self._roster.pool.members.get(lock.server)
+            if member is None:
+                return  # its server has been forgotten meanwhile
             told = await self._errands.run(lock.server, release(session.target, lock.cookie))
             if told is not None and told.status == 200:
                 self._observer.ghost_lock_released(member.backend)
@@ -272,7 +274,7 @@ class Router:
         if minutes is not None:
             self._ledger.note_timeout(session.key, minutes)
         if _takes_lock(asked, reply.response) and head.lock_cookie is not None:
-            life = self._roster.pool.members[reply.server].record.life
+            life = reply.pool.members[reply.server].record.life
             lock = Lock(head.lock_cookie, reply.server, life, trio.current_time())
             self._ledger.note_lock(session.key, session.target, lock, minutes)
         if head.status in (200, 423):

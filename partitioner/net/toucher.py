@@ -25,7 +25,7 @@ SHORTEST_WINDOW = 3.0
 """Seconds: the window of the shortest time-out there is, a minute, and of one that is not known."""
 
 AT_ONCE = 16
-"""Keys that are touched side by side."""
+"""Keys that are touched side by side; others that are due wait, and not each in a task of its own."""
 
 
 @dataclass(slots=True)
@@ -50,6 +50,7 @@ class Toucher:
         self._keys: dict[bytes, _Key] = {}
         self._due: list[tuple[float, bytes]] = []  # a heap: when to look at which key
         self._is_wanted = trio.Event()
+        self._under_way = 0  # touches
 
     def __len__(self) -> int:
         """How many keys are remembered."""
@@ -63,11 +64,13 @@ class Toucher:
             return
         known = self._keys.get(key)
         if known is None:
-            window = max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
+            window = _window(timeout_minutes)
             self._keys[key] = _Key(target, placement, window, float("-inf"), server or "")
             self._look_at(key, trio.current_time())
         else:
             known.slid_by = server or ""
+            if timeout_minutes is not None:
+                known.window = _window(timeout_minutes)
 
     def note_written(self, key: bytes, target: bytes, placement: bytes, timeout_minutes: int | None) -> None:
         """A write has reached the copies, and so has slid their expiry as well."""
@@ -76,7 +79,7 @@ class Toucher:
         now = trio.current_time()
         known = self._keys.get(key)
         if known is None:
-            window = max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
+            window = _window(timeout_minutes)
             self._keys[key] = _Key(target, placement, window, now)
             self._look_at(key, now + window)
         else:
@@ -89,24 +92,25 @@ class Toucher:
 
     async def run(self) -> None:
         """Touch what is due, for as long as the router runs."""
-        places = trio.CapacityLimiter(AT_ONCE)
         async with trio.open_nursery() as touching:
             while True:
                 now = trio.current_time()
-                while self._due and self._due[0][0] <= now:
+                while self._due and self._due[0][0] <= now and self._under_way < AT_ONCE:
                     _, key = heapq.heappop(self._due)
-                    self._take_up(key, now, touching, places)
-                wake_at = self._due[0][0] if self._due else float("inf")
+                    self._take_up(key, now, touching)
+                is_waiting_for_time = self._due and self._under_way < AT_ONCE
+                wake_at = self._due[0][0] if is_waiting_for_time else float("inf")
                 with trio.move_on_at(wake_at):
                     await self._is_wanted.wait()
                 self._is_wanted = trio.Event()
 
-    def _take_up(self, key: bytes, now: float, touching: trio.Nursery, places: trio.CapacityLimiter) -> None:
+    def _take_up(self, key: bytes, now: float, touching: trio.Nursery) -> None:
         known = self._keys[key]
         if known.slid_by is not None:
             slid_by, known.slid_by, known.touched_at = known.slid_by, None, now
             self._look_at(key, now + known.window)
-            touching.start_soon(self._touch, key, known, slid_by, places)
+            self._under_way += 1
+            touching.start_soon(self._touch, key, known, slid_by)
         elif now < known.touched_at + known.window:
             self._look_at(key, known.touched_at + known.window)
         else:
@@ -117,16 +121,20 @@ class Toucher:
         if self._due[0][1] is key:
             self._is_wanted.set()
 
-    async def _touch(self, key: bytes, known: _Key, slid_by: str, places: trio.CapacityLimiter) -> None:
-        """Touch every holder of a key but the one that the clients' own requests have touched."""
-        async with places:
+    async def _touch(self, key: bytes, known: _Key, slid_by: str) -> None:
+        try:
             await self._gate.enter(key)
             try:
                 await self._touch_copies(key, known, slid_by)
             finally:
                 self._gate.leave(key)
+        finally:
+            if self._under_way == AT_ONCE:
+                self._is_wanted.set()  # what is due has waited for this place
+            self._under_way -= 1
 
     async def _touch_copies(self, key: bytes, known: _Key, slid_by: str) -> None:
+        """Touch every holder of a key but the one that the clients' own requests have touched."""
         pool, marks = self._roster.pool, self._bookkeeper.ledger.marks(key)
         acting = pool.acting_set(known.placement, marks)
         if acting is None:
@@ -149,3 +157,8 @@ class Toucher:
     def _mark(self, key: bytes, known: _Key, server: str, *, is_missing: bool) -> None:
         """A copy is missing, or will expire too early: have it written again, time-out and all."""
         self._bookkeeper.mark(key, known.target, server, is_stale=is_missing)
+
+
+def _window(timeout_minutes: int | None) -> float:
+    """For how long copies need not be touched again; where the time-out is not known, the shortest."""
+    return max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)

@@ -51,9 +51,6 @@ ROUTERS = {
     "unsettled": f"copies: 2\n{PATIENT}",
 }
 
-WARM_UP = 0.5
-"""Seconds of load before those that count: connections to backends have been closed since the last round."""
-
 OPERATIONS = (Operation.GET, Operation.ACQUIRE, Operation.RELEASE, Operation.SET)
 
 
@@ -85,7 +82,7 @@ class Subject:
     async def measure(self, duration: float, rate: float | None) -> Slice:
         """Load it for so long."""
         assert self.load is not None
-        await self.load.work(WARM_UP, rate)
+        await self.load.warm_up()
         if "unsettled" in self.name:
             self.unsettle()
         before = cpu_seconds(self.process.program.process.pid)

@@ -42,6 +42,13 @@ class Load:
             for worker in self._workers:
                 creating.start_soon(_create_next_ones, worker, numbers)
 
+    async def warm_up(self) -> None:
+        """Make a few web requests on each connection: those to backends have been closed in between."""
+        self._workload.ending = trio.Event()
+        async with trio.open_nursery() as warming:
+            for worker in self._workers:
+                warming.start_soon(_make_web_requests, worker, 3)
+
     async def work(self, duration: float, rate: float | None) -> Tally:
         """Make web requests for so long, at this rate of all together (None: as many as go)."""
         self._workload.ending = trio.Event()
@@ -67,6 +74,11 @@ class Load:
         """Close the connections, and leave the sessions behind."""
         for worker in self._workers:
             worker.close()
+
+
+async def _make_web_requests(worker: Worker, count: int) -> None:
+    for _ in range(count):
+        await worker.make_web_request()
 
 
 async def _create_next_ones(worker: Worker, numbers: Iterator[int]) -> None:

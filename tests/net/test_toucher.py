@@ -4,10 +4,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from partitioner.net.toucher import SHORTEST_WINDOW
+from partitioner.net.toucher import AT_ONCE, SHORTEST_WINDOW
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import ok
 from tests.doubles.farms import MemoryFarm
+from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, request
 
 RELEASE = request(Operation.RELEASE, cookie=2)
@@ -223,3 +224,23 @@ async def test_the_client_does_not_wait_for_touches(nursery: trio.Nursery, autoj
     answer = await farm.ask(GET)
 
     assert (ok(CONTENT, b"Timeout: 20"), began_at) == (answer, trio.current_time())
+
+
+async def test_many_that_are_due_at_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """However many keys are due, only a few of them have a task, and in the end all had their turn."""
+    lane = MemoryRouter(nursery, 2, copies=2).lane
+    keys = [b"/%d" % number for number in range(3 * AT_ONCE)]
+    for key in keys:
+        await lane.gate.enter(key)
+        lane.toucher.note_slid(key, key, key, "state-1", 20)
+    nursery.start_soon(lane.toucher.run)
+    before = trio.lowlevel.current_statistics().tasks_living
+    await wait_all_tasks_blocked()
+
+    assert AT_ONCE == trio.lowlevel.current_statistics().tasks_living - before
+
+    for key in keys:
+        lane.gate.leave(key)
+    await trio.sleep(200.0)
+
+    assert 0 == len(lane.toucher)

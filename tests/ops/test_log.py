@@ -224,14 +224,13 @@ EVERY_FACT: dict[str, Report] = {
     "drain_began": lambda log: log.drain_began(BACKEND, 3600.0),
     "drain_ended": lambda log: log.drain_ended(BACKEND, 12, "it holds no session any more"),
     "write_degraded": lambda log: log.write_degraded(BACKEND, Operation.SET),
-    "failed_over": lambda log: log.failed_over(BACKEND),
     "session_moved": lambda log: log.session_moved(BACKEND, "missed"),
     "session_repaired": lambda log: log.session_repaired(BACKEND),
     "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",)),
     "lock_taken_over": lambda log: log.lock_taken_over(BACKEND),
 }
 
-SILENT = {"exchange_finished", "failed_over", "session_moved", "session_repaired"}
+SILENT = {"exchange_finished", "session_moved", "session_repaired"}
 """What a counter counts, and the log does not say."""
 
 

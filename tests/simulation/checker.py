@@ -25,8 +25,8 @@ SLACK = 1.0
 LONGER = 0.06 * LONGEST_TIMEOUT + 1.0
 """Seconds: a session may live 5 % longer than it should (design.md 7.7)."""
 
-BAD_COPY = "said to be redundant"
-"""What a history notes when the router claims copies that are not there, or are not good."""
+BAD_COPY = "a bad copy"
+"""What a history notes when the router takes a copy for good that is not there, or has other content."""
 
 NEVER = "never redundant again"
 """What a history notes when a world without trouble does not become redundant."""
@@ -57,7 +57,7 @@ class Kind(Enum):
     LOST_UPDATE = "lost update"
     STUCK_LOCK = "stuck lock"
     WRONG_SESSION = "wrong session"
-    NOT_REDUNDANT = "not redundant"  # a copy is missing or bad where the router says that all is well
+    NOT_REDUNDANT = "not redundant"  # a copy is missing or bad, and the router takes it for good
     NEVER_REDUNDANT = "never redundant"  # something is not put right
     SHUT_OUT = "shut out"  # closed although all is well
 

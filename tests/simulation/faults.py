@@ -116,6 +116,11 @@ async def slow(world: "World", server: StockServer, duration: float) -> None:
     await _behave(server, Manner(pause=(0.01, 0.3)), duration)
 
 
+async def uneven(world: "World", server: StockServer, duration: float) -> None:
+    """Some connections stall while others go on: what was sent first may be carried out last."""
+    await _behave(server, Manner(stalled=0.3), duration)
+
+
 async def very_slow(world: "World", server: StockServer, duration: float) -> None:
     """It takes its time, some of it longer than an exchange may take."""
     await _behave(server, Manner(pause=(0.0, 6.0)), duration)
@@ -201,6 +206,8 @@ FAULTS: tuple[Kind, ...] = (
     resets,
     lost_answers,
     slow,
+    uneven,
+    uneven,
     very_slow,
 )
 ACTS: tuple[Kind, ...] = (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from partitioner.errors import Phase
+from partitioner.errors import BackendEjected, Phase
 from partitioner.membership.failover import FAILOVER, Verdict
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger
@@ -234,8 +234,15 @@ def give_no_lock_back() -> Iterator[None]:
 
 @mutation
 def no_canary_on_new_connections() -> Iterator[None]:
+    """A new connection is used whatever it says of its life."""
+
     async def connect(self: Upstream) -> Any:
-        return await self._connector.dial(self.backend.address)
+        life = self._life
+        channel, _ = await self._connector.connect(self.backend, self._policy.connect)
+        if self._life == life:
+            return channel
+        channel.close()
+        raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
 
     return replaced(Upstream, "_connect", connect)
 

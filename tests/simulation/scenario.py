@@ -1,10 +1,21 @@
 """What a seed draws, before anything runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from partitioner.membership.losses import LostSessions
 from tests.simulation.dice import Dice
-from tests.simulation.faults import ACTS, FAULTS, HARMLESS_ACTS, RESTARTS, Trouble
+from tests.simulation.faults import (
+    ACTS,
+    FAULTS,
+    HARMLESS_ACTS,
+    RESTARTS,
+    Trouble,
+    freeze,
+    lost_answers,
+    resets,
+    slow,
+    uneven,
+)
 from tests.simulation.web import CHANGING, ORDINARY, READING, Mix
 
 ENOUGH = 1_000_000
@@ -43,8 +54,29 @@ class Scenario:
 
 
 def draw(seed: int) -> Scenario:
-    """The scenario of a seed."""
+    """The scenario of a seed: one in five is a crowd at one session, the others are all kinds of things."""
     dice = Dice(seed, "scenario")
+    return _crowd(seed, dice) if dice.happens(0.2) else _anything(seed, dice)
+
+
+def _crowd(seed: int, dice: Dice) -> Scenario:
+    """Many pages of one session while one of its servers answers late, or not at all."""
+    scenario = _anything(seed, dice)
+    kind = dice.choice((uneven, uneven, slow, resets, lost_answers, freeze))
+    duration = dice.uniform(1.0, 9.0)
+    trouble = Trouble((kind,), dice.random(), dice.uniform(0.5, 3.0), duration, None, 0.0)
+    return replace(
+        scenario,
+        sessions=1,
+        workers=4,
+        pause=0.4,
+        troubles=(trouble, *scenario.troubles[:1]),
+        impatience=0.0,
+        mix=dice.choice((ORDINARY, CHANGING)),
+    )
+
+
+def _anything(seed: int, dice: Dice) -> Scenario:
     servers = dice.choice((2, 3, 3, 3, 4, 5))
     copies = dice.choice((1, 2, 2, 2, 2, 2, 2, 3)) if servers > 2 else dice.choice((1, 2, 2, 2))
     overlap = dice.happens(0.2)

@@ -31,6 +31,8 @@ class Manner:
     """How a server behaves just now. Durations are seconds, drawn anew for each request."""
 
     pause: tuple[float, float] = (0.0002, 0.004)  # before a request is carried out, and before its answer
+    stalled: float = 0.0  # how often a connection stalls before its request is carried out
+    stall: tuple[float, float] = (0.2, 2.5)
     broken_before: float = 0.0  # how often a connection is reset before its request is carried out
     broken_after: float = 0.0  # after that, without an answer
     broken_within: float = 0.0  # in the middle of the answer
@@ -112,6 +114,8 @@ class StockServer:
         while (request := await self._next_request(stream, reader)) is not None:
             head, body = request
             await self._do_something(*self.manner.pause)
+            if self._dice.happens(self.manner.stalled):
+                await self._do_something(*self.manner.stall)
             if self._dice.happens(self.manner.broken_before):
                 stream.reset()
                 return

@@ -19,6 +19,7 @@ from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.upstream import UpstreamPolicy
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.protocol.target import server_key
+from partitioner.sessions.session import Session
 from tests.doubles.backends import ROUTER_NAME
 from tests.doubles.clients import Client
 from tests.doubles.network import Network, connection
@@ -46,6 +47,8 @@ WINDOW = LONGEST_TIMEOUT / 20 + 1.0
 
 CALM = 5.0
 """How many times longer the pauses between pages are then."""
+
+AUDIT_INTERVAL = 0.7
 
 GOOD_FOR = 10.0
 """Seconds for which a server must have been up before a session of it that is not found is called a lie."""
@@ -98,6 +101,7 @@ class World:
             for _ in range(self.scenario.servers):
                 self.backends.append(self._new_server().backend)
             await self.router_begins(SETTLED if self.scenario.is_settled else None)
+            self._nursery.start_soon(self._watch)
             async with trio.open_nursery() as working:
                 for number in range(self.scenario.workers):
                     working.start_soon(self._work, number)
@@ -217,6 +221,28 @@ class World:
                 break
             await trio.sleep(1.0)
         self._is_calm = False
+
+    async def _watch(self) -> None:
+        """Again and again: whoever is written for a session, and may be read, has what its primary has."""
+        while True:
+            await trio.sleep(AUDIT_INTERVAL)
+            pool, now = self.lane.roster.pool, trio.current_time()
+            for number in range(self.scenario.sessions):
+                key = server_key(target(number))
+                marks = self.lane.ledger.marks(key)
+                acting = pool.acting_set(self.lane.bookkeeper.placement_of(key), marks)
+                if acting is None or not self.lane.gate.is_free(key):
+                    continue
+                primary, *copies = (
+                    self._look_at(each, key, now) for each in (acting.primary, *acting.copies)
+                )
+                for identity, copy in zip(acting.copies, copies, strict=True):
+                    if identity not in marks and primary and copy and copy.body != primary.body:
+                        seen = f"{primary.body[:12]!r}, and on {identity} {copy.body[:12]!r}"
+                        self.note(f"{BAD_COPY}: on {acting.primary} it is {seen}")
+
+    def _look_at(self, identity: str, key: bytes, now: float) -> Session | None:
+        return self.servers[self.lane.roster.pool.members[identity].backend.name].look_at(key, now)
 
     def audit(self) -> None:
         """Hold what the servers have against what the router says: of each session a good copy elsewhere."""

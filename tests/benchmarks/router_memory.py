@@ -1,0 +1,233 @@
+"""What the router keeps in memory for each session, in settled times and in others.
+
+    python -m tests.benchmarks.router_memory [--sessions 100000]
+
+The whole await lane in this process, with copies 2 over three state servers which say yes to everything
+and remember nothing; so whatever grows with the number of sessions is the router's. Time is virtual. The
+figures are tracemalloc's: bytes that Python's objects ask for, by the file that asked. Resident memory,
+which also holds what the allocator keeps in reserve for the next burst, was tried and not chosen: it
+tells more about the burst that made the sessions than about the sessions.
+
+The stages:
+
+    unsettled           the router has just started; each session is saved
+    unsettled, idle     the same, after the touch window of a twentieth of the time-out
+    settled             the longest life has passed; each session is saved, acquired and released
+    settled, idle       the same, after two touch windows: nobody has anything to remember
+    locked, idle        each session is acquired, and held for longer than that
+    marked              one server has missed the last save of each
+"""
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import click
+import trio
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from trio.testing import MockClock
+
+import partitioner
+from partitioner.membership.backend import Address, Backend
+from partitioner.membership.health import HealthPolicy
+from partitioner.membership.ledger import LedgerPolicy
+from partitioner.membership.pool import first_pool
+from partitioner.net.canary import Canary
+from partitioner.net.channel import Channel
+from partitioner.net.connecting import Connector
+from partitioner.net.lane import Lane, LanePolicy
+from partitioner.net.responder import Request
+from partitioner.net.upstream import UpstreamPolicy
+from partitioner.ops.log import LogObserver
+from partitioner.protocol.grammar import Dialect, parse_request_head
+from partitioner.protocol.messages import Operation
+from partitioner.protocol.target import encode_target, server_key
+from partitioner.protocol.writer import write_request
+from tests.doubles.backends import LIFE, ROUTER_NAME, ok
+from tests.end_to_end.web_server import APPLICATION
+
+TIMEOUT_MINUTES = 20
+WINDOW = TIMEOUT_MINUTES * 60 / 20
+LONGEST_LIFE = TIMEOUT_MINUTES * 60.0
+COOKIE = 7
+BODY = b"." * 1024
+UNHURRIED = 1e6
+"""Seconds that an exchange may take: here none takes any."""
+
+
+class YesStream(trio.abc.HalfCloseableStream):
+    """A connection to a state server that has every session, locks it for anybody, and remembers nothing."""
+
+    def __init__(self) -> None:
+        self._answer = b""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        head = bytes(data[: bytes(data).index(b"\r\n\r\n") + 4])
+        if b"canary" in head:
+            self._answer = ok(LIFE, b"Timeout: 525600")
+        elif b"acquire" in head:
+            self._answer = ok(BODY, b"LockCookie: %d" % COOKIE, b"Timeout: %d" % TIMEOUT_MINUTES)
+        else:
+            self._answer = ok()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        answer, self._answer = self._answer, b""
+        return answer
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def dial(address: Address) -> Channel:
+    await trio.lowlevel.checkpoint()
+    return Channel(YesStream(), str(address), lambda: False, lambda: None)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What was in memory at the end of a stage."""
+
+    name: str
+    traced: int
+    by_file: dict[str, int]
+    remembered: str
+
+    def row(self, empty: "Stage", sessions: int) -> list[str]:
+        growth = {file: (size - empty.by_file.get(file, 0)) / sessions for file, size in self.by_file.items()}
+        most = sorted(growth.items(), key=lambda pair: pair[1], reverse=True)[:4]
+        held = ", ".join(f"{file} {size:.0f}" for file, size in most if size >= 1)
+        return [self.name, f"{(self.traced - empty.traced) / sessions:.0f}", held, self.remembered]
+
+
+@click.command()
+@click.option("--sessions", default=100_000, show_default=True)
+def main(sessions: int) -> None:
+    """Measure the memory of a router by what it has to remember."""
+    console = Console(width=140)
+    tracemalloc.start()
+    with Progress(console=Console(stderr=True)) as progress:
+        empty, *stages = trio.run(measure, sessions, progress, clock=MockClock(autojump_threshold=0))
+    table = Table("stage", "bytes/session", "of these, by who asked for them", "entries")
+    for stage in stages:
+        table.add_row(*stage.row(empty, sessions))
+    console.print(f"{sessions} sessions under keys of {len(server_key(target(0)))} bytes")
+    console.print(table)
+
+
+async def measure(sessions: int, progress: Progress) -> list[Stage]:
+    """Take a router through all stages; the first of them is the empty router."""
+    async with trio.open_nursery() as background:
+        lane = new_lane(background)
+        await lane.probing.first_look()
+        background.start_soon(lane.run)
+        run = Run(lane, sessions, progress)
+        await run.all()
+        background.cancel_scope.cancel()
+    return run.stages
+
+
+def new_lane(background: trio.Nursery) -> Lane:
+    backends = [Backend(f"state-{number}", Address(f"10.0.0.{number}", 42424)) for number in (1, 2, 3)]
+    health = HealthPolicy(interval=60.0)  # hours pass, and nobody falls
+    policy = LanePolicy(health, UpstreamPolicy(1.0, 1e9, 256), LedgerPolicy(LONGEST_LIFE, LONGEST_LIFE))
+    pool = first_pool(backends, health, copies=2, now=trio.current_time())
+    return Lane(
+        pool, policy, Connector(dial, Canary(ROUTER_NAME)), LogObserver(), background, Random(1).uniform
+    )
+
+
+@dataclass
+class Run:
+    """The stages of one router."""
+
+    lane: Lane
+    sessions: int
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.stages: list[Stage] = []
+
+    async def all(self) -> None:
+        await self.exchange(Operation.RESET_TIMEOUT, -1)  # so that there is a connection to everybody
+        self.note("empty")
+        await self.of_each("saving", Operation.SET)
+        self.note("unsettled")
+        await trio.sleep(2 * WINDOW)
+        self.note("unsettled, idle")
+        await trio.sleep(LONGEST_LIFE)
+        await self.of_each("saving, settled", Operation.SET, Operation.ACQUIRE, Operation.RELEASE)
+        self.note("settled")
+        await trio.sleep(3 * WINDOW)
+        self.note("settled, idle")
+        await self.of_each("acquiring", Operation.ACQUIRE)
+        await trio.sleep(3 * WINDOW)
+        self.note("locked, idle")
+        await self.of_each("releasing", Operation.RELEASE)
+        await trio.sleep(3 * WINDOW)
+        self.mark_all()
+        self.note("marked")
+
+    async def of_each(self, what: str, *operations: Operation) -> None:
+        for number in self.progress.track(range(self.sessions), description=what):
+            for operation in operations:
+                await self.exchange(operation, number)
+
+    async def exchange(self, operation: Operation, number: int) -> None:
+        is_set = operation is Operation.SET
+        body = BODY if is_set else b""
+        raw = write_request(
+            operation,
+            target(number),
+            timeout_minutes=TIMEOUT_MINUTES if is_set else None,
+            lock_cookie=COOKIE if is_set or operation is Operation.RELEASE else None,
+            body=body,
+        )
+        head = parse_request_head(raw[: len(raw) - len(body)], Dialect.GUARDED)
+        request = Request(head, body, None, trio.current_time() + UNHURRIED)
+        response = await self.lane.router.respond(request)
+        assert response.head.status == 200
+        response.finish(True)
+
+    def mark_all(self) -> None:
+        """Mark one server for each session, as a save does that it has missed."""
+        for number in range(self.sessions):
+            self.lane.bookkeeper.mark(server_key(target(number)), target(number), "state-3", is_stale=True)
+
+    def note(self, name: str) -> None:
+        gc.collect()
+        by_file: dict[str, int] = {}
+        package = str(Path(partitioner.__file__).parent)
+        for statistic in tracemalloc.take_snapshot().statistics("filename"):
+            file = statistic.traceback[0].filename
+            short = file.removeprefix(package + "/") if file.startswith(package) else Path(file).name
+            by_file[short] = by_file.get(short, 0) + statistic.size
+        lane = self.lane
+        counts: dict[str, Callable[[], int]] = {
+            "ledger": lambda: len(lane.ledger),
+            "toucher": lambda: len(lane.toucher),
+            "gate": lambda: len(lane.gate),
+            "repairs": lambda: len(lane.repairer),
+        }
+        entries = ", ".join(f"{each} {count()}" for each, count in counts.items() if count())
+        self.stages.append(Stage(name, sum(by_file.values()), by_file, entries))
+
+
+def target(number: int) -> bytes:
+    """As the real client would spell it: with an ID of the real length."""
+    return encode_target(f"{APPLICATION}{number:x}".ljust(len(APPLICATION) + 24, "z"))
+
+
+if __name__ == "__main__":
+    main()
