@@ -142,7 +142,9 @@ class Toucher:
         holders = (acting.primary, *acting.copies)
         servers = [each for each in holders if each != slid_by and each not in marks]
         told = await self._errands.run_all([(each, touch(known.target)) for each in servers])
-        is_there = slid_by != "" or any(answer is not None and answer.status == 200 for answer in told)
+        # Only who is read now can say that the session exists; it may have been removed since it was slid.
+        is_known_there = slid_by in holders and slid_by not in marks
+        is_there = is_known_there or any(answer is not None and answer.status == 200 for answer in told)
         for server, answer in zip(servers, told, strict=True):
             if answer is not None and answer.status == 404 and is_there:
                 self._mark(key, known, server, is_missing=True)

@@ -6,7 +6,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.net.toucher import AT_ONCE, SHORTEST_WINDOW
 from partitioner.protocol.messages import Operation
-from tests.doubles.backends import ok
+from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, request
@@ -244,3 +244,22 @@ async def test_many_that_are_due_at_once(autojump_clock: MockClock, nursery: tri
     await trio.sleep(200.0)
 
     assert 0 == len(lane.toucher)
+
+
+async def test_a_session_that_was_removed_after_its_server_fell(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """That a server which is out now had it says nothing of the others: without it, it is only not there.
+
+    Were they all marked for lacking it, nobody could tell any more, and the key would be closed to everyone.
+    """
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.ask(SET)
+    await farm.ask(GET)
+    await farm.eject(0)
+    await farm.ask(request(Operation.REMOVE))
+    await trio.sleep(WINDOW + 1)
+
+    assert {0} == farm.marked
+    assert NOT_FOUND == await farm.ask(GET)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+import httpx
 import trio
 
 from partitioner.membership.backend import Address
@@ -34,12 +35,15 @@ class Site:
         """Nothing runs yet. The router's file is put in the directory, with these settings in it."""
         self.address = Address(LOOPBACK, free_port())
         self.router: Program
+        self._routers: list[Program] = []  # that there have been
         self.router_died_at = float("-inf")
         self.router_is_down = True
         self.router_starts: list[float] = []
         self.intents: dict[str, str] = {}  # of the servers that are configured, by name
         self._file = directory / CONFIGURATION
-        self._settings = f"admin: {LOOPBACK}:{free_port()}\n{settings}"
+        admin = Address(LOOPBACK, free_port())
+        self._admin = f"http://{admin}"
+        self._settings = f"admin: {admin}\n{settings}"
         self._directory = directory
         self._ports: dict[str, int] = {}
         self._servers: dict[str, StateServerProcess] = {}
@@ -96,6 +100,7 @@ class Site:
         self.router = await self._begin(
             running("serve", "-c", str(self._file), "--listen", str(self.address))
         )
+        self._routers.append(self.router)
         self.router_starts.append(trio.current_time())
         await self.log_says("router started", 0)
         self.router_is_down = False
@@ -113,6 +118,11 @@ class Site:
         await self.log_says("configuration reloaded", here)
 
     @property
+    def log(self) -> str:
+        """All that the routers have written, one after the other."""
+        return "".join(each.output for each in self._routers)
+
+    @property
     def end_of_log(self) -> int:
         """How many lines the router has written."""
         return len(self.router.lines)
@@ -125,11 +135,14 @@ class Site:
                 raise AssertionError(f"no {pattern!r} in the router's log:\n{self.router.output}")
             await trio.sleep(A_MOMENT)
 
-    @property
-    def is_redundant(self) -> bool:
-        """Whether the router has said last that the next server may fail."""
-        told = [line for line in self.router.lines if re.search("pool is (not redundant|redundant)", line)]
-        return bool(told) and "redundant again" in told[-1]
+    async def redundant_since(self) -> float | None:
+        """Ask the router since when the next server may fail; None if it may not, or there is no router."""
+        try:
+            async with httpx.AsyncClient(base_url=self._admin, verify=False, trust_env=False) as client:
+                told = (await client.get("/api/v1/status")).json()["redundant_since"]
+        except httpx.TransportError:
+            return None
+        return None if told is None else trio.current_time() - told
 
     def _write_file(self) -> None:
         backends = "".join(
