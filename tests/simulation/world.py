@@ -92,6 +92,7 @@ class World:
         self._is_ending = False
         self._is_calm = False
         self._router_died_at = float("-inf")
+        self._cut_off: set[int] = set()  # sessions that a dying router was at: nobody finishes their copies
         self._dice = Dice(scenario.seed, "world")
 
     async def run(self) -> History:
@@ -148,6 +149,7 @@ class World:
         self._router.cancel_scope.cancel()
         self._router = None
         self._router_died_at = trio.current_time()
+        self._cut_off |= {each.session for each in self.history.exchanges if each.ended_at is None}
         for channel in self._channels:
             channel.close()
         self._channels.clear()
@@ -227,7 +229,7 @@ class World:
         while True:
             await trio.sleep(AUDIT_INTERVAL)
             pool, now = self.lane.roster.pool, trio.current_time()
-            for number in range(self.scenario.sessions):
+            for number in self._known_sessions():
                 key = server_key(target(number))
                 marks = self.lane.ledger.marks(key)
                 acting = pool.acting_set(self.lane.bookkeeper.placement_of(key), marks)
@@ -241,13 +243,16 @@ class World:
                         seen = f"{primary.body[:12]!r}, and on {identity} {copy.body[:12]!r}"
                         self.note(f"{BAD_COPY}: on {acting.primary} it is {seen}")
 
+    def _known_sessions(self) -> list[int]:
+        return [number for number in range(self.scenario.sessions) if number not in self._cut_off]
+
     def _look_at(self, identity: str, key: bytes, now: float) -> Session | None:
         return self.servers[self.lane.roster.pool.members[identity].backend.name].look_at(key, now)
 
     def audit(self) -> None:
         """Hold what the servers have against what the router says: of each session a good copy elsewhere."""
         pool, now = self.lane.roster.pool, trio.current_time()
-        for number in range(self.scenario.sessions):
+        for number in self._known_sessions():
             key = server_key(target(number))
             acting = pool.acting_set(self.lane.bookkeeper.placement_of(key))
             if acting is None or not self.lane.gate.is_free(key):
