@@ -359,10 +359,14 @@ class World:
         return web
 
     def _note_crashed(self, exchange: Exchange) -> None:
-        """A page that finds no router when it wants to unlock its session leaves it locked."""
-        if exchange.operation in END_A_LOCK and exchange.began_at <= self._router_died_at:
+        """A page that finds no router when it wants to unlock its session leaves it locked.
+
+        So may one whose lock was just being granted when the router died.
+        """
+        had_begun = exchange.began_at <= self._router_died_at
+        if had_begun and exchange.operation in (*END_A_LOCK, Operation.ACQUIRE):
             self.history.crashed_pages.add(exchange.page)
-        if exchange.operation in END_A_LOCK and self._router is None:
+        if self._router is None and exchange.operation in END_A_LOCK:
             self.history.crashed_pages.add(exchange.page)
 
     def _next_page(self) -> int:
