@@ -31,6 +31,10 @@ T = TypeVar("T")
 PACE = 16 * 1024 * 1024
 """Bytes for which one more second is allowed (design.md 7.1)."""
 
+SEARCH_PATIENCE = 1.0
+"""Seconds for a search, or for reading what is moved. A copy that is late is repaired, and its client was
+answered; where a search is late the client's connection is closed, so a busy server has longer for it."""
+
 DEFAULT_TIMEOUT_MINUTES = 20  # protocol.md 7
 
 
@@ -68,23 +72,26 @@ class Errands:
         self._memory = memory
         self._patience = patience
 
-    async def run(self, server: str, errand: Errand) -> Told | None:
-        """Have it done; None if it failed, came too late, or cannot be asked."""
-        deadline = trio.current_time() + self._patience + len(errand.body) / PACE
+    async def run(self, server: str, errand: Errand, patience: float = 0.0) -> Told | None:
+        """Have it done; None if it failed, came too late, or cannot be asked. `patience` may be longer."""
+        patience = max(patience, self._patience)
+        deadline = trio.current_time() + patience + len(errand.body) / PACE
         told = await self._try(server, errand, deadline)
         if isinstance(told, BackendHungUp | BackendReset) and trio.current_time() < deadline:
             # Whatever lay in that connection is gone with it, and nobody else is at this key.
             told = await self._try(server, errand, deadline)
         return None if isinstance(told, BackendFailure) else told
 
-    async def run_all(self, errands: Sequence[tuple[str, Errand]]) -> list[Told | None]:
+    async def run_all(
+        self, errands: Sequence[tuple[str, Errand]], patience: float = 0.0
+    ) -> list[Told | None]:
         """Have several done at the same time, each by its server; the outcomes in the same order."""
-        return await side_by_side(lambda errand: self.run(*errand), errands)
+        return await side_by_side(lambda errand: self.run(*errand, patience), errands)
 
     @asynccontextmanager
     async def fetched(self, server: str, target: bytes) -> AsyncIterator[Told | None]:
         """Read a session by a plain get, and hold its body for as long as the block lasts."""
-        told = await self.run(server, get(target))
+        told = await self.run(server, get(target), SEARCH_PATIENCE)
         try:
             yield told
         finally:

@@ -19,7 +19,7 @@ from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.copier import Copier
-from partitioner.net.errands import Errand, Errands, Told, put, release, remove, touch
+from partitioner.net.errands import SEARCH_PATIENCE, Errand, Errands, Told, put, release, remove, touch
 from partitioner.net.observer import Observer
 from partitioner.net.roster import Roster
 from partitioner.protocol.messages import Operation
@@ -89,7 +89,7 @@ class Finder:
         holders = pool.possible_holders(missed.placement)
         marks = ledger.marks(missed.key)
         asked = [each for each in holders if each not in marks and pool.members[each].is_readable]
-        told = await self._ask(asked, touch(missed.target))
+        told = await self._ask(asked, touch(missed.target), SEARCH_PATIENCE)
         owners = [each for each in asked if (answer := told[each]) is not None and answer.status == 200]
         if owners:
             return await self._move(missed, owners)
@@ -126,8 +126,8 @@ class Finder:
             ledger.unmark(missed.key, server)
         return status in (200, 423)
 
-    async def _ask(self, servers: list[str], errand: Errand) -> dict[str, Told | None]:
-        outcomes = await self._errands.run_all([(server, errand) for server in servers])
+    async def _ask(self, servers: list[str], errand: Errand, patience: float = 0.0) -> dict[str, Told | None]:
+        outcomes = await self._errands.run_all([(server, errand) for server in servers], patience)
         return dict(zip(servers, outcomes, strict=True))
 
     def _silent(
