@@ -53,8 +53,8 @@ class LockedAway:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
-    """A session that is missed."""
+class Subject:
+    """The session that something is about: how it is filed, spelt and placed."""
 
     key: bytes
     target: bytes
@@ -80,7 +80,7 @@ class Finder:
         self.lost_sessions = lost_sessions
         self._observer = observer
 
-    async def find(self, missed: Missed, operation: Operation | None) -> Whereabouts | LockedAway:
+    async def find(self, missed: Subject, operation: Operation | None) -> Whereabouts | LockedAway:
         """Find out whether a session exists, and bring it home; `operation` is what asks for it, if any.
 
         Raises NoBackendLeft where nobody can tell.
@@ -102,7 +102,7 @@ class Finder:
         await self._declare_lost(missed, silent, operation)
         return Whereabouts.ABSENT
 
-    async def settle_doubt(self, missed: Missed, server: str) -> bool:
+    async def settle_doubt(self, missed: Subject, server: str) -> bool:
         """Read a server whose mark only says that a request went unanswered; answer if it has the session.
 
         Once that request's connection has ended, what the server holds is the last acknowledged content, or
@@ -131,7 +131,7 @@ class Finder:
         return dict(zip(servers, outcomes, strict=True))
 
     def _silent(
-        self, missed: Missed, holders: tuple[str, ...], told: dict[str, Told | None]
+        self, missed: Subject, holders: tuple[str, ...], told: dict[str, Told | None]
     ) -> tuple[str, ...]:
         """Those who may have the session and did not say. What is stale on a server is not the session."""
         marks = self._bookkeeper.ledger.marks(missed.key)
@@ -141,13 +141,13 @@ class Finder:
             if told.get(each) is None and not (each in marks and marks[each].is_stale)
         )
 
-    def _somebody_vouches(self, missed: Missed, told: dict[str, Told | None], pool: Pool) -> bool:
+    def _somebody_vouches(self, missed: Subject, told: dict[str, Told | None], pool: Pool) -> bool:
         since = trio.current_time() - self._bookkeeper.ledger.longest_life
         witnesses = [each for each, answer in told.items() if answer is not None and answer.status == 404]
         return any(pool.has_always_held(each, missed.placement, since) for each in witnesses)
 
     async def _declare_lost(
-        self, missed: Missed, silent: tuple[str, ...], operation: Operation | None
+        self, missed: Subject, silent: tuple[str, ...], operation: Operation | None
     ) -> None:
         """Declare that what is only on these servers is lost, and see to it that it never comes back.
 
@@ -168,7 +168,7 @@ class Finder:
         await self._clear(missed, [each for each in holders if each not in silent])
         self._observer.loss_declared(operation, silent)
 
-    async def _clear(self, missed: Missed, servers: list[str]) -> None:
+    async def _clear(self, missed: Subject, servers: list[str]) -> None:
         """Have the session gone from these servers; whoever fails is marked."""
         ledger = self._bookkeeper.ledger
         errand = remove(missed.target)
@@ -179,7 +179,7 @@ class Finder:
                 else:
                     self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
 
-    async def _move(self, missed: Missed, owners: list[str]) -> Whereabouts | LockedAway:
+    async def _move(self, missed: Subject, owners: list[str]) -> Whereabouts | LockedAway:
         """Bring a session from its owner to its acting set.
 
         Raises NoBackendLeft if that fails; the session is then where it was.
@@ -208,7 +208,7 @@ class Finder:
         self._copier.note_moved(owner, "missed")
         return Whereabouts.AT_HOME
 
-    async def _settle_in(self, missed: Missed, server: str, told: Told) -> bool:
+    async def _settle_in(self, missed: Subject, server: str, told: Told) -> bool:
         """Store on a server what its owner told; a copy that fails is marked."""
         is_doubtful = server in self._bookkeeper.ledger.marks(missed.key)
         member = self._roster.pool.members.get(server)
@@ -223,7 +223,7 @@ class Finder:
 
     # --- before a server leaves ---
 
-    async def hand_over(self, missed: Missed, leaving: str) -> HandedOver:
+    async def hand_over(self, missed: Subject, leaving: str) -> HandedOver:
         """Bring a session that a leaving server holds to its whole acting set, and remove it there.
 
         The caller stands behind the key gate. What is not marked holds the last acknowledged content, so the
@@ -250,7 +250,7 @@ class Finder:
             return HandedOver.LATER  # who has just taken it may have forgotten it, or not be asked for it
         return await self._let_go(missed, leaving) if outcome is HandedOver.MOVED else outcome
 
-    async def _complete(self, missed: Missed, source: str, lacking: list[str]) -> HandedOver:
+    async def _complete(self, missed: Subject, source: str, lacking: list[str]) -> HandedOver:
         """Copy a session to those who lack it; MOVED if all of them have it now."""
         if not lacking:
             return HandedOver.MOVED
@@ -263,7 +263,7 @@ class Finder:
                 stored = [await self._settle_in(missed, server, told) for server in lacking]
         return HandedOver.MOVED if all(stored) else HandedOver.LATER
 
-    async def _let_go(self, missed: Missed, leaving: str) -> HandedOver:
+    async def _let_go(self, missed: Subject, leaving: str) -> HandedOver:
         """Remove from a leaving server what all others have."""
         with trio.CancelScope(shield=True):
             told = await self._errands.run(leaving, remove(missed.target))

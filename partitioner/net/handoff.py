@@ -20,7 +20,7 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.pool import Member
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.copier import Copier
-from partitioner.net.finder import Finder, HandedOver, Missed
+from partitioner.net.finder import Finder, HandedOver, Subject
 from partitioner.net.gate import KeyGate
 from partitioner.net.observer import Observer
 from partitioner.net.roster import Roster
@@ -208,7 +208,7 @@ class HandOff:
             return  # it is in use, and all others would have to wait for it
         await self._gate.enter(key)
         try:
-            missed = Missed(key, target, self._bookkeeper.placement_of(key))
+            missed = Subject(key, target, self._bookkeeper.placement_of(key))
             outcome = await self._finder.hand_over(missed, identity)
         finally:
             self._gate.leave(key)

@@ -14,7 +14,7 @@ from partitioner.membership.pool import ActingSet, Pool
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.copier import Copier
 from partitioner.net.errands import Errand, Errands, Told, put, remove
-from partitioner.net.finder import Finder, LockedAway, Missed, Whereabouts
+from partitioner.net.finder import Finder, LockedAway, Subject, Whereabouts
 from partitioner.net.gate import KeyGate
 from partitioner.net.observer import Observer
 from partitioner.net.roster import Roster
@@ -101,10 +101,10 @@ class Repairer:
         if not servers:
             return True  # it is wanted again when a connection ends, or a server is back
         target = ledger.target(key)
-        missed = Missed(key, target, self._bookkeeper.placement_of(key))
+        missed = Subject(key, target, self._bookkeeper.placement_of(key))
         return await self._put_right(missed, servers)
 
-    async def _put_right(self, missed: Missed, servers: list[str]) -> bool:
+    async def _put_right(self, missed: Subject, servers: list[str]) -> bool:
         ledger, pool = self._bookkeeper.ledger, self._roster.pool
         acting = pool.acting_set(missed.placement, ledger.marks(missed.key))
         home = pool.acting_set(missed.placement)
@@ -134,19 +134,19 @@ class Repairer:
                 return False
         return not any(each in ledger.marks(missed.key) for each in servers)
 
-    async def _copy(self, missed: Missed, server: str, told: Told) -> None:
+    async def _copy(self, missed: Subject, server: str, told: Told) -> None:
         if told.head.has_action_flags:  # insert-only would leave there what the server should not have
             await self._copier.insist(missed.key, server, remove(missed.target))
         await self._write(missed, server, put(missed.target, told))
 
-    async def _give_flag_back(self, missed: Missed, primary: str, told: Told) -> None:
+    async def _give_flag_back(self, missed: Subject, primary: str, told: Told) -> None:
         """To read an uninitialized session has consumed its flag, and no client has seen it."""
         await self._copier.insist(missed.key, primary, remove(missed.target))
         stored = await self._copier.insist(missed.key, primary, put(missed.target, told))
         if stored is None or stored.status != 200:
             self._bookkeeper.mark(missed.key, missed.target, primary, is_stale=True)
 
-    async def _clear_up(self, missed: Missed, acting: ActingSet, pool: Pool) -> None:
+    async def _clear_up(self, missed: Subject, acting: ActingSet, pool: Pool) -> None:
         """Once the last mark is gone, remove the session from where it had to be till then."""
         home = pool.acting_set(missed.placement)
         if self._bookkeeper.ledger.marks(missed.key) or home is None:
@@ -156,7 +156,7 @@ class Repairer:
                 await self._write(missed, server, remove(missed.target))
         self._bookkeeper.ledger.note_repaired(missed.key)
 
-    async def _write(self, missed: Missed, server: str, errand: Errand) -> None:
+    async def _write(self, missed: Subject, server: str, errand: Errand) -> None:
         told = await self._copier.insist(missed.key, server, errand)
         if told is None or told.status not in (200, 404):
             return

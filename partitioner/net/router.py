@@ -14,20 +14,19 @@ While a lock is held, every request of its key goes to the server that granted i
 cannot be reached, the router itself stands for the lock (design.md 7.3).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
 
-from partitioner.errors import BackendFailure, MalformedRequest, NoBackendLeft, Phase
-from partitioner.membership.failover import Verdict, verdict
+from partitioner.errors import MalformedRequest, NoBackendLeft
 from partitioner.membership.ledger import Lock
-from partitioner.membership.pool import Pool
+from partitioner.net.asking import Asked, Asker, Reply
 from partitioner.net.bodies import BodyMemory
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.canary import CANARIES
 from partitioner.net.copier import Copier, Write
 from partitioner.net.errands import Errand, Errands, Told, release
-from partitioner.net.finder import Finder, LockedAway, Missed, Whereabouts
+from partitioner.net.finder import Finder, LockedAway, Subject, Whereabouts
 from partitioner.net.gate import KeyGate
 from partitioner.net.localtime import local_ticks
 from partitioner.net.observer import Observer
@@ -37,9 +36,6 @@ from partitioner.net.toucher import Toucher
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, RequestHead, Status
 from partitioner.protocol.target import canonical_form, server_key
 from partitioner.protocol.writer import write_answer_head, write_request
-
-RETRY_PAUSE = 0.1
-"""Seconds to wait before connecting again where nothing was sent yet, unless the pool changes sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +53,6 @@ class Parts:
     observer: Observer
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a client asks, and of which session."""
-
-    request: Request
-    session: Missed  # its key, target and placement
-
-    @property
-    def operation(self) -> Operation:
-        return self.request.head.operation
-
-    @property
-    def cookie(self) -> int | None:
-        return self.request.head.lock_cookie
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a backend answered, and under which pool it was asked."""
-
-    response: Response
-    server: str
-    pool: Pool
-    sent_at: float
-
-    @property
-    def status(self) -> int:
-        return self.response.head.status
-
-
 class Router:
     """Answers requests by asking those who hold the session."""
 
@@ -100,6 +66,7 @@ class Router:
         self._errands = parts.errands
         self._copier = parts.copier
         self._finder = parts.finder
+        self._asker = Asker(parts.roster, parts.bookkeeper, parts.finder)
         self._toucher = parts.toucher
         self._observer = parts.observer
         self._background = background
@@ -116,7 +83,7 @@ class Router:
         key = server_key(head.target)
         if canonical_form(key).startswith(CANARIES.encode()):
             raise MalformedRequest("a key that is kept for canaries")
-        session = Missed(key, head.target, self._bookkeeper.placement_of(key))
+        session = Subject(key, head.target, self._bookkeeper.placement_of(key))
         held = 0
         try:
             if not request.is_whole and self._is_copied(key):
@@ -249,7 +216,7 @@ class Router:
     async def _read(self, asked: Asked) -> Response:
         session = asked.session
         while True:
-            reply = await self._ask(asked)
+            reply = await self._asker.ask(asked)
             if isinstance(reply, Lock):
                 if asked.operation is Operation.RESET_TIMEOUT:
                     self._note_slid(asked, None, None)
@@ -291,7 +258,7 @@ class Router:
     async def _release(self, asked: Asked) -> Response:
         session = asked.session
         while True:
-            reply = await self._ask(asked)
+            reply = await self._asker.ask(asked)
             if isinstance(reply, Lock):
                 if asked.cookie != reply.cookie:
                     return self._refuse_for(asked, reply)
@@ -303,7 +270,7 @@ class Router:
                 if found is Whereabouts.AT_HOME:
                     continue
                 if isinstance(found, LockedAway):
-                    return (await self._ask_at(found.server, asked, self._roster.pool)).response
+                    return (await self._asker.ask_at(found.server, asked, self._roster.pool)).response
                 return reply.response
             lock = self._ledger.maybe_lock(session.key, trio.current_time())
             if reply.status == 200 and lock is not None and lock.server == reply.server:
@@ -317,7 +284,7 @@ class Router:
     async def _write(self, asked: Asked) -> Response:
         session = asked.session
         while True:
-            reply = await self._ask(asked)
+            reply = await self._asker.ask(asked)
             if not isinstance(reply, Lock):
                 break
             if asked.cookie != reply.cookie:
@@ -364,7 +331,7 @@ class Router:
         head = RequestHead(raw, Operation.RESET_TIMEOUT, session.target)
         probe = Asked(Request(head, b"", None, request.deadline), session)
         while True:
-            seen = await self._ask(probe)
+            seen = await self._asker.ask(probe)
             if isinstance(seen, Lock):
                 self._note_slid(asked, None, None)
                 return _own(Answer(Status.OK))  # row 15
@@ -376,7 +343,7 @@ class Router:
                     continue
                 if isinstance(found, LockedAway):
                     return _own(Answer(Status.OK))
-            reply = await self._ask(asked)
+            reply = await self._asker.ask(asked)
             if isinstance(reply, Lock):
                 continue
             if is_new and reply.status == 200:
@@ -387,73 +354,6 @@ class Router:
             return reply.response
 
     # --- what they have in common ---
-
-    async def _ask(self, asked: Asked) -> Reply | Lock:
-        """Have it answered by whoever is responsible; or answer the lock whose server cannot be reached.
-
-        Raises NoBackendLeft or BackendFailure.
-        """
-        request, session = asked.request, asked.session
-        sendings = 0
-        while True:
-            pool = self._roster.pool
-            lock = self._ledger.maybe_lock(session.key, trio.current_time())
-            if lock is not None and not self._bookkeeper.can_reach(lock):
-                return lock
-            server = await self._acting_primary(session, pool) if lock is None else lock.server
-            if server is None:
-                continue  # it has just been put right
-            if not pool.members[server].record.is_up:
-                await self._wait_until_known(server, request.deadline)
-                continue
-            try:
-                return await self._ask_at(server, asked, pool)
-            except BackendFailure as failure:
-                sendings += failure.phase is not Phase.CONNECTING
-                is_late = trio.current_time() + RETRY_PAUSE > request.deadline
-                if is_late or not _may_be_repeated(request, failure, sendings):
-                    raise
-                # Nothing has changed yet: give it a moment before connecting again.
-                needs_pause = failure.phase is Phase.CONNECTING and self._roster.pool.epoch == pool.epoch
-            if needs_pause:
-                with trio.move_on_after(RETRY_PAUSE):
-                    await self._roster.wait_for_change()
-
-    async def _ask_at(self, server: str, asked: Asked, pool: Pool) -> Reply:
-        """One exchange with one backend.
-
-        Raises BackendFailure, which has been reported then.
-        """
-        sent_at = trio.current_time()
-        try:
-            response = await self._roster.upstreams[server].exchange(asked.request)
-        except BackendFailure as failure:
-            self._roster.exchange_failed(failure)
-            raise
-        return Reply(self._report_its_rest(response), server, pool, sent_at)
-
-    async def _acting_primary(self, session: Missed, pool: Pool) -> str | None:
-        """Whom to ask; None if that has to be thought over again.
-
-        Raises NoBackendLeft if there is nobody.
-        """
-        marks = self._ledger.marks(session.key)
-        acting = pool.acting_set(session.placement, marks)
-        if acting is not None:
-            return acting.primary
-        for server in tuple(marks):
-            if await self._finder.settle_doubt(session, server):
-                return None
-        if not pool.eligible:
-            raise NoBackendLeft("no backend is up")
-        raise NoBackendLeft("every backend that is up has still to be put right for this session")
-
-    async def _wait_until_known(self, server: str, deadline: float) -> None:
-        """At the router's start: wait for the verdict on a backend of which nothing is known yet."""
-        with trio.move_on_at(deadline) as waiting:
-            await self._roster.wait_for_change()
-        if waiting.cancelled_caught:
-            raise NoBackendLeft(f"nothing is known of {server} yet")
 
     async def _look_elsewhere(self, asked: Asked, reply: Reply) -> Whereabouts | LockedAway:
         """A server says that the session is not there. Is that the truth?
@@ -472,7 +372,7 @@ class Router:
         age = trio.current_time() - lock.since
         return _own(Answer(Status.LOCKED, lock_age=age, lock_cookie=lock.cookie))
 
-    def _take_over(self, session: Missed, lock: Lock) -> None:
+    def _take_over(self, session: Subject, lock: Lock) -> None:
         """Its holder lets go of a lock whose server cannot be reached: what it holds is out of date now."""
         self._ledger.end_lock(session.key)
         self._bookkeeper.mark(session.key, session.target, lock.server, is_stale=True)
@@ -480,7 +380,7 @@ class Router:
         if member is not None:
             self._observer.lock_taken_over(member.backend)
 
-    def _end_lock_of(self, session: Missed, server: str) -> None:
+    def _end_lock_of(self, session: Subject, server: str) -> None:
         """This server has just said that it does not have the session, and so has not locked it either."""
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
         if lock is not None and lock.server == server:
@@ -490,24 +390,9 @@ class Router:
         session = asked.session
         self._toucher.note_slid(session.key, session.target, session.placement, server, minutes)
 
-    def _want_repair(self, session: Missed) -> None:
+    def _want_repair(self, session: Subject) -> None:
         if self._ledger.marks(session.key):
             self._bookkeeper.want_repair(session.key)
-
-    def _report_its_rest(self, response: Response) -> Response:
-        """Have it reported if the backend fails in the middle of a streamed answer."""
-        rest = response.rest
-        if rest is None:
-            return response
-
-        async def watched() -> bytes:
-            try:
-                return await rest()
-            except BackendFailure as failure:
-                self._roster.exchange_failed(failure)
-                raise
-
-        return replace(response, rest=watched)
 
 
 def _takes_lock(asked: Asked, response: Response) -> bool:
@@ -520,10 +405,3 @@ def _own(answer: Answer) -> Response:
     """An answer in the router's own words."""
     raw = write_answer_head(answer, local_ticks() if answer.lock_age is not None else 0)
     return Response(AnswerHead(raw, answer.status.code, 0, answer.lock_cookie), b"")
-
-
-def _may_be_repeated(request: Request, failure: BackendFailure, sendings: int) -> bool:
-    """Whether the table allows another try, and the request is still here to be sent."""
-    if verdict(request.head.operation, failure.phase, sendings) is Verdict.GIVE_UP:
-        return False
-    return request.is_whole or failure.phase is Phase.CONNECTING

@@ -14,7 +14,7 @@ from partitioner.errors import BackendRefused, Phase
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.losses import LostSessions
-from partitioner.net.router import RETRY_PAUSE
+from partitioner.net.asking import RETRY_PAUSE
 from partitioner.net.upstream import HELD_BODY
 from partitioner.placement.rendezvous import Ranking
 from partitioner.protocol.messages import Operation

@@ -1,0 +1,152 @@
+"""Who is asked for a session, and what to do when that fails.
+
+While a lock is held, the server that granted it; else the first server of the preference list that may
+be read for this key. A request that failed is sent again where the failover table allows it, and then
+perhaps to another server: each try takes a fresh pool.
+"""
+
+from dataclasses import dataclass, replace
+
+import trio
+
+from partitioner.errors import BackendFailure, NoBackendLeft, Phase
+from partitioner.membership.failover import Verdict, verdict
+from partitioner.membership.ledger import Lock
+from partitioner.membership.pool import Pool
+from partitioner.net.bookkeeper import Bookkeeper
+from partitioner.net.finder import Finder, Subject
+from partitioner.net.responder import Request, Response
+from partitioner.net.roster import Roster
+from partitioner.protocol.messages import Operation
+
+RETRY_PAUSE = 0.1
+"""Seconds to wait before connecting again where nothing was sent yet, unless the pool changes sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client asks, and of which session."""
+
+    request: Request
+    session: Subject  # its key, target and placement
+
+    @property
+    def operation(self) -> Operation:
+        return self.request.head.operation
+
+    @property
+    def cookie(self) -> int | None:
+        return self.request.head.lock_cookie
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a backend answered, and under which pool it was asked."""
+
+    response: Response
+    server: str
+    pool: Pool
+    sent_at: float
+
+    @property
+    def status(self) -> int:
+        return self.response.head.status
+
+
+class Asker:
+    """Has requests answered by the backends that are responsible for them."""
+
+    def __init__(self, roster: Roster, bookkeeper: Bookkeeper, finder: Finder) -> None:
+        self._roster = roster
+        self._bookkeeper = bookkeeper
+        self._ledger = bookkeeper.ledger
+        self._finder = finder
+
+    async def ask(self, asked: Asked) -> Reply | Lock:
+        """Have it answered by whoever is responsible; or answer the lock whose server cannot be reached.
+
+        Raises NoBackendLeft or BackendFailure.
+        """
+        request, session = asked.request, asked.session
+        sendings = 0
+        while True:
+            pool = self._roster.pool
+            lock = self._ledger.maybe_lock(session.key, trio.current_time())
+            if lock is not None and not self._bookkeeper.can_reach(lock):
+                return lock
+            server = await self._acting_primary(session, pool) if lock is None else lock.server
+            if server is None:
+                continue  # it has just been put right
+            if not pool.members[server].record.is_up:
+                await self._wait_until_known(server, request.deadline)
+                continue
+            try:
+                return await self.ask_at(server, asked, pool)
+            except BackendFailure as failure:
+                sendings += failure.phase is not Phase.CONNECTING
+                is_late = trio.current_time() + RETRY_PAUSE > request.deadline
+                if is_late or not _may_be_repeated(request, failure, sendings):
+                    raise
+                # Nothing has changed yet: give it a moment before connecting again.
+                needs_pause = failure.phase is Phase.CONNECTING and self._roster.pool.epoch == pool.epoch
+            if needs_pause:
+                with trio.move_on_after(RETRY_PAUSE):
+                    await self._roster.wait_for_change()
+
+    async def ask_at(self, server: str, asked: Asked, pool: Pool) -> Reply:
+        """One exchange with one backend.
+
+        Raises BackendFailure, which has been reported then.
+        """
+        sent_at = trio.current_time()
+        try:
+            response = await self._roster.upstreams[server].exchange(asked.request)
+        except BackendFailure as failure:
+            self._roster.exchange_failed(failure)
+            raise
+        return Reply(self._report_its_rest(response), server, pool, sent_at)
+
+    async def _acting_primary(self, session: Subject, pool: Pool) -> str | None:
+        """Whom to ask; None if that has to be thought over again.
+
+        Raises NoBackendLeft if there is nobody.
+        """
+        marks = self._ledger.marks(session.key)
+        acting = pool.acting_set(session.placement, marks)
+        if acting is not None:
+            return acting.primary
+        for server in tuple(marks):
+            if await self._finder.settle_doubt(session, server):
+                return None
+        if not pool.eligible:
+            raise NoBackendLeft("no backend is up")
+        raise NoBackendLeft("every backend that is up has still to be put right for this session")
+
+    async def _wait_until_known(self, server: str, deadline: float) -> None:
+        """At the router's start: wait for the verdict on a backend of which nothing is known yet."""
+        with trio.move_on_at(deadline) as waiting:
+            await self._roster.wait_for_change()
+        if waiting.cancelled_caught:
+            raise NoBackendLeft(f"nothing is known of {server} yet")
+
+    def _report_its_rest(self, response: Response) -> Response:
+        """Have it reported if the backend fails in the middle of a streamed answer."""
+        rest = response.rest
+        if rest is None:
+            return response
+
+        async def watched() -> bytes:
+            try:
+                return await rest()
+            except BackendFailure as failure:
+                self._roster.exchange_failed(failure)
+                raise
+
+        return replace(response, rest=watched)
+
+
+def _may_be_repeated(request: Request, failure: BackendFailure, sendings: int) -> bool:
+    """Whether the table allows another try, and the request is still here to be sent."""
+    if verdict(request.head.operation, failure.phase, sendings) is Verdict.GIVE_UP:
+        return False
+    return request.is_whole or failure.phase is Phase.CONNECTING
