@@ -74,7 +74,10 @@ class Asker:
             lock = self._ledger.maybe_lock(session.key, trio.current_time())
             if lock is not None and not self._bookkeeper.can_reach(lock):
                 return lock
-            server = await self._acting_primary(session, pool) if lock is None else lock.server
+            if lock is None:
+                server = await self._acting_primary(session, pool, request.deadline)
+            else:
+                server = lock.server
             if server is None:
                 continue  # it has just been put right
             if not pool.members[server].record.is_up:
@@ -106,7 +109,7 @@ class Asker:
             raise
         return Reply(self._report_its_rest(response), server, pool, sent_at)
 
-    async def _acting_primary(self, session: Subject, pool: Pool) -> str | None:
+    async def _acting_primary(self, session: Subject, pool: Pool, deadline: float) -> str | None:
         """Whom to ask; None if that has to be thought over again.
 
         Raises NoBackendLeft if there is nobody.
@@ -120,6 +123,9 @@ class Asker:
                 return None
         if not pool.eligible:
             raise NoBackendLeft("no backend is up")
+        with trio.move_on_at(deadline):
+            if await self._finder.put_right(session):
+                return None
         raise NoBackendLeft("every backend that is up has still to be put right for this session")
 
     async def _wait_until_known(self, server: str, deadline: float) -> None:

@@ -16,7 +16,7 @@ import trio
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.losses import LostSessions
-from partitioner.membership.pool import Pool
+from partitioner.membership.pool import ActingSet, Pool
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.copier import Copier
 from partitioner.net.errands import SEARCH_PATIENCE, Errand, Errands, Told, put, release, remove, touch
@@ -85,12 +85,9 @@ class Finder:
 
         Raises NoBackendLeft where nobody can tell.
         """
-        pool, ledger = self._roster.pool, self._bookkeeper.ledger
+        pool = self._roster.pool
         holders = pool.possible_holders(missed.placement)
-        marks = ledger.marks(missed.key)
-        asked = [each for each in holders if each not in marks and pool.members[each].is_readable]
-        told = await self._ask(asked, touch(missed.target), SEARCH_PATIENCE)
-        owners = [each for each in asked if (answer := told[each]) is not None and answer.status == 200]
+        told, owners = await self._ask_holders(missed, pool, holders)
         if owners:
             return await self._move(missed, owners)
         for server in holders:
@@ -101,6 +98,34 @@ class Finder:
             return Whereabouts.ABSENT
         await self._declare_lost(missed, silent, operation)
         return Whereabouts.ABSENT
+
+    async def put_right(self, missed: Subject) -> bool:
+        """Where all that serve are marked, put them right by one that does not serve; answer if that worked.
+
+        A server that is being drained, or was removed, may be the only good one, and holds nothing of this
+        key when all is well.
+        Raises NoBackendLeft if it has the session, and nobody took it.
+        """
+        pool = self._roster.pool
+        _, owners = await self._ask_holders(missed, pool, pool.possible_holders(missed.placement))
+        if owners:
+            await self._move(missed, owners)
+        return self._acting_set(missed, is_marked_good=False) is not None
+
+    async def _ask_holders(
+        self, missed: Subject, pool: Pool, holders: tuple[str, ...]
+    ) -> tuple[dict[str, Told | None], list[str]]:
+        """Ask who has the session of those that may be read for it: what they told, and who has it."""
+        marks = self._bookkeeper.ledger.marks(missed.key)
+        asked = [each for each in holders if each not in marks and pool.members[each].is_readable]
+        told = await self._ask(asked, touch(missed.target), SEARCH_PATIENCE)
+        owners = [each for each in asked if (answer := told[each]) is not None and answer.status == 200]
+        return told, owners
+
+    def _acting_set(self, missed: Subject, *, is_marked_good: bool) -> ActingSet | None:
+        """Who acts for the session; those that are marked for it only if they will do."""
+        marks = () if is_marked_good else self._bookkeeper.ledger.marks(missed.key)
+        return self._roster.pool.acting_set(missed.placement, marks)
 
     async def settle_doubt(self, missed: Subject, server: str) -> bool:
         """Read a server whose mark only says that a request went unanswered; answer if it has the session.
@@ -185,7 +210,8 @@ class Finder:
         Raises NoBackendLeft if that fails; the session is then where it was.
         """
         marks = self._bookkeeper.ledger.marks(missed.key)
-        acting = self._roster.pool.acting_set(missed.placement, marks)
+        acting = self._acting_set(missed, is_marked_good=False)
+        acting = acting or self._acting_set(missed, is_marked_good=True)  # a move puts its target right
         if acting is None:
             raise NoBackendLeft("no backend is up")
         owner = owners[0]

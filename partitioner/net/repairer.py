@@ -111,6 +111,8 @@ class Repairer:
         if acting is None or home is None:
             for server in servers:
                 await self._finder.settle_doubt(missed, server)
+            if home is not None and ledger.marks(missed.key):
+                await self._finder.put_right(missed)
             return not ledger.marks(missed.key)
         async with self._errands.fetched(acting.primary, missed.target) as told:
             if told is not None and told.status == 200:

@@ -40,7 +40,7 @@ class Farm:
     def reload(self, *backends: str, reads: str) -> None:
         """Have the pool consist of these, and wait until the log says this and that it was done."""
         in_lines = "".join(f"  - {{{backend}}}\n" for backend in backends)
-        self.file.write_text(f"listen: 127.0.0.1:0\n{QUICK_PROBES}backends:\n{in_lines}")
+        self.file.write_text(f"listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n{QUICK_PROBES}backends:\n{in_lines}")
         self.in_front.program.process.send_signal(signal.SIGHUP)
         self.in_front.program.wait_for(f"{reads}(?s:.*)configuration reloaded")
 

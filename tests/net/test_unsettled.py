@@ -10,7 +10,7 @@ from partitioner.membership.losses import LostSessions
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import MemoryFarm
-from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, SET, request
+from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, SET, TARGET, request
 
 OLD, NEW = b"old content", b"new content"
 STORE_OLD = request(Operation.SET, body=OLD)
@@ -432,3 +432,28 @@ async def test_a_server_that_is_not_known_yet_may_have_it(
 
     assert b"" == await farm.ask(GET)
     assert [] == farm.observer.named("loss_declared")
+
+
+async def test_all_that_serve_are_marked_and_one_that_does_not_has_it(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A drained server that is the only good one is asked, and puts the others right (7.6)."""
+    farm = await farm_with(nursery, 0, servers=2)
+    bookkeeper = farm.router.lane.bookkeeper
+    farm.router.roster.set_intent(farm.names[0], Intent.DRAIN)
+    bookkeeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
+
+    assert await farm.ask(GET) == ANSWER
+    assert 0 == farm.ledger.keys_marked
+
+
+async def test_repair_reads_a_server_that_does_not_serve(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The same without a client: a marked server is put right by whoever has the session (7.3)."""
+    farm = await farm_with(nursery, 0, servers=2)
+    farm.router.roster.set_intent(farm.names[0], Intent.DRAIN)
+    farm.router.lane.bookkeeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
+    await trio.sleep(1.0)
+
+    assert 0 == farm.ledger.keys_marked
