@@ -25,7 +25,7 @@ from partitioner.net.bodies import BodyMemory
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.canary import CANARIES
 from partitioner.net.copier import Copier, Write
-from partitioner.net.errands import Errand, Errands, Told, release
+from partitioner.net.errands import Errand, Errands, Told, release, touch
 from partitioner.net.finder import Finder, LockedAway, Subject, Whereabouts
 from partitioner.net.gate import KeyGate
 from partitioner.net.localtime import local_ticks
@@ -33,9 +33,9 @@ from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Response
 from partitioner.net.roster import Roster
 from partitioner.net.toucher import Toucher
-from partitioner.protocol.messages import Answer, AnswerHead, Operation, RequestHead, Status
+from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status
 from partitioner.protocol.target import canonical_form, server_key
-from partitioner.protocol.writer import write_answer_head, write_request
+from partitioner.protocol.writer import write_answer_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,9 +327,7 @@ class Router:
     async def _create(self, asked: Asked) -> Response:
         """Create where nothing is; where the session exists, its server says so and nothing is copied."""
         session, request = asked.session, asked.request
-        raw = write_request(Operation.RESET_TIMEOUT, session.target)
-        head = RequestHead(raw, Operation.RESET_TIMEOUT, session.target)
-        probe = Asked(Request(head, b"", None, request.deadline), session)
+        probe = Asked(Request(touch(session.target).head, b"", None, request.deadline), session)
         while True:
             seen = await self._asker.ask(probe)
             if isinstance(seen, Lock):
