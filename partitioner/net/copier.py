@@ -104,9 +104,13 @@ class Copier:
     async def _clear_up(
         self, write: Write, pool: Pool, acting: ActingSet, reached: set[str]
     ) -> dict[str, Told]:
-        """Remove what is left over wherever it does not belong."""
-        servers = pool.possible_holders(write.placement)
-        leftovers = [each for each in servers if each not in acting.written]
+        """Remove what is left over wherever it does not belong, and will not belong without the marks either.
+
+        A server that should have the write and did not take it stays marked. Were it told to remove the
+        session, it would be put right by that, and be believed when it says that there is none.
+        """
+        belongs = {*acting.written, *self._homes(write, pool)}
+        leftovers = [each for each in pool.possible_holders(write.placement) if each not in belongs]
         if acting.primary not in reached and write.first in leftovers:
             leftovers.remove(write.first)  # until now it is the only one that has the session
         errand = remove(write.target, write.errand.head.lock_cookie or 0)

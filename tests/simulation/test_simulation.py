@@ -58,6 +58,7 @@ REGRESSIONS = {
     275: "a server that has just joined has no copy yet; the former one is good",
     299: "a copy that was too slow for a touch",
     333: "a copy that was too slow for a touch",
+    343: "a create that its home did not take was cleared up there, and its home was believed to be right",
     372: "a copy lagged behind a primary that was read by nobody but repair",
 }
 """Seeds that have shown a fault, of the router or of its judge, and what it was."""
