@@ -114,6 +114,7 @@ class HealthRecord:
     falls: int = 0  # in a row, each soon after the return before it
     held_until: float = float("-inf")
     doubted_until: float = float("-inf")  # when whatever it missed has expired
+    doubt: float = 0.0  # for how long it is in doubt once it answers: what reaches it late lives on from then
     doubted_life: bytes | None = None  # the only life that is in doubt; None: any that is found
 
     @property
@@ -141,7 +142,8 @@ def put_aside(record: HealthRecord, now: float, policy: HealthPolicy) -> HealthR
 
 def cast_doubt(record: HealthRecord, until: float, life: bytes | None, now: float) -> HealthRecord:
     """What the backend missed in this life (None: in any) is not known; by `until` it will have expired."""
-    return _move(replace(record, doubted_until=until, doubted_life=life), Signal.DOUBTED, now, None)
+    doubted = replace(record, doubted_until=until, doubt=until - now, doubted_life=life)
+    return _move(doubted, Signal.DOUBTED, now, None)
 
 
 def dispel_doubt(record: HealthRecord, now: float) -> HealthRecord:
@@ -160,6 +162,8 @@ def observe_success(record: HealthRecord, life: bytes, now: float, policy: Healt
     record = replace(record, life=life, failures=0, successes=record.successes + 1)
     if record.successes >= policy.rise and now >= record.held_until:
         is_doubted = now < record.doubted_until and record.doubted_life in (None, life)
+        if is_doubted:
+            record = replace(record, doubted_until=max(record.doubted_until, now + record.doubt))
         return _move(record, Signal.ROSE_IN_DOUBT if is_doubted else Signal.ROSE, now, policy)
     return record
 

@@ -613,3 +613,12 @@ def test_back_from_being_put_aside_with_what_it_was_doubted_for() -> None:
     record = succeed(put_aside(in_doubt_since(200.0), 300.0, POLICY), 400.0)
 
     assert record.health is RECOVERING
+
+
+def test_doubt_lasts_from_the_return() -> None:
+    """What lay in a frozen server's connections reaches it when it thaws, and lives on from then (7.5)."""
+    policy = HealthPolicy()
+    down = HealthRecord(health=Health.DOWN, life=b"known", served_life=b"known", successes=policy.rise - 1)
+    back = observe_success(cast_doubt(down, 60.0, b"known", 0.0), b"known", 50.0, policy)
+
+    assert (Health.RECOVERING, 110.0) == (back.health, back.doubted_until)

@@ -109,7 +109,7 @@ def _anything(seed: int, dice: Dice) -> Scenario:
         sessions=dice.randint(1, 4),
         workers=dice.randint(2, 5),
         pause=dice.choice((1.0, 4.0, 8.0, 20.0)),
-        troubles=_troubles(dice, overlap),
+        troubles=_troubles(dice, overlap, servers <= copies),
         overlap=overlap,
         is_settled=dice.happens(0.7),
         lost_sessions=dice.choice((LostSessions.NEW, LostSessions.NEW, LostSessions.CLOSE)),
@@ -121,7 +121,7 @@ def _anything(seed: int, dice: Dice) -> Scenario:
     )
 
 
-def _troubles(dice: Dice, overlap: bool) -> tuple[Trouble, ...]:
+def _troubles(dice: Dice, overlap: bool, has_no_spare: bool) -> tuple[Trouble, ...]:
     count = dice.randint(1, 3)
     troubles = []
     for _ in range(count):
@@ -129,6 +129,7 @@ def _troubles(dice: Dice, overlap: bool) -> tuple[Trouble, ...]:
         while kinds[-1] in FAULTS and dice.happens(0.25):
             kinds.append(dice.choice(FAULTS))
         meanwhile = dice.choice(HARMLESS_ACTS) if kinds[0] in FAULTS and dice.happens(0.15) else None
+        meanwhile = None if has_no_spare else meanwhile  # to drain one and lose another is to lose two
         duration = dice.choice((0.0, 0.0, 0.5, 3.0, 12.0, 25.0)) * dice.uniform(0.5, 1.5)
         trouble = Trouble(
             tuple(kinds), dice.random(), dice.uniform(1.0, 6.0), duration, meanwhile, dice.random()

@@ -59,6 +59,10 @@ REGRESSIONS = {
     299: "a copy that was too slow for a touch",
     333: "a copy that was too slow for a touch",
     343: "a create that its home did not take was cleared up there, and its home was believed to be right",
+    1473: "what reached a thawed server late outlived the doubt about it",
+    1503: "a pool of two cannot lose one while the other is drained: the judge's mistake",
+    1919: "the same as 1473",
+    1997: "the same as 1473",
     372: "a copy lagged behind a primary that was read by nobody but repair",
 }
 """Seeds that have shown a fault, of the router or of its judge, and what it was."""
