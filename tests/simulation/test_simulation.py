@@ -17,8 +17,8 @@ SEEDS = range(240)
 
 CAUGHT_BY = {
     "a failed save leaves no mark": 106,
-    "answer 404 when the owner is unreachable": 1408,
-    "anybody vouches": 1408,
+    "answer 404 when the owner is unreachable": 4127,
+    "anybody vouches": 4127,
     "creates not copied": 2,
     "drop one copy": 2,
     "end a mark too early": 11,
