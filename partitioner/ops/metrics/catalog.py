@@ -1,0 +1,186 @@
+"""Every metric, in one table: /metrics, the documentation and the dashboards read it here.
+
+Names are given without the prefix `partitioner_`. Units are seconds, bytes, and shares from 0 to 1. Labels
+are bounded: a backend is one of the configuration, all other labels take one of a few values, which are
+listed here. Never a session ID, which is a bearer secret (protocol.md 10.1.13), and never a session key.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+PREFIX = "partitioner_"
+
+DURATIONS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+"""Upper bounds in seconds, 100 us to 10 s: an exchange on loopback takes 0.2 ms, and none more than 8 s."""
+
+SIZES = (256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 67108864.0)
+"""Upper bounds in bytes, 256 B to 64 MiB, the default of limits.body."""
+
+
+class Kind(StrEnum):
+    """What a number means; the words are Prometheus's own."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: what it is called, how it is read, and what it tells."""
+
+    name: str  # without the prefix; a counter's ends in _total, an info's in _info
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()  # upper bounds, of a histogram
+
+    @property
+    def full_name(self) -> str:
+        """The name by which Prometheus knows it."""
+        return PREFIX + self.name
+
+
+def _counter(name: str, labels: str, help: str) -> Metric:  # noqa: A002 - the word of the field
+    return Metric(name, Kind.COUNTER, tuple(labels.split()), help)
+
+
+def _gauge(name: str, labels: str, help: str) -> Metric:  # noqa: A002
+    return Metric(name, Kind.GAUGE, tuple(labels.split()), help)
+
+
+def _durations(name: str, labels: str, help: str) -> Metric:  # noqa: A002
+    return Metric(name, Kind.HISTOGRAM, tuple(labels.split()), help, DURATIONS)
+
+
+BUILD_INFO = Metric("build_info", Kind.INFO, ("version", "python"), "Always 1; the labels say what runs.")
+
+# What router and state server have in common: both serve clients in the state protocol.
+SERVING = (
+    BUILD_INFO,
+    _counter(
+        "requests_total",
+        "operation outcome",
+        "Requests of clients, by what became of them: ok, miss (404), locked (423), rejected (400), or "
+        "closed (the connection, instead of an answer). The operation is `unknown` where none was read.",
+    ),
+    _durations(
+        "request_duration_seconds",
+        "operation",
+        "How long an answered request took, from the first byte of its head to the last byte of the answer.",
+    ),
+    Metric("session_size_bytes", Kind.HISTOGRAM, (), "Sizes of the sessions that clients saved.", SIZES),
+    _gauge("requests_in_progress", "", "Requests that are being answered just now."),
+    _gauge("client_connections", "", "Connections of clients that are open."),
+    _gauge("client_connections_limit", "", "How many there may be; further clients wait to be accepted."),
+    _counter("clients_turned_away_total", "", "Connections from outside allow_clients, closed at once."),
+    _counter("crashes_total", "", "Conversations that ended in a fault of this program. Please report it."),
+    _durations(
+        "event_loop_lag_seconds", "", "How much later than due a timer of the event loop fires, each second."
+    ),
+)
+
+ROUTER = (
+    *SERVING,
+    # --- backends ---
+    _gauge("backend_up", "backend", "1 while the backend is UP, else 0."),
+    _gauge("backend_state", "backend state", "1 for the backend's health: unknown, up, down, recovering."),
+    _gauge("backend_intent", "backend intent", "1 for what operators want: ready, drain, maint, removed."),
+    _counter("backend_state_changes_total", "backend state", "How often a backend's health became this."),
+    _gauge("backend_share", "backend", "The share of all sessions that the backend should hold, 0 to 1."),
+    _counter(
+        "backend_requests_total",
+        "backend outcome",
+        "Exchanges with a backend, for clients and of the router's own (copies, touches, repair): ok, miss "
+        "(404), locked (423), rejected (400), failed.",
+    ),
+    _durations(
+        "backend_request_duration_seconds", "backend", "How long a backend took for an exchange it answered."
+    ),
+    _counter(
+        "backend_errors_total",
+        "backend phase",
+        "Exchanges with a backend that failed, by how far they had come: connecting, sending, reading.",
+    ),
+    _gauge("backend_connections", "backend state", "Connections to a backend: leased, idle, unanswered."),
+    _gauge("backend_connections_limit", "", "How many of them a backend may have, idle ones not counted."),
+    _gauge("backend_probe_seconds", "backend", "How long the last good probe of the backend took."),
+    _counter(
+        "failovers_total",
+        "backend",
+        "Requests that another backend answered, because this one, the first choice, was out or failed them.",
+    ),
+    _gauge("backends_serving", "", "Backends that are READY and UP."),
+    _gauge("ready", "", "1 while web servers should be sent here, as /readyz says, else 0."),
+    # --- copies ---
+    _gauge("copies", "", "How many servers should hold each session."),
+    _counter("copies_written_total", "backend result", "Writes of copies to a backend: ok or failed."),
+    _counter("degraded_writes_total", "", "Saves that were answered with fewer copies than there should be."),
+    _gauge("redundant", "", "1 while any one backend may fail without the loss of a session, else 0."),
+    _gauge("redundant_for_seconds", "", "For how long that has been so; 0 while it is not."),
+    _counter(
+        "sessions_moved_total",
+        "reason",
+        "Sessions that were put where they belong: missed (found elsewhere when used), saved, drained.",
+    ),
+    _counter("sessions_repaired_total", "", "Copies that had to be put right, and were."),
+    _counter(
+        "sessions_declared_lost_total",
+        "",
+        "Sessions that were said not to exist, although a backend that is down may have held them.",
+    ),
+    _gauge("keys_marked", "backend", "Sessions for which the backend is not read, until it is put right."),
+    # --- locks ---
+    _gauge("locks_held", "", "Locks that pages hold."),
+    _gauge("oldest_lock_seconds", "", "The age of the oldest of them; 0 where there is none."),
+    _counter("lost_updates_total", "", "Saves answered 423: their pages' changes are gone without an error."),
+    _counter("locks_taken_over_total", "", "Locks that outlived their backend: the router stood for them."),
+    _counter("ghost_locks_released_total", "", "Locks released whose answer had never reached a client."),
+    _counter("ghost_locks_left_total", "", "Such locks that could not be released; web servers break them."),
+    _counter(
+        "mixed_applications_total",
+        "",
+        "Session IDs that came under two application hashes within a minute: the web servers of that farm do "
+        "not share their application ID or machine key.",
+    ),
+    # --- drains ---
+    _gauge("drain_sessions_moved", "backend", "Sessions that a draining backend has handed off."),
+    _gauge("drain_sessions_left", "backend", "Sessions that it still has, where it can be asked."),
+    _gauge("drain_stalled", "backend", "1 while a drain that is not done does not get on, else 0."),
+    # --- the router itself ---
+    _gauge("pool_epoch", "", "The number of the pool in force; it grows with each change."),
+    _gauge(
+        "map_fingerprint",
+        "",
+        "A number that is the same on all routers that place sessions in the same way.",
+    ),
+    _gauge("ledger_keys", "", "Sessions of which the router remembers something: a lock, or marks."),
+    _gauge("ledger_keys_limit", "", "How many there may be, before whole backends are put in doubt."),
+    _gauge("held_body_bytes", "", "Bodies that are held in memory until their copies are written."),
+    _gauge("held_body_bytes_limit", "", "How much that may be; then reading from clients pauses."),
+    _counter("config_reloads_total", "outcome", "Reloads: applied, unchanged, refused, invalid."),
+    _gauge("config_last_reload_successful", "", "1 unless the last reload was refused or invalid."),
+    _gauge("config_last_reload_timestamp_seconds", "", "When the configuration was read last, as Unix time."),
+)
+
+STATE_SERVER = (
+    *SERVING,
+    _gauge("sessions", "", "Sessions that the state server holds."),
+    _gauge("session_bytes", "", "Memory that they take, as --max-memory counts it."),
+    _gauge("session_bytes_limit", "", "How much that may be: --max-memory; 0 where there is no limit."),
+    _counter("sessions_expired_total", "", "Sessions that expired."),
+    _counter("creations_refused_total", "", "New sessions that were refused for want of memory."),
+)
+
+PROCESS = (
+    "process_resident_memory_bytes",
+    "process_open_fds",
+    "process_max_fds",
+    "process_cpu_seconds_total",
+    "process_start_time_seconds",
+)
+"""What prometheus-client itself tells of the process, under names that every program uses."""
