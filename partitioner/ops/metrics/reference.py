@@ -15,14 +15,6 @@ configuration. No session ID is in any label: it is a bearer secret.
 Written by `python -m partitioner.ops.metrics`; do not edit.
 """
 
-PROCESS_HELP = {
-    "process_resident_memory_bytes": ("gauge", "Memory that the process occupies."),
-    "process_open_fds": ("gauge", "Open files, connections among them."),
-    "process_max_fds": ("gauge", "How many there may be."),
-    "process_cpu_seconds_total": ("counter", "Time of a processor that the process has used."),
-    "process_start_time_seconds": ("gauge", "When the process was started, as Unix time."),
-}
-
 
 def reference() -> str:
     """The whole document."""
@@ -35,9 +27,8 @@ def _lines() -> Iterator[str]:
     yield from _section("Router", [each for each in ROUTER if each not in SERVING])
     yield from _section("State server, and a router with embedded ones (all of them together)", HOLDING)
     yield from _heading("Process, of both, on Linux")
-    for name in PROCESS:
-        kind, told = PROCESS_HELP[name]
-        yield _row(name, kind, "", told)
+    for name, (kind, told) in PROCESS.items():
+        yield _row(name, kind.value, "", told)
     yield ""
     yield "## Buckets of histograms"
     yield ""
