@@ -41,6 +41,7 @@ from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.journal import Journal
 from partitioner.ops.log import LogObserver
+from partitioner.ops.rates import Reading, Sampler
 from partitioner.protocol.grammar import Dialect
 from partitioner.sessions.table import SessionTable
 
@@ -84,7 +85,11 @@ async def run_router(
             observer.follow(lambda: lane.roster.pool)
             downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
             reloader = Reloader(settings, read, lane, downstream, observer)
-            admin = AdminServer(_admin_app(settings, lane, downstream, reloader), admin_listeners)
+            sampler = Sampler(lambda: Reading(trio.current_time()))
+            background.start_soon(sampler.run)
+            admin = AdminServer(
+                _admin_app(settings, lane, downstream, reloader, journal, sampler), admin_listeners
+            )
             await background.start(admin.run)
             await lane.probing.first_look()
             background.start_soon(lane.run)
@@ -103,7 +108,14 @@ async def run_router(
     observer.note_end()
 
 
-def _admin_app(settings: Settings, lane: Lane, downstream: Downstream, reloader: Reloader) -> ASGIApp:
+def _admin_app(
+    settings: Settings,
+    lane: Lane,
+    downstream: Downstream,
+    reloader: Reloader,
+    journal: Journal,
+    sampler: Sampler,
+) -> ASGIApp:
     def why_not_served() -> tuple[str, ...]:
         if downstream.is_serving:
             return ()
@@ -112,7 +124,17 @@ def _admin_app(settings: Settings, lane: Lane, downstream: Downstream, reloader:
     async def reload() -> Report:
         return (await reloader.reload("POST /api/v1/reload")).or_raise()
 
-    desk = RouterDesk(settings.name, lane, settings.hash_key, why_not_served, reload)
+    desk = RouterDesk(
+        settings.name,
+        lane,
+        settings.hash_key,
+        why_not_served,
+        reload,
+        journal,
+        sampler,
+        clients=lambda: downstream.clients,
+        began_at=trio.current_time(),
+    )
     return router_app(desk, AccessPolicy(settings.admin.is_loopback, settings.admin_token))
 
 

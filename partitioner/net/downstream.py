@@ -53,6 +53,11 @@ class Downstream:
             self._close_listeners()
 
     @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        return len(self._conversations)
+
+    @property
     def exchanges_under_way(self) -> int:
         """How many clients wait for an answer."""
         return sum(conversation.is_busy for conversation in self._conversations)

@@ -11,6 +11,8 @@ from partitioner.membership.backend import Intent
 from partitioner.ops.admin.desk import Reload, RouterDesk
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
+from partitioner.ops.journal import Journal
+from partitioner.ops.rates import Reading, Sampler
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import HashKey
 from partitioner.protocol.messages import Operation
@@ -53,6 +55,10 @@ class Site:
             hash_key,
             lambda: self.not_served,
             lambda: self.reload(),
+            Journal(),
+            Sampler(lambda: Reading(trio.current_time())),
+            clients=lambda: 0,
+            began_at=trio.current_time(),
         )
         self.operator = Operator(router_app(desk, AccessPolicy(is_loopback=True)))
 
