@@ -41,7 +41,7 @@ from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.journal import Journal
 from partitioner.ops.log import LogObserver
-from partitioner.ops.rates import Reading, Sampler
+from partitioner.ops.rates import Reading, Sampler, exchanges_of
 from partitioner.protocol.grammar import Dialect
 from partitioner.sessions.table import SessionTable
 
@@ -85,7 +85,7 @@ async def run_router(
             observer.follow(lambda: lane.roster.pool)
             downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
             reloader = Reloader(settings, read, lane, downstream, observer)
-            sampler = Sampler(lambda: Reading(trio.current_time()))
+            sampler = Sampler(lambda: _read_counters(lane))
             background.start_soon(sampler.run)
             admin = AdminServer(
                 _admin_app(settings, lane, downstream, reloader, journal, sampler), admin_listeners
@@ -106,6 +106,12 @@ async def run_router(
         if state_dir is not None:
             state_dir.keep_last(lane)
     observer.note_end()
+
+
+def _read_counters(lane: Lane) -> Reading:
+    upstreams = lane.roster.upstreams.items()
+    exchanges = {identity: exchanges_of(upstream.traffic) for identity, upstream in upstreams}
+    return Reading(trio.current_time(), {}, exchanges)
 
 
 def _admin_app(

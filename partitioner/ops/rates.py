@@ -13,6 +13,8 @@ from itertools import accumulate
 
 import trio
 
+from partitioner.net.traffic import Traffic
+
 EVERY = 5.0
 """Seconds between two readings."""
 
@@ -36,6 +38,12 @@ class Exchanges:
             return self
         durations = tuple(now - then for now, then in zip(self.durations, before.durations, strict=True))
         return Exchanges(self.answered - before.answered, self.failed - before.failed, durations)
+
+
+def exchanges_of(traffic: Traffic) -> Exchanges:
+    """What was exchanged with a backend up to now."""
+    answered, failed = sum(traffic.answers.values()), sum(traffic.failures.values())
+    return Exchanges(answered, failed, tuple(traffic.durations.counts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from partitioner.membership.health import Health
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Member
 from partitioner.net.handoff import Drain
+from partitioner.net.histogram import DURATIONS
 from partitioner.net.lane import Lane
 from partitioner.ops.admin.reports import (
     BackendReport,
@@ -26,7 +27,6 @@ from partitioner.ops.admin.reports import (
     TrafficReport,
 )
 from partitioner.ops.journal import Event, Journal
-from partitioner.ops.metrics.catalog import DURATIONS
 from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
 from partitioner.placement import location
 from partitioner.placement.location import Location
@@ -148,7 +148,7 @@ class RouterDesk:
             removed=member.removed_at is not None,
             share=self._share(identity, member),
             traffic=_traffic(growth, identity),
-            probe=None,
+            probe=self.lane.roster.upstreams[identity].traffic.last_probe,
             keys_marked=self.lane.ledger.marks_of(identity),
             safe_to_stop=not why_not_safe,
             not_safe_to_stop=why_not_safe,
