@@ -11,7 +11,7 @@ import trio
 from partitioner import __version__
 from partitioner.errors import UnknownBackend
 from partitioner.membership.backend import Intent
-from partitioner.membership.health import Health
+from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Member
 from partitioner.net.handoff import Drain
@@ -148,7 +148,7 @@ class RouterDesk:
             removed=member.removed_at is not None,
             share=self._share(identity, member),
             traffic=_traffic(growth, identity),
-            probe=self.lane.roster.upstreams[identity].traffic.last_probe,
+            probe=self._probe(identity, record),
             keys_marked=self.lane.ledger.marks_of(identity),
             safe_to_stop=not why_not_safe,
             not_safe_to_stop=why_not_safe,
@@ -170,6 +170,11 @@ class RouterDesk:
         """Sessions move when they are used; those that were not used by then have expired."""
         left = self.lane.roster.pool.changed_at + self.lane.ledger.longest_life - now
         return left if left > 0 else None
+
+    def _probe(self, identity: str, record: HealthRecord) -> float | None:
+        """How long the last probe took, unless it failed: what it took in better times says nothing."""
+        is_well = record.answers and record.failures == 0
+        return self.lane.roster.upstreams[identity].traffic.last_probe if is_well else None
 
     def _lock(self, key: bytes, lock: Lock, now: float) -> LockReport:
         member = self.lane.roster.pool.members.get(lock.server)

@@ -62,26 +62,29 @@ class View:
     more_old_locks: bool
     events: tuple[EventReport, ...]
     headline: Headline
-    notes: tuple[str, ...]  # why some servers are not safe to stop; rows refer to them by number
+    reasons: tuple[str, ...]  # why the pool is not redundant, where it could be
+    notes: tuple[str, ...]  # these, and whatever else keeps servers from being safe to stop
     refresh: int  # seconds; 0 if it shall stay as it is
     now: datetime
 
     def notes_of(self, backend: BackendReport) -> list[int]:
         """The numbers of the notes that concern a backend, from 1."""
-        return [self.notes.index(reason) + 1 for reason in backend.not_safe_to_stop]
+        return sorted(self.notes.index(reason) + 1 for reason in backend.not_safe_to_stop)
 
 
 def view(status: Status, locks: Locks, events: tuple[EventReport, ...], refresh: int) -> View:
     """What there is to show."""
     old = tuple(lock for lock in locks.locks if lock.age >= OLD_LOCK)
-    reasons = (reason for each in status.backends for reason in each.not_safe_to_stop)
+    reasons = status.not_redundant if status.copies > 1 else ()
+    others = (reason for each in status.backends for reason in each.not_safe_to_stop)
     return View(
         status=status,
         old_locks=old[:MOST_OLD_LOCKS],
         more_old_locks=len(old) > MOST_OLD_LOCKS,
         events=events,
         headline=headline(status),
-        notes=tuple(dict.fromkeys(reasons)),
+        reasons=reasons,
+        notes=tuple(dict.fromkeys((*reasons, *others))),
         refresh=refresh,
         now=datetime.now().astimezone(),
     )
@@ -101,7 +104,7 @@ def headline(status: Status) -> Headline:
     if status.copies < 2:
         return Headline("good", f"{serving}; sessions are kept once")
     if status.redundant_since is None:
-        return Headline("caution", f"{serving}; should another fail now, sessions may be lost")
+        return Headline("caution", f"{serving}; should one fail now, sessions may be lost")
     return Headline("good", f"{serving}, and any one of them may fail")
 
 

@@ -48,7 +48,7 @@ class BackendReport:
     removed: bool  # from the configuration; it is still asked for what it holds
     share: float  # of all sessions, 0 to 1, while every ready backend is well
     traffic: TrafficReport
-    probe: float | None  # seconds that its last good probe took; None if there was none
+    probe: float | None  # seconds that its last probe took; None if that failed, or there was none
     keys_marked: int  # sessions for which it has still to be put right
     safe_to_stop: bool
     not_safe_to_stop: tuple[str, ...]  # why not
