@@ -33,15 +33,23 @@ from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.handoff import ListKeys
 from partitioner.net.lane import Lane, LanePolicy
+from partitioner.net.observer import Observer
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.ops.admin.desk import RouterDesk
 from partitioner.ops.admin.guard import AccessPolicy, check_exposure
 from partitioner.ops.admin.listing import HttpListing, LocalListing
+from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
+from partitioner.ops.fanout import Fanout
 from partitioner.ops.journal import Journal
 from partitioner.ops.log import LogObserver
-from partitioner.ops.rates import Reading, Sampler, exchanges_of
+from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
+from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.lag import watch_lag
+from partitioner.ops.metrics.router_readings import RouterReading
+from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.rates import Sampler, sample_of
 from partitioner.protocol.grammar import Dialect
 from partitioner.sessions.table import SessionTable
 
@@ -77,19 +85,21 @@ async def run_router(
             tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
             backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
             ready = sum(backend.intent is Intent.READY for backend in backends)
-            observer = LogObserver(ready, settings.lost_sessions, journal)
+            observer, tally = LogObserver(ready, settings.lost_sessions, journal), Tally()
+            facts = Fanout(observer, tally)
             allow_open_files(files_needed(settings, len(backends)))
             background.start_soon(repeat_held_back, observer)
+            background.start_soon(watch_lag, tally.lags)
             listing = LocalListing(tables, HttpListing(http))
-            lane = build_lane(settings, backends, observer, background, listing, state_dir)
+            lane = build_lane(settings, backends, facts, background, listing, state_dir)
             observer.follow(lambda: lane.roster.pool)
-            downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
+            downstream = Downstream(lane.router.respond, _router_policy(settings), facts)
             reloader = Reloader(settings, read, lane, downstream, observer)
-            sampler = Sampler(lambda: _read_counters(lane))
+            sampler = Sampler(lambda: sample_of(lane, tally))
             background.start_soon(sampler.run)
-            admin = AdminServer(
-                _admin_app(settings, lane, downstream, reloader, journal, sampler), admin_listeners
-            )
+            desk = _desk(settings, lane, downstream, reloader, journal, sampler)
+            reading = RouterReading(lane, downstream, tally, desk.why_not_ready, tables)
+            admin = AdminServer(_admin_app(settings, desk, reading), admin_listeners)
             await background.start(admin.run)
             await lane.probing.first_look()
             background.start_soon(lane.run)
@@ -108,20 +118,14 @@ async def run_router(
     observer.note_end()
 
 
-def _read_counters(lane: Lane) -> Reading:
-    upstreams = lane.roster.upstreams.items()
-    exchanges = {identity: exchanges_of(upstream.traffic) for identity, upstream in upstreams}
-    return Reading(trio.current_time(), {}, exchanges)
-
-
-def _admin_app(
+def _desk(
     settings: Settings,
     lane: Lane,
     downstream: Downstream,
     reloader: Reloader,
     journal: Journal,
     sampler: Sampler,
-) -> ASGIApp:
+) -> RouterDesk:
     def why_not_served() -> tuple[str, ...]:
         if downstream.is_serving:
             return ()
@@ -130,7 +134,7 @@ def _admin_app(
     async def reload() -> Report:
         return (await reloader.reload("POST /api/v1/reload")).or_raise()
 
-    desk = RouterDesk(
+    return RouterDesk(
         settings.name,
         lane,
         settings.hash_key,
@@ -138,16 +142,21 @@ def _admin_app(
         reload,
         journal,
         sampler,
-        clients=lambda: downstream.clients,
+        clients=lambda: downstream.connections,
         began_at=trio.current_time(),
     )
-    return router_app(desk, AccessPolicy(settings.admin.is_loopback, settings.admin_token))
+
+
+def _admin_app(settings: Settings, desk: RouterDesk, reading: RouterReading) -> ASGIApp:
+    collector = TableCollector(EMBEDDING_ROUTER if reading.embedded else ROUTER, reading)
+    policy = AccessPolicy(settings.admin.is_loopback, settings.admin_token)
+    return router_app(desk, policy, metrics_route(collector))
 
 
 def build_lane(
     settings: Settings,
     backends: tuple[Backend, ...],
-    observer: LogObserver,
+    observer: Observer,
     background: trio.Nursery,
     list_keys: ListKeys | None = None,
     state_dir: StateDir | None = None,

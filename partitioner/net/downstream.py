@@ -53,9 +53,14 @@ class Downstream:
             self._close_listeners()
 
     @property
-    def clients(self) -> int:
+    def connections(self) -> int:
         """How many clients are connected."""
         return len(self._conversations)
+
+    @property
+    def most_connections(self) -> int:
+        """How many there may be."""
+        return self._policy.connections
 
     @property
     def exchanges_under_way(self) -> int:

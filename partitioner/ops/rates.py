@@ -1,6 +1,6 @@
 """How much goes on just now? Rates over the last minute, from counters that only grow.
 
-Counters are read every few seconds, and a rate is what they have grown by since the oldest reading of the
+A sample is taken every few seconds, and a rate is what they have grown by since the oldest sample of the
 last minute. Prometheus does the same, and better; this is for the router's own page, where there may
 be no Prometheus.
 """
@@ -13,10 +13,13 @@ from itertools import accumulate
 
 import trio
 
+from partitioner.net.lane import Lane
 from partitioner.net.traffic import Traffic
+from partitioner.ops.metrics.readings import OUTCOMES
+from partitioner.ops.metrics.tally import Tally
 
 EVERY = 5.0
-"""Seconds between two readings."""
+"""Seconds between two samples."""
 
 WINDOW = 60.0
 """Seconds: long enough to be calm, short enough to show what has just begun."""
@@ -28,9 +31,7 @@ class Exchanges:
 
     answered: int = 0
     failed: int = 0
-    durations: tuple[
-        int, ...
-    ] = ()  # of those answered: how many in each bucket; in the last, all slower ones
+    durations: tuple[int, ...] = ()  # of those answered, by bucket of DURATIONS; the last is for all above
 
     def since(self, before: "Exchanges") -> "Exchanges":
         """What has been added; all of it, if the counting has begun anew since."""
@@ -40,14 +41,8 @@ class Exchanges:
         return Exchanges(self.answered - before.answered, self.failed - before.failed, durations)
 
 
-def exchanges_of(traffic: Traffic) -> Exchanges:
-    """What was exchanged with a backend up to now."""
-    answered, failed = sum(traffic.answers.values()), sum(traffic.failures.values())
-    return Exchanges(answered, failed, tuple(traffic.durations.counts))
-
-
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Sample:
     """What the counters said at a time."""
 
     at: float  # monotonic seconds
@@ -69,24 +64,24 @@ class Growth:
 
 
 class Sampler:
-    """Remembers the readings of the last minute."""
+    """Remembers the samples of the last minute."""
 
-    def __init__(self, read: Callable[[], Reading]) -> None:
-        self._read = read
-        self._readings: deque[Reading] = deque([read()], maxlen=round(WINDOW / EVERY) + 1)
+    def __init__(self, take: Callable[[], Sample]) -> None:
+        self._take = take
+        self._samples: deque[Sample] = deque([take()], maxlen=round(WINDOW / EVERY) + 1)
 
     def __repr__(self) -> str:
-        return f"<Sampler, {len(self._readings)} readings>"
+        return f"<Sampler, {len(self._samples)} samples>"
 
     async def run(self) -> None:
-        """Read, again and again, for as long as the router runs."""
+        """Take samples, again and again, for as long as the router runs."""
         while True:
             await trio.sleep(EVERY)
-            self._readings.append(self._read())
+            self._samples.append(self._take())
 
     def growth(self) -> Growth:
         """What has been added in the last minute, or since the start."""
-        now, before = self._read(), self._readings[0]
+        now, before = self._take(), self._samples[0]
         nothing = Exchanges()
         return Growth(
             now.at - before.at,
@@ -96,6 +91,29 @@ class Sampler:
                 for identity, exchanges in now.backends.items()
             },
         )
+
+
+def sample_of(lane: Lane, tally: Tally) -> Sample:
+    """What the counters of a router say now."""
+    exchanges = {identity: _exchanges(each.traffic) for identity, each in lane.roster.upstreams.items()}
+    return Sample(trio.current_time(), _requests(tally), exchanges)
+
+
+def _requests(tally: Tally) -> dict[str, int]:
+    """The requests of clients by their outcome, whatever the operation."""
+    requests = dict.fromkeys((*OUTCOMES.values(), "closed"), 0)
+    for served in tally.served.values():
+        for status, outcome in OUTCOMES.items():
+            requests[outcome] += served.answers[status]
+    requests["rejected"] += tally.malformed
+    requests["closed"] += tally.closed.total()
+    return requests
+
+
+def _exchanges(traffic: Traffic) -> Exchanges:
+    """What was exchanged with a backend up to now."""
+    answered, failed = sum(traffic.answers.values()), sum(traffic.failures.values())
+    return Exchanges(answered, failed, tuple(traffic.durations.counts))
 
 
 def quantile(share: float, counts: tuple[int, ...], bounds: tuple[float, ...]) -> float | None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from partitioner.ops.rates import EVERY, WINDOW, Exchanges, Reading, Sampler, quantile
+from partitioner.ops.rates import EVERY, WINDOW, Exchanges, Sample, Sampler, quantile
 
 BOUNDS = (0.001, 0.01, 0.1)
 
@@ -18,8 +18,8 @@ class Counters:
         self.ok = 0
         self.backend = Exchanges(0, 0, (0, 0, 0, 0))
 
-    def read(self) -> Reading:
-        return Reading(trio.current_time(), {"ok": self.ok}, {"state-1": self.backend})
+    def read(self) -> Sample:
+        return Sample(trio.current_time(), {"ok": self.ok}, {"state-1": self.backend})
 
 
 async def test_a_rate_is_over_the_last_minute(autojump_clock: MockClock) -> None:

@@ -11,6 +11,7 @@ import trio
 from partitioner import __version__
 from partitioner.errors import UnknownBackend
 from partitioner.membership.backend import Intent
+from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Member
@@ -68,6 +69,7 @@ class RouterDesk:
             version=__version__,
             uptime=now - self.began_at,
             epoch=pool.epoch,
+            map_fingerprint=fingerprint_text(map_fingerprint(pool, self.hash_key)),
             ready=not not_ready,
             not_ready=not_ready,
             redundant_since=None if redundant_since is None else now - redundant_since,

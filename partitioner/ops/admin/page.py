@@ -17,7 +17,6 @@ from markupsafe import Markup
 
 from partitioner.ops.admin import words
 from partitioner.ops.admin.reports import BackendReport, EventReport, LockReport, Locks, Status
-from partitioner.units import format_duration
 
 USUAL_REFRESH = 5
 LONGEST_REFRESH = 3600
@@ -151,7 +150,6 @@ def _environment() -> Environment:
         "share": words.share,
         "number": words.number,
         "clock_time": words.clock_time,
-        "time_limit": format_duration,
     }
     environment.globals["style"] = Markup(_STYLE)
     return environment

@@ -63,6 +63,7 @@ class Status:
     version: str
     uptime: float  # seconds since the router's start
     epoch: int
+    map_fingerprint: str  # the same on all routers that place sessions in the same way; hex digits
     ready: bool
     not_ready: tuple[str, ...]  # why not
     redundant_since: float | None  # seconds ago; None while a failure could lose a session

@@ -163,14 +163,17 @@ ROUTER = (
     _gauge("config_last_reload_timestamp_seconds", "", "When the configuration was read last, as Unix time."),
 )
 
-STATE_SERVER = (
-    *SERVING,
-    _gauge("sessions", "", "Sessions that the state server holds."),
+# What a state server holds, and a router whose state servers are embedded in it: all of them together.
+HOLDING = (
+    _gauge("sessions", "", "Sessions that the state server holds; a router's canary is one of them."),
     _gauge("session_bytes", "", "Memory that they take, as --max-memory counts it."),
     _gauge("session_bytes_limit", "", "How much that may be: --max-memory; 0 where there is no limit."),
     _counter("sessions_expired_total", "", "Sessions that expired."),
     _counter("creations_refused_total", "", "New sessions that were refused for want of memory."),
 )
+
+STATE_SERVER = (*SERVING, *HOLDING)
+EMBEDDING_ROUTER = (*ROUTER, *HOLDING)
 
 PROCESS = (
     "process_resident_memory_bytes",
