@@ -42,12 +42,14 @@ from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.fanout import Fanout
+from partitioner.ops.journal import Journal
 from partitioner.ops.log import LogObserver
 from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
 from partitioner.ops.metrics.collector import TableCollector
 from partitioner.ops.metrics.lag import watch_lag
 from partitioner.ops.metrics.router_readings import RouterReading
 from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.rates import Sampler, sample_of
 from partitioner.protocol.grammar import Dialect
 from partitioner.sessions.table import SessionTable
 
@@ -77,12 +79,13 @@ async def run_router(
         listeners = await listen_tcp(settings.listen)
         admin_listeners = await listen_tcp(settings.admin)
         addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
-        state_dir = open_state_dir(settings)
+        journal = Journal()
+        state_dir = open_state_dir(settings, LogObserver(journal=journal))
         async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
             backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
             ready = sum(backend.intent is Intent.READY for backend in backends)
-            observer, tally = LogObserver(ready, settings.lost_sessions), Tally()
+            observer, tally = LogObserver(ready, settings.lost_sessions, journal), Tally()
             facts = Fanout(observer, tally)
             allow_open_files(files_needed(settings, len(backends)))
             background.start_soon(repeat_held_back, observer)
@@ -92,7 +95,9 @@ async def run_router(
             observer.follow(lambda: lane.roster.pool)
             downstream = Downstream(lane.router.respond, _router_policy(settings), facts)
             reloader = Reloader(settings, read, lane, downstream, observer)
-            desk = _desk(settings, lane, downstream, reloader)
+            sampler = Sampler(lambda: sample_of(lane, tally))
+            background.start_soon(sampler.run)
+            desk = _desk(settings, lane, downstream, reloader, journal, sampler)
             reading = RouterReading(lane, downstream, tally, desk.why_not_ready, tables)
             admin = AdminServer(_admin_app(settings, desk, reading), admin_listeners)
             await background.start(admin.run)
@@ -113,7 +118,14 @@ async def run_router(
     observer.note_end()
 
 
-def _desk(settings: Settings, lane: Lane, downstream: Downstream, reloader: Reloader) -> RouterDesk:
+def _desk(
+    settings: Settings,
+    lane: Lane,
+    downstream: Downstream,
+    reloader: Reloader,
+    journal: Journal,
+    sampler: Sampler,
+) -> RouterDesk:
     def why_not_served() -> tuple[str, ...]:
         if downstream.is_serving:
             return ()
@@ -122,7 +134,17 @@ def _desk(settings: Settings, lane: Lane, downstream: Downstream, reloader: Relo
     async def reload() -> Report:
         return (await reloader.reload("POST /api/v1/reload")).or_raise()
 
-    return RouterDesk(settings.name, lane, settings.hash_key, why_not_served, reload)
+    return RouterDesk(
+        settings.name,
+        lane,
+        settings.hash_key,
+        why_not_served,
+        reload,
+        journal,
+        sampler,
+        clients=lambda: downstream.connections,
+        began_at=trio.current_time(),
+    )
 
 
 def _admin_app(settings: Settings, desk: RouterDesk, reading: RouterReading) -> ASGIApp:
