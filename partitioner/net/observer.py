@@ -30,11 +30,17 @@ class Observer:
     def exchange_finished(self, operation: Operation, status: int, duration: float) -> None:
         """A client was answered."""
 
+    def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
+        """A client was answered, and late; by this backend, or, if it is empty, by none."""
+
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
         """A client's connection was closed instead of an answer."""
 
     def conversation_crashed(self, peer: str, error: Exception) -> None:
         """A fault of ours ended a client's conversation."""
+
+    def applications_mixed(self, first: str, second: str) -> None:
+        """A session ID came under the hashes of these two applications within a minute or two."""
 
     # --- backends ---
 

@@ -32,6 +32,11 @@ _FATE = {
 }
 """What becomes of the users of a server that is down, where their sessions have no copies."""
 
+_ONE_FARM = (
+    "give the site the same ID in IIS, in the same letter case, and the same machineKey on every web server "
+    '(README, "The web servers"). If these are two sites that share a session cookie on purpose, all is well'
+)
+
 _WANTED = {
     Intent.READY: "it serves as soon as it is up",
     Intent.DRAIN: "it takes no new sessions",
@@ -174,6 +179,17 @@ class LogObserver(Observer):
             consequence="answered 400 and closed; nobody else saw it",
         )
 
+    def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
+        self._warn_at_times(
+            f"slow {backend}",
+            "slow exchange",
+            client=peer,
+            operation=operation.value,
+            **({"backend": backend} if backend else {}),
+            took=format_duration(round(duration, 2)),
+            consequence="answered, and its page waited for it",
+        )
+
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
         self._closed += 1
         self._warn_at_times(
@@ -182,6 +198,18 @@ class LogObserver(Observer):
             client=peer,
             operation=operation.value if operation else "none yet",
             cause=reason,
+        )
+
+    def applications_mixed(self, first: str, second: str) -> None:
+        is_one_id = first.rpartition("(")[0] == second.rpartition("(")[0]
+        unlike = "machine key or their framework version" if is_one_id else "application ID"
+        self._warn_at_times(
+            f"mixed {first} {second}",
+            "one session ID comes under two applications",
+            applications=f"{first} and {second}",
+            cause=f"likely the web servers of a farm do not share their {unlike}",
+            consequence="a user has a session of its own on each of them, and seems logged out on the others",
+            remedy=_ONE_FARM,
         )
 
     def conversation_crashed(self, peer: str, error: Exception) -> None:

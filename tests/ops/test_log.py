@@ -75,6 +75,18 @@ LINES: dict[str, tuple[Report, Line]] = {
             "cause": "no backend is up",
         },
     ),
+    "slow": (
+        lambda log: log.exchange_was_slow("192.0.2.1", Operation.SET, 1.23456, "state-1"),
+        {
+            "level": "warning",
+            "event": "slow exchange",
+            "client": "192.0.2.1",
+            "operation": "set",
+            "backend": "state-1",
+            "took": "1.23s",
+            "consequence": "answered, and its page waited for it",
+        },
+    ),
     "missing": (
         lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
         {
@@ -205,7 +217,11 @@ EVERY_FACT: dict[str, Report] = {
     "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
     "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001),
+    "exchange_was_slow": lambda log: log.exchange_was_slow("192.0.2.1", Operation.SET, 1.23456, "state-1"),
     "exchange_closed": lambda log: log.exchange_closed("192.0.2.1", None, "no backend is up"),
+    "applications_mixed": lambda log: log.applications_mixed(
+        "/LM/W3SVC/2/ROOT(oXvpnxcu...)", "/LM/W3SVC/3/ROOT(Q382tQy2...)"
+    ),
     "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
@@ -262,6 +278,8 @@ def test_cut_exchanges_are_not_in_the_log(capsys: Screen, phase: Phase) -> None:
 
 
 AT_TIMES = [
+    "exchange_was_slow",
+    "applications_mixed",
     "client_turned_away",
     "clients_filled_up",
     "accepting_failed",
