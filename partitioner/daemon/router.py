@@ -39,6 +39,7 @@ from partitioner.ops.admin.guard import AccessPolicy, check_exposure
 from partitioner.ops.admin.listing import HttpListing, LocalListing
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
+from partitioner.ops.journal import Journal
 from partitioner.ops.log import LogObserver
 from partitioner.protocol.grammar import Dialect
 from partitioner.sessions.table import SessionTable
@@ -69,12 +70,13 @@ async def run_router(
         listeners = await listen_tcp(settings.listen)
         admin_listeners = await listen_tcp(settings.admin)
         addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
-        state_dir = open_state_dir(settings)
+        journal = Journal()
+        state_dir = open_state_dir(settings, LogObserver(journal=journal))
         async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
             backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
             ready = sum(backend.intent is Intent.READY for backend in backends)
-            observer = LogObserver(ready, settings.lost_sessions)
+            observer = LogObserver(ready, settings.lost_sessions, journal)
             allow_open_files(files_needed(settings, len(backends)))
             background.start_soon(repeat_held_back, observer)
             listing = LocalListing(tables, HttpListing(http))

@@ -20,6 +20,7 @@ from partitioner.membership.health import HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.net.observer import Observer
+from partitioner.ops.journal import Journal, JournaledLog
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
 from partitioner.units import format_duration, format_size
@@ -94,10 +95,15 @@ class _Unfailing:
 class LogObserver(Observer):
     """Writes what is worth a line."""
 
-    def __init__(self, pool_size: int = 0, lost_sessions: LostSessions = LostSessions.NEW) -> None:
+    def __init__(
+        self,
+        pool_size: int = 0,
+        lost_sessions: LostSessions = LostSessions.NEW,
+        journal: Journal | None = None,
+    ) -> None:
         """`pool_size` is the number of backends that may serve, for "2 of 3 serve"."""
         self.lost_sessions = lost_sessions
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._log = JournaledLog(structlog.get_logger(), Journal() if journal is None else journal)
         self._pool_size: Callable[[], int] = lambda: pool_size
         self._copies: Callable[[], int] = lambda: 1
         self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)

@@ -6,9 +6,16 @@ of its own that suddenly means 127.0.0.1 (DNS rebinding: such a request carries 
 So a post with an Origin needs the token, and a Host has to be a name of this machine. Elsewhere than on
 loopback every request needs the token.
 
+Programs send it as a bearer. A person's browser cannot: it knows names and passwords (Basic), so the status
+page, and nothing else, takes the token as a password too. A browser sends a password that it knows along
+with whatever any page of the web makes it ask of the same port; were Basic taken for posts, such a page
+could drain a server. To look at the page does nothing, and what it shows no other page can read.
+
 A state server of our own has no token. It is guarded as its port for sessions is: by networks.
 """
 
+from base64 import b64decode
+from binascii import Error as NotBase64
 from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
@@ -23,6 +30,11 @@ from partitioner.membership.backend import Address, Network
 
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """Methods that may change something."""
+
+READING = frozenset({"GET", "HEAD"})
+
+PAGE = "/"
+"""The one path at which persons look, with a browser: the status page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,9 @@ def check_exposure(admin: Address, token: str | None) -> None:
         )
 
 
-def maybe_refuse(policy: AccessPolicy, method: str, headers: Headers, peer: str | None) -> Refusal | None:
+def maybe_refuse(
+    policy: AccessPolicy, method: str, path: str, headers: Headers, peer: str | None
+) -> Refusal | None:
     """Say why this request is refused, if it is."""
     if policy.allow is not None and not _is_within(peer, policy.allow):
         return Refusal(403, "your address is not in the allowed networks")
@@ -62,7 +76,7 @@ def maybe_refuse(policy: AccessPolicy, method: str, headers: Headers, peer: str 
         return Refusal(403, f"the Host {headers.get('host', '')!r} is not this machine; expected localhost")
     if policy.allow is not None:
         return Refusal(403, "this port is for programs, not for pages") if "origin" in headers else None
-    if _has_token(policy, headers):
+    if _has_token(policy, headers, takes_password=_is_for_persons(method, path)):
         return None
     if not policy.is_loopback or (policy.token and "authorization" in headers):
         return Refusal(401, "expected the header `Authorization: Bearer TOKEN` with the admin_token")
@@ -83,11 +97,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
         client = scope.get("client")
+        method, path = scope["method"], scope["path"]
         refusal = maybe_refuse(
-            self._policy, scope["method"], Headers(scope=scope), client[0] if client else None
+            self._policy, method, path, Headers(scope=scope), client[0] if client else None
         )
         if refusal is not None:
-            challenge = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else None
+            challenge = {"WWW-Authenticate": _challenge(method, path)} if refusal.status == 401 else None
             response = JSONResponse({"error": refusal.sentence}, refusal.status, challenge)
             await response(scope, receive, send)
             return
@@ -111,12 +126,33 @@ class Guard:
                 await response(scope, receive, send)
 
 
-def _has_token(policy: AccessPolicy, headers: Headers) -> bool:
+def _has_token(policy: AccessPolicy, headers: Headers, *, takes_password: bool) -> bool:
     """Compared in constant time: how long it takes does not say how much of it is right."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
-    if not policy.token or scheme.lower() != "bearer":
+    token = given.strip().encode()
+    if scheme.lower() == "basic" and takes_password:
+        token = _password(token)
+    elif scheme.lower() != "bearer":
         return False
-    return compare_digest(given.strip().encode(), policy.token.encode())
+    return bool(policy.token) and compare_digest(token, (policy.token or "").encode())
+
+
+def _password(credentials: bytes) -> bytes:
+    """The password of Basic credentials, whatever the name; nothing if they are malformed (RFC 7617)."""
+    try:
+        return b64decode(credentials, validate=True).partition(b":")[2]
+    except NotBase64:
+        return b""
+
+
+def _is_for_persons(method: str, path: str) -> bool:
+    """Whether a person with a browser asks for this, and the answer changes nothing."""
+    return method in READING and path == PAGE
+
+
+def _challenge(method: str, path: str) -> str:
+    """How to prove oneself. Only Basic makes a browser ask its user for a password."""
+    return 'Basic realm="partitioner", charset="UTF-8"' if _is_for_persons(method, path) else "Bearer"
 
 
 def _names_this_machine(host: str) -> bool:

@@ -1,5 +1,6 @@
 """Who may ask an admin port, and what others get (design.md 9.3)."""
 
+from base64 import b64encode
 from ipaddress import ip_network
 
 import pytest
@@ -72,9 +73,65 @@ def test_who_may_ask(
     policy: AccessPolicy, method: str, headers: dict[str, str], peer: str, status: int | None
 ) -> None:
     """A page of the web gets nothing done, a name that was rebound is none, and strangers need the token."""
-    refusal = maybe_refuse(policy, method, Headers(headers), peer)
+    refusal = maybe_refuse(policy, method, "/api/v1/status", Headers(headers), peer)
 
     assert status == (None if refusal is None else refusal.status)
+
+
+def basic(credentials: bytes) -> dict[str, str]:
+    return {"authorization": f"Basic {b64encode(credentials).decode()}"}
+
+
+BY_PASSWORD = basic(b"anybody:secret")
+
+# A policy, a method, a path, credentials; and the status of the refusal, or None.
+WITH_PASSWORDS: list[tuple[AccessPolicy, str, str, dict[str, str], int | None]] = [
+    (ELSEWHERE, "GET", "/", BY_PASSWORD, None),
+    (ELSEWHERE, "HEAD", "/", BY_PASSWORD, None),
+    (ELSEWHERE, "GET", "/", basic(b":secret"), None),
+    (ELSEWHERE, "GET", "/", RIGHT, None),
+    (ELSEWHERE, "GET", "/", {}, 401),
+    (ELSEWHERE, "GET", "/", basic(b"secret:guessed"), 401),
+    (ELSEWHERE, "GET", "/", basic(b"secret"), 401),
+    (ELSEWHERE, "GET", "/", basic(b"anybody:"), 401),
+    (ELSEWHERE, "GET", "/", {"authorization": "Basic ?"}, 401),
+    (ELSEWHERE, "GET", "/", {"authorization": "Basic s\u00e9cret"}, 401),
+    (ELSEWHERE, "GET", "/", {"authorization": "Basic secret"}, 401),
+    (ELSEWHERE, "POST", "/", BY_PASSWORD, 401),
+    (ELSEWHERE, "GET", "/api/v1/status", BY_PASSWORD, 401),
+    (ELSEWHERE, "POST", "/api/v1/backends/state-1/drain", BY_PASSWORD, 401),
+    (ELSEWHERE, "POST", "/api/v1/backends/state-1/drain", BY_PASSWORD | PAGE, 401),
+    (HERE_WITH_TOKEN, "GET", "/", {}, None),
+    (HERE_WITH_TOKEN, "GET", "/", basic(b"secret:guessed"), 401),
+    (HERE_WITH_TOKEN, "POST", "/api/v1/reload", BY_PASSWORD | PAGE, 401),
+    (HERE, "POST", "/api/v1/reload", basic(b":") | PAGE, 403),
+]
+
+
+@pytest.mark.parametrize(("policy", "method", "path", "headers", "status"), WITH_PASSWORDS)
+def test_who_may_look_with_a_password(
+    policy: AccessPolicy, method: str, path: str, headers: dict[str, str], status: int | None
+) -> None:
+    """Browsers prove themselves by a password on the status page alone: no other page can make use of it."""
+    refusal = maybe_refuse(policy, method, path, Headers(LOCAL | headers), "10.0.0.9")
+
+    assert status == (None if refusal is None else refusal.status)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "challenge"),
+    [
+        ("GET", "/", 'Basic realm="partitioner", charset="UTF-8"'),
+        ("HEAD", "/", 'Basic realm="partitioner", charset="UTF-8"'),
+        ("POST", "/", "Bearer"),
+        ("GET", "/api/v1/status", "Bearer"),
+    ],
+)
+async def test_browsers_ask_for_a_password_on_the_page_alone(method: str, path: str, challenge: str) -> None:
+    """Elsewhere a browser that asked would have its user type the token where it is of no use."""
+    answer = await Operator(Guard(PlainTextResponse("secret"), ELSEWHERE)).ask(method, path)
+
+    assert (401, challenge) == (answer.status_code, answer.headers["www-authenticate"])
 
 
 @pytest.mark.parametrize("token", [None, ""])
@@ -92,7 +149,7 @@ def test_an_exposed_address_with_a_token_is_fine() -> None:
 
 async def test_a_refusal_is_a_sentence() -> None:
     """Programs find it under "error"; clients learn how to prove themselves (RFC 6750)."""
-    answer = await Operator(Guard(PlainTextResponse("secret"), ELSEWHERE)).get("/")
+    answer = await Operator(Guard(PlainTextResponse("secret"), ELSEWHERE)).get("/metrics")
 
     assert (401, "Bearer") == (answer.status_code, answer.headers["www-authenticate"])
     assert "Bearer TOKEN" in answer.json()["error"]
