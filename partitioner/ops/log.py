@@ -21,6 +21,7 @@ from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.net.observer import Observer
 from partitioner.ops.journal import Journal, JournaledLog
+from partitioner.ops.printable import printable, printable_lines
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
 from partitioner.units import format_duration, format_size
@@ -48,22 +49,33 @@ _WANTED = {
 
 def configure_log(*, as_json: bool) -> None:
     """Write the log to standard error, for people or as one JSON object a line."""
-    renderer: structlog.typing.Processor
+    rendering: list[structlog.typing.Processor]
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     if as_json:
-        renderer = structlog.processors.JSONRenderer()
+        rendering = [structlog.processors.JSONRenderer()]  # it escapes by itself
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=is_terminal, sort_keys=False, pad_event_to=0)
+        for_people = structlog.dev.ConsoleRenderer(colors=is_terminal, sort_keys=False, pad_event_to=0)
+        rendering = [_escape, for_people]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             _timestamper(as_json),
             structlog.processors.format_exc_info,
-            renderer,
+            *rendering,
         ],
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+def _escape(_log: object, _method: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Make what clients and servers have sent harmless to whoever reads it; a processor of structlog."""
+    for name, fact in facts.items():
+        if name == "exception":
+            facts[name] = printable_lines(fact)
+        elif isinstance(fact, str):
+            facts[name] = printable(fact)
+    return facts
 
 
 def _timestamper(as_json: bool) -> structlog.processors.TimeStamper:

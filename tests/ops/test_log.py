@@ -409,6 +409,45 @@ def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> Non
     assert [("router-1", str(address))] * 2 == [(line["name"], line["listen"]) for line in written]
 
 
+# --- hostile strings ---
+
+HOSTILE = {
+    "a line": "x\n2026-01-01 00:00:00 [info     ] backend is up",
+    "a carriage return": "x\r2026-01-01 00:00:00 [info     ] backend is up",
+    "a colour": "\x1b[31mred",
+    "a title": "\x1b]0;owned\x07",
+    "an eight-bit escape": "\x9b31m",
+    "right to left": "\u202eevil",
+    "another separator of lines": "x\u2028[info     ]",
+    "half a character": "\udc80",
+    "nothing": "\x00",
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_hostile_strings_forge_nothing(capsys: Screen, hostile: str, as_json: bool) -> None:
+    """What others have sent is one line, and does nothing to the terminal that shows it."""
+    configure_log(as_json=as_json)
+    log = LogObserver()
+    log.request_rejected("192.0.2.1", hostile)
+    log.note(hostile, subject=hostile)
+    log.conversation_crashed("192.0.2.1", ValueError(hostile))
+
+    written = capsys.readouterr().err
+    entries = [line for line in written.split("\n") if line and not line.startswith("  ")]
+    assert 3 == len(entries)
+    assert [] == [line for line in written.split("\n") if not line.isprintable()]
+
+
+def test_what_is_harmless_stays_as_it_is(capsys: Screen) -> None:
+    """Text in any language, paths and quotes are read as they were written."""
+    configure_log(as_json=False)
+    LogObserver().note("reload", subject="Größe", path="C:\\new\\file")
+
+    assert "subject=Größe path=C:\\new\\file" in capsys.readouterr().err
+
+
 # --- no session ID ---
 
 TARGET = APPLICATION + SESSION_ID
