@@ -19,10 +19,19 @@ import trio
 from starlette.types import ASGIApp
 
 from partitioner.config import Settings
-from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
+from partitioner.daemon.activation import open_port, take_passed
+from partitioner.daemon.notify import take_notifier
+from partitioner.daemon.process import (
+    Steering,
+    allow_open_files,
+    open_signals,
+    repeat_held_back,
+    serve_until_stopped,
+)
 from partitioner.daemon.reload import ReadSettings, Reloader, Report, files_needed
 from partitioner.daemon.state_dir import StateDir, open_state_dir
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
+from partitioner.daemon.status_line import Rate, router_status
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import Pool, first_pool
@@ -65,13 +74,13 @@ async def run_router(
 
     Raises AddressUnavailable or FileUnusable.
     """
-    check_exposure(settings.admin, settings.admin_token)
+    notifier, passed, journal = take_notifier(), take_passed(), Journal()
     with open_signals() as signals:
-        listeners = await listen_tcp(settings.listen)
-        admin_listeners = await listen_tcp(settings.admin)
-        addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
-        journal = Journal()
-        state_dir = open_state_dir(settings, LogObserver(journal=journal))
+        beginning = LogObserver(journal=journal)
+        port = await open_port("listen", passed.state, settings.listen, beginning)
+        admin_port = await open_port("admin", passed.admin, settings.admin, beginning)
+        check_exposure(admin_port.addresses, settings.admin_token)
+        state_dir = open_state_dir(settings, beginning)
         async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
             backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
@@ -84,16 +93,23 @@ async def run_router(
             observer.follow(lambda: lane.roster.pool)
             downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
             reloader = Reloader(settings, read, lane, downstream, observer)
-            admin = AdminServer(_admin_app(settings, lane, downstream, reloader), admin_listeners)
+            access = AccessPolicy(admin_port.is_loopback, settings.admin_token)
+            admin_app = _admin_app(settings, lane, downstream, reloader, access)
+            admin = AdminServer(admin_app, admin_port.listeners)
             await background.start(admin.run)
             await lane.probing.first_look()
             background.start_soon(lane.run)
             if state_dir is not None:
                 background.start_soon(state_dir.keep, lane)
-            announce(Welcome(*addresses, lane.roster.pool))
-            observer.note_start(settings.name, addresses[0], len(lane.roster.pool.eligible))
-            shutdown = settings.timeouts.shutdown
-            await serve_until_stopped(downstream, listeners, signals, shutdown, observer, reloader.reload)
+            announce(Welcome(port.address, admin_port.address, lane.roster.pool))
+            observer.note_start(settings.name, port.address, len(lane.roster.pool.eligible))
+            requests = Rate(lambda: observer.answered, trio.current_time)
+            background.start_soon(
+                notifier.keep_telling, lambda: router_status(lane, requests, trio.current_time())
+            )
+            background.start_soon(notifier.feed_watchdog)
+            steering = Steering(signals, notifier, settings.timeouts.shutdown, reloader.reload)
+            await serve_until_stopped(downstream, port.listeners, steering, observer)
             with trio.move_on_after(LAST_RELEASES):
                 await lane.router.wait_until_given_back()
             await admin.stop()
@@ -103,7 +119,9 @@ async def run_router(
     observer.note_end()
 
 
-def _admin_app(settings: Settings, lane: Lane, downstream: Downstream, reloader: Reloader) -> ASGIApp:
+def _admin_app(
+    settings: Settings, lane: Lane, downstream: Downstream, reloader: Reloader, access: AccessPolicy
+) -> ASGIApp:
     def why_not_served() -> tuple[str, ...]:
         if downstream.is_serving:
             return ()
@@ -113,7 +131,7 @@ def _admin_app(settings: Settings, lane: Lane, downstream: Downstream, reloader:
         return (await reloader.reload("POST /api/v1/reload")).or_raise()
 
     desk = RouterDesk(settings.name, lane, settings.hash_key, why_not_served, reload)
-    return router_app(desk, AccessPolicy(settings.admin.is_loopback, settings.admin_token))
+    return router_app(desk, access)
 
 
 def build_lane(

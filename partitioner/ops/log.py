@@ -128,6 +128,11 @@ class LogObserver(Observer):
         self._pool_size = lambda: len(pool().ready)
         self._copies = lambda: pool().copies
 
+    @property
+    def answered(self) -> int:
+        """How many exchanges were answered since the start."""
+        return self._answered
+
     def note(self, event: str, **facts: object) -> None:
         """Write a line about the program itself."""
         self._log.info(event, **facts)

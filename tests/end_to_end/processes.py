@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,15 +64,24 @@ class Program:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Program]:
-    """Start `partitioner` with these arguments; whatever is left of it at the end is killed."""
+def running(
+    *arguments: str,
+    launcher: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[Program]:
+    """Start `partitioner` with these arguments; whatever is left of it at the end is killed.
+
+    The launcher, if any, is a command that ends by executing the one that follows it.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "partitioner", *arguments],
+        [*launcher, sys.executable, "-m", "partitioner", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1", **(environment or {})},
+        pass_fds=pass_fds,
     )
     program = Program(process)
     listener = threading.Thread(target=program.listen_to)

@@ -17,7 +17,7 @@ A state server of our own has no token. It is guarded as its port for sessions i
 import time
 from base64 import b64decode
 from binascii import Error as NotBase64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
@@ -62,14 +62,15 @@ class Refusal:
     cause: str  # for the log
 
 
-def check_exposure(admin: Address, token: str | None) -> None:
-    """Refuse an admin address that others can reach without a token.
+def check_exposure(addresses: Sequence[Address], token: str | None) -> None:
+    """Refuse an admin port that others can reach without a token.
 
     Raises AddressUnavailable.
     """
-    if not admin.is_loopback and not token:
+    exposed = next((address for address in addresses if not address.is_loopback), None)
+    if exposed is not None and not token:
         raise AddressUnavailable(
-            f"the admin address {admin} can be reached from other machines, and there is no admin_token; "
+            f"the admin address {exposed} can be reached from other machines, and there is no admin_token; "
             "expected a token, or an address such as 127.0.0.1:9424"
         )
 
