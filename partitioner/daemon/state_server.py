@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import trio
+from starlette.routing import Route
 
 from partitioner.daemon.activation import Passed, Port, open_port, take_passed
 from partitioner.daemon.notify import take_notifier
@@ -28,11 +29,19 @@ from partitioner.daemon.status_line import Rate, state_server_status
 from partitioner.membership.backend import Address, Network
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.net.observer import Observer
 from partitioner.net.stateserver import StateServer
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.keys_app import keys_app
+from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.serving import AdminServer
+from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
+from partitioner.ops.metrics.catalog import STATE_SERVER
+from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.lag import watch_lag
+from partitioner.ops.metrics.readings import state_server_reading
+from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
 from partitioner.sessions.table import SessionTable
@@ -76,11 +85,16 @@ async def run_state_server(
         table = SessionTable(options.max_memory)
         if state_file is not None:
             table = state_file.read(options.max_memory)
-        server, downstream = build_state_server(options, observer, table)
+        tally = Tally()
+        server, downstream = build_state_server(options, Fanout(observer, tally), table)
         async with trio.open_nursery() as background:
             background.start_soon(server.sweep_forever)
             background.start_soon(repeat_held_back, observer)
-            admin = None if admin_port is None else _admin(options, server, admin_port)
+            background.start_soon(watch_lag, tally.lags)
+            collector = TableCollector(STATE_SERVER, state_server_reading(tally, downstream, table))
+            admin = (
+                None if admin_port is None else _admin(options, server, admin_port, metrics_route(collector))
+            )
             if admin is not None:
                 await background.start(admin.run)
             announce(port.address, None if admin_port is None else admin_port.address)
@@ -104,13 +118,13 @@ async def _open_admin(options: StateServerOptions, passed: Passed, observer: Log
     return await open_port("admin", passed.admin, options.admin, observer)
 
 
-def _admin(options: StateServerOptions, server: StateServer, port: Port) -> AdminServer:
-    app = keys_app(server.table, AccessPolicy(port.is_loopback, allow=options.allow))
+def _admin(options: StateServerOptions, server: StateServer, port: Port, metrics: Route) -> AdminServer:
+    app = keys_app(server.table, AccessPolicy(port.is_loopback, allow=options.allow), metrics)
     return AdminServer(app, port.listeners)
 
 
 def build_state_server(
-    options: StateServerOptions, observer: LogObserver, table: SessionTable | None = None
+    options: StateServerOptions, observer: Observer, table: SessionTable | None = None
 ) -> tuple[StateServer, Downstream]:
     """Put a state server together; it starts with the sessions of `table`, or with none."""
     if table is None:

@@ -123,7 +123,7 @@ class Conversation:
         response = await self._responder(request)
         await self._deliver(response)
         duration = trio.current_time() - began_at
-        self._observer.exchange_finished(head.operation, response.head.status, duration)
+        self._observer.exchange_finished(head.operation, response.head.status, duration, head.content_length)
         if duration >= SLOW:
             self._observer.exchange_was_slow(self._channel.peer, head.operation, duration, response.backend)
 

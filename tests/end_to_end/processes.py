@@ -19,7 +19,7 @@ CONFIGURATION = "partitioner.yml"
 
 @dataclass
 class Program:
-    """A running `partitioner` process, with what it has said so far."""
+    """A running process, with what it has said so far."""
 
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)  # of both its outputs, as they came
@@ -64,18 +64,19 @@ class Program:
 
 
 @contextmanager
-def running(
-    *arguments: str,
-    launcher: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-    pass_fds: Sequence[int] = (),
-) -> Iterator[Program]:
-    """Start `partitioner` with these arguments; whatever is left of it at the end is killed.
+def running(*arguments: str) -> Iterator[Program]:
+    """Start `partitioner` with these arguments; whatever is left of it at the end is killed."""
+    with started([sys.executable, "-m", "partitioner", *arguments]) as program:
+        yield program
 
-    The launcher, if any, is a command that ends by executing the one that follows it.
-    """
+
+@contextmanager
+def started(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+) -> Iterator[Program]:
+    """Start any program; whatever is left of it at the end is killed."""
     process = subprocess.Popen(
-        [*launcher, sys.executable, "-m", "partitioner", *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.end_to_end.processes import Program, running
+from tests.end_to_end.processes import Program, started
 
 PATIENCE = 20.0
 
@@ -71,8 +71,9 @@ def service(
     """Run `partitioner` as a service that is passed these sockets, under these names."""
     numbers = [each.fileno() for each in sockets]
     launcher = [sys.executable, "-c", LAUNCHER, str(len(numbers)), *map(str, numbers)]
+    command = [*launcher, sys.executable, "-m", "partitioner", *arguments]
     given = {"LISTEN_FDNAMES": names} if names else {}
-    with running(*arguments, launcher=launcher, environment=given | environment, pass_fds=numbers) as program:
+    with started(command, given | environment, numbers) as program:
         yield program
 
 

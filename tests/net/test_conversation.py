@@ -298,7 +298,7 @@ async def test_exchange_is_reported(nursery: trio.Nursery, autojump_clock: MockC
     await trio.sleep(0.25)
     await setting.client.ask(ACQUIRE[5:])
 
-    assert [("exchange_finished", Operation.ACQUIRE, 404, 0.75)] == setting.observer.facts
+    assert [("exchange_finished", Operation.ACQUIRE, 404, 0.75, 0)] == setting.observer.facts
 
 
 @pytest.mark.parametrize(("duration", "is_slow"), [(SLOW - 0.125, False), (SLOW, True)])

@@ -216,7 +216,7 @@ EVERY_FACT: dict[str, Report] = {
     "clients_filled_up": lambda log: log.clients_filled_up(10),
     "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
-    "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001),
+    "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001, 0),
     "exchange_was_slow": lambda log: log.exchange_was_slow("192.0.2.1", Operation.SET, 1.23456, "state-1"),
     "exchange_closed": lambda log: log.exchange_closed("192.0.2.1", None, "no backend is up"),
     "applications_mixed": lambda log: log.applications_mixed(
@@ -244,9 +244,15 @@ EVERY_FACT: dict[str, Report] = {
     "session_repaired": lambda log: log.session_repaired(BACKEND),
     "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",)),
     "lock_taken_over": lambda log: log.lock_taken_over(BACKEND),
+    "failed_over": lambda log: log.failed_over(BACKEND),
+    "copy_written": lambda log: log.copy_written(BACKEND, True),
+    "reloaded": lambda log: log.reloaded("applied"),
 }
 
-SILENT = {"exchange_finished", "session_moved", "session_repaired"}
+SILENT = {
+    *("exchange_finished", "session_moved", "session_repaired", "failed_over", "copy_written"),
+    "reloaded",
+}
 """What a counter counts, and the log does not say."""
 
 
