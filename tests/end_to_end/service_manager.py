@@ -80,7 +80,7 @@ def service(
 def listening(directory: Path | None = None) -> socket.socket:
     """A socket as a socket unit opens it: of TCP, or, in a directory, of the machine itself."""
     if directory is None:
-        return socket.create_server(("127.0.0.1", 0), backlog=128)
+        return socket.create_server(("127.0.0.1", 0), backlog=4096)
     made = socket.socket(socket.AF_UNIX)
     made.bind(str(directory / "socket"))
     made.listen()
