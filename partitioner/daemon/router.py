@@ -58,6 +58,7 @@ from partitioner.ops.metrics.collector import TableCollector
 from partitioner.ops.metrics.lag import watch_lag
 from partitioner.ops.metrics.router_readings import RouterReading
 from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.rates import Sampler, sample_of
 from partitioner.protocol.grammar import Dialect
 from partitioner.sessions.table import SessionTable
 
@@ -103,7 +104,9 @@ async def run_router(
             observer.follow(lambda: lane.roster.pool)
             downstream = Downstream(lane.router.respond, _router_policy(settings), facts)
             reloader = Reloader(settings, read, lane, downstream, observer)
-            desk = _desk(settings, lane, downstream, reloader)
+            sampler = Sampler(lambda: sample_of(lane, tally))
+            background.start_soon(sampler.run)
+            desk = _desk(settings, lane, downstream, reloader, journal, sampler)
             reading = RouterReading(lane, downstream, tally, desk.why_not_ready, tables)
             access = AccessPolicy(admin_port.is_loopback, settings.admin_token)
             admin = AdminServer(_admin_app(desk, reading, access), admin_port.listeners)
@@ -130,7 +133,14 @@ async def run_router(
     observer.note_end()
 
 
-def _desk(settings: Settings, lane: Lane, downstream: Downstream, reloader: Reloader) -> RouterDesk:
+def _desk(
+    settings: Settings,
+    lane: Lane,
+    downstream: Downstream,
+    reloader: Reloader,
+    journal: Journal,
+    sampler: Sampler,
+) -> RouterDesk:
     def why_not_served() -> tuple[str, ...]:
         if downstream.is_serving:
             return ()
@@ -139,7 +149,17 @@ def _desk(settings: Settings, lane: Lane, downstream: Downstream, reloader: Relo
     async def reload() -> Report:
         return (await reloader.reload("POST /api/v1/reload")).or_raise()
 
-    return RouterDesk(settings.name, lane, settings.hash_key, why_not_served, reload)
+    return RouterDesk(
+        settings.name,
+        lane,
+        settings.hash_key,
+        why_not_served,
+        reload,
+        journal,
+        sampler,
+        clients=lambda: downstream.connections,
+        began_at=trio.current_time(),
+    )
 
 
 def _admin_app(desk: RouterDesk, reading: RouterReading, access: AccessPolicy) -> ASGIApp:

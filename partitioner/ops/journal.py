@@ -40,7 +40,7 @@ class Journal:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """`clock` tells Unix time."""
-        self._clock = clock
+        self.now = clock
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
 
     def __repr__(self) -> str:
@@ -49,7 +49,7 @@ class Journal:
     def record(self, level: Level, what: str, facts: dict[str, object]) -> None:
         """Remember a line."""
         told = {name: _clipped(name, fact) for name, fact in facts.items()}
-        self._events.append(Event(self._clock(), level, what, told))
+        self._events.append(Event(self.now(), level, what, told))
 
     def events(self) -> tuple[Event, ...]:
         """The last events, the youngest first."""
