@@ -17,7 +17,7 @@ COMMITTED = Path(__file__).parents[3] / "grafana" / "dashboards"
 
 UNITS = frozenset(
     [
-        *("none", "short", "percentunit", "bytes", "reqps", "cps", "wps"),
+        *("none", "short", "percentunit", "bytes", "reqps", "cps", "wps", "Bps"),
         *("s", "dtdurations", "dateTimeAsIso", "dateTimeFromNow"),
     ]
 )
@@ -95,6 +95,14 @@ def test_panels_are_numbered_once(name: str) -> None:
     numbers = [panel["id"] for panel in panels(made(name))]
 
     assert sorted(set(numbers)) == sorted(numbers)
+
+
+@each_dashboard
+def test_titles_are_not_used_twice(name: str) -> None:
+    """Somebody says on the telephone which panel to look at."""
+    titles = [panel["title"] for panel in panels(made(name))]
+
+    assert sorted(set(titles)) == sorted(titles)
 
 
 @each_dashboard
