@@ -33,13 +33,21 @@ from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.handoff import ListKeys
 from partitioner.net.lane import Lane, LanePolicy
+from partitioner.net.observer import Observer
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.ops.admin.desk import RouterDesk
 from partitioner.ops.admin.guard import AccessPolicy, check_exposure
 from partitioner.ops.admin.listing import HttpListing, LocalListing
+from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
+from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
+from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
+from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.lag import watch_lag
+from partitioner.ops.metrics.router_readings import RouterReading
+from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.grammar import Dialect
 from partitioner.sessions.table import SessionTable
 
@@ -74,15 +82,19 @@ async def run_router(
             tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
             backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
             ready = sum(backend.intent is Intent.READY for backend in backends)
-            observer = LogObserver(ready, settings.lost_sessions)
+            observer, tally = LogObserver(ready, settings.lost_sessions), Tally()
+            facts = Fanout(observer, tally)
             allow_open_files(files_needed(settings, len(backends)))
             background.start_soon(repeat_held_back, observer)
+            background.start_soon(watch_lag, tally.lags)
             listing = LocalListing(tables, HttpListing(http))
-            lane = build_lane(settings, backends, observer, background, listing, state_dir)
+            lane = build_lane(settings, backends, facts, background, listing, state_dir)
             observer.follow(lambda: lane.roster.pool)
-            downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
+            downstream = Downstream(lane.router.respond, _router_policy(settings), facts)
             reloader = Reloader(settings, read, lane, downstream, observer)
-            admin = AdminServer(_admin_app(settings, lane, downstream, reloader), admin_listeners)
+            desk = _desk(settings, lane, downstream, reloader)
+            reading = RouterReading(lane, downstream, tally, desk.why_not_ready, tables)
+            admin = AdminServer(_admin_app(settings, desk, reading), admin_listeners)
             await background.start(admin.run)
             await lane.probing.first_look()
             background.start_soon(lane.run)
@@ -101,7 +113,7 @@ async def run_router(
     observer.note_end()
 
 
-def _admin_app(settings: Settings, lane: Lane, downstream: Downstream, reloader: Reloader) -> ASGIApp:
+def _desk(settings: Settings, lane: Lane, downstream: Downstream, reloader: Reloader) -> RouterDesk:
     def why_not_served() -> tuple[str, ...]:
         if downstream.is_serving:
             return ()
@@ -110,14 +122,19 @@ def _admin_app(settings: Settings, lane: Lane, downstream: Downstream, reloader:
     async def reload() -> Report:
         return (await reloader.reload("POST /api/v1/reload")).or_raise()
 
-    desk = RouterDesk(settings.name, lane, settings.hash_key, why_not_served, reload)
-    return router_app(desk, AccessPolicy(settings.admin.is_loopback, settings.admin_token))
+    return RouterDesk(settings.name, lane, settings.hash_key, why_not_served, reload)
+
+
+def _admin_app(settings: Settings, desk: RouterDesk, reading: RouterReading) -> ASGIApp:
+    collector = TableCollector(EMBEDDING_ROUTER if reading.embedded else ROUTER, reading)
+    policy = AccessPolicy(settings.admin.is_loopback, settings.admin_token)
+    return router_app(desk, policy, metrics_route(collector))
 
 
 def build_lane(
     settings: Settings,
     backends: tuple[Backend, ...],
-    observer: LogObserver,
+    observer: Observer,
     background: trio.Nursery,
     list_keys: ListKeys | None = None,
     state_dir: StateDir | None = None,

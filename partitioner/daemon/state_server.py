@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import trio
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
@@ -21,11 +22,19 @@ from partitioner.membership.backend import Address, Network
 from partitioner.net.channel import listen_tcp, listening_address
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.net.observer import Observer
 from partitioner.net.stateserver import StateServer
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.keys_app import keys_app
+from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.serving import AdminServer
+from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
+from partitioner.ops.metrics.catalog import STATE_SERVER
+from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.lag import watch_lag
+from partitioner.ops.metrics.readings import state_server_reading
+from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
 from partitioner.sessions.table import SessionTable
@@ -69,13 +78,17 @@ async def run_state_server(
         table = SessionTable(options.max_memory)
         if state_file is not None:
             table = state_file.read(options.max_memory)
-        server, downstream = build_state_server(options, observer, table)
+        tally = Tally()
+        server, downstream = build_state_server(options, Fanout(observer, tally), table)
         async with trio.open_nursery() as background:
             background.start_soon(server.sweep_forever)
             background.start_soon(repeat_held_back, observer)
+            background.start_soon(watch_lag, tally.lags)
             address = listening_address(listeners[0])
             admin_address = listening_address(admin_listeners[0]) if admin_listeners else None
-            admin = AdminServer(_admin_app(options, server), admin_listeners) if admin_listeners else None
+            collector = TableCollector(STATE_SERVER, state_server_reading(tally, downstream, table))
+            app = _admin_app(options, server, metrics_route(collector))
+            admin = AdminServer(app, admin_listeners) if admin_listeners else None
             if admin is not None:
                 await background.start(admin.run)
             announce(address, admin_address)
@@ -88,13 +101,13 @@ async def run_state_server(
     observer.note_end()
 
 
-def _admin_app(options: StateServerOptions, server: StateServer) -> ASGIApp:
+def _admin_app(options: StateServerOptions, server: StateServer, metrics: Route) -> ASGIApp:
     is_loopback = options.admin is not None and options.admin.is_loopback
-    return keys_app(server.table, AccessPolicy(is_loopback, allow=options.allow))
+    return keys_app(server.table, AccessPolicy(is_loopback, allow=options.allow), metrics)
 
 
 def build_state_server(
-    options: StateServerOptions, observer: LogObserver, table: SessionTable | None = None
+    options: StateServerOptions, observer: Observer, table: SessionTable | None = None
 ) -> tuple[StateServer, Downstream]:
     """Put a state server together; it starts with the sessions of `table`, or with none."""
     if table is None:

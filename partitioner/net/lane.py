@@ -64,6 +64,7 @@ class Lane:
 
         `list_keys` asks state servers of our own which sessions they hold, if that is possible.
         """
+        self.policy = policy
         self.ledger = Ledger(policy.ledger)
 
         def open_upstream(backend: Backend) -> Upstream:

@@ -19,7 +19,7 @@ CONFIGURATION = "partitioner.yml"
 
 @dataclass
 class Program:
-    """A running `partitioner` process, with what it has said so far."""
+    """A running process, with what it has said so far."""
 
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)  # of both its outputs, as they came
@@ -66,8 +66,15 @@ class Program:
 @contextmanager
 def running(*arguments: str) -> Iterator[Program]:
     """Start `partitioner` with these arguments; whatever is left of it at the end is killed."""
+    with started([sys.executable, "-m", "partitioner", *arguments]) as program:
+        yield program
+
+
+@contextmanager
+def started(command: Sequence[str]) -> Iterator[Program]:
+    """Start any program; whatever is left of it at the end is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "partitioner", *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

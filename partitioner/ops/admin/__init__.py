@@ -5,6 +5,7 @@ desk.py       who answers them: takes orders to a router's parts, and reports fr
 guard.py      who may ask
 router_app.py the routes of a router, over a desk
 keys_app.py   the routes of a state server of our own: which sessions it holds
+metrics_route.py what Prometheus scrapes, of both
 serving.py    the HTTP server
 listing.py    the router's end of keys_app: asks a state server for its sessions
 """

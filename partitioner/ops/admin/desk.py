@@ -10,6 +10,7 @@ import trio
 from partitioner import __version__
 from partitioner.errors import UnknownBackend
 from partitioner.membership.backend import Intent
+from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Member
@@ -50,6 +51,7 @@ class RouterDesk:
             name=self.name,
             version=__version__,
             epoch=pool.epoch,
+            map_fingerprint=fingerprint_text(map_fingerprint(pool, self.hash_key)),
             ready=not not_ready,
             not_ready=not_ready,
             redundant_since=None if redundant_since is None else now - redundant_since,

@@ -49,6 +49,7 @@ class Status:
     name: str
     version: str
     epoch: int
+    map_fingerprint: str  # the same on all routers that place sessions in the same way; hex digits
     ready: bool
     not_ready: tuple[str, ...]  # why not
     redundant_since: float | None  # seconds ago; None while a failure could lose a session

@@ -1,7 +1,7 @@
 """The routes of a router's admin port (design.md 9.3).
 
-The app knows nothing of the router: whoever stands behind the desk answers. Every answer but that of
-/healthz is JSON; what is refused is `{"error": "one sentence"}`.
+The app knows nothing of the router: whoever stands behind the desk answers. Every answer but those of
+/healthz and /metrics is JSON; what is refused is `{"error": "one sentence"}`.
 """
 
 from dataclasses import asdict, is_dataclass
@@ -49,8 +49,8 @@ class Desk(Protocol):
         """
 
 
-def router_app(desk: Desk, policy: AccessPolicy) -> ASGIApp:
-    """The app, guarded."""
+def router_app(desk: Desk, policy: AccessPolicy, *more: Route) -> ASGIApp:
+    """The app, guarded; with `more` routes that do not concern the desk."""
     routes = _Routes(desk)
     made = Starlette(
         routes=[
@@ -62,6 +62,7 @@ def router_app(desk: Desk, policy: AccessPolicy) -> ASGIApp:
             Route("/api/v1/locks", routes.locks),
             Route("/api/v1/backends/{name}/{intent}", routes.set_intent, methods=["POST"]),
             Route("/api/v1/reload", routes.reload, methods=["POST"]),
+            *more,
         ],
         exception_handlers={HTTPException: refuse_http},
     )
