@@ -20,8 +20,12 @@ from tests.end_to_end.farm import RANKING, Farm
 from tests.end_to_end.processes import state_server
 from tests.end_to_end.web_server import WebServer, request_bytes
 
-SETTINGS = "allow_clients: [127.0.0.1/32]\n"
-"""What a farm needs so that a client can be turned away."""
+SETTINGS = """\
+allow_clients: [127.0.0.1/32]
+health: {interval: 200ms, timeout: 1s, hold_down: 0s}
+timeouts: {copy: 2s}
+"""
+"""A client can be turned away, servers return at once, and a busy machine is not taken for trouble."""
 
 OTHER_APPLICATION = "/LM/W3SVC/2/ROOT(anotherHashOfAnotherMachineKey+++++++++++++=)/"
 
@@ -91,6 +95,18 @@ def a_server_freezes(farm: Farm) -> None:
     farm.web.save(held, b"after", cookie)
     farm.servers["state-1"].program.thaw()
     farm.wait_until("backend is back.*backend=state-1")
+
+
+@contextmanager
+def all_of_them(farm: Farm) -> Iterator[None]:
+    """One after the other; what was restarted runs on until the end."""
+    clients_misbehave(farm)
+    a_reload_fails(farm)
+    a_web_server_dies(farm)
+    a_server_freezes(farm)
+    with two_servers_restart(farm):
+        a_drain_waits_for_a_page(farm)
+        yield
 
 
 @contextmanager

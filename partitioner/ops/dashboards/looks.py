@@ -178,11 +178,7 @@ def _table(panel: Panel, look: Table) -> LookJson:
             "showHeader": True,
         },
         [
-            *(
-                [_override(_title(BACKEND), links=[_to_backend("${__value.raw}")])]
-                if look.key == BACKEND
-                else []
-            ),
+            *_key_overrides(look),
             *(_column_override(column) for column in look.columns if not column.is_hidden),
         ],
         [_join(look), _arrange(look)],
@@ -219,6 +215,12 @@ def _arrange(look: Table) -> Json:
 def _title(label: str) -> str:
     """The heading of a column of labels."""
     return label.capitalize()
+
+
+def _key_overrides(look: Table) -> list[Json]:
+    if look.key != BACKEND:
+        return []
+    return [_override(_title(BACKEND), links=[_to_backend("${__value.raw}")])]
 
 
 def _column_override(column: Column) -> Json:
