@@ -105,6 +105,11 @@ class HandOff:
         """The progress of all that are leaving, by identity."""
         return {identity: self._progress(identity) for identity in self._drains}
 
+    @property
+    def moved(self) -> int:
+        """How many sessions have been put where they belong since the start, for whatever reason."""
+        return self._copier.moved_from.total()
+
     async def run(self) -> None:
         """Hand off whatever is leaving, for as long as the router runs."""
         async with trio.open_nursery() as nursery:

@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from partitioner.errors import ConfigurationInvalid, Problem, Refused
+from partitioner.errors import ConfigurationInvalid, Problem
 from partitioner.membership.backend import Intent
-from partitioner.ops.admin.desk import Reload, RouterDesk
+from partitioner.ops.admin.desk import Reload
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
 from partitioner.placement.rendezvous import Ranking
@@ -18,6 +18,7 @@ from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
 from tests.ops.admin.asking import Operator
+from tests.ops.admin.desks import desk_of, reload_nothing
 
 SESSION_ID = "bpr4mimb2vjnvtn2jc4yp3uo"
 
@@ -27,10 +28,6 @@ class Reported:
     """What a reload may answer."""
 
     added: tuple[str, ...]
-
-
-async def reload_nothing() -> object:
-    raise Refused("no configuration file was given: nothing to reload")
 
 
 class Site:
@@ -47,12 +44,11 @@ class Site:
         self.servers = [MemoryStateServer(self.router.network, each.address) for each in self.router.backends]
         self.not_served: tuple[str, ...] = ()
         self.reload: Reload = reload_nothing
-        desk = RouterDesk(
-            "router-1",
+        desk = desk_of(
             self.router.lane,
-            hash_key,
-            lambda: self.not_served,
-            lambda: self.reload(),
+            hash_key=hash_key,
+            why_not_served=lambda: self.not_served,
+            reload=lambda: self.reload(),
         )
         self.operator = Operator(router_app(desk, AccessPolicy(is_loopback=True)))
 

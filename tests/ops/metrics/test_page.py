@@ -11,7 +11,6 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.handoff import Page
 from partitioner.net.stateserver import StateServer
-from partitioner.ops.admin.desk import RouterDesk
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.keys_app import keys_app
 from partitioner.ops.admin.metrics_route import metrics_route
@@ -21,13 +20,13 @@ from partitioner.ops.metrics.collector import SAMPLES_AT_A_TIME, TableCollector
 from partitioner.ops.metrics.readings import state_server_reading
 from partitioner.ops.metrics.router_readings import RouterReading
 from partitioner.ops.metrics.tally import Tally
-from partitioner.placement.session_id import HashKey
 from partitioner.protocol.messages import Operation
 from partitioner.sessions.table import SessionTable
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, SET, request, whole
 from tests.ops.admin.asking import Operator
+from tests.ops.admin.desks import desk_of
 from tests.ops.metrics.pages import MetricsPage
 
 POLICY = DownstreamPolicy((ip_network("127.0.0.0/8"),), 500, CONVERSATION)
@@ -53,7 +52,7 @@ class Site:
         network = self.router.network
         self.servers = [MemoryStateServer(network, each.address) for each in self.router.backends]
         self.not_served: tuple[str, ...] = ()
-        desk = RouterDesk("router-1", self.lane, HashKey.SESSION_ID, lambda: self.not_served, self._reload)
+        desk = desk_of(self.lane, why_not_served=lambda: self.not_served, reload=self._reload)
         downstream = Downstream(self.router.router.respond, POLICY, self.router.observer)
         reading = RouterReading(self.lane, downstream, self.tally, desk.why_not_ready, embedded or {})
         metrics = EMBEDDING_ROUTER if embedded else ROUTER
@@ -184,7 +183,6 @@ async def test_a_page_in_pieces_is_the_page(nursery: trio.Nursery, autojump_cloc
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in site.collector.collect()
         for sample in family.samples
-        if not family.name.startswith("process_")
     }
     page = await site.scrape()
 
