@@ -21,6 +21,7 @@ from tests.end_to_end import troubles
 from tests.end_to_end.farm import Farm, farm_in
 from tests.end_to_end.processes import running
 from tests.end_to_end.prometheus import STEP, Prometheus, Series, prometheus
+from tests.end_to_end.real_parts import need
 
 pytestmark = pytest.mark.passes_time
 
@@ -96,6 +97,7 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """Look at all panels in good times and in bad ones."""
+    need("prometheus")  # before a farm is started for it
     directory: Path = tmp_path_factory.mktemp("watched")
     with (
         farm_in(directory, troubles.SETTINGS, LIMITED) as farm,
