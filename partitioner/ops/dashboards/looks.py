@@ -226,6 +226,8 @@ def _key_overrides(look: Table) -> list[Json]:
 def _column_override(column: Column) -> Json:
     # Of an empty cell nothing is to be said; the panel's own text is for a table without rows.
     properties: Json = {"unit": column.unit, "thresholds": _thresholds(column.steps), "noValue": "–"}
+    if column.decimals is not None:
+        properties["decimals"] = column.decimals
     if column.meanings:
         properties["mappings"] = _mappings(column.meanings)
     if column.meanings or column.steps != PLAIN:
