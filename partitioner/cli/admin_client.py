@@ -36,8 +36,8 @@ admin_option = click.option(
 class AdminClient:
     """The admin port of one router."""
 
-    def __init__(self, url: str) -> None:
-        """Raises Refused if the URL is none."""
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
+        """`timeout` is for each answer, in seconds. Raises Refused if the URL is none."""
         self._url = url if "//" in url else f"http://{url}"
         token = os.environ.get(TOKEN)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -48,7 +48,7 @@ class AdminClient:
             )
             if not is_address:
                 raise httpx.InvalidURL(f"expected one such as {DEFAULT_URL}")
-            self._client = httpx.Client(base_url=parsed, headers=headers, timeout=TIMEOUT, trust_env=False)
+            self._client = httpx.Client(base_url=parsed, headers=headers, timeout=timeout, trust_env=False)
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise Refused(f"--admin {url} is no URL, or ${TOKEN} is no token: {error}") from error
 

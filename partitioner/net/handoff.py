@@ -143,7 +143,7 @@ class HandOff:
             while trio.current_time() < (ends_at := draining.began_at + ledger.longest_life):
                 with trio.move_on_at(ends_at):
                     await self._hand_off(identity, draining)
-            draining.stalled = None
+            self._note_stalled(draining, None)
             self._note_done(identity, draining, "whatever was not touched since has expired")
 
     def _note_done(self, identity: str, draining: "_Draining", why: str) -> None:
@@ -151,6 +151,14 @@ class HandOff:
             draining.is_done = True
             moved = self._copier.moved_from[identity] - draining.moved_before
             self._observer.drain_ended(draining.backend, moved, why)
+
+    def _note_stalled(self, draining: "_Draining", reason: str | None) -> None:
+        """Nothing can be moved just now, for this reason, or, with None, something can."""
+        before, draining.stalled = draining.stalled, reason
+        if before is None and reason is not None:
+            self._observer.drain_stalled(draining.backend, reason)
+        elif before is not None and reason is None and not draining.is_done:
+            self._observer.drain_went_on(draining.backend)
 
     # --- one server ---
 
@@ -163,10 +171,12 @@ class HandOff:
                 await self._roster.wait_for_change()  # it may be given an admin address
                 continue
             is_empty, reason = await self._try_to_walk(identity, draining, admin, self._list_keys)
-            draining.stalled = None if draining.is_done else reason  # it may well be stopped by now
             if is_empty:
                 draining.left = 0
                 self._note_done(identity, draining, "it holds no session any more")
+            self._note_stalled(
+                draining, None if draining.is_done else reason
+            )  # it may well be stopped by now
             await trio.sleep(LOOK_AFTER if is_empty else AGAIN)
 
     async def _try_to_walk(
@@ -197,7 +207,8 @@ class HandOff:
         is_empty, cursor = True, None
         while True:
             page = await list_keys(admin, cursor)
-            draining.left, draining.stalled = max(0, page.sessions - OWN_CANARY), None
+            draining.left = max(0, page.sessions - OWN_CANARY)
+            self._note_stalled(draining, None)
             for target in page.targets:
                 is_empty = draining.is_done = False
                 if draining.may_try(target, trio.current_time()):

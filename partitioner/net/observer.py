@@ -81,6 +81,12 @@ class Observer:
     def drain_began(self, backend: Backend, at_most: float) -> None:
         """A backend hands its sessions off, which takes so many seconds at most."""
 
+    def drain_stalled(self, backend: Backend, reason: str) -> None:
+        """Its sessions cannot be moved one after the other just now."""
+
+    def drain_went_on(self, backend: Backend) -> None:
+        """They can be again."""
+
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         """It does not do so any more; so many sessions have been moved."""
 

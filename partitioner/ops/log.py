@@ -287,6 +287,7 @@ class LogObserver(Observer):
         self._log.warning(
             "backend has recovered",
             backend=backend.name,
+            cause="whatever it missed has expired since, or an operator vouched for it",
             consequence=f"it is read again; {self._serving(eligible)}",
         )
 
@@ -329,6 +330,17 @@ class LogObserver(Observer):
             at_most=format_duration(round(at_most)),
             consequence=f"its sessions move to the other servers, {how}",
         )
+
+    def drain_stalled(self, backend: Backend, reason: str) -> None:
+        self._log.warning(
+            "drain does not get on",
+            backend=backend.name,
+            cause=reason,
+            consequence="only sessions that are used move meanwhile; it is tried again every few seconds",
+        )
+
+    def drain_went_on(self, backend: Backend) -> None:
+        self._log.info("drain goes on", backend=backend.name, consequence="its sessions move again")
 
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         self._log.info("drain ended", backend=backend.name, moved=moved, cause=reason)

@@ -91,27 +91,16 @@ def test_a_state_server_tells_how_it_fares(notified: Ear, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("arguments", [ROUTER, STATE_SERVER], ids=["router", "state server"])
-def test_the_watchdog_is_fed_twice_in_its_time(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """Only by the process that is meant."""
+def test_the_watchdog_is_fed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """For as long as the event loop turns; a process whose loop stands still is missed."""
     with (
         ear(str(tmp_path / "notify")) as notified,
-        service(*arguments, NOTIFY_SOCKET=notified.name, WATCHDOG_USEC="600000"),
+        service(*arguments, NOTIFY_SOCKET=notified.name, WATCHDOG_USEC="200000") as program,
     ):
-        notified.wait_for_name("WATCHDOG")
-        began_at = time.monotonic()
         for _ in range(4):
             notified.wait_for_name("WATCHDOG")
-        passed = time.monotonic() - began_at
-    with (
-        ear(str(tmp_path / "another")) as notified,
-        service(*arguments, NOTIFY_SOCKET=notified.name, WATCHDOG_USEC="600000", WATCHDOG_PID="1") as program,
-    ):
-        notified.wait_for_name("READY")
-        program.stop()
-        notified.wait_for_name("STOPPING")
 
-    assert 1.1 < passed < 2.4
-    assert [] == [lines for lines in notified.heard if "WATCHDOG" in lines]
+        assert 0 == program.stop()
 
 
 def test_a_notify_socket_that_does_not_work_hurts_nobody() -> None:

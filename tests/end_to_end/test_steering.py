@@ -81,12 +81,25 @@ def test_a_server_is_put_aside_and_back(farm: Farm) -> None:
     ]
 
 
+def test_orders_for_programs(farm: Farm) -> None:
+    """`--json` tells how the server is when the order has been given, or, with --wait, carried out."""
+    admin = farm.in_front.admin
+    told = [
+        json.loads(steer(*order, "--json", admin=admin).stdout)
+        for order in (("maint", "state-2"), ("ready", "state-2", "--wait"))
+    ]
+
+    assert [("state-2", "maint", False), ("state-2", "ready", True)] == [
+        (each["name"], each["intent"], each["serves"]) for each in told
+    ]
+
+
 def test_status_for_people(farm: Farm) -> None:
     """What matters at night, on one page."""
     ended = steer("status", admin=farm.in_front.admin)
 
     assert (0, "") == outcome(ended)
-    for expected in ("router-1", "ready", "3 of 3 serve, 2 copies kept", *NAMES, "redundant"):
+    for expected in ("router-1", "ready", "3 of 3 serve, 2 copies kept", *NAMES, "redundant", " a second; "):
         assert expected in ended.stdout
 
 

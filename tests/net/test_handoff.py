@@ -245,6 +245,9 @@ async def test_an_admin_port_that_is_away_stalls_the_drain(autojump_clock: MockC
         pool.servers[LEAVING].is_listing_down = False
         await pool.until_drained()
         assert pool.progress.stalled is None
+        assert [1, 1] == [
+            len(pool.router.observer.named(fact)) for fact in ("drain_stalled", "drain_went_on")
+        ]
         assert [] == pool.on(LEAVING)
         nursery.cancel_scope.cancel()
 

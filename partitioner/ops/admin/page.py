@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from partitioner.ops.admin import words
 from partitioner.ops.admin.reports import BackendReport, EventReport, LockReport, Locks, Status
+from partitioner.ops.printable import printable
 
 USUAL_REFRESH = 5
 LONGEST_REFRESH = 3600
@@ -129,8 +130,11 @@ async def render(shown: View) -> str:
 
 
 def _finalize(value: object) -> object:
-    """What every expression of the template passes through, before it is escaped."""
-    return words.visible(value) if type(value) is str else value
+    """What every expression of the template passes through, before it is escaped for HTML.
+
+    A name may hold anything that the configuration may hold, and a log line what a client sent.
+    """
+    return printable(value) if type(value) is str else value
 
 
 def _environment() -> Environment:

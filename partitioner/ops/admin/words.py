@@ -1,25 +1,9 @@
-"""How the status page writes numbers and times for people, and strings that came from others.
-
-A name may hold anything that the configuration may hold, and a log line what a client sent. Escaping for
-HTML is the template's; here what cannot be seen is made visible, above all characters that turn the
-direction of writing, with which `state-1` can be made to look like `state-2`.
-"""
+"""How numbers and times are written for people, on the status page and by the verbs."""
 
 from datetime import datetime
 from itertools import pairwise
 
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-
-
-def visible(text: str) -> str:
-    """The text with every character that cannot be seen written as Python writes it: `\\u202e`."""
-    return text if text.isprintable() else "".join(map(_visible_character, text))
-
-
-def _visible_character(character: str) -> str:
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def age(seconds: float) -> str:
