@@ -66,6 +66,7 @@ class View:
     headline: Headline
     reasons: tuple[str, ...]  # why the pool is not redundant, where it could be
     notes: tuple[str, ...]  # these, and whatever else keeps servers from being safe to stop
+    largest_share: float  # of sessions or traffic: what a full bar stands for
     refresh: int  # seconds; 0 if it shall stay as it is
     now: datetime
 
@@ -87,6 +88,7 @@ def view(status: Status, locks: Locks, events: tuple[EventReport, ...], refresh:
         headline=headline(status),
         reasons=reasons,
         notes=tuple(dict.fromkeys((*reasons, *others))),
+        largest_share=max((max(each.share, each.traffic.share) for each in status.backends), default=0.0),
         refresh=refresh,
         now=datetime.now().astimezone(),
     )
