@@ -95,11 +95,6 @@ def table(*headers: str, numbers: Sequence[str] = ()) -> Table:
     return made
 
 
-def printable(text: str) -> str:
-    """Text from outside, fit for a terminal: control characters are escaped."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-
-
 def percent(share: float) -> str:
     """Write a share from 0 to 1 in per cent."""
     return format_share(share)

@@ -19,10 +19,19 @@ import trio
 from starlette.types import ASGIApp
 
 from partitioner.config import Settings
-from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
+from partitioner.daemon.activation import open_port, take_passed
+from partitioner.daemon.notify import take_notifier
+from partitioner.daemon.process import (
+    Steering,
+    allow_open_files,
+    open_signals,
+    repeat_held_back,
+    serve_until_stopped,
+)
 from partitioner.daemon.reload import ReadSettings, Reloader, Report, files_needed
 from partitioner.daemon.state_dir import StateDir, open_state_dir
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
+from partitioner.daemon.status_line import Rate, router_status
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import Pool, first_pool
@@ -74,13 +83,13 @@ async def run_router(
 
     Raises AddressUnavailable or FileUnusable.
     """
-    check_exposure(settings.admin, settings.admin_token)
+    notifier, passed, journal = take_notifier(), take_passed(), Journal()
     with open_signals() as signals:
-        listeners = await listen_tcp(settings.listen)
-        admin_listeners = await listen_tcp(settings.admin)
-        addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
-        journal = Journal()
-        state_dir = open_state_dir(settings, LogObserver(journal=journal))
+        beginning = LogObserver(journal=journal)
+        port = await open_port("listen", passed.state, settings.listen, beginning)
+        admin_port = await open_port("admin", passed.admin, settings.admin, beginning)
+        check_exposure(admin_port.addresses, settings.admin_token)
+        state_dir = open_state_dir(settings, beginning)
         async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
             backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
@@ -99,16 +108,22 @@ async def run_router(
             background.start_soon(sampler.run)
             desk = _desk(settings, lane, downstream, reloader, journal, sampler)
             reading = RouterReading(lane, downstream, tally, desk.why_not_ready, tables)
-            admin = AdminServer(_admin_app(settings, desk, reading), admin_listeners)
+            access = AccessPolicy(admin_port.is_loopback, settings.admin_token)
+            admin = AdminServer(_admin_app(desk, reading, access), admin_port.listeners)
             await background.start(admin.run)
             await lane.probing.first_look()
             background.start_soon(lane.run)
             if state_dir is not None:
                 background.start_soon(state_dir.keep, lane)
-            announce(Welcome(*addresses, lane.roster.pool))
-            observer.note_start(settings.name, addresses[0], len(lane.roster.pool.eligible))
-            shutdown = settings.timeouts.shutdown
-            await serve_until_stopped(downstream, listeners, signals, shutdown, observer, reloader.reload)
+            announce(Welcome(port.address, admin_port.address, lane.roster.pool))
+            observer.note_start(settings.name, port.address, len(lane.roster.pool.eligible))
+            requests = Rate(lambda: observer.answered, trio.current_time)
+            background.start_soon(
+                notifier.keep_telling, lambda: router_status(lane, requests, trio.current_time())
+            )
+            background.start_soon(notifier.feed_watchdog)
+            steering = Steering(signals, notifier, settings.timeouts.shutdown, reloader.reload)
+            await serve_until_stopped(downstream, port.listeners, steering, observer)
             with trio.move_on_after(LAST_RELEASES):
                 await lane.router.wait_until_given_back()
             await admin.stop()
@@ -147,10 +162,9 @@ def _desk(
     )
 
 
-def _admin_app(settings: Settings, desk: RouterDesk, reading: RouterReading) -> ASGIApp:
+def _admin_app(desk: RouterDesk, reading: RouterReading, access: AccessPolicy) -> ASGIApp:
     collector = TableCollector(EMBEDDING_ROUTER if reading.embedded else ROUTER, reading)
-    policy = AccessPolicy(settings.admin.is_loopback, settings.admin_token)
-    return router_app(desk, policy, metrics_route(collector))
+    return router_app(desk, access, metrics_route(collector))
 
 
 def build_lane(

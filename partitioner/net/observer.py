@@ -30,6 +30,9 @@ class Observer:
     def exchange_finished(self, operation: Operation, status: int, duration: float, size: int) -> None:
         """A client was answered; with its request it had sent a session of so many bytes, or none."""
 
+    def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
+        """A client was answered, and late; by this backend, or, if it is empty, by none."""
+
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
         """A client's connection was closed instead of an answer."""
 

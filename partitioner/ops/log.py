@@ -21,6 +21,7 @@ from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.net.observer import Observer
 from partitioner.ops.journal import Journal, JournaledLog
+from partitioner.ops.printable import printable, printable_lines
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
 from partitioner.units import format_duration, format_size
@@ -33,6 +34,11 @@ _FATE = {
 }
 """What becomes of the users of a server that is down, where their sessions have no copies."""
 
+_ONE_FARM = (
+    "give the site the same ID in IIS, in the same letter case, and the same machineKey on every web server "
+    '(README, "The web servers"). If these are two sites that share a session cookie on purpose, all is well'
+)
+
 _WANTED = {
     Intent.READY: "it serves as soon as it is up",
     Intent.DRAIN: "it takes no new sessions",
@@ -43,22 +49,33 @@ _WANTED = {
 
 def configure_log(*, as_json: bool) -> None:
     """Write the log to standard error, for people or as one JSON object a line."""
-    renderer: structlog.typing.Processor
+    rendering: list[structlog.typing.Processor]
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     if as_json:
-        renderer = structlog.processors.JSONRenderer()
+        rendering = [structlog.processors.JSONRenderer()]  # it escapes by itself
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=is_terminal, sort_keys=False, pad_event_to=0)
+        for_people = structlog.dev.ConsoleRenderer(colors=is_terminal, sort_keys=False, pad_event_to=0)
+        rendering = [_escape, for_people]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             _timestamper(as_json),
             structlog.processors.format_exc_info,
-            renderer,
+            *rendering,
         ],
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+def _escape(_log: object, _method: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Make what clients and servers have sent harmless to whoever reads it; a processor of structlog."""
+    for name, fact in facts.items():
+        if name == "exception":
+            facts[name] = printable_lines(fact)
+        elif isinstance(fact, str):
+            facts[name] = printable(fact)
+    return facts
 
 
 def _timestamper(as_json: bool) -> structlog.processors.TimeStamper:
@@ -110,6 +127,11 @@ class LogObserver(Observer):
         """From now on, reckon with the pool that this answers."""
         self._pool_size = lambda: len(pool().ready)
         self._copies = lambda: pool().copies
+
+    @property
+    def answered(self) -> int:
+        """How many exchanges were answered since the start."""
+        return self._answered
 
     def note(self, event: str, **facts: object) -> None:
         """Write a line about the program itself."""
@@ -180,6 +202,17 @@ class LogObserver(Observer):
             consequence="answered 400 and closed; nobody else saw it",
         )
 
+    def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
+        self._warn_at_times(
+            f"slow {backend}",
+            "slow exchange",
+            client=peer,
+            operation=operation.value,
+            **({"backend": backend} if backend else {}),
+            took=format_duration(round(duration, 2)),
+            consequence="answered, and its page waited for it",
+        )
+
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
         self._closed += 1
         self._warn_at_times(
@@ -188,6 +221,18 @@ class LogObserver(Observer):
             client=peer,
             operation=operation.value if operation else "none yet",
             cause=reason,
+        )
+
+    def applications_mixed(self, first: str, second: str) -> None:
+        is_one_id = first.rpartition("(")[0] == second.rpartition("(")[0]
+        unlike = "machine key or their framework version" if is_one_id else "application ID"
+        self._warn_at_times(
+            f"mixed {first} {second}",
+            "one session ID comes under two applications",
+            applications=f"{first} and {second}",
+            cause=f"likely the web servers of a farm do not share their {unlike}",
+            consequence="a user has a session of its own on each of them, and seems logged out on the others",
+            remedy=_ONE_FARM,
         )
 
     def conversation_crashed(self, peer: str, error: Exception) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +71,9 @@ def running(*arguments: str) -> Iterator[Program]:
 
 
 @contextmanager
-def started(command: Sequence[str]) -> Iterator[Program]:
+def started(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+) -> Iterator[Program]:
     """Start any program; whatever is left of it at the end is killed."""
     process = subprocess.Popen(
         command,
@@ -79,7 +81,8 @@ def started(command: Sequence[str]) -> Iterator[Program]:
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1", **(environment or {})},
+        pass_fds=pass_fds,
     )
     program = Program(process)
     listener = threading.Thread(target=program.listen_to)

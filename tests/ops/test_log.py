@@ -75,6 +75,18 @@ LINES: dict[str, tuple[Report, Line]] = {
             "cause": "no backend is up",
         },
     ),
+    "slow": (
+        lambda log: log.exchange_was_slow("192.0.2.1", Operation.SET, 1.23456, "state-1"),
+        {
+            "level": "warning",
+            "event": "slow exchange",
+            "client": "192.0.2.1",
+            "operation": "set",
+            "backend": "state-1",
+            "took": "1.23s",
+            "consequence": "answered, and its page waited for it",
+        },
+    ),
     "missing": (
         lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
         {
@@ -205,7 +217,11 @@ EVERY_FACT: dict[str, Report] = {
     "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
     "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001, 0),
+    "exchange_was_slow": lambda log: log.exchange_was_slow("192.0.2.1", Operation.SET, 1.23456, "state-1"),
     "exchange_closed": lambda log: log.exchange_closed("192.0.2.1", None, "no backend is up"),
+    "applications_mixed": lambda log: log.applications_mixed(
+        "/LM/W3SVC/2/ROOT(oXvpnxcu...)", "/LM/W3SVC/3/ROOT(Q382tQy2...)"
+    ),
     "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
@@ -230,13 +246,12 @@ EVERY_FACT: dict[str, Report] = {
     "lock_taken_over": lambda log: log.lock_taken_over(BACKEND),
     "failed_over": lambda log: log.failed_over(BACKEND),
     "copy_written": lambda log: log.copy_written(BACKEND, True),
-    "applications_mixed": lambda log: log.applications_mixed("4f1c", "9ad0"),
     "reloaded": lambda log: log.reloaded("applied"),
 }
 
 SILENT = {
     *("exchange_finished", "session_moved", "session_repaired", "failed_over", "copy_written"),
-    *("applications_mixed", "reloaded"),
+    "reloaded",
 }
 """What a counter counts, and the log does not say."""
 
@@ -269,6 +284,8 @@ def test_cut_exchanges_are_not_in_the_log(capsys: Screen, phase: Phase) -> None:
 
 
 AT_TIMES = [
+    "exchange_was_slow",
+    "applications_mixed",
     "client_turned_away",
     "clients_filled_up",
     "accepting_failed",
@@ -396,6 +413,45 @@ def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> Non
         (line["level"], line["backends"]) for line in written
     ]
     assert [("router-1", str(address))] * 2 == [(line["name"], line["listen"]) for line in written]
+
+
+# --- hostile strings ---
+
+HOSTILE = {
+    "a line": "x\n2026-01-01 00:00:00 [info     ] backend is up",
+    "a carriage return": "x\r2026-01-01 00:00:00 [info     ] backend is up",
+    "a colour": "\x1b[31mred",
+    "a title": "\x1b]0;owned\x07",
+    "an eight-bit escape": "\x9b31m",
+    "right to left": "\u202eevil",
+    "another separator of lines": "x\u2028[info     ]",
+    "half a character": "\udc80",
+    "nothing": "\x00",
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_hostile_strings_forge_nothing(capsys: Screen, hostile: str, as_json: bool) -> None:
+    """What others have sent is one line, and does nothing to the terminal that shows it."""
+    configure_log(as_json=as_json)
+    log = LogObserver()
+    log.request_rejected("192.0.2.1", hostile)
+    log.note(hostile, subject=hostile)
+    log.conversation_crashed("192.0.2.1", ValueError(hostile))
+
+    written = capsys.readouterr().err
+    entries = [line for line in written.split("\n") if line and not line.startswith("  ")]
+    assert 3 == len(entries)
+    assert [] == [line for line in written.split("\n") if not line.isprintable()]
+
+
+def test_what_is_harmless_stays_as_it_is(capsys: Screen) -> None:
+    """Text in any language, paths and quotes are read as they were written."""
+    configure_log(as_json=False)
+    LogObserver().note("reload", subject="Größe", path="C:\\new\\file")
+
+    assert "subject=Größe path=C:\\new\\file" in capsys.readouterr().err
 
 
 # --- no session ID ---

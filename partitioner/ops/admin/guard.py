@@ -14,8 +14,10 @@ could drain a server. To look at the page does nothing, and what it shows no oth
 A state server of our own has no token. It is guarded as its port for sessions is: by networks.
 """
 
+import time
 from base64 import b64decode
 from binascii import Error as NotBase64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
@@ -27,9 +29,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address, Network
+from partitioner.ops.log import ONCE_A_MINUTE
+from partitioner.ops.throttle import Throttle
 
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """Methods that may change something."""
+
+MOST_OF_HOST = 80
+"""Characters of a name that is refused, for the log: whoever asks has made it up."""
 
 READING = frozenset({"GET", "HEAD"})
 
@@ -51,17 +58,19 @@ class Refusal:
     """Why somebody may not ask: a status and a sentence."""
 
     status: int
-    sentence: str
+    sentence: str  # for whoever asked
+    cause: str  # for the log
 
 
-def check_exposure(admin: Address, token: str | None) -> None:
-    """Refuse an admin address that others can reach without a token.
+def check_exposure(addresses: Sequence[Address], token: str | None) -> None:
+    """Refuse an admin port that others can reach without a token.
 
     Raises AddressUnavailable.
     """
-    if not admin.is_loopback and not token:
+    exposed = next((address for address in addresses if not address.is_loopback), None)
+    if exposed is not None and not token:
         raise AddressUnavailable(
-            f"the admin address {admin} can be reached from other machines, and there is no admin_token; "
+            f"the admin address {exposed} can be reached from other machines, and there is no admin_token; "
             "expected a token, or an address such as 127.0.0.1:9424"
         )
 
@@ -71,26 +80,44 @@ def maybe_refuse(
 ) -> Refusal | None:
     """Say why this request is refused, if it is."""
     if policy.allow is not None and not _is_within(peer, policy.allow):
-        return Refusal(403, "your address is not in the allowed networks")
+        return Refusal(
+            403, "your address is not in the allowed networks", "its address is not in the allowed networks"
+        )
     if policy.is_loopback and not _names_this_machine(headers.get("host", "")):
-        return Refusal(403, f"the Host {headers.get('host', '')!r} is not this machine; expected localhost")
+        return Refusal(
+            403,
+            f"the Host {headers.get('host', '')!r} is not this machine; expected localhost",
+            f"its Host {headers.get('host', '')[:MOST_OF_HOST]!r} is not this machine",
+        )
     if policy.allow is not None:
-        return Refusal(403, "this port is for programs, not for pages") if "origin" in headers else None
+        refusal = Refusal(403, "this port is for programs, not for pages", "it is a page of the web")
+        return refusal if "origin" in headers else None
     if _has_token(policy, headers, takes_password=_is_for_persons(method, path)):
         return None
     if not policy.is_loopback or (policy.token and "authorization" in headers):
-        return Refusal(401, "expected the header `Authorization: Bearer TOKEN` with the admin_token")
+        return Refusal(
+            401,
+            "expected the header `Authorization: Bearer TOKEN` with the admin_token",
+            "its admin_token is wrong" if "authorization" in headers else "it gave no admin_token",
+        )
     if method in CHANGING and "origin" in headers:
-        return Refusal(403, "a page of the web may not do that; expected no Origin, or the admin_token")
+        return Refusal(
+            403,
+            "a page of the web may not do that; expected no Origin, or the admin_token",
+            "it is a page of the web, without the admin_token",
+        )
     return None
 
 
 class Guard:
     """ASGI middleware: refuses, and says in one line of the log what went wrong inside."""
 
-    def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
+    def __init__(
+        self, app: ASGIApp, policy: AccessPolicy, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._app = app
         self._policy = policy
+        self._throttle = Throttle(ONCE_A_MINUTE, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,11 +129,29 @@ class Guard:
             self._policy, method, path, Headers(scope=scope), client[0] if client else None
         )
         if refusal is not None:
+            self._tell(refusal, client[0] if client else "unknown")
             challenge = {"WWW-Authenticate": _challenge(method, path)} if refusal.status == 401 else None
             response = JSONResponse({"error": refusal.sentence}, refusal.status, challenge)
             await response(scope, receive, send)
             return
         await self._ask(scope, receive, send)
+
+    def _tell(self, refusal: Refusal, peer: str) -> None:
+        """Say of each who is refused, once a minute: a token is guessed at, or a scrape has none."""
+        subject = f"{refusal.status} {peer}"
+        if self._throttle.admit(subject):
+            structlog.get_logger().warning(
+                "admin request refused",
+                client=peer,
+                status=refusal.status,
+                cause=refusal.cause,
+                **self._times_more(),
+            )
+
+    def _times_more(self) -> dict[str, int]:
+        """How many were refused without a line since the last line."""
+        held_back = self._throttle.take_held_back().total()
+        return {"times_more_before": held_back} if held_back else {}
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False

@@ -241,7 +241,7 @@ DASHBOARD = Dashboard(
         Section("", ALL),
         Section("Does everyone get its share?", LOAD),
         Section("Who is ill?", HEALTH),
-        Section("Connections", CONNECTIONS),
+        Section("Are there enough connections?", CONNECTIONS),
         Section("State servers of this project, in their own words", STATE_SERVERS),
         Section("$backend", ONE, for_each="backend"),
     ),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from partitioner.ops.dashboards.chrome import BACKENDS
 from partitioner.ops.dashboards.model import (
     PLAIN,
     Bars,
@@ -18,6 +19,9 @@ from partitioner.ops.dashboards.model import (
 )
 
 Json = dict[str, Any]
+
+BACKEND = "backend"
+"""The label that names a backend."""
 
 _SHOWN = {"legend": False, "tooltip": False, "viz": False}  # hideFrom: hidden nowhere
 _LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
@@ -77,7 +81,6 @@ def _lines(panel: Panel, look: Lines) -> LookJson:
         "axisColorMode": "text",
         "axisLabel": "",
         "axisPlacement": "auto",
-        "axisSoftMin": 0,
         "barAlignment": 0,
         "drawStyle": "line",
         "fillOpacity": 60 if look.is_stacked else 10,
@@ -98,8 +101,8 @@ def _lines(panel: Panel, look: Lines) -> LookJson:
         {**_defaults(panel), "color": {"mode": "palette-classic"}, "custom": custom, "min": 0},
         {
             "legend": {
-                "calcs": ["lastNotNull", "max"],
-                "displayMode": "table",
+                "calcs": [],
+                "displayMode": "list",
                 "placement": "bottom",
                 "showLegend": True,
             },
@@ -174,7 +177,14 @@ def _table(panel: Panel, look: Table) -> LookJson:
             "footer": {"countRows": False, "fields": "", "reducer": ["sum"], "show": False},
             "showHeader": True,
         },
-        [_column_override(column) for column in look.columns if not column.is_hidden],
+        [
+            *(
+                [_override(_title(BACKEND), links=[_to_backend("${__value.raw}")])]
+                if look.key == BACKEND
+                else []
+            ),
+            *(_column_override(column) for column in look.columns if not column.is_hidden),
+        ],
         [_join(look), _arrange(look)],
     )
 
@@ -200,9 +210,15 @@ def _arrange(look: Table) -> Json:
             "excludeByName": dict.fromkeys([*times, *hidden], True),
             "includeByName": {},
             "indexByName": {name: index for index, name in enumerate(shown)},
-            "renameByName": {name: title for name, title in titles.items() if name not in hidden},
+            "renameByName": {name: _title(name) for name in (look.key, *look.labels)}
+            | {name: title for name, title in titles.items() if name not in hidden},
         },
     }
+
+
+def _title(label: str) -> str:
+    """The heading of a column of labels."""
+    return label.capitalize()
 
 
 def _column_override(column: Column) -> Json:
@@ -230,9 +246,18 @@ def _defaults(panel: Panel) -> Json:
         "mappings": _mappings(panel.meanings) if panel.meanings else [],
         "noValue": panel.when_empty,
     }
+    if any(f"{{{{{BACKEND}}}}}" in query.legend for query in panel.queries):
+        defaults["links"] = [_to_backend(f"${{__field.labels.{BACKEND}}}")]
     if panel.decimals is not None:
         defaults["decimals"] = panel.decimals
     return defaults
+
+
+def _to_backend(name: str) -> Json:
+    """A click on what belongs to one backend leads to all that is known of it, at the same time."""
+    chosen = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}"
+    url = f"/d/{BACKENDS}?${{__url_time_range}}&{chosen}&var-backend={name}"
+    return {"title": "This backend", "url": url, "targetBlank": False}
 
 
 def _thresholds(steps: Steps) -> Json:

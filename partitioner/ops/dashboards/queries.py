@@ -40,11 +40,18 @@ def state_server(name: str, *matchers: str, **labels: str) -> str:
 
 def _selector(name: str, *matchers: str, **labels: str) -> str:
     """Raises KeyError where the catalogue has no such metric."""
-    full_name = name if name in _ELSEWHERE else _FULL_NAMES[name.removesuffix("_bucket")]
-    if name.endswith("_bucket"):
-        full_name += "_bucket"
+    base, part = _of_histogram(name)
+    full_name = name if name in _ELSEWHERE else _FULL_NAMES[base] + part
     equal = (f'{label}="{value}"' for label, value in labels.items())
     return f"{full_name}{{{', '.join([*matchers, *equal])}}}"
+
+
+def _of_histogram(name: str) -> tuple[str, str]:
+    """A metric, and which part of a histogram is meant."""
+    for part in ("_bucket", "_sum"):
+        if name.endswith(part):
+            return name.removesuffix(part), part
+    return name, ""
 
 
 def per_second(selector: str, *labels: str) -> str:
@@ -75,27 +82,31 @@ def _sum_by(labels: tuple[str, ...]) -> str:
 
 STATES = {
     1: Meaning("UP", Colour.GREEN),
-    2: Meaning("drains", Colour.BLUE),
-    3: Meaning("RECOVERING", Colour.YELLOW),
-    4: Meaning("unknown", Colour.GREY),
-    5: Meaning("DOWN", Colour.RED),
-    6: Meaning("leaves", Colour.BLUE),
-    7: Meaning("maint", Colour.PURPLE),
+    2: Meaning("was DOWN", Colour.AMBER),
+    3: Meaning("drains", Colour.BLUE),
+    4: Meaning("RECOVERING", Colour.YELLOW),
+    5: Meaning("unknown", Colour.GREY),
+    6: Meaning("DOWN", Colour.RED),
+    7: Meaning("leaves", Colour.BLUE),
+    8: Meaning("maint", Colour.PURPLE),
 }
 """In maintenance nobody looks at a backend's health, so that comes last."""
 
 _SEEN_AS = {
-    1: backend("backend_state", state="up"),
-    2: backend("backend_intent", intent="drain"),
-    3: backend("backend_state", state="recovering"),
-    4: backend("backend_state", state="unknown"),
-    5: backend("backend_state", state="down"),
-    6: backend("backend_intent", intent="removed"),
-    7: backend("backend_intent", intent="maint"),
+    1: f"{backend('backend_state', state='up')} == 1",
+    # A fall between two scrapes would not be seen but for the counter.
+    2: f"increase({backend('backend_state_changes_total', state='down')}[$__rate_interval]) > bool 0 == 1",
+    3: f"{backend('backend_intent', intent='drain')} == 1",
+    4: f"{backend('backend_state', state='recovering')} == 1",
+    5: f"{backend('backend_state', state='unknown')} == 1",
+    6: f"{backend('backend_state', state='down')} == 1",
+    7: f"{backend('backend_intent', intent='removed')} == 1",
+    8: f"{backend('backend_intent', intent='maint')} == 1",
 }
 
 
 def state_of_backends() -> str:
     """One of STATES for each backend."""
-    cases = [f"{number} * ({seen} == 1)" for number, seen in _SEEN_AS.items()]
+    # The worst first: of what has the same labels `or` takes the left.
+    cases = [f"{number} * ({_SEEN_AS[number]})" for number in sorted(STATES, reverse=True)]
     return f"max by (backend) ({' or '.join(cases)})"

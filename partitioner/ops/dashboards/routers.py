@@ -21,7 +21,7 @@ from partitioner.ops.dashboards.queries import (
     router,
     within_range,
 )
-from partitioner.ops.dashboards.verdicts import FULL, REDUNDANT, RELOADED, YES_OR_NO
+from partitioner.ops.dashboards.verdicts import FULL, LATE, REDUNDANT, RELOADED, YES_OR_NO
 
 
 def _used(what: str, limit: str) -> str:
@@ -55,7 +55,7 @@ LIMITS = (
         "delays every request. Above 50 ms look at CPU.",
         Query(quantile(0.99, router("event_loop_lag_seconds_bucket"), "instance"), "{{instance}}"),
         unit="s",
-        steps=bad_from(0.05, 0.25),
+        steps=LATE,
         width=6,
     ),
     lines(
@@ -82,11 +82,10 @@ LIMITS = (
         width=6,
     ),
     lines(
-        "Held bodies and ledger",
-        "Bodies in memory until their copies are written, in bytes; and sessions of which the router "
-        "remembers a lock or a mark, in numbers. Both go up while a backend is slow or out.",
-        Query(f"sum({router('held_body_bytes')})", "held bodies, bytes"),
-        Query(f"sum({router('ledger_keys')})", "ledger, sessions"),
+        "Held bodies",
+        "Bodies that are in memory until their copies are written. It goes up while a backend is slow.",
+        Query(f"sum by (instance) ({router('held_body_bytes')})", "{{instance}}"),
+        unit="bytes",
         width=6,
     ),
     stat(

@@ -96,7 +96,7 @@ AT_A_GLANCE = (
 
 LOCKS = (
     lines(
-        "Locks held",
+        "Locks held by router",
         "Pages that hold their session, by router.",
         Query(f"sum by (instance) ({router('locks_held')})", "{{instance}}"),
     ),
@@ -116,8 +116,8 @@ LOCKS = (
         unit="reqps",
     ),
     lines(
-        "Lost updates",
-        "Saves that came too late for their lock.",
+        "Saves that came too late",
+        "Lost updates: saves that came with a lock that was not theirs any more.",
         Query(f"{per_second(router('lost_updates_total'), 'instance')} > 0", "{{instance}}"),
         unit="cps",
         when_empty="none: every save counted",
@@ -146,7 +146,7 @@ LOCKS = (
 
 COPIES = (
     timeline(
-        "Redundant",
+        "Redundant, by router",
         "When any one backend could have failed without the loss of a session, and when not.",
         Query(f"max by (instance) ({router('redundant')})", "{{instance}}"),
         REDUNDANT,
@@ -169,8 +169,8 @@ COPIES = (
         quiet=Quiet.EMPTY,
     ),
     lines(
-        "Degraded saves",
-        "Saves that were answered with a copy less than there should be.",
+        "Saves with a copy less",
+        "Degraded saves: answered with a copy less than there should be, and repaired afterwards.",
         Query(f"{per_second(router('degraded_writes_total'), 'instance')} > 0", "{{instance}}"),
         unit="wps",
         when_empty="none: every save has all its copies",
@@ -244,16 +244,15 @@ CONTENT = (
         unit="bytes",
     ),
     lines(
-        "Saves by size",
-        "Saves a second of each size; the legend has the upper bound in bytes.",
-        Query(per_second(router("session_size_bytes_bucket"), "le"), "up to {{le}}"),
-        unit="wps",
+        "Bytes saved",
+        "What web servers save a second. Each byte goes to as many servers as there are copies.",
+        Query(per_second(router("session_size_bytes_sum"), "instance"), "{{instance}}"),
+        unit="Bps",
     ),
     lines(
         "Sessions on the project's own state servers",
         "Copies included: with copies: 2 each session counts twice.",
         Query(f"sum({state_server('sessions')})", "sessions"),
-        Query(per_second(state_server("sessions_expired_total")), "expired a second"),
         when_empty="no state server of this project is scraped",
     ),
 )

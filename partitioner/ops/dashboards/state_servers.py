@@ -2,7 +2,7 @@
 
 from partitioner.ops.dashboards.model import Colour, Column, Query, bad_at_all, lines, table
 from partitioner.ops.dashboards.queries import per_second, quantile, state_server, within_range
-from partitioner.ops.dashboards.verdicts import FULL, SLOW
+from partitioner.ops.dashboards.verdicts import FULL, LATE, SLOW
 
 _NO_STATE_SERVERS = "no state server of this project is scraped"
 """Stock servers tell nothing of themselves, and there is nothing wrong with that."""
@@ -39,6 +39,7 @@ STATE_SERVERS = (
         "Requests that state servers answered, by their own count.",
         Query(per_second(state_server("requests_total"), "backend", "instance"), "{{backend}} {{instance}}"),
         unit="reqps",
+        width=12,
         when_empty=_NO_STATE_SERVERS,
     ),
     lines(
@@ -51,16 +52,39 @@ STATE_SERVERS = (
         ),
         unit="s",
         steps=SLOW,
+        width=12,
         when_empty=_NO_STATE_SERVERS,
     ),
     lines(
-        "Expired sessions",
-        "Sessions whose users did not come back in time. A cliff long after a peak of logins is normal.",
+        "CPU of state servers",
+        "Cores that each one uses. One is all that it can use.",
         Query(
-            per_second(state_server("sessions_expired_total"), "backend", "instance"),
+            per_second(state_server("process_cpu_seconds_total"), "backend", "instance"),
             "{{backend}} {{instance}}",
         ),
-        unit="cps",
+        unit="percentunit",
+        steps=FULL,
+        when_empty=_NO_STATE_SERVERS,
+    ),
+    lines(
+        "Event-loop lag of state servers",
+        "How much later than due each one gets round to things. It is single-threaded, as the router is.",
+        Query(
+            quantile(0.99, state_server("event_loop_lag_seconds_bucket"), "backend", "instance"),
+            "{{backend}} {{instance}}",
+        ),
+        unit="s",
+        steps=LATE,
+        when_empty=_NO_STATE_SERVERS,
+    ),
+    lines(
+        "Resident memory",
+        "What the operating system has given to each process.",
+        Query(
+            f"max by (backend, instance) ({state_server('process_resident_memory_bytes')})",
+            "{{backend}} {{instance}}",
+        ),
+        unit="bytes",
         when_empty=_NO_STATE_SERVERS,
     ),
     lines(
@@ -74,31 +98,18 @@ STATE_SERVERS = (
             f"sum by (backend, instance) ({state_server('requests_in_progress')})",
             "in progress {{backend}} {{instance}}",
         ),
+        width=12,
         when_empty=_NO_STATE_SERVERS,
     ),
     lines(
-        "CPU and event-loop lag",
-        "Cores that each state server uses (one is all that it can), and by how much its timers are late, in "
-        "seconds.",
+        "Expired sessions",
+        "Sessions whose users did not come back in time. A cliff long after a peak of logins is normal.",
         Query(
-            per_second(state_server("process_cpu_seconds_total"), "backend", "instance"),
-            "CPU {{backend}} {{instance}}",
-        ),
-        Query(
-            quantile(0.99, state_server("event_loop_lag_seconds_bucket"), "backend", "instance"),
-            "lag {{backend}} {{instance}}",
-        ),
-        unit="none",
-        when_empty=_NO_STATE_SERVERS,
-    ),
-    lines(
-        "Resident memory",
-        "What the operating system has given to each process.",
-        Query(
-            f"max by (backend, instance) ({state_server('process_resident_memory_bytes')})",
+            per_second(state_server("sessions_expired_total"), "backend", "instance"),
             "{{backend}} {{instance}}",
         ),
-        unit="bytes",
+        unit="cps",
+        width=12,
         when_empty=_NO_STATE_SERVERS,
     ),
     table(

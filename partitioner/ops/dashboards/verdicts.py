@@ -17,6 +17,9 @@ SLOW = bad_from(0.25, 1.0)
 FULL = bad_from(0.7, 0.9)
 """Shares of a limit."""
 
+LATE = bad_from(0.05, 0.25)
+"""Seconds by which a timer of an event loop is late: that much later is everybody answered."""
+
 LOCK_AGES = bad_from(30.0, 110.0)
 """Seconds: few pages run for 30, and after 110 the web servers themselves break a lock (executionTimeout)."""
 

@@ -175,11 +175,11 @@ HOLDING = (
 STATE_SERVER = (*SERVING, *HOLDING)
 EMBEDDING_ROUTER = (*ROUTER, *HOLDING)
 
-PROCESS = (
-    "process_resident_memory_bytes",
-    "process_open_fds",
-    "process_max_fds",
-    "process_cpu_seconds_total",
-    "process_start_time_seconds",
-)
-"""What prometheus-client itself tells of the process, under names that every program uses."""
+PROCESS = {
+    "process_resident_memory_bytes": (Kind.GAUGE, "Memory that the process occupies."),
+    "process_open_fds": (Kind.GAUGE, "Open files, connections among them."),
+    "process_max_fds": (Kind.GAUGE, "How many there may be."),
+    "process_cpu_seconds_total": (Kind.COUNTER, "Time of a processor that the process has used."),
+    "process_start_time_seconds": (Kind.GAUGE, "When the process was started, as Unix time."),
+}
+"""What is told of the process, under names that every program uses: without the prefix, and no labels."""

@@ -12,12 +12,11 @@ from prometheus_client.core import (
     InfoMetricFamily,
 )
 from prometheus_client.core import Metric as Family
-from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from partitioner.net.histogram import Histogram
-from partitioner.ops.metrics.catalog import PROCESS, Kind, Metric
+from partitioner.ops.metrics.catalog import Kind, Metric
 from partitioner.ops.metrics.readings import Read, Readings, Series
 
 SAMPLES_AT_A_TIME = 100
@@ -30,29 +29,19 @@ class TableCollector(Collector):
     def __init__(self, metrics: Sequence[Metric], read: Read) -> None:
         self._metrics = metrics
         self._read = read
-        self._process = ProcessCollector(registry=None)
 
     def collect(self) -> Iterator[Family]:
         """All families, each of them whole."""
         readings = self._read()
         for metric in self._metrics:
             yield family(metric, readings.of(metric.name))
-        yield from self.process()
 
     def pieces(self) -> Iterator[tuple[Family, bool]]:
         """The same in pieces of no more than SAMPLES_AT_A_TIME, and whether a piece is its family's first.
 
-        Everything but the process's own numbers is read at once, before the first piece.
+        Everything is read at once, before the first piece.
         """
         yield from pieces(self._metrics, self._read())
-        for each in self.process():
-            yield each, True
-
-    def process(self) -> Iterator[Family]:
-        """What the operating system says of this process, if it says anything."""
-        for each in self._process.collect():
-            if any(sample.name in PROCESS for sample in each.samples):
-                yield each
 
 
 def pieces(metrics: Sequence[Metric], readings: Readings) -> Iterator[tuple[Family, bool]]:

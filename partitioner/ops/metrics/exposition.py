@@ -13,6 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.process import process_families
 
 _HEAD = b"# "  # a line of a family's head: what it is, and of which type
 _END = b"# EOF\n"  # of an OpenMetrics page
@@ -37,7 +38,10 @@ class _Single(Collector):
 
 
 async def write_page(collector: TableCollector, accept: str) -> Page:
-    """Write what is collected in the format that `accept`, the field of a request, asks for."""
+    """Write what is collected and what is told of this process.
+
+    The format is what `accept`, the field of a request, asks for.
+    """
     encode, content_type = choose_encoder(accept)
     texts, end = [], b""
     for family, is_first in collector.pieces():
@@ -46,6 +50,8 @@ async def write_page(collector: TableCollector, accept: str) -> Page:
             text, end = text.removesuffix(_END), _END
         texts.append(text if is_first else _without_head(text))
         await trio.lowlevel.checkpoint()
+    for family in await process_families():
+        texts.append(encode(_Single(family)).removesuffix(_END))
     return Page(b"".join(texts) + end, content_type)
 
 

@@ -1,5 +1,6 @@
 """Who may ask an admin port, and what others get (design.md 9.3)."""
 
+import json
 from base64 import b64encode
 from ipaddress import ip_network
 
@@ -12,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address
 from partitioner.ops.admin.guard import AccessPolicy, Guard, check_exposure, maybe_refuse
-from partitioner.ops.log import configure_log
+from partitioner.ops.log import ONCE_A_MINUTE, configure_log
 from tests.ops.admin.asking import Operator
 
 HERE = AccessPolicy(is_loopback=True)
@@ -138,13 +139,13 @@ async def test_browsers_ask_for_a_password_on_the_page_alone(method: str, path: 
 def test_an_exposed_address_without_a_token_is_refused(token: str | None) -> None:
     """Whoever can reach the port could take the pool apart."""
     with pytest.raises(AddressUnavailable, match=r"0\.0\.0\.0:9424 can be reached from other machines"):
-        check_exposure(Address("0.0.0.0", 9424), token)
+        check_exposure([Address("127.0.0.1", 9424), Address("0.0.0.0", 9424)], token)
 
 
 def test_an_exposed_address_with_a_token_is_fine() -> None:
     """So is one that nobody else can reach."""
-    check_exposure(Address("0.0.0.0", 9424), "secret")
-    check_exposure(Address("127.0.0.1", 9424), None)
+    check_exposure([Address("0.0.0.0", 9424)], "secret")
+    check_exposure([Address("127.0.0.1", 9424)], None)
 
 
 async def test_a_refusal_is_a_sentence() -> None:
@@ -173,3 +174,40 @@ async def test_a_fault_of_ours_is_logged_and_answered(capsys: pytest.CaptureFixt
     )
     assert "ZeroDivisionError" in logged
     assert "bpr4mimb2vjnvtn2jc4yp3uo" not in logged
+
+
+async def test_a_wrong_token_is_logged_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who guesses fills no log, and how often it was tried is said; the token itself never is."""
+    configure_log(as_json=True)
+    now = 0.0
+    guard = Guard(PlainTextResponse("secret"), ELSEWHERE, clock=lambda: now)
+    mallory, prometheus = Operator(guard, "192.0.2.66"), Operator(guard, "192.0.2.7")
+    for guess in range(50):
+        await mallory.get("/metrics", authorization=f"Bearer guess-{guess}")
+    await prometheus.get("/metrics")
+    now = ONCE_A_MINUTE
+    await mallory.get("/metrics", authorization="Bearer guess-50")
+
+    logged = capsys.readouterr().err
+    structlog.reset_defaults()
+    lines = [json.loads(line) for line in logged.splitlines()]
+    assert [
+        ("192.0.2.66", "its admin_token is wrong", None),
+        ("192.0.2.7", "it gave no admin_token", 49),
+        ("192.0.2.66", "its admin_token is wrong", None),
+    ] == [(line["client"], line["cause"], line.get("times_more_before")) for line in lines]
+    assert {("warning", "admin request refused", 401)} == {
+        (line["level"], line["event"], line["status"]) for line in lines
+    }
+    assert "guess" not in logged
+
+
+async def test_a_made_up_host_cannot_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """The name is what tells an operator which proxy to set right; its first characters will do."""
+    configure_log(as_json=False)
+    await Operator(Guard(PlainTextResponse("secret"), HERE)).get("/", host="x" * 5000)
+
+    logged = capsys.readouterr().err
+    structlog.reset_defaults()
+    assert "is not this machine" in logged
+    assert len(logged) < 300

@@ -17,7 +17,7 @@ COMMITTED = Path(__file__).parents[3] / "grafana" / "dashboards"
 
 UNITS = frozenset(
     [
-        *("none", "short", "percentunit", "bytes", "reqps", "cps", "wps"),
+        *("none", "short", "percentunit", "bytes", "reqps", "cps", "wps", "Bps"),
         *("s", "dtdurations", "dateTimeAsIso", "dateTimeFromNow"),
     ]
 )
@@ -95,6 +95,14 @@ def test_panels_are_numbered_once(name: str) -> None:
     numbers = [panel["id"] for panel in panels(made(name))]
 
     assert sorted(set(numbers)) == sorted(numbers)
+
+
+@each_dashboard
+def test_titles_are_not_used_twice(name: str) -> None:
+    """Somebody says on the telephone which panel to look at."""
+    titles = [panel["title"] for panel in panels(made(name))]
+
+    assert sorted(set(titles)) == sorted(titles)
 
 
 @each_dashboard
@@ -194,3 +202,15 @@ def test_what_hurts_most_is_seen_without_scrolling(name: str) -> None:
     first = [panel["type"] for panel in panels(made(name)) if panel["gridPos"]["y"] == 0]
 
     assert set(first) in ({"stat"}, {"state-timeline"})
+
+
+@each_dashboard
+def test_a_click_on_a_backend_leads_to_it(name: str) -> None:
+    """From whatever shows one backend, to all that is known of it, with the same choices and time."""
+    fields = [panel["fieldConfig"] for panel in shown(made(name)) if "{{backend}}" in json.dumps(panel)]
+    links = [link for field in fields for link in field["defaults"]["links"]]
+
+    assert len(fields) == len(links) != 0
+    for link in links:
+        assert link["url"].startswith("/d/partitioner-backends?${__url_time_range}&")
+        assert link["url"].endswith("&var-backend=${__field.labels.backend}")
