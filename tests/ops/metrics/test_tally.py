@@ -118,6 +118,7 @@ READ_ELSEWHERE = {
     *("intent_changed", "drain_began", "drain_ended"),  # the pool, and the hand-off
     *("redundancy_lost", "redundancy_regained"),  # the roster
     "creation_refused",  # the table
+    "exchange_was_slow",  # the durations of all requests
 }
 """Facts that are not counted here: something else says the same."""
 
