@@ -33,6 +33,11 @@ class Exchanges:
     failed: int = 0
     durations: tuple[int, ...] = ()  # of those answered, by bucket of DURATIONS; the last is for all above
 
+    @property
+    def count(self) -> int:
+        """All of them, however they ended."""
+        return self.answered + self.failed
+
     def since(self, before: "Exchanges") -> "Exchanges":
         """What has been added; all of it, if the counting has begun anew since."""
         if before.answered > self.answered or before.failed > self.failed or not before.durations:
@@ -57,6 +62,7 @@ class Growth:
     seconds: float
     requests: Mapping[str, int]
     backends: Mapping[str, Exchanges]
+    exchanges: int  # with all backends
 
     def rate(self, count: int) -> float:
         """So many in this time, as a number a second."""
@@ -82,15 +88,16 @@ class Sampler:
     def growth(self) -> Growth:
         """What has been added in the last minute, or since the start."""
         now, before = self._take(), self._samples[0]
+        requests = {
+            outcome: count - before.requests.get(outcome, 0) for outcome, count in now.requests.items()
+        }
         nothing = Exchanges()
-        return Growth(
-            now.at - before.at,
-            {outcome: count - before.requests.get(outcome, 0) for outcome, count in now.requests.items()},
-            {
-                identity: exchanges.since(before.backends.get(identity, nothing))
-                for identity, exchanges in now.backends.items()
-            },
-        )
+        backends = {
+            identity: exchanges.since(before.backends.get(identity, nothing))
+            for identity, exchanges in now.backends.items()
+        }
+        exchanges = sum(each.count for each in backends.values())
+        return Growth(now.at - before.at, requests, backends, exchanges)
 
 
 def sample_of(lane: Lane, tally: Tally) -> Sample:

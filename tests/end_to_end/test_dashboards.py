@@ -18,9 +18,10 @@ from partitioner.ops.dashboards.chrome import ANNOTATIONS, VARIABLES
 from partitioner.ops.dashboards.model import Panel, Quiet
 from partitioner.ops.dashboards.queries import state_of_backends
 from tests.end_to_end import troubles
-from tests.end_to_end.farm import QUICK_PROBES, Farm, farm_in
+from tests.end_to_end.farm import Farm, farm_in
 from tests.end_to_end.processes import running
 from tests.end_to_end.prometheus import STEP, Prometheus, Series, prometheus
+from tests.end_to_end.real_parts import need
 
 pytestmark = pytest.mark.passes_time
 
@@ -34,9 +35,14 @@ LONGEST = 20.0  # seconds that an answer is waited for
 
 # By their titles, which a dashboard has only once.
 PANELS = {f"{name}: {panel.title}": panel for name, each in DASHBOARDS.items() for panel in each.panels}
+QUIET = {name: panel for name, panel in PANELS.items() if panel.quiet is not None}
 EVENTS = {annotation.name: annotation for annotation in ANNOTATIONS}
 
 UP, WAS_DOWN, DRAINS, DOWN = 1, 2, 3, 6  # of the dashboards' STATES
+
+
+Shown = list[list[Series]]
+"""What a panel shows: the answers to its queries, in their order."""
 
 
 @dataclass
@@ -64,20 +70,17 @@ class Grafana:
         assert "$" not in text
         return text
 
-    def now(self, panel: Panel) -> list[Series]:
+    def now(self, panel: Panel) -> Shown:
         """What the panel shows just now; of a graph its last seconds."""
         if panel.is_instant:
-            return [
-                each for query in panel.queries for each in self.prometheus.now(self.filled(query.expression))
-            ]
+            return [self.prometheus.now(self.filled(query.expression)) for query in panel.queries]
         return self.since(panel, time.time() - LATELY)
 
-    def since(self, panel: Panel, start: float) -> list[Series]:
+    def since(self, panel: Panel, start: float) -> Shown:
         """What the panel has shown since then."""
         return [
-            each
+            self.prometheus.between(self.filled(query.expression), start, time.time())
             for query in panel.queries
-            for each in self.prometheus.between(self.filled(query.expression), start, time.time())
         ]
 
 
@@ -85,8 +88,8 @@ class Grafana:
 class Seen:
     """What the dashboards showed, by panels and by events."""
 
-    well: dict[str, list[Series]]
-    ill: dict[str, list[Series]]
+    well: dict[str, Shown]
+    ill: dict[str, Shown]
     events: dict[str, list[Series]]
     states: list[Series]
 
@@ -94,50 +97,47 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """Look at all panels in good times and in bad ones."""
+    need("prometheus")  # before a farm is started for it
     directory: Path = tmp_path_factory.mktemp("watched")
     with (
-        farm_in(directory, QUICK_PROBES + troubles.SETTINGS, LIMITED) as farm,
+        farm_in(directory, troubles.SETTINGS, LIMITED) as farm,
         prometheus(directory, [admin_of(farm)], state_servers_of(farm)) as watching,
         running("bench", f"127.0.0.1:{farm.in_front.port}", *LOAD),
     ):
         grafana = Grafana(watching)
         well = look_while_all_is_well(grafana)
-        return look_at_troubles(farm, grafana, well)
+        start = time.time()
+        with troubles.all_of_them(farm):
+            maybe_wait_until(lambda: all(is_loud(grafana.since(panel, start)) for panel in QUIET.values()))
+            return look_back(grafana, well, start)
 
 
-def look_while_all_is_well(grafana: Grafana) -> dict[str, list[Series]]:
-    """Wait until there is something in every panel that is not to be empty."""
+def look_while_all_is_well(grafana: Grafana) -> dict[str, Shown]:
+    """Look until all is as it should be: a busy machine has a copy repaired now and then."""
     wait_until(lambda: grafana.prometheus.now(BEGUN))
     grafana.choose_all()
-    full = [panel for panel in PANELS.values() if panel.quiet is not Quiet.EMPTY]
-    maybe_wait_until(lambda: all(grafana.now(panel) for panel in full))
-    return {name: grafana.now(panel) for name, panel in PANELS.items()}
+    shown: dict[str, Shown] = {}
+
+    def look() -> bool:
+        shown.update({name: grafana.now(panel) for name, panel in PANELS.items()})
+        return all(is_well(PANELS[name].quiet, each) for name, each in shown.items())
+
+    maybe_wait_until(look)
+    return shown
 
 
-def look_at_troubles(farm: Farm, grafana: Grafana, well: dict[str, list[Series]]) -> Seen:
-    """Make trouble, and wait until every panel that was quiet shows some of it."""
-    start = time.time()
-    troubles.clients_misbehave(farm)
-    troubles.a_reload_fails(farm)
-    troubles.a_web_server_dies(farm)
-    troubles.a_server_freezes(farm)
-    with troubles.two_servers_restart(farm):
-        troubles.a_drain_waits_for_a_page(farm)
+def look_back(grafana: Grafana, well: dict[str, Shown], start: float) -> Seen:
+    """What there is to be seen of the time since `start`."""
 
-        def ill() -> dict[str, list[Series]]:
-            return {name: grafana.since(panel, start) for name, panel in PANELS.items()}
+    def since(expression: str) -> list[Series]:
+        return grafana.prometheus.between(grafana.filled(expression), start, time.time())
 
-        quiet = [name for name, panel in PANELS.items() if panel.quiet is not None]
-        maybe_wait_until(lambda: all(is_loud(grafana.since(PANELS[name], start)) for name in quiet))
-        return Seen(
-            well,
-            ill(),
-            {
-                name: grafana.prometheus.between(grafana.filled(event.expression), start, time.time())
-                for name, event in EVENTS.items()
-            },
-            grafana.prometheus.between(grafana.filled(state_of_backends()), start, time.time()),
-        )
+    return Seen(
+        well,
+        {name: grafana.since(panel, start) for name, panel in PANELS.items()},
+        {name: since(event.expression) for name, event in EVENTS.items()},
+        since(state_of_backends()),
+    )
 
 
 def admin_of(farm: Farm) -> str:
@@ -148,9 +148,20 @@ def state_servers_of(farm: Farm) -> dict[str, str]:
     return {name: f"127.0.0.1:{server.admin_port}" for name, server in farm.servers.items()}
 
 
-def is_loud(shown: list[Series]) -> bool:
+def is_well(quiet: Quiet | None, shown: Shown) -> bool:
+    """Whether a panel shows what it should while all is well."""
+    match quiet:
+        case Quiet.EMPTY:
+            return not any(shown)
+        case Quiet.ZERO:
+            return all(shown) and not is_loud(shown)
+        case None:
+            return all(shown)
+
+
+def is_loud(shown: Shown) -> bool:
     """Whether there is more to be seen than zeros."""
-    return any(value > 0 for series in shown for value in series.values)
+    return any(value > 0 for answer in shown for series in answer for value in series.values)
 
 
 def maybe_wait_until(is_so: Callable[[], object]) -> bool:
@@ -167,19 +178,11 @@ def wait_until(is_so: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("name", PANELS)
 def test_every_panel_shows_something_while_all_is_well(seen: Seen, name: str) -> None:
-    """No panel is blank, but for those that say that nothing happens; those of mishaps show zeros."""
-    shown = seen.well[name]
-    match PANELS[name].quiet:
-        case Quiet.EMPTY:
-            assert [] == shown
-        case Quiet.ZERO:
-            assert shown != []
-            assert not is_loud(shown)
-        case None:
-            assert shown != []
+    """Each query has an answer, but for those of what does not happen; those of mishaps have zeros."""
+    assert is_well(PANELS[name].quiet, seen.well[name])
 
 
-@pytest.mark.parametrize("name", [name for name, panel in PANELS.items() if panel.quiet is not None])
+@pytest.mark.parametrize("name", QUIET)
 def test_every_quiet_panel_shows_what_went_wrong(seen: Seen, name: str) -> None:
     """What is quiet in good times is not in bad ones."""
     assert is_loud(seen.ill[name])
@@ -188,7 +191,7 @@ def test_every_quiet_panel_shows_what_went_wrong(seen: Seen, name: str) -> None:
 @pytest.mark.parametrize("name", EVENTS)
 def test_events_are_drawn(seen: Seen, name: str) -> None:
     """What happened is marked in all graphs. (The router was not restarted, so of that there is nothing.)"""
-    assert (name != "Starts of routers") is is_loud(seen.events[name])
+    assert (name != "Starts of routers") is is_loud([seen.events[name]])
 
 
 def test_the_timeline_tells_who_was_ill(seen: Seen) -> None:

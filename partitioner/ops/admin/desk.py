@@ -202,12 +202,10 @@ def _drain(name: str, drain: Drain, now: float) -> DrainReport:
 
 
 def _traffic(growth: Growth, identity: str) -> TrafficReport:
-    of_all = sum(each.answered + each.failed for each in growth.backends.values())
     own = growth.backends.get(identity, Exchanges())
-    count = own.answered + own.failed
     return TrafficReport(
-        rate=growth.rate(count),
-        share=count / of_all if of_all else 0.0,
+        rate=growth.rate(own.count),
+        share=own.count / growth.exchanges if growth.exchanges else 0.0,
         failed=own.failed,
         p50=quantile(0.5, own.durations, DURATIONS),
         p99=quantile(0.99, own.durations, DURATIONS),

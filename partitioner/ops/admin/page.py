@@ -25,7 +25,10 @@ OLD_LOCK = 10.0
 """Seconds: pages are done in less, so a lock that is older is one to look at."""
 
 MOST_OLD_LOCKS = 50
-PIECES_AT_A_TIME = 400
+MOST_NAMES = 3
+"""In the headline; the table names them all."""
+
+PIECES_AT_A_TIME = 300
 """Of the page, about half a millisecond; then everybody else has a turn."""
 
 _HERE = Path(__file__).parent
@@ -64,6 +67,7 @@ class View:
     headline: Headline
     reasons: tuple[str, ...]  # why the pool is not redundant, where it could be
     notes: tuple[str, ...]  # these, and whatever else keeps servers from being safe to stop
+    largest_share: float  # of sessions or traffic: what a full bar stands for
     refresh: int  # seconds; 0 if it shall stay as it is
     now: datetime
 
@@ -85,6 +89,7 @@ def view(status: Status, locks: Locks, events: tuple[EventReport, ...], refresh:
         headline=headline(status),
         reasons=reasons,
         notes=tuple(dict.fromkeys((*reasons, *others))),
+        largest_share=max((max(each.share, each.traffic.share) for each in status.backends), default=0.0),
         refresh=refresh,
         now=datetime.now().astimezone(),
     )
@@ -94,18 +99,28 @@ def headline(status: Status) -> Headline:
     """Say how it stands, the worst first."""
     if not status.ready:
         return Headline("bad", f"Not ready: {'; '.join(status.not_ready)}")
-    wanted = [each for each in status.backends if each.intent == "ready" and not each.removed]
-    out = [each.name for each in wanted if not each.serves]
-    if out:
-        names = ", ".join(out[:3]) + (f" and {len(out) - 3} more" if len(out) > 3 else "")
+    configured = [each for each in status.backends if not each.removed]
+    wanted = [each for each in configured if each.intent == "ready"]
+    if out := [each.name for each in wanted if not each.serves]:
         verb = "does" if len(out) == 1 else "do"
-        return Headline("bad", f"{names} {verb} not serve; {status.serving} of {len(wanted)} do")
-    serving = "The only state server serves" if len(wanted) == 1 else f"All {len(wanted)} state servers serve"
+        return Headline("bad", f"{_first_names(out)} {verb} not serve; {status.serving} of {len(wanted)} do")
+    serving = _all_serve(len(wanted), len(configured))
     if status.copies < 2:
         return Headline("good", f"{serving}; sessions are kept once")
     if status.redundant_since is None:
         return Headline("caution", f"{serving}; should one fail now, sessions may be lost")
     return Headline("good", f"{serving}, and any one of them may fail")
+
+
+def _first_names(names: list[str]) -> str:
+    rest = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _all_serve(wanted: int, configured: int) -> str:
+    if wanted < configured:
+        return f"{wanted} of {configured} state servers serve, as is wanted"
+    return "The only state server serves" if wanted == 1 else f"All {wanted} state servers serve"
 
 
 def read_refresh(text: str | None) -> int:

@@ -76,6 +76,7 @@ ALL = (
             "Falls in this time",
             within_range(backend("backend_state_changes_total", state="down"), "backend"),
             steps=bad_at_all(),
+            decimals=0,
         ),
         Column("Sessions", f"max by (backend) ({state_server('sessions')})"),
         Column("Memory", f"max by (backend) ({state_server('session_bytes')})", unit="bytes"),
@@ -175,11 +176,9 @@ HEALTH = (
 CONNECTIONS = (
     lines(
         "Connections in use",
-        "Connections to each backend on which an exchange is under way, with the limit beside them. At the "
-        "limit requests queue in the router.",
+        "Connections to each backend on which an exchange is under way. At limits.per_backend_connections "
+        "requests queue in the router; the overview shows how close the busiest backend is to that.",
         Query(f"sum by (backend) ({backend('backend_connections', state='leased')})", "{{backend}}"),
-        Query(f"max({router('backend_connections_limit')})", "limit"),
-        colours={"limit": Colour.RED},
         width=12,
     ),
     lines(

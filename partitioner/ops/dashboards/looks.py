@@ -178,11 +178,7 @@ def _table(panel: Panel, look: Table) -> LookJson:
             "showHeader": True,
         },
         [
-            *(
-                [_override(_title(BACKEND), links=[_to_backend("${__value.raw}")])]
-                if look.key == BACKEND
-                else []
-            ),
+            *_key_overrides(look),
             *(_column_override(column) for column in look.columns if not column.is_hidden),
         ],
         [_join(look), _arrange(look)],
@@ -221,9 +217,17 @@ def _title(label: str) -> str:
     return label.capitalize()
 
 
+def _key_overrides(look: Table) -> list[Json]:
+    if look.key != BACKEND:
+        return []
+    return [_override(_title(BACKEND), links=[_to_backend("${__value.raw}")])]
+
+
 def _column_override(column: Column) -> Json:
     # Of an empty cell nothing is to be said; the panel's own text is for a table without rows.
     properties: Json = {"unit": column.unit, "thresholds": _thresholds(column.steps), "noValue": "–"}
+    if column.decimals is not None:
+        properties["decimals"] = column.decimals
     if column.meanings:
         properties["mappings"] = _mappings(column.meanings)
     if column.meanings or column.steps != PLAIN:

@@ -92,6 +92,7 @@ class Column:
     unit: str = "short"
     steps: Steps = PLAIN
     meanings: Meanings = field(default_factory=dict)
+    decimals: int | None = None
     is_hidden: bool = False  # asked for its labels alone
 
 

@@ -86,8 +86,8 @@ AT_A_GLANCE = (
     stat(
         "Redundant",
         f"min({router('redundant')})",
-        "Whether any one backend may fail now without the loss of a session. If not: do not stop, drain or "
-        "restart anything, and look at Sessions and locks for what is still being copied.",
+        "Whether any one backend may fail now without the loss of a session. If not: stop and restart "
+        "nothing; the log says why. A router that was just started takes session_timeout to be sure.",
         meanings=REDUNDANT,
         steps=bad_below(0, 1),
     ),

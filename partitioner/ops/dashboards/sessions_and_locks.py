@@ -17,6 +17,7 @@ from partitioner.ops.dashboards.model import (
 )
 from partitioner.ops.dashboards.queries import (
     backend,
+    lately,
     per_second,
     quantile,
     router,
@@ -118,8 +119,7 @@ LOCKS = (
     lines(
         "Saves that came too late",
         "Lost updates: saves that came with a lock that was not theirs any more.",
-        Query(f"{per_second(router('lost_updates_total'), 'instance')} > 0", "{{instance}}"),
-        unit="cps",
+        Query(f"{lately(router('lost_updates_total'), 'instance')} > 0", "{{instance}}"),
         when_empty="none: every save counted",
         quiet=Quiet.EMPTY,
     ),
@@ -127,8 +127,7 @@ LOCKS = (
         "Locks taken over",
         "Locks whose backend went away while a page held them: the router itself stood for them, nobody else "
         "got in, and the page could still save.",
-        Query(f"{per_second(router('locks_taken_over_total'), 'instance')} > 0", "{{instance}}"),
-        unit="cps",
+        Query(f"{lately(router('locks_taken_over_total'), 'instance')} > 0", "{{instance}}"),
         when_empty="none",
         quiet=Quiet.EMPTY,
     ),
@@ -136,9 +135,8 @@ LOCKS = (
         "Ghost locks",
         "Locks that were granted to nobody, because the answer could not be delivered. Released ones cost "
         "nothing; those left keep a user waiting for 110 s.",
-        Query(f"{per_second(router('ghost_locks_released_total'), 'instance')} > 0", "released {{instance}}"),
-        Query(f"{per_second(router('ghost_locks_left_total'), 'instance')} > 0", "left {{instance}}"),
-        unit="cps",
+        Query(f"{lately(router('ghost_locks_released_total'), 'instance')} > 0", "released {{instance}}"),
+        Query(f"{lately(router('ghost_locks_left_total'), 'instance')} > 0", "left {{instance}}"),
         when_empty="none",
         quiet=Quiet.EMPTY,
     ),

@@ -123,13 +123,17 @@ STATE_SERVERS = (
             "Refused sessions",
             within_range(state_server("creations_refused_total"), "instance"),
             steps=bad_at_all(),
+            decimals=0,
         ),
         Column(
             "Turned away",
             within_range(state_server("clients_turned_away_total"), "instance"),
             steps=bad_at_all(Colour.AMBER),
+            decimals=0,
         ),
-        Column("Crashes", within_range(state_server("crashes_total"), "instance"), steps=bad_at_all()),
+        Column(
+            "Crashes", within_range(state_server("crashes_total"), "instance"), steps=bad_at_all(), decimals=0
+        ),
         Column(
             "Open files",
             f"max by (instance) ({state_server('process_open_fds')} / {state_server('process_max_fds')})",

@@ -76,7 +76,7 @@ def test_counters_are_read_as_rates(expression: str) -> None:
     counters = [
         each.name for each in selectors(expression) if each.name.endswith(("_total", "_bucket", "_sum"))
     ]
-    as_rates = re.findall(r"(?:rate|increase)\((\w+)\{", expression)
+    as_rates = re.findall(r"(?:rate|increase|resets)\((\w+)\{", expression)
 
     assert counters == as_rates
 
