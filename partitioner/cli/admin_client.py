@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from partitioner.cli.output import Refused
 from partitioner.errors import UnknownBackend
 from partitioner.ops.admin.reports import BackendReport, Locks, Status
+from partitioner.ops.printable import printable
 
 DEFAULT_URL = "http://127.0.0.1:9424"
 TOKEN = "PARTITIONER_TOKEN"
@@ -94,6 +95,7 @@ class AdminClient:
             raise self._no_router()
         if answer.status_code == 401:
             raise Refused(f"the router at {self._url} wants its admin_token; set ${TOKEN} to it")
+        sentence = printable(sentence)  # whatever answers at that address has written it
         raise Refused(sentence) if answer.status_code in (400, 404) else click.ClickException(sentence)
 
     def _read(self, told: Any, kind: type[T]) -> T:

@@ -9,6 +9,7 @@ from rich.text import Text
 from partitioner.cli.output import percent, table
 from partitioner.ops.admin.reports import BackendReport, DrainReport, Status
 from partitioner.ops.admin.words import duration, rate
+from partitioner.ops.printable import printable
 
 _COLOURS = {"up": "green", "down": "bold red"}
 _IN_BETWEEN = "yellow"
@@ -69,7 +70,7 @@ def progress(drain: DrainReport) -> str:
     if drain.done:
         return f"done, {drain.moved} sessions moved"
     if drain.stalled is not None:
-        return f"{drain.moved} sessions moved, {left}; stalled: {drain.stalled}"
+        return f"{drain.moved} sessions moved, {left}; stalled: {printable(drain.stalled)}"
     until = "" if drain.estimate is None else f", at most {age(drain.estimate)} to go"
     return f"{drain.moved} sessions moved, {left}{until}"
 

@@ -54,10 +54,11 @@ class Watch:
         shown: list[RenderableType] = []
         if self._seen is not None:
             shown.append(_headline(self._seen, at))
-            shown.append(backends_table(self._seen.backends, is_narrow=width < NARROW))
-        if self._trouble:
+        if self._trouble:  # above the table, the end of which a low terminal cuts off
             gap = age(self._clock() - self._seen_at)
             shown.append(Text(f"Nothing seen for {gap}: {self._trouble}. Trying again.", style="bold red"))
+        if self._seen is not None:
+            shown.append(backends_table(self._seen.backends, is_narrow=width < NARROW))
         return Group(*shown, Text("Ctrl-C ends this.", style="dim"))
 
 

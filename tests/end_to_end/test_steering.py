@@ -190,6 +190,16 @@ def something_else(answer: bytes) -> Iterator[str]:
         talker.join()
 
 
+def test_hostile_words_do_nothing_to_the_terminal() -> None:
+    """Whatever answers at that address may say anything."""
+    sentence = b'{"error": "\\u001b[2J\\u202egone"}'
+    answer = b"HTTP/1.1 409 No\r\nContent-Length: %d\r\n\r\n%s" % (len(sentence), sentence)
+    with something_else(answer) as admin:
+        code, complaint = outcome(steer("status", admin=admin))
+
+    assert (1, r"Error: \x1b[2J\u202egone") == (code, complaint)
+
+
 OTHERS = {
     "a web page": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
     "another API": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
