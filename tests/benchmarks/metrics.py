@@ -25,7 +25,6 @@ from partitioner.net.channel import listen_tcp, listening_address
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.observer import Observer
 from partitioner.net.traffic import Traffic
-from partitioner.ops.admin.desk import RouterDesk
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
@@ -36,11 +35,11 @@ from partitioner.ops.metrics.catalog import ROUTER
 from partitioner.ops.metrics.collector import TableCollector
 from partitioner.ops.metrics.router_readings import RouterReading
 from partitioner.ops.metrics.tally import Tally
-from partitioner.placement.session_id import HashKey
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 from tests.doubles.sessions import GET, SET
+from tests.ops.admin.desks import desk_of
 
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 WHOLE_EXCHANGES = 2000
@@ -139,7 +138,7 @@ async def scraping(backends: int, exchanges: int, keys: int, scrapes: int) -> Ta
         collector = collector_of(router, tally)
         listeners = await listen_tcp(Address("127.0.0.1", 0))
         port = listening_address(listeners[0]).port
-        desk = RouterDesk("router-1", router.lane, HashKey.SESSION_ID, tuple, nothing)
+        desk = desk_of(router.lane, tally=tally)
         policy = AccessPolicy(is_loopback=True)
         await nursery.start(AdminServer(router_app(desk, policy, metrics_route(collector)), listeners).run)
         await scrape(port)  # whatever is done once only is done
@@ -176,10 +175,6 @@ def collector_of(router: MemoryRouter, tally: Tally) -> TableCollector:
     policy = DownstreamPolicy((ip_network("127.0.0.0/8"),), 500, CONVERSATION)
     downstream = Downstream(router.router.respond, policy, tally)
     return TableCollector(ROUTER, RouterReading(router.lane, downstream, tally, tuple))
-
-
-async def nothing() -> object:
-    return None
 
 
 async def scrape(port: int) -> int:
