@@ -10,11 +10,12 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partitioner.ops.admin import page, words
+from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.page import MOST_OLD_LOCKS, headline, read_refresh, view
 from partitioner.ops.admin.reports import EventReport, LockReport, Locks, Status
 from partitioner.ops.admin.router_app import router_app
+from partitioner.ops.printable import printable
 from tests.ops.admin.asking import Operator
 from tests.ops.admin.pages import (
     FakeDesk,
@@ -382,7 +383,7 @@ def test_hostile_strings_are_text(text: str) -> None:
 
     assert harmless.elements == told.elements
     assert told.text.isprintable()
-    shown_as = " ".join(words.visible(text).split())
+    shown_as = " ".join(printable(text).split())
     assert told.text.count(shown_as) >= harmless.text.count("harmless")
 
 

@@ -3,8 +3,6 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from partitioner.ops.admin import words
 
@@ -65,26 +63,3 @@ def test_a_moment_is_told_on_the_clock_of_the_router() -> None:
     assert "00:15:00" == words.clock_time("2026-07-02T22:15:00.000+00:00", night)
     assert "02 Jul 23:45:00" == words.clock_time("2026-07-02T21:45:00.000+00:00", night)
     assert "03 Jul 01:00:00" == words.clock_time("2026-07-03T01:00:00Z", datetime(2026, 7, 4, tzinfo=UTC))
-
-
-HOSTILE = [
-    ("state-1", "state-1"),
-    ("größer", "größer"),
-    ("two\nlines", r"two\nlines"),
-    ("\u202e1-etats", r"\u202e1-etats"),
-    ("zero\u200bwidth", r"zero\u200bwidth"),
-    ("\ud800", r"\ud800"),
-    ("\0", r"\x00"),
-]
-
-
-@pytest.mark.parametrize(("text", "expected"), HOSTILE)
-def test_what_cannot_be_seen_is_made_visible(text: str, expected: str) -> None:
-    """Nothing is left that turns the direction of writing, ends a line, or is no character at all."""
-    assert expected == words.visible(text)
-
-
-@given(st.text(st.characters(codec=None)))
-def test_what_is_visible_is_printable(text: str) -> None:
-    """Whatever it was."""
-    assert words.visible(text).isprintable()
