@@ -63,6 +63,7 @@ def test_a_page_that_is_paused_stays(tab: Browser, tmp_path: Path) -> None:
         assert [] == tab.complaints
 
 
+@pytest.mark.passes_time
 def test_locks_and_drains_are_seen(tab: Browser, tmp_path: Path) -> None:
     """What an operator has ordered is on the page with its next refresh, and no session ID ever is."""
     session = "bpr4mimb2vjnvtn2jc4yp3uo"
