@@ -207,6 +207,9 @@ def _marks_left(count: int) -> list[str]:
 
 
 def _seconds(duration: float) -> str:
-    """A duration as people say it: in seconds, and in minutes where it is long."""
-    step = 60 if duration >= 600 else 1
-    return format_duration(max(1, step * round(duration / step)))
+    """A duration as people say it: 90s, 45m, 2.5h."""
+    if duration < 120:
+        return f"{max(1, round(duration))}s"
+    if duration < 7200:
+        return f"{round(duration / 60)}m"
+    return format_duration(360 * round(duration / 360))
