@@ -115,7 +115,6 @@ READ_ELSEWHERE = {
     *("clients_filled_up", "accepting_failed"),  # client_connections and its limit, and process_open_fds
     *("ejection_withheld", "backend_answers_again"),  # the log says so; its backend stays in its state
     "backend_troubled",  # the traffic of its upstream
-    "exchange_was_slow",  # the histogram of request_duration_seconds
     *("intent_changed", "drain_began", "drain_ended"),  # the pool, and the hand-off
     *("drain_stalled", "drain_went_on"),  # the hand-off
     *("redundancy_lost", "redundancy_regained"),  # the roster
