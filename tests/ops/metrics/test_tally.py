@@ -119,6 +119,7 @@ READ_ELSEWHERE = {
     *("drain_stalled", "drain_went_on"),  # the hand-off
     *("redundancy_lost", "redundancy_regained"),  # the roster
     "creation_refused",  # the table
+    "exchange_was_slow",  # the durations of all requests
 }
 """Facts that are not counted here: something else says the same."""
 
