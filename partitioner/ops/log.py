@@ -375,12 +375,15 @@ class LogObserver(Observer):
             consequence="any one server may fail",
         )
 
-    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
-        without = "there is none to put it on" if backend is None else f"{backend.name} has none"
+    def write_degraded(self, without: tuple[Backend, ...], operation: Operation) -> None:
+        names = " and ".join(sorted(backend.name for backend in without))
+        cause = f"{names} {'have' if len(without) > 1 else 'has'} none"
+        if not without:
+            cause = "there is no server left to put one on"
         self._warn_at_times(
-            f"degraded {without}",
+            f"degraded {names}",
             "session saved with too few copies",
-            cause=without,
+            cause=cause,
             consequence="the next failure may lose it, until it has been repaired or saved again",
         )
 

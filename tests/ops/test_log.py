@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, MalformedRequest, Phase
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthPolicy, HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import first_pool
@@ -242,7 +242,7 @@ EVERY_FACT: dict[str, Report] = {
     "drain_stalled": lambda log: log.drain_stalled(BACKEND, "its admin port does not answer"),
     "drain_went_on": lambda log: log.drain_went_on(BACKEND),
     "drain_ended": lambda log: log.drain_ended(BACKEND, 12, "it holds no session any more"),
-    "write_degraded": lambda log: log.write_degraded(BACKEND, Operation.SET),
+    "write_degraded": lambda log: log.write_degraded((BACKEND,), Operation.SET),
     "session_moved": lambda log: log.session_moved(BACKEND, "missed"),
     "session_repaired": lambda log: log.session_repaired(BACKEND),
     "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",)),
@@ -328,6 +328,21 @@ def test_once_a_minute(capsys: Screen, name: str) -> None:
 def test_changes_are_always_said(capsys: Screen, name: str) -> None:
     """A change of state is said each time that it happens, however soon after the last."""
     assert len(lines(capsys, *[EVERY_FACT[name]] * 3)) == 3
+
+
+WITHOUT: dict[tuple[Backend, ...], str] = {
+    (BACKEND,): "state-1 has none",
+    (backend(2), BACKEND): "state-1 and state-2 have none",
+    (): "there is no server left to put one on",
+}
+
+
+@pytest.mark.parametrize(("without", "cause"), WITHOUT.items(), ids=WITHOUT.values())
+def test_who_has_no_copy(capsys: Screen, without: tuple[Backend, ...], cause: str) -> None:
+    """A save with too few copies names all servers that have none."""
+    [line] = lines(capsys, lambda log: log.write_degraded(without, Operation.SET))
+
+    assert cause == line["cause"]
 
 
 def test_strangers_are_told_apart(capsys: Screen) -> None:

@@ -119,7 +119,7 @@ class Tally(Observer):
     def copy_written(self, backend: Backend, is_good: bool) -> None:
         self.copies[backend.identity, is_good] += 1
 
-    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
+    def write_degraded(self, without: tuple[Backend, ...], operation: Operation) -> None:
         self.degraded_writes += 1
 
     def session_moved(self, source: Backend, reason: str) -> None:

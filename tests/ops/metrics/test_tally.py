@@ -13,6 +13,7 @@ from tests.doubles.observers import FACT_NAMES
 
 PEER = "192.0.2.1"
 BACKEND = Backend("state-1", Address("10.0.0.1", 42424), identity="state-1@10.0.0.1:42424")
+OTHER = Backend("state-2", Address("10.0.0.2", 42424))
 WHO = BACKEND.identity
 
 Report = Callable[[Tally], None]
@@ -73,7 +74,7 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         (0, 1),
     ),
     "write_degraded": (
-        lambda tally: tally.write_degraded(None, Operation.SET),
+        lambda tally: tally.write_degraded((BACKEND, OTHER), Operation.SET),
         lambda tally: tally.degraded_writes,
         1,
     ),
