@@ -75,6 +75,9 @@ class Observer:
 
     # --- what operators want ---
 
+    def backend_put_aside(self, backend: Backend) -> None:
+        """A backend is DOWN because it is not to be spoken to; the change of its intent is reported apart."""
+
     def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
         """An operator wants something else of a backend; so many can serve now."""
 

@@ -237,6 +237,7 @@ EVERY_FACT: dict[str, Report] = {
     "redundancy_lost": lambda log: log.redundancy_lost(("state-1 went down 2s ago",)),
     "redundancy_regained": lambda log: log.redundancy_regained(3600.0),
     "creation_refused": lambda log: log.creation_refused(3, 1024),
+    "backend_put_aside": lambda log: log.backend_put_aside(BACKEND),
     "intent_changed": lambda log: log.intent_changed(BACKEND, Intent.DRAIN, 3),
     "drain_began": lambda log: log.drain_began(BACKEND, 3600.0),
     "drain_stalled": lambda log: log.drain_stalled(BACKEND, "its admin port does not answer"),
@@ -254,7 +255,7 @@ EVERY_FACT: dict[str, Report] = {
 
 SILENT = {
     *("exchange_finished", "session_moved", "session_repaired", "failed_over", "copy_written"),
-    "reloaded",
+    *("reloaded", "backend_put_aside"),  # these have lines of their own
 }
 """What a counter counts, and the log does not say."""
 

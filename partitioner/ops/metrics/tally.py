@@ -111,6 +111,9 @@ class Tally(Observer):
     def backend_trusted(self, backend: Backend, eligible: int) -> None:
         self.state_changes[backend.identity, Health.UP] += 1
 
+    def backend_put_aside(self, backend: Backend) -> None:
+        self.state_changes[backend.identity, Health.DOWN] += 1
+
     def failed_over(self, backend: Backend) -> None:
         self.failovers[backend.identity] += 1
 

@@ -253,6 +253,20 @@ async def test_a_backend_goes_down(nursery: trio.Nursery, autojump_clock: MockCl
     assert page.value("failovers_total", backend=place) >= 1
 
 
+async def test_what_operators_do_changes_health_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A backend that is put to maint is down, which counts once, and so does its return."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    for intent in (Intent.DRAIN, Intent.MAINT, Intent.READY):
+        site.roster.set_intent("state-1", intent)
+        await trio.sleep(10)
+    page = await site.scrape()
+
+    assert {"up": 2, "down": 1, "recovering": 0} == (
+        page.by("state", "backend_state_changes_total", backend="state-1")
+    )
+
+
 async def test_locks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """How many there are, and how old the oldest is."""
     site = Site(nursery)

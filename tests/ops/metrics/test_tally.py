@@ -67,6 +67,11 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda tally: tally.state_changes[WHO, Health.UP],
         1,
     ),
+    "backend_put_aside": (
+        lambda tally: tally.backend_put_aside(BACKEND),
+        lambda tally: tally.state_changes[WHO, Health.DOWN],
+        1,
+    ),
     "failed_over": (lambda tally: tally.failed_over(BACKEND), lambda tally: tally.failovers[WHO], 1),
     "copy_written": (
         lambda tally: tally.copy_written(BACKEND, False),
