@@ -301,6 +301,17 @@ async def test_redundant(nursery: trio.Nursery, autojump_clock: MockClock) -> No
     assert page.value("redundant_for_seconds") > 0
 
 
+async def test_t_max(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """How long a session may live, of those that were saved; no less than session_timeout."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    before = await site.scrape()
+    await site.ask(request(Operation.SET, minutes=90))
+    page = await site.scrape()
+
+    assert (3600, 5400) == (before.value("t_max_seconds"), page.value("t_max_seconds"))
+
+
 async def test_a_drain(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Progress while a backend is being drained, and no series where none is."""
     site = Site(nursery)
