@@ -15,6 +15,7 @@ from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import first_pool
 from partitioner.net.observer import Observer
 from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
@@ -45,6 +46,11 @@ def lines(capsys: Screen, *reports: Report) -> list[Line]:
     for report in reports:
         report(log)
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def end(log: LogObserver) -> None:
+    """The last line of a program that has done nothing."""
+    log.note_end(Tally())
 
 
 def without_time(line: Line) -> Line:
@@ -374,7 +380,7 @@ def test_backends_are_told_apart(capsys: Screen) -> None:
 def test_what_was_held_back_is_said_in_the_end(capsys: Screen) -> None:
     """How often a thing happened is said: with the next full minute, and with the last line."""
     report = EVERY_FACT["exchange_closed"]
-    written = lines(capsys, *[report] * 5, LogObserver.repeat_held_back, *[report] * 3, LogObserver.note_end)
+    written = lines(capsys, *[report] * 5, LogObserver.repeat_held_back, *[report] * 3, end)
 
     assert ["-", "4", "3", "-"] == [str(line.get("times_more", "-")) for line in written]
     assert [written[0]["event"]] * 3 == [line["event"] for line in written[:3]]
@@ -412,13 +418,12 @@ def test_the_pool_is_followed(capsys: Screen) -> None:
 
 
 def test_moved_sessions_are_counted(capsys: Screen) -> None:
-    """Once a minute it is said how many have moved, and in the end how many in all."""
+    """Once a minute, and in the end, it is said how many have moved since this was said last."""
     report = EVERY_FACT["session_moved"]
     minute = LogObserver.repeat_held_back
-    written = lines(capsys, report, report, minute, minute, report, LogObserver.note_end)
+    written = lines(capsys, report, report, minute, minute, report, end)
 
     assert ["2", "1"] == [str(line["count"]) for line in written[:-1]]
-    assert "3" == str(written[-1]["moved"])
 
 
 def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> None:
@@ -560,13 +565,20 @@ def test_a_log_that_nobody_reads_ends_nothing(monkeypatch: pytest.MonkeyPatch, a
     log = LogObserver(pool_size=3)
     for name in sorted(EVERY_FACT):
         EVERY_FACT[name](log)
-    log.note_end()
+    end(log)
 
 
 def test_the_last_line_counts(capsys: Screen) -> None:
-    """What was answered, refused and closed is counted, whether or not it was said at the time."""
-    reports = [EVERY_FACT[name] for name in ("exchange_finished", "request_rejected", "exchange_closed")]
-    last = lines(capsys, *reports, *reports, lambda log: log.note_end())[-1]
+    """What was answered, refused, closed and moved since the start, as metrics have counted it."""
+    tally = Tally()
+    for operation, status in ((Operation.GET, 200), (Operation.GET, 404), (Operation.SET, 423)):
+        tally.exchange_finished(operation, status, 0.001, 0)
+    tally.request_rejected("192.0.2.1", "the target is empty")
+    tally.request_rejected("192.0.2.1", "the target is empty")
+    tally.exchange_closed("192.0.2.1", Operation.SET, "no backend is up")
+    tally.session_moved(BACKEND, "missed")
+    tally.session_moved(BACKEND, "drained")
+    [last] = lines(capsys, lambda log: log.note_end(tally))
 
-    counted = {name: last[name] for name in ("event", "answered", "refused", "closed")}
-    assert counted == {"event": "stopped", "answered": 2, "refused": 2, "closed": 2}
+    counted = {"answered": 3, "refused": 2, "closed": 1, "moved": 2}
+    assert {"event": "stopped", "level": "info"} | counted == without_time(last)

@@ -63,8 +63,12 @@ class Tally(Observer):
         self.last_read_at = clock()
 
     def __repr__(self) -> str:
-        answered = sum(sum(each.answers.values()) for each in self.served.values())
-        return f"<Tally, {answered} requests answered>"
+        return f"<Tally, {self.answered} requests answered>"
+
+    @property
+    def answered(self) -> int:
+        """Requests of clients that were answered, whatever the answer was."""
+        return sum(sum(each.answers.values()) for each in self.served.values())
 
     @property
     def lost_updates(self) -> int:
