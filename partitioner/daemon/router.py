@@ -103,7 +103,7 @@ async def run_router(
             lane = build_lane(settings, backends, facts, background, listing, state_dir)
             observer.follow(lambda: lane.roster.pool)
             downstream = Downstream(lane.router.respond, _router_policy(settings), facts)
-            reloader = Reloader(settings, read, lane, downstream, observer)
+            reloader = Reloader(settings, read, lane, downstream, observer, notifier)
             sampler = Sampler(lambda: sample_of(lane, tally))
             background.start_soon(sampler.run)
             desk = _desk(settings, lane, downstream, reloader, journal, sampler)
