@@ -43,6 +43,9 @@ Each try slides its expiry, and a lock that nobody holds any more must not be ke
 STALLED_AFTER = 5.0
 """Seconds without a session moved after which a drain says so."""
 
+STUCK_AFTER = 60.0
+"""Seconds after which that is reported: pages hold locks for seconds, and few hold them for minutes."""
+
 NOTHING_MOVES = "what is left is locked by pages, or cannot be taken by the other servers just now"
 
 OWN_CANARY = 1
@@ -160,6 +163,15 @@ class HandOff:
         elif before is not None and reason is None and not draining.is_done:
             self._observer.drain_went_on(draining.backend)
 
+    def _note_listed(self, draining: "_Draining") -> None:
+        """It says what it holds: what keeps the drain now, if anything does, is these sessions."""
+        now = trio.current_time()
+        if draining.stalled not in (None, NOTHING_MOVES):
+            draining.tries_since = now
+        is_stuck = now - max(draining.tries_since, draining.moved_at) >= STUCK_AFTER
+        is_over = draining.is_done or not draining.left
+        self._note_stalled(draining, NOTHING_MOVES if is_stuck and not is_over else None)
+
     # --- one server ---
 
     async def _hand_off(self, identity: str, draining: "_Draining") -> None:
@@ -174,9 +186,10 @@ class HandOff:
             if is_empty:
                 draining.left = 0
                 self._note_done(identity, draining, "it holds no session any more")
-            self._note_stalled(
-                draining, None if draining.is_done else reason
-            )  # it may well be stopped by now
+            if draining.is_done:
+                self._note_stalled(draining, None)  # it may well be stopped by now
+            elif reason is not None:
+                self._note_stalled(draining, reason)
             await trio.sleep(LOOK_AFTER if is_empty else AGAIN)
 
     async def _try_to_walk(
@@ -208,7 +221,7 @@ class HandOff:
         while True:
             page = await list_keys(admin, cursor)
             draining.left = max(0, page.sessions - OWN_CANARY)
-            self._note_stalled(draining, None)
+            self._note_listed(draining)
             for target in page.targets:
                 is_empty = draining.is_done = False
                 if draining.may_try(target, trio.current_time()):
@@ -258,6 +271,7 @@ class _Draining:
     began_at: float
     moved_before: int  # sessions that had left it by then
     scope: trio.CancelScope
+    tries_since: float = field(init=False)  # since when it can be asked for its sessions
     moved_at: float = field(init=False)  # the last one
     left: int | None = None
     is_done: bool = False
@@ -265,7 +279,7 @@ class _Draining:
     locked: dict[bytes, tuple[float, float]] = field(default_factory=dict)  # when to try, and the pause then
 
     def __post_init__(self) -> None:
-        self.moved_at = self.began_at
+        self.tries_since = self.moved_at = self.began_at
 
     def may_try(self, target: bytes, now: float) -> bool:
         return target not in self.locked or self.locked[target][0] <= now

@@ -85,7 +85,7 @@ class Observer:
         """A backend hands its sessions off, which takes so many seconds at most."""
 
     def drain_stalled(self, backend: Backend, reason: str) -> None:
-        """Its sessions cannot be moved one after the other just now."""
+        """Its sessions cannot be moved one after the other just now, or those that are left for a minute."""
 
     def drain_went_on(self, backend: Backend) -> None:
         """They can be again."""
