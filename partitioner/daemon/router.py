@@ -164,7 +164,7 @@ def _desk(
 
 def _admin_app(desk: RouterDesk, reading: RouterReading, access: AccessPolicy) -> ASGIApp:
     collector = TableCollector(EMBEDDING_ROUTER if reading.embedded else ROUTER, reading)
-    return router_app(desk, access, metrics_route(collector))
+    return router_app(desk, access, metrics_route(collector), journal=desk.journal)
 
 
 def build_lane(
