@@ -1,5 +1,6 @@
 """/metrics: all that the catalogue names and nothing else, and true (design.md 9.4)."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -18,7 +19,7 @@ from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, PROCESS, ROUTER, STATE_SERVER, Kind, Metric
 from partitioner.ops.metrics.collector import SAMPLES_AT_A_TIME, TableCollector
 from partitioner.ops.metrics.readings import state_server_reading
-from partitioner.ops.metrics.router_readings import RouterReading
+from partitioner.ops.metrics.router_readings import RouterReading, backend_labels
 from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.messages import Operation
 from partitioner.sessions.table import SessionTable
@@ -428,3 +429,49 @@ async def test_numbers_are_of_one_moment(nursery: trio.Nursery, autojump_clock: 
     assert page.by("outcome", "requests_total", operation="get")["ok"] == count
     assert page.value("request_duration_seconds_bucket", operation="get", le="+Inf") == count
     assert by_now > count + 20  # others had their turns meanwhile
+
+
+async def test_a_scrape_during_a_reload_is_of_one_pool(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Whatever joins and leaves meanwhile: a page tells of one pool, all of its backends and no others."""
+    site = Site(nursery, 30)
+    await site.router.probe_on()
+    pools = {site.roster.pool.epoch: labels_in(site)}
+
+    async def reload_on() -> None:
+        while True:
+            for weight, count in enumerate((30, 12, 25), 1):
+                backends = [replace(each, weight=weight) for each in site.router.backends[:count]]
+                site.roster.adopt(backends)
+                pools[site.roster.pool.epoch] = labels_in(site)
+                await trio.lowlevel.checkpoint()
+
+    nursery.start_soon(reload_on)
+    pages = [await site.scrape() for _ in range(3)]
+
+    assert len(pools) > 50  # it was reloaded while the pages were written
+    for page in pages:
+        labels = pools[int(page.value("pool_epoch"))]
+        for name, metric in ONE_OF_EACH.items():
+            assert labels == page.by("backend", name, **metric).keys(), name
+        assert pytest.approx(1.0) == sum(page.by("backend", "backend_share").values())
+
+
+ONE_OF_EACH: dict[str, dict[str, str]] = {
+    "backend_up": {},
+    "backend_share": {},
+    "backend_state": {"state": "up"},
+    "backend_intent": {"intent": "ready"},
+    "backend_state_changes_total": {"state": "down"},
+    "backend_requests_total": {"outcome": "ok"},
+    "backend_request_duration_seconds_count": {},
+    "backend_connections": {"state": "idle"},
+    "keys_marked": {},
+}
+"""Metrics of backends, and the labels by which there is one number of each backend."""
+
+
+def labels_in(site: Site) -> set[str]:
+    """What the backends of the pool are called just now."""
+    return set(backend_labels(site.roster.pool).values())
