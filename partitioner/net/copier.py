@@ -178,13 +178,12 @@ class Copier:
         return await self._errands.run(server, errand)
 
     def _judge(self, write: Write, acting: ActingSet, pool: Pool) -> None:
-        """Tell if the write has fewer good copies than it should have."""
+        """Tell, once for each write, if it has fewer good copies than it should have."""
         if write.operation is Operation.REMOVE:
             return
         marks = self._bookkeeper.ledger.marks(write.key)
         holders = (acting.primary, *acting.copies)
         missing = [each for each in holders if each in marks and each != write.first]
-        for server in missing:
-            self._observer.write_degraded(pool.members[server].backend, write.operation)
-        if not missing and len(acting.copies) < pool.copies - 1:
-            self._observer.write_degraded(None, write.operation)
+        if missing or len(acting.copies) < pool.copies - 1:
+            without = tuple(pool.members[each].backend for each in missing)
+            self._observer.write_degraded(without, write.operation)

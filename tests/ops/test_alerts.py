@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from partitioner.membership.health import Health
+from partitioner.ops.dashboards import DASHBOARDS
+from partitioner.ops.dashboards.chrome import LINKS
 from partitioner.ops.metrics.catalog import PREFIX, PROCESS, ROUTER, STATE_SERVER, Kind, Metric
 from partitioner.protocol.messages import Operation
 
@@ -23,6 +25,15 @@ CASES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").re
 METRICS = {metric.full_name: metric for metric in (*ROUTER, *STATE_SERVER)}
 OF_TARGETS = {"job", "instance"}
 """Labels that Prometheus itself puts on whatever it scrapes."""
+
+PANELS = {
+    (title, panel.title)
+    for title, uid in LINKS
+    for dashboard in DASHBOARDS.values()
+    if dashboard.uid == uid
+    for panel in dashboard.panels
+}
+"""Every panel, by the title under which dashboards link to its own."""
 
 KNOWN_VALUES = {
     "operation": {each.value for each in Operation},
@@ -74,6 +85,15 @@ def test_a_rule_says_how_urgent_it_is_what_happened_and_where_to_look(rule: dict
     assert {"summary", "description", "first_check"} == set(annotations)
     assert re.search(r"\$value|\| query", told) or rule["expr"].startswith("absent(")
     assert len(annotations["summary"]) < 120
+
+
+@of_each_rule
+def test_the_dashboards_and_panels_that_a_rule_names_are_there(rule: dict[str, Any]) -> None:
+    """Whoever is woken looks for a panel by the title that the alert gives: the dashboard "X", "Title"."""
+    told = " ".join(rule["annotations"].values())
+    named = re.findall(r'dashboard "([^"]*)"(?:, "([^"]*)")?', told)
+
+    assert [] == [name for name in named if name not in PANELS]
 
 
 @of_each_rule

@@ -126,7 +126,7 @@ async def test_status(autojump_clock: MockClock) -> None:
             "drains": [],
             "redundant_since": None,
             "not_redundant": [
-                "the router was started 10s ago; sessions untouched since then may lack a copy for 1h more"
+                "the router was started 10s ago; sessions untouched since then may lack a copy for 60m more"
             ],
         } == {key: status[key] for key in STATUS}
         assert ["state-1", "state-2", "state-3"] == [each["name"] for each in status["backends"]]

@@ -253,6 +253,20 @@ async def test_a_backend_goes_down(nursery: trio.Nursery, autojump_clock: MockCl
     assert page.value("failovers_total", backend=place) >= 1
 
 
+async def test_what_operators_do_changes_health_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A backend that is put to maint is down, which counts once, and so does its return."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    for intent in (Intent.DRAIN, Intent.MAINT, Intent.READY):
+        site.roster.set_intent("state-1", intent)
+        await trio.sleep(10)
+    page = await site.scrape()
+
+    assert {"up": 2, "down": 1, "recovering": 0} == (
+        page.by("state", "backend_state_changes_total", backend="state-1")
+    )
+
+
 async def test_locks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """How many there are, and how old the oldest is."""
     site = Site(nursery)
@@ -285,6 +299,17 @@ async def test_redundant(nursery: trio.Nursery, autojump_clock: MockClock) -> No
     )
     assert (1, 1) == (page.value("ready"), page.value("redundant"))
     assert page.value("redundant_for_seconds") > 0
+
+
+async def test_t_max(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """How long a session may live, of those that were saved; no less than session_timeout."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    before = await site.scrape()
+    await site.ask(request(Operation.SET, minutes=90))
+    page = await site.scrape()
+
+    assert (3600, 5400) == (before.value("t_max_seconds"), page.value("t_max_seconds"))
 
 
 async def test_a_drain(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
