@@ -187,9 +187,10 @@ class HandOff:
         if reason is not None:
             return False, reason
         try:
-            return await self._walk(identity, draining, admin, list_keys), None
+            is_empty = await self._walk(identity, draining, admin, list_keys)
         except ListingFailed as error:
             return False, str(error)
+        return is_empty, draining.why_nothing_moves(trio.current_time())
 
     def _why_stalled(self, identity: str) -> str | None:
         pool = self._roster.pool
@@ -208,7 +209,7 @@ class HandOff:
         while True:
             page = await list_keys(admin, cursor)
             draining.left = max(0, page.sessions - OWN_CANARY)
-            self._note_stalled(draining, None)
+            self._note_stalled(draining, draining.why_nothing_moves(trio.current_time()))
             for target in page.targets:
                 is_empty = draining.is_done = False
                 if draining.may_try(target, trio.current_time()):
@@ -229,6 +230,7 @@ class HandOff:
         finally:
             self._gate.leave(key)
         draining.note(target, outcome, trio.current_time())
+        self._note_stalled(draining, draining.why_nothing_moves(trio.current_time()))
 
     async def _keep_pace(self) -> None:
         now = trio.current_time()
@@ -239,15 +241,13 @@ class HandOff:
         draining, now = self._drains[identity], trio.current_time()
         moved = self._copier.moved_from[identity] - draining.moved_before
         rate = moved / (now - draining.began_at) if now > draining.began_at else 0.0
-        stalled = draining.stalled
-        if stalled is None and draining.left and now - draining.moved_at > STALLED_AFTER:
-            stalled = NOTHING_MOVES
         estimate: float | None = draining.began_at + self._bookkeeper.ledger.longest_life - now
         if draining.is_done:
             estimate = 0.0
         elif draining.left is not None:
             estimate = min(draining.left / rate, estimate or 0.0) if rate else None
-        return Drain(draining.began_at, moved, draining.left, rate, estimate, draining.is_done, stalled)
+        left, is_done, stalled = draining.left, draining.is_done, draining.stalled
+        return Drain(draining.began_at, moved, left, rate, estimate, is_done, stalled)
 
 
 @dataclass(slots=True)
@@ -269,6 +269,10 @@ class _Draining:
 
     def may_try(self, target: bytes, now: float) -> bool:
         return target not in self.locked or self.locked[target][0] <= now
+
+    def why_nothing_moves(self, now: float) -> str | None:
+        """Say why no session has been moved for a while, although they are listed; if that is so."""
+        return NOTHING_MOVES if self.left and now - self.moved_at > STALLED_AFTER else None
 
     def note(self, target: bytes, outcome: HandedOver, now: float) -> None:
         """Remember what has to be left alone for a while."""

@@ -116,7 +116,7 @@ async def test_a_drain_keeps_to_its_rate(autojump_clock: MockClock) -> None:
 
 
 async def test_a_locked_session_is_come_back_for(autojump_clock: MockClock) -> None:
-    """While a page holds a session it is not moved; when the page has saved it is."""
+    """While a page holds a session it is not moved, and that is said; when the page has saved it is."""
     async with trio.open_nursery() as nursery:
         pool = Pool(nursery)
         await pool.fill()
@@ -133,6 +133,9 @@ async def test_a_locked_session_is_come_back_for(autojump_clock: MockClock) -> N
             pool.progress.is_done,
             pool.progress.stalled,
         )
+        assert [1, 0] == [
+            len(pool.router.observer.named(fact)) for fact in ("drain_stalled", "drain_went_on")
+        ]
         await pool.save(locked, b"content %d" % locked, cookie=2)
         await pool.until_drained()
         assert [] == pool.on(LEAVING)
