@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from partitioner.membership.health import Health
+from partitioner.ops.dashboards import DASHBOARDS
 from partitioner.ops.metrics.catalog import PREFIX, PROCESS, ROUTER, STATE_SERVER, Kind, Metric
 from partitioner.protocol.messages import Operation
 
@@ -21,6 +22,14 @@ RULES: list[dict[str, Any]] = [
 CASES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
 
 METRICS = {metric.full_name: metric for metric in (*ROUTER, *STATE_SERVER)}
+PANELS = {
+    (dashboard.title.removeprefix("Partitioner: ").capitalize(), panel.title)
+    for dashboard in DASHBOARDS.values()
+    for section in dashboard.sections
+    for panel in section.panels
+}
+"""The dashboard and the title of each."""
+
 OF_TARGETS = {"job", "instance"}
 """Labels that Prometheus itself puts on whatever it scrapes."""
 
@@ -74,6 +83,15 @@ def test_a_rule_says_how_urgent_it_is_what_happened_and_where_to_look(rule: dict
     assert {"summary", "description", "first_check"} == set(annotations)
     assert re.search(r"\$value|\| query", told) or rule["expr"].startswith("absent(")
     assert len(annotations["summary"]) < 120
+
+
+@of_each_rule
+def test_a_rule_sends_nobody_to_a_panel_that_is_not_there(rule: dict[str, Any]) -> None:
+    """Whoever was woken looks where the first check says: at a panel, by its title, on a dashboard."""
+    mentioned = re.findall(r'[Tt]he dashboard "([^"]*)",( "([^"]*)")?', rule["annotations"]["first_check"])
+    strangers = [(name, panel) for name, _, panel in mentioned if (name, panel) not in PANELS]
+
+    assert [] == strangers
 
 
 @of_each_rule
