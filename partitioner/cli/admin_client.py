@@ -71,7 +71,8 @@ class AdminClient:
         return self._read(self._ask("GET", "/api/v1/locks"), Locks)
 
     def set_intent(self, name: str, intent: str) -> BackendReport:
-        """Have a backend drained, made ready or put aside."""
+        """Have a backend drained, made ready or put aside. Raises Refused if there is none of that name."""
+        self.backend(name)  # asked first: with a slash or two dots in it, a name would make another path
         told = self._ask("POST", f"/api/v1/backends/{quote(name, safe='')}/{intent}")
         return self._read(told, BackendReport)
 
@@ -96,6 +97,8 @@ class AdminClient:
         if answer.status_code == 401:
             raise Refused(f"the router at {self._url} wants its admin_token; set ${TOKEN} to it")
         sentence = printable(sentence)  # whatever answers at that address has written it
+        if method == "GET" and answer.status_code == 404:  # a state server's admin port, for example
+            raise self._no_router()
         raise Refused(sentence) if answer.status_code in (400, 404) else click.ClickException(sentence)
 
     def _read(self, told: Any, kind: type[T]) -> T:

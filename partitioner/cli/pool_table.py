@@ -1,6 +1,6 @@
 """The state servers of a running router as a table, and the router itself as a few lines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from rich.table import Table
@@ -13,30 +13,37 @@ from partitioner.ops.printable import printable
 
 _COLOURS = {"up": "green", "down": "bold red"}
 _IN_BETWEEN = "yellow"
+_NUMBERS = ("for", "share", "requests/s", "p50", "p99", "failed", "to put right")
+_QUIET = {"-", "0", "ready"}  # what stands in a column in good times
+_BETWEEN, _AT_BOTH_ENDS = 3, 2  # blanks that rich puts there
 
 
-def backends_table(found: Sequence[BackendReport], *, is_narrow: bool = False) -> Table:
-    """A row for each state server. A narrow one leaves out what stands in the configuration."""
-    numbers = ("for", "share", "requests/s", "p50", "p99", "failed", "to put right")
-    rows = table("state server", "address", "intent", "health", *numbers, "drain", numbers=numbers)
-    for each in found:
-        rows.add_row(
-            each.name,
-            each.address,
-            "removed" if each.removed else each.intent,
-            _health(each),
-            "-" if each.health_for is None else age(each.health_for),
-            percent(each.share),
-            rate(each.traffic.rate),
-            duration(each.traffic.p50),
-            duration(each.traffic.p99),
-            str(each.traffic.failed),
-            str(each.keys_marked),
-            "-" if each.drain is None else progress(each.drain),
-        )
-    if is_narrow:
-        rows.columns = [column for column in rows.columns if column.header != "address"]
+def backends_table(found: Sequence[BackendReport], width: int) -> Table:
+    """A row for each state server, in so many columns of a terminal if that can be.
+
+    What says least is left out where there is no room for it: nobody reads a line that is broken into three.
+    """
+    columns = {header: [cell(each) for each in found] for header, cell in _CELLS.items()}
+    for header in _least_telling_first(columns):
+        if _width(columns) <= width:
+            break
+        del columns[header]
+    rows = table(*columns, numbers=_NUMBERS)
+    for cells in zip(*columns.values(), strict=True):
+        rows.add_row(*cells)
     return rows
+
+
+def _least_telling_first(columns: Mapping[str, Sequence[str | Text]]) -> list[str]:
+    """What can be left out, in this order. Who was taken out, and whether one is up, is always told."""
+    quiet = [header for header, cells in columns.items() if _QUIET.issuperset(map(str, cells))]
+    return list(dict.fromkeys(("address", *quiet, "share", "p50", "requests/s", "drain", "p99")))
+
+
+def _width(columns: Mapping[str, Sequence[str | Text]]) -> int:
+    """How many columns of a terminal a table with these takes, if no line is broken."""
+    longest = (max(map(len, (header, *map(str, cells)))) for header, cells in columns.items())
+    return sum(longest) + _BETWEEN * (len(columns) - 1) + _AT_BOTH_ENDS
 
 
 def summary(seen: Status) -> Table:
@@ -48,7 +55,8 @@ def summary(seen: Status) -> Table:
     requests = f"{rate(sum(seen.requests.values()))} a second" + (f": {outcomes}" if outcomes else "")
     rows.add_row("router", f"{seen.name}, version {seen.version}, for {age(seen.uptime)}")
     rows.add_row("ready", "yes" if seen.ready else f"no: {'; '.join(seen.not_ready)}")
-    rows.add_row("state servers", f"{seen.serving} of {len(seen.backends)} serve, {seen.copies} copies kept")
+    copies = "1 copy" if seen.copies == 1 else f"{seen.copies} copies"
+    rows.add_row("state servers", f"{seen.serving} of {len(seen.wanted)} serve, {copies} kept")
     rows.add_row("redundant", _redundancy(seen))
     rows.add_row("requests", f"{requests}; {seen.clients} clients")
     rows.add_row("locks", f"{seen.locks_held} held{oldest}")
@@ -80,6 +88,34 @@ def age(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
+def _short_progress(drain: DrainReport | None) -> str:
+    """The same in a few words."""
+    if drain is None:
+        return "-"
+    if drain.done:
+        return "done"
+    left = "" if drain.left is None else f", {drain.left} left"
+    return f"{drain.moved} moved{left}{', stalled' if drain.stalled is not None else ''}"
+
+
 def _health(backend: BackendReport) -> Text:
+    if backend.intent == "maint":
+        return Text("-")  # nobody looks
     trouble = "" if backend.trouble is None else f" ({backend.trouble})"
     return Text(backend.health + trouble, style=_COLOURS.get(backend.health, _IN_BETWEEN))
+
+
+_CELLS: dict[str, Callable[[BackendReport], str | Text]] = {
+    "state server": lambda each: each.name,
+    "address": lambda each: each.address,
+    "intent": lambda each: "removed" if each.removed else each.intent,
+    "health": _health,
+    "for": lambda each: "-" if each.health_for is None else age(each.health_for),
+    "share": lambda each: percent(each.share),
+    "requests/s": lambda each: rate(each.traffic.rate),
+    "p50": lambda each: duration(each.traffic.p50),
+    "p99": lambda each: duration(each.traffic.p99),
+    "failed": lambda each: str(each.traffic.failed),
+    "to put right": lambda each: str(each.keys_marked),
+    "drain": lambda each: _short_progress(each.drain),
+}

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from partitioner.cli.admin_client import AdminClient, admin_option
-from partitioner.cli.output import json_option, print_json, print_rich, table
+from partitioner.cli.output import json_option, print_json, print_rich, table, width_of_stdout
 from partitioner.cli.pool_table import age, backends_table, progress, summary
 from partitioner.cli.watch import watch_as_json, watch_on_terminal
 from partitioner.ops.admin.reports import BackendReport
@@ -43,7 +43,7 @@ def status(url: str, as_json: bool, safe_to_stop: str | None) -> None:
     if as_json:
         print_json(asdict(seen))
         return
-    print_rich(summary(seen), backends_table(seen.backends))
+    print_rich(summary(seen), backends_table(seen.backends, width_of_stdout()))
     for drain in seen.drains:
         print_rich(f"{drain.backend} drains: {progress(drain)}")
 
@@ -74,7 +74,7 @@ def backends(url: str, as_json: bool, watch: bool, interval: float) -> None:
     if as_json:
         print_json({"backends": [asdict(each) for each in found]})
     else:
-        print_rich(backends_table(found))
+        print_rich(backends_table(found, width_of_stdout()))
 
 
 @click.command()

@@ -5,7 +5,7 @@ and goes on trying.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -18,14 +18,14 @@ from rich.text import Text
 from partitioner.cli.admin_client import AdminClient
 from partitioner.cli.output import Refused, print_json
 from partitioner.cli.pool_table import age, backends_table
-from partitioner.ops.admin.reports import Status
+from partitioner.ops.admin.reports import BackendReport, Status
 from partitioner.ops.admin.words import rate
+
+AROUND = 8
+"""Lines that are shown beside the rows of the table, at most."""
 
 PATIENCE = 3.0
 """Seconds for an answer: somebody looks at the screen meanwhile."""
-
-NARROW = 120
-"""Columns below which the table leaves out what everybody knows."""
 
 
 class Watch:
@@ -49,8 +49,8 @@ class Watch:
         except click.ClickException as error:
             self._trouble = error.message
 
-    def frame(self, width: int, at: datetime) -> Group:
-        """What to show now, on so many columns."""
+    def frame(self, width: int, height: int, at: datetime) -> Group:
+        """What to show now, on so many columns and lines."""
         shown: list[RenderableType] = []
         if self._seen is not None:
             shown.append(_headline(self._seen, at))
@@ -58,8 +58,13 @@ class Watch:
             gap = age(self._clock() - self._seen_at)
             shown.append(Text(f"Nothing seen for {gap}: {self._trouble}. Trying again.", style="bold red"))
         if self._seen is not None:
-            shown.append(backends_table(self._seen.backends, is_narrow=width < NARROW))
+            shown.append(backends_table(_in_sight(self._seen.backends, height), width))
         return Group(*shown, Text("Ctrl-C ends this.", style="dim"))
+
+
+def _in_sight(found: Sequence[BackendReport], height: int) -> Sequence[BackendReport]:
+    """Put those that do not serve in front where a terminal is too low for all: its end is cut off."""
+    return found if len(found) <= height - AROUND else sorted(found, key=lambda each: each.serves)
 
 
 def watch_on_terminal(url: str, interval: float) -> None:
@@ -71,7 +76,7 @@ def watch_on_terminal(url: str, interval: float) -> None:
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
             watch.refresh()
-            live.update(watch.frame(console.width, datetime.now()), refresh=True)
+            live.update(watch.frame(*console.size, datetime.now()), refresh=True)
             time.sleep(interval)
 
 
@@ -98,7 +103,7 @@ def _headline(seen: Status, at: datetime) -> Text:
     requests = f"{rate(sum(seen.requests.values()))} requests/s from {seen.clients} clients"
     parts = (
         seen.name,
-        f"{seen.serving} of {len(seen.backends)} serve",
+        f"{seen.serving} of {len(seen.wanted)} serve",
         "not redundant" if seen.redundant_since is None else f"redundant for {age(seen.redundant_since)}",
         requests,
         f"{at:%H:%M:%S}",

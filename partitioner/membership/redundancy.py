@@ -67,7 +67,8 @@ class Redundancy:
         if pool.copies < 2:
             reasons.append("sessions are kept on one server only: copies is 1")
         elif _is_short(pool):
-            reasons.append(f"{len(pool.eligible)} servers serve; expected {pool.copies}, one for each copy")
+            serving = "1 server serves" if len(pool.eligible) == 1 else f"{len(pool.eligible)} servers serve"
+            reasons.append(f"{serving}; expected {pool.copies}, one for each copy")
         reasons += _marks_left(self._ledger.keys_marked)
         reasons += [self._sentence(hole, now) for hole in self._open_holes(now)]
         return tuple(reasons)

@@ -140,6 +140,15 @@ def test_an_unknown_name_is_exit_2_with_the_nearest(farm: Farm, arguments: list[
     assert "no backend is called 'stat-1'; did you mean 'state-1'?" in complaint
 
 
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../../reload", "state-1/drain?"])
+def test_a_name_is_no_path(farm: Farm, name: str) -> None:
+    """Whatever is in it, it is looked for among the backends, and nowhere else."""
+    code, complaint = outcome(steer("drain", name, admin=farm.in_front.admin))
+
+    assert 2 == code
+    assert f"no backend is called {name!r}; " in complaint
+
+
 def test_the_last_server_is_not_drained(tmp_path: Path) -> None:
     """Exit 1 with the reason."""
     with state_server() as one, router(tmp_path, [one.port]) as in_front:
@@ -203,6 +212,7 @@ def test_hostile_words_do_nothing_to_the_terminal() -> None:
 OTHERS = {
     "a web page": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
     "another API": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "a state server": b'HTTP/1.1 404 No\r\nContent-Length: 17\r\n\r\n{"error": "none"}',
     "an error of another API": b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n[]",
 }
 

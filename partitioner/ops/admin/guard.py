@@ -145,7 +145,8 @@ class Guard:
 
     def _tell(self, refusal: Refusal, peer: str) -> None:
         """Say of each who is refused, once a minute: a token is guessed at, or a scrape has none."""
-        subject = f"{refusal.status} {peer}"
+        # A guess at the token must not hide behind a scrape that has none. A Host is made up by whoever asks.
+        subject = f"{refusal.cause if refusal.status == 401 else refusal.status} {peer}"
         if self._throttle.admit(subject):
             self._log.warning(
                 "admin request refused",

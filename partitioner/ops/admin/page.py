@@ -99,12 +99,11 @@ def headline(status: Status) -> Headline:
     """Say how it stands, the worst first."""
     if not status.ready:
         return Headline("bad", f"Not ready: {'; '.join(status.not_ready)}")
-    configured = [each for each in status.backends if not each.removed]
-    wanted = [each for each in configured if each.intent == "ready"]
-    if out := [each.name for each in wanted if not each.serves]:
+    wanted, configured = len(status.wanted), sum(not each.removed for each in status.backends)
+    if out := [each.name for each in status.wanted if not each.serves]:
         verb = "does" if len(out) == 1 else "do"
-        return Headline("bad", f"{_first_names(out)} {verb} not serve; {status.serving} of {len(wanted)} do")
-    serving = _all_serve(len(wanted), len(configured))
+        return Headline("bad", f"{_first_names(out)} {verb} not serve; {status.serving} of {wanted} do")
+    serving = _all_serve(wanted, configured)
     if status.copies < 2:
         return Headline("good", f"{serving}; sessions are kept once")
     if status.redundant_since is None:

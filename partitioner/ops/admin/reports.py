@@ -81,6 +81,11 @@ class Status:
     backends: tuple[BackendReport, ...]
     drains: tuple[DrainReport, ...]
 
+    @property
+    def wanted(self) -> tuple[BackendReport, ...]:
+        """The backends that should serve: operators have taken the others out."""
+        return tuple(each for each in self.backends if not each.removed and each.intent == "ready")
+
 
 @dataclass(frozen=True, slots=True)
 class LockReport:

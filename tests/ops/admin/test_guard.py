@@ -202,6 +202,23 @@ async def test_a_wrong_token_is_logged_once_a_minute(capsys: pytest.CaptureFixtu
     assert "guess" not in logged
 
 
+async def test_a_guess_does_not_hide_behind_a_scrape_without_a_token(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From one address may come a Prometheus that has no token, and somebody who guesses it."""
+    configure_log(as_json=True)
+    both = Operator(Guard(PlainTextResponse("secret"), ELSEWHERE), "192.0.2.7")
+    for _ in range(2):
+        await both.get("/metrics")
+        await both.get("/metrics", authorization="Bearer guess")
+
+    logged = capsys.readouterr().err
+    structlog.reset_defaults()
+    assert ["it gave no admin_token", "its admin_token is wrong"] == [
+        json.loads(line)["cause"] for line in logged.splitlines()
+    ]
+
+
 async def test_a_made_up_host_cannot_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     """The name is what tells an operator which proxy to set right; its first characters will do."""
     configure_log(as_json=False)
