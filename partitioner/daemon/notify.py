@@ -12,7 +12,8 @@ the next second says it again.
 import os
 import socket
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 
 import trio
 
@@ -27,18 +28,31 @@ class Notifier:
         self.watchdog = watchdog if address else None
         self._address = "\0" + address[1:] if address.startswith("@") else address  # an abstract one
         self._last_status = ""
-        self._is_stopping = False
+        self._is_ready = self._is_stopping = False
 
     def __repr__(self) -> str:
         return f"<Notifier, {'somebody listens' if self._address else 'nobody listens'}>"
 
     def tell_ready(self) -> None:
-        """Clients are served from now on; or a reload is over, however it went."""
+        """Clients are served from now on."""
         if not self._is_stopping:
+            self._is_ready = True
             self._tell("READY=1")
 
-    def tell_reloading(self) -> None:
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """A reload is under way for as long as the block lasts, and is over then, however it went.
+
+        Before clients are served READY would say too much, and nothing is news once the end has begun.
+        """
+        if not self._is_ready or self._is_stopping:
+            yield
+            return
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        try:
+            yield
+        finally:
+            self.tell_ready()
 
     def tell_stopping(self, status: str) -> None:
         """The end has begun; from here on this is the only way to say how things are."""

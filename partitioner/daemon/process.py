@@ -52,7 +52,7 @@ async def serve_until_stopped(
         async def obey_signals() -> None:
             while (number := await anext(signals)) == signal.SIGHUP:
                 if steering.reload is not None:
-                    serving.start_soon(_reload, steering.reload, steering.notifier)
+                    serving.start_soon(steering.reload, "SIGHUP")
                 else:
                     observer.note("SIGHUP ignored", cause="a state server has no file to reload")
             name = signal.Signals(number).name
@@ -70,12 +70,6 @@ async def serve_until_stopped(
         steering.notifier.tell_ready()
         await downstream.serve(listeners)
         serving.cancel_scope.cancel()
-
-
-async def _reload(reload: Reload, notifier: Notifier) -> None:
-    notifier.tell_reloading()
-    await reload("SIGHUP")
-    notifier.tell_ready()
 
 
 async def _next_stop(signals: AsyncIterator[int], observer: LogObserver) -> str:

@@ -103,7 +103,7 @@ async def run_router(
             lane = build_lane(settings, backends, facts, background, listing, state_dir)
             observer.follow(lambda: lane.roster.pool)
             downstream = Downstream(lane.router.respond, _router_policy(settings), facts)
-            reloader = Reloader(settings, read, lane, downstream, observer)
+            reloader = Reloader(settings, read, lane, downstream, observer, notifier)
             sampler = Sampler(lambda: sample_of(lane, tally))
             background.start_soon(sampler.run)
             desk = _desk(settings, lane, downstream, reloader, journal, sampler)
@@ -117,7 +117,7 @@ async def run_router(
                 background.start_soon(state_dir.keep, lane)
             announce(Welcome(port.address, admin_port.address, lane.roster.pool))
             observer.note_start(settings.name, port.address, len(lane.roster.pool.eligible))
-            requests = Rate(lambda: observer.answered, trio.current_time)
+            requests = Rate(lambda: tally.answered, trio.current_time)
             background.start_soon(
                 notifier.keep_telling, lambda: router_status(lane, requests, trio.current_time())
             )
@@ -130,7 +130,7 @@ async def run_router(
             background.cancel_scope.cancel()
         if state_dir is not None:
             state_dir.keep_last(lane)
-    observer.note_end()
+    observer.note_end(tally)
 
 
 def _desk(
@@ -164,7 +164,7 @@ def _desk(
 
 def _admin_app(desk: RouterDesk, reading: RouterReading, access: AccessPolicy) -> ASGIApp:
     collector = TableCollector(EMBEDDING_ROUTER if reading.embedded else ROUTER, reading)
-    return router_app(desk, access, metrics_route(collector))
+    return router_app(desk, access, metrics_route(collector), journal=desk.journal)
 
 
 def build_lane(

@@ -98,7 +98,7 @@ async def run_state_server(
             if admin is not None:
                 await background.start(admin.run)
             announce(port.address, None if admin_port is None else admin_port.address)
-            requests = Rate(lambda: observer.answered, trio.current_time)
+            requests = Rate(lambda: tally.answered, trio.current_time)
             background.start_soon(notifier.keep_telling, lambda: state_server_status(table, requests))
             background.start_soon(notifier.feed_watchdog)
             steering = Steering(signals, notifier, options.shutdown)
@@ -109,7 +109,7 @@ async def run_state_server(
         if state_file is not None:  # here signals still wait: no second one may cut the writing short
             notifier.tell_stopping(f"writing {len(table)} sessions to {state_file.path}")
             state_file.write(table)
-    observer.note_end()
+    observer.note_end(tally)
 
 
 async def _open_admin(options: StateServerOptions, passed: Passed, observer: LogObserver) -> Port | None:

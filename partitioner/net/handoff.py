@@ -43,6 +43,9 @@ Each try slides its expiry, and a lock that nobody holds any more must not be ke
 STALLED_AFTER = 5.0
 """Seconds without a session moved after which a drain says so."""
 
+STUCK_AFTER = 60.0
+"""Seconds after which that is reported: pages hold locks for seconds, and few hold them for minutes."""
+
 NOTHING_MOVES = "what is left is locked by pages, or cannot be taken by the other servers just now"
 
 OWN_CANARY = 1
@@ -160,6 +163,15 @@ class HandOff:
         elif before is not None and reason is None and not draining.is_done:
             self._observer.drain_went_on(draining.backend)
 
+    def _note_listed(self, draining: "_Draining") -> None:
+        """It says what it holds: what keeps the drain now, if anything does, is these sessions."""
+        now = trio.current_time()
+        if draining.stalled not in (None, NOTHING_MOVES):
+            draining.tries_since = now
+        is_stuck = now - max(draining.tries_since, draining.moved_at) >= STUCK_AFTER
+        is_over = draining.is_done or not draining.left
+        self._note_stalled(draining, NOTHING_MOVES if is_stuck and not is_over else None)
+
     # --- one server ---
 
     async def _hand_off(self, identity: str, draining: "_Draining") -> None:
@@ -174,9 +186,10 @@ class HandOff:
             if is_empty:
                 draining.left = 0
                 self._note_done(identity, draining, "it holds no session any more")
-            self._note_stalled(
-                draining, None if draining.is_done else reason
-            )  # it may well be stopped by now
+            if draining.is_done:
+                self._note_stalled(draining, None)  # it may well be stopped by now
+            elif reason is not None:
+                self._note_stalled(draining, reason)
             await trio.sleep(LOOK_AFTER if is_empty else AGAIN)
 
     async def _try_to_walk(
@@ -187,10 +200,9 @@ class HandOff:
         if reason is not None:
             return False, reason
         try:
-            is_empty = await self._walk(identity, draining, admin, list_keys)
+            return await self._walk(identity, draining, admin, list_keys), None
         except ListingFailed as error:
             return False, str(error)
-        return is_empty, draining.why_nothing_moves(trio.current_time())
 
     def _why_stalled(self, identity: str) -> str | None:
         pool = self._roster.pool
@@ -209,7 +221,7 @@ class HandOff:
         while True:
             page = await list_keys(admin, cursor)
             draining.left = max(0, page.sessions - OWN_CANARY)
-            self._note_stalled(draining, draining.why_nothing_moves(trio.current_time()))
+            self._note_listed(draining)
             for target in page.targets:
                 is_empty = draining.is_done = False
                 if draining.may_try(target, trio.current_time()):
@@ -230,7 +242,6 @@ class HandOff:
         finally:
             self._gate.leave(key)
         draining.note(target, outcome, trio.current_time())
-        self._note_stalled(draining, draining.why_nothing_moves(trio.current_time()))
 
     async def _keep_pace(self) -> None:
         now = trio.current_time()
@@ -241,13 +252,15 @@ class HandOff:
         draining, now = self._drains[identity], trio.current_time()
         moved = self._copier.moved_from[identity] - draining.moved_before
         rate = moved / (now - draining.began_at) if now > draining.began_at else 0.0
+        stalled = draining.stalled
+        if stalled is None and draining.left and now - draining.moved_at > STALLED_AFTER:
+            stalled = NOTHING_MOVES
         estimate: float | None = draining.began_at + self._bookkeeper.ledger.longest_life - now
         if draining.is_done:
             estimate = 0.0
         elif draining.left is not None:
             estimate = min(draining.left / rate, estimate or 0.0) if rate else None
-        left, is_done, stalled = draining.left, draining.is_done, draining.stalled
-        return Drain(draining.began_at, moved, left, rate, estimate, is_done, stalled)
+        return Drain(draining.began_at, moved, draining.left, rate, estimate, draining.is_done, stalled)
 
 
 @dataclass(slots=True)
@@ -258,6 +271,7 @@ class _Draining:
     began_at: float
     moved_before: int  # sessions that had left it by then
     scope: trio.CancelScope
+    tries_since: float = field(init=False)  # since when it can be asked for its sessions
     moved_at: float = field(init=False)  # the last one
     left: int | None = None
     is_done: bool = False
@@ -265,14 +279,10 @@ class _Draining:
     locked: dict[bytes, tuple[float, float]] = field(default_factory=dict)  # when to try, and the pause then
 
     def __post_init__(self) -> None:
-        self.moved_at = self.began_at
+        self.tries_since = self.moved_at = self.began_at
 
     def may_try(self, target: bytes, now: float) -> bool:
         return target not in self.locked or self.locked[target][0] <= now
-
-    def why_nothing_moves(self, now: float) -> str | None:
-        """Say why no session has been moved for a while, although they are listed; if that is so."""
-        return NOTHING_MOVES if self.left and now - self.moved_at > STALLED_AFTER else None
 
     def note(self, target: bytes, outcome: HandedOver, now: float) -> None:
         """Remember what has to be left alone for a while."""

@@ -75,6 +75,9 @@ class Observer:
 
     # --- what operators want ---
 
+    def backend_put_aside(self, backend: Backend) -> None:
+        """A backend is DOWN because it is not to be spoken to; the change of its intent is reported apart."""
+
     def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
         """An operator wants something else of a backend; so many can serve now."""
 
@@ -82,7 +85,7 @@ class Observer:
         """A backend hands its sessions off, which takes so many seconds at most."""
 
     def drain_stalled(self, backend: Backend, reason: str) -> None:
-        """Its sessions cannot be moved one after the other just now."""
+        """Its sessions cannot be moved one after the other just now, or those that are left for a minute."""
 
     def drain_went_on(self, backend: Backend) -> None:
         """They can be again."""
@@ -103,9 +106,9 @@ class Observer:
     def copy_written(self, backend: Backend, is_good: bool) -> None:
         """A save was brought to a backend that should have a copy of it, or could not be."""
 
-    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
-        """A write was acknowledged with fewer copies than it should have; this backend has none (None:
-        there is no backend that could hold one)."""
+    def write_degraded(self, without: tuple[Backend, ...], operation: Operation) -> None:
+        """A write was acknowledged with fewer copies than it should have; these backends have none (if there
+        are none of these, no backend is left that could hold one)."""
 
     def session_moved(self, source: Backend, reason: str) -> None:
         """A session was put where it belongs, from where it was."""

@@ -312,6 +312,12 @@ class Roster:
         self._show(self.pool.succeeded_by(members, ranking, copies, now), now)
         for identity, member in members.items():
             before = former.members.get(identity)
-            if before is not None and before.backend.intent is not member.backend.intent:
-                eligible = len(self.pool.eligible)
-                self._observer.intent_changed(member.backend, before.backend.intent, eligible)
+            if before is not None:
+                self._announce_intent(before, member)
+
+    def _announce_intent(self, before: Member, member: Member) -> None:
+        if before.record.health is not member.record.health:
+            self._observer.backend_put_aside(member.backend)
+        if before.backend.intent is not member.backend.intent:
+            eligible = len(self.pool.eligible)
+            self._observer.intent_changed(member.backend, before.backend.intent, eligible)

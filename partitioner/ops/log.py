@@ -21,6 +21,7 @@ from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.net.observer import Observer
 from partitioner.ops.journal import Journal, JournaledLog
+from partitioner.ops.metrics.tally import Tally
 from partitioner.ops.printable import printable, printable_lines
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
@@ -120,18 +121,12 @@ class LogObserver(Observer):
         self._copies: Callable[[], int] = lambda: 1
         self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)
         self._last_said: dict[str, tuple[str, dict[str, object]]] = {}  # by subject, the oldest first
-        self._answered = self._refused = self._closed = self._moved = 0
-        self._moved_and_said = 0
+        self._moved = 0  # sessions, since that was last said
 
     def follow(self, pool: Callable[[], Pool]) -> None:
         """From now on, reckon with the pool that this answers."""
         self._pool_size = lambda: len(pool().ready)
         self._copies = lambda: pool().copies
-
-    @property
-    def answered(self) -> int:
-        """How many exchanges were answered since the start."""
-        return self._answered
 
     def note(self, event: str, **facts: object) -> None:
         """Write a line about the program itself."""
@@ -154,19 +149,19 @@ class LogObserver(Observer):
 
     def repeat_held_back(self) -> None:
         """Say how often that happened again which was said once: called every minute, and at the end."""
-        if self._moved > self._moved_and_said:
-            self._log.info("sessions moved to where they belong", count=self._moved - self._moved_and_said)
-            self._moved_and_said = self._moved
+        if self._moved:
+            self._log.info("sessions moved to where they belong", count=self._moved)
+            self._moved = 0
         for subject, count in self._throttle.take_held_back().items():
             if subject in self._last_said:
                 event, facts = self._last_said[subject]
                 self._log.warning(event, **facts, times_more=count)
 
-    def note_end(self) -> None:
-        """Write the last line, with what was done since the start."""
+    def note_end(self, tally: Tally) -> None:
+        """Write the last line, with what was counted since the start."""
         self.repeat_held_back()
-        counted = {"answered": self._answered, "refused": self._refused, "closed": self._closed}
-        self._log.info("stopped", **counted, moved=self._moved)
+        counted = {"answered": tally.answered, "refused": tally.malformed, "closed": tally.closed.total()}
+        self._log.info("stopped", **counted, moved=tally.moved.total())
 
     def client_turned_away(self, peer: str) -> None:
         self._warn_at_times(
@@ -189,11 +184,7 @@ class LogObserver(Observer):
             "accepting", "clients cannot be accepted just now", cause=reason, consequence="they have to wait"
         )
 
-    def exchange_finished(self, operation: Operation, status: int, duration: float, size: int) -> None:
-        self._answered += 1
-
     def request_rejected(self, peer: str, reason: str) -> None:
-        self._refused += 1
         self._warn_at_times(
             f"rejected {peer}",
             "malformed request refused",
@@ -214,7 +205,6 @@ class LogObserver(Observer):
         )
 
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
-        self._closed += 1
         self._warn_at_times(
             f"closed {reason}",
             "client connection closed instead of an answer",
@@ -375,12 +365,15 @@ class LogObserver(Observer):
             consequence="any one server may fail",
         )
 
-    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
-        without = "there is none to put it on" if backend is None else f"{backend.name} has none"
+    def write_degraded(self, without: tuple[Backend, ...], operation: Operation) -> None:
+        names = " and ".join(sorted(backend.name for backend in without))
+        cause = f"{names} {'have' if len(without) > 1 else 'has'} none"
+        if not without:
+            cause = "there is no server left to put one on"
         self._warn_at_times(
-            f"degraded {without}",
+            f"degraded {names}",
             "session saved with too few copies",
-            cause=without,
+            cause=cause,
             consequence="the next failure may lose it, until it has been repaired or saved again",
         )
 

@@ -60,7 +60,8 @@ async def test_where_nobody_listens_nothing_happens(address: str, autojump_clock
     """Errors of the socket are nobody's business."""
     notifier = take_notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"})
     notifier.tell_ready()
-    notifier.tell_reloading()
+    with notifier.reloading():
+        pass
     with trio.move_on_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(notifier.keep_telling, lambda: "all is well")
@@ -83,6 +84,38 @@ async def test_a_status_is_told_when_it_changes(tmp_path: Path, autojump_clock: 
 
     expected = ["STATUS=one", "STATUS=two", "STATUS=one READY=1", "STOPPING=1\nSTATUS=the end"]
     assert [*expected, "STOPPING=1\nSTATUS=writing"] == heard
+
+
+def test_a_reload_is_over_however_it_went(tmp_path: Path) -> None:
+    """A service manager that waits for the end of a reload is not left waiting."""
+    ear = Ear(tmp_path / "notify")
+    notifier = Notifier(str(tmp_path / "notify"))
+    notifier.tell_ready()
+    with notifier.reloading():
+        pass
+    with pytest.raises(ZeroDivisionError), notifier.reloading():
+        raise ZeroDivisionError("ours")
+    heard = [message.partition("\n")[0] for message in ear.heard()]
+    ear.close()
+
+    assert ["READY=1", "RELOADING=1", "READY=1", "RELOADING=1", "READY=1"] == heard
+
+
+def test_a_reload_before_and_after_is_not_told(tmp_path: Path) -> None:
+    """READY at the end of one would say that clients are served, which is not so yet, or not any more."""
+    ear = Ear(tmp_path / "notify")
+    notifier = Notifier(str(tmp_path / "notify"))
+    with notifier.reloading():
+        pass
+    notifier.tell_ready()
+    with notifier.reloading():
+        notifier.tell_stopping("the end")
+    with notifier.reloading():
+        pass
+    heard = [message.partition("\n")[0] for message in ear.heard()]
+    ear.close()
+
+    assert ["READY=1", "RELOADING=1", "STOPPING=1"] == heard
 
 
 async def test_the_watchdog_is_fed_twice_in_its_time(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -57,6 +57,24 @@ def test_a_router_tells_how_it_fares(notified: Ear, tmp_path: Path) -> None:
     assert 2 == sum("READY" in lines for lines in notified.heard)
 
 
+def test_a_reload_that_is_asked_for_is_told_too(tmp_path: Path) -> None:
+    """However it was ordered, and whatever came of it: `systemctl status` says that it is going on."""
+    file = tmp_path / "partitioner.yml"
+    file.write_text("embedded: 3\n")
+    with (
+        ear(str(tmp_path / "notify")) as notified,
+        service(*ROUTER, "-c", str(file), NOTIFY_SOCKET=notified.name) as program,
+    ):
+        notified.wait_for_name("READY")
+        reload = program.wait_for(r"(http://\S+:[0-9]+)/api/v1/status")[1] + "/api/v1/reload"
+        for text, status in (("embedded: 3\n", 200), ("embeded: 3\n", 422)):
+            file.write_text(text)
+
+            assert status == httpx.post(reload).status_code
+            assert {"RELOADING", "MONOTONIC_USEC"} == notified.wait_for_name("RELOADING").keys()
+            assert {"READY": "1"} == notified.wait_for_name("READY")
+
+
 def test_a_failed_reload_is_over_too(tmp_path: Path) -> None:
     """A service manager that waits for READY is not left waiting."""
     file = tmp_path / "partitioner.yml"

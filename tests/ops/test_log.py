@@ -9,12 +9,13 @@ import pytest
 import structlog
 
 from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, MalformedRequest, Phase
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthPolicy, HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import first_pool
 from partitioner.net.observer import Observer
 from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
@@ -45,6 +46,11 @@ def lines(capsys: Screen, *reports: Report) -> list[Line]:
     for report in reports:
         report(log)
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def end(log: LogObserver) -> None:
+    """The last line of a program that has done nothing."""
+    log.note_end(Tally())
 
 
 def without_time(line: Line) -> Line:
@@ -237,12 +243,13 @@ EVERY_FACT: dict[str, Report] = {
     "redundancy_lost": lambda log: log.redundancy_lost(("state-1 went down 2s ago",)),
     "redundancy_regained": lambda log: log.redundancy_regained(3600.0),
     "creation_refused": lambda log: log.creation_refused(3, 1024),
+    "backend_put_aside": lambda log: log.backend_put_aside(BACKEND),
     "intent_changed": lambda log: log.intent_changed(BACKEND, Intent.DRAIN, 3),
     "drain_began": lambda log: log.drain_began(BACKEND, 3600.0),
     "drain_stalled": lambda log: log.drain_stalled(BACKEND, "its admin port does not answer"),
     "drain_went_on": lambda log: log.drain_went_on(BACKEND),
     "drain_ended": lambda log: log.drain_ended(BACKEND, 12, "it holds no session any more"),
-    "write_degraded": lambda log: log.write_degraded(BACKEND, Operation.SET),
+    "write_degraded": lambda log: log.write_degraded((BACKEND,), Operation.SET),
     "session_moved": lambda log: log.session_moved(BACKEND, "missed"),
     "session_repaired": lambda log: log.session_repaired(BACKEND),
     "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",)),
@@ -254,7 +261,7 @@ EVERY_FACT: dict[str, Report] = {
 
 SILENT = {
     *("exchange_finished", "session_moved", "session_repaired", "failed_over", "copy_written"),
-    "reloaded",
+    *("reloaded", "backend_put_aside"),  # these have lines of their own
 }
 """What a counter counts, and the log does not say."""
 
@@ -330,6 +337,21 @@ def test_changes_are_always_said(capsys: Screen, name: str) -> None:
     assert len(lines(capsys, *[EVERY_FACT[name]] * 3)) == 3
 
 
+WITHOUT: dict[tuple[Backend, ...], str] = {
+    (BACKEND,): "state-1 has none",
+    (backend(2), BACKEND): "state-1 and state-2 have none",
+    (): "there is no server left to put one on",
+}
+
+
+@pytest.mark.parametrize(("without", "cause"), WITHOUT.items(), ids=WITHOUT.values())
+def test_who_has_no_copy(capsys: Screen, without: tuple[Backend, ...], cause: str) -> None:
+    """A save with too few copies names all servers that have none."""
+    [line] = lines(capsys, lambda log: log.write_degraded(without, Operation.SET))
+
+    assert cause == line["cause"]
+
+
 def test_strangers_are_told_apart(capsys: Screen) -> None:
     """That one client was turned away does not hide that another one was."""
     written = lines(
@@ -358,7 +380,7 @@ def test_backends_are_told_apart(capsys: Screen) -> None:
 def test_what_was_held_back_is_said_in_the_end(capsys: Screen) -> None:
     """How often a thing happened is said: with the next full minute, and with the last line."""
     report = EVERY_FACT["exchange_closed"]
-    written = lines(capsys, *[report] * 5, LogObserver.repeat_held_back, *[report] * 3, LogObserver.note_end)
+    written = lines(capsys, *[report] * 5, LogObserver.repeat_held_back, *[report] * 3, end)
 
     assert ["-", "4", "3", "-"] == [str(line.get("times_more", "-")) for line in written]
     assert [written[0]["event"]] * 3 == [line["event"] for line in written[:3]]
@@ -396,13 +418,12 @@ def test_the_pool_is_followed(capsys: Screen) -> None:
 
 
 def test_moved_sessions_are_counted(capsys: Screen) -> None:
-    """Once a minute it is said how many have moved, and in the end how many in all."""
+    """Once a minute, and in the end, it is said how many have moved since this was said last."""
     report = EVERY_FACT["session_moved"]
     minute = LogObserver.repeat_held_back
-    written = lines(capsys, report, report, minute, minute, report, LogObserver.note_end)
+    written = lines(capsys, report, report, minute, minute, report, end)
 
     assert ["2", "1"] == [str(line["count"]) for line in written[:-1]]
-    assert "3" == str(written[-1]["moved"])
 
 
 def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> None:
@@ -544,13 +565,20 @@ def test_a_log_that_nobody_reads_ends_nothing(monkeypatch: pytest.MonkeyPatch, a
     log = LogObserver(pool_size=3)
     for name in sorted(EVERY_FACT):
         EVERY_FACT[name](log)
-    log.note_end()
+    end(log)
 
 
 def test_the_last_line_counts(capsys: Screen) -> None:
-    """What was answered, refused and closed is counted, whether or not it was said at the time."""
-    reports = [EVERY_FACT[name] for name in ("exchange_finished", "request_rejected", "exchange_closed")]
-    last = lines(capsys, *reports, *reports, lambda log: log.note_end())[-1]
+    """What was answered, refused, closed and moved since the start, as metrics have counted it."""
+    tally = Tally()
+    for operation, status in ((Operation.GET, 200), (Operation.GET, 404), (Operation.SET, 423)):
+        tally.exchange_finished(operation, status, 0.001, 0)
+    tally.request_rejected("192.0.2.1", "the target is empty")
+    tally.request_rejected("192.0.2.1", "the target is empty")
+    tally.exchange_closed("192.0.2.1", Operation.SET, "no backend is up")
+    tally.session_moved(BACKEND, "missed")
+    tally.session_moved(BACKEND, "drained")
+    [last] = lines(capsys, lambda log: log.note_end(tally))
 
-    counted = {name: last[name] for name in ("event", "answered", "refused", "closed")}
-    assert counted == {"event": "stopped", "answered": 2, "refused": 2, "closed": 2}
+    counted = {"answered": 3, "refused": 2, "closed": 1, "moved": 2}
+    assert {"event": "stopped", "level": "info"} | counted == without_time(last)

@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address, Network
+from partitioner.ops.journal import Journal, JournaledLog
 from partitioner.ops.log import ONCE_A_MINUTE
 from partitioner.ops.throttle import Throttle
 
@@ -113,10 +114,16 @@ class Guard:
     """ASGI middleware: refuses, and says in one line of the log what went wrong inside."""
 
     def __init__(
-        self, app: ASGIApp, policy: AccessPolicy, clock: Callable[[], float] = time.monotonic
+        self,
+        app: ASGIApp,
+        policy: AccessPolicy,
+        journal: Journal | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """What is said is also remembered in `journal`, for the status page."""
         self._app = app
         self._policy = policy
+        self._log = JournaledLog(structlog.get_logger(), Journal() if journal is None else journal)
         self._throttle = Throttle(ONCE_A_MINUTE, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,7 +148,7 @@ class Guard:
         # A guess at the token must not hide behind a scrape that has none. A Host is made up by whoever asks.
         subject = f"{refusal.cause if refusal.status == 401 else refusal.status} {peer}"
         if self._throttle.admit(subject):
-            structlog.get_logger().warning(
+            self._log.warning(
                 "admin request refused",
                 client=peer,
                 status=refusal.status,
@@ -165,7 +172,7 @@ class Guard:
         try:
             await self._app(scope, receive, watched)
         except Exception as error:  # the one place for a fault of ours in an admin request
-            log = structlog.get_logger()
+            log = self._log
             log.error("an admin request ended in a fault of this program", path=scope["path"], exc_info=error)
             if not has_begun:
                 response = JSONResponse({"error": "a fault of this program; its log says more"}, 500)

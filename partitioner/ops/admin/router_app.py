@@ -19,6 +19,7 @@ from partitioner.membership.backend import Intent
 from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
 from partitioner.ops.admin.reports import BackendReport, EventReport, Locks, Status
+from partitioner.ops.journal import Journal
 from partitioner.placement.location import Location
 
 MOST_LOCKS = 1000
@@ -53,8 +54,11 @@ class Desk(Protocol):
         """
 
 
-def router_app(desk: Desk, policy: AccessPolicy, *more: Route) -> ASGIApp:
-    """The app, guarded; with `more` routes that do not concern the desk."""
+def router_app(desk: Desk, policy: AccessPolicy, *more: Route, journal: Journal | None = None) -> ASGIApp:
+    """The app, guarded; with `more` routes that do not concern the desk.
+
+    Who was refused stands in `journal`, where that is given.
+    """
     routes = _Routes(desk)
     made = Starlette(
         routes=[
@@ -73,7 +77,7 @@ def router_app(desk: Desk, policy: AccessPolicy, *more: Route) -> ASGIApp:
         exception_handlers={HTTPException: refuse_http},
     )
     made.router.redirect_slashes = False
-    return Guard(made, policy)
+    return Guard(made, policy, journal)
 
 
 async def refuse_http(request: Request, error: Exception) -> Response:

@@ -51,8 +51,7 @@ ANNOTATIONS = (
     ),
     Annotation(
         "Starts of routers",
-        # Not by its start time, which wanders by a second as the machine's clock is put right.
-        f"resets({router('process_cpu_seconds_total')}[{WINDOW}]) > 0",
+        f"changes({router('process_start_time_seconds')}[{WINDOW}]) > 0",
         "{{instance}} was restarted",
         ("instance",),
         Colour.YELLOW,

@@ -113,11 +113,13 @@ ROUTERS = (
     table(
         "Routers",
         "Each router that is scraped: what runs there, whether it serves, and which pool it believes in. "
-        "Different fingerprints mean different maps. A failed scrape is a dead router, or a wrong token.",
+        "Different fingerprints mean different maps. A failed scrape is a dead router, or a wrong token. "
+        "T_max is how long sessions live: so long it may take after a failure until all are redundant.",
         "instance",
         Column("Scraped", f"max by (instance) ({router(SCRAPED)})", meanings=YES_OR_NO),
         Column("Ready", f"max by (instance) ({router('ready')})", meanings=YES_OR_NO),
         Column("Redundant", f"max by (instance) ({router('redundant')})", meanings=REDUNDANT),
+        Column("T_max", f"max by (instance) ({router('t_max_seconds')})", unit="dtdurations"),
         Column("Copies", f"max by (instance) ({router('copies')})"),
         Column("READY and UP", f"max by (instance) ({router('backends_serving')})", steps=bad_below(1, 2)),
         Column("Epoch of the pool", f"max by (instance) ({router('pool_epoch')})", unit="none"),

@@ -118,6 +118,12 @@ ROUTER = (
     _counter("degraded_writes_total", "", "Saves that were answered with fewer copies than there should be."),
     _gauge("redundant", "", "1 while any one backend may fail without the loss of a session, else 0."),
     _gauge("redundant_for_seconds", "", "For how long that has been so; 0 while it is not."),
+    _gauge(
+        "t_max_seconds",
+        "",
+        "For how long the past matters: the longest timeout of the sessions that were saved, within "
+        "session_timeout and session_timeout_max.",
+    ),
     _counter(
         "sessions_moved_total",
         "reason",

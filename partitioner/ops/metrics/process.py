@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import trio
@@ -54,13 +55,17 @@ def _numbers() -> Iterator[tuple[str, float]]:
         pages = int((_OWN / "statm").read_text().split()[1])
         yield "process_resident_memory_bytes", float(pages * resource.getpagesize())
     with suppress(OSError):
-        yield "process_start_time_seconds", _started_at()
+        yield "process_start_time_seconds", _started_at(_OWN / "stat")
 
 
-def _started_at() -> float:
-    """Unix time. The kernel says how long after its own start that was."""
+@cache  # it is reckoned back from the clock, which moves; whoever counts changes of it counts restarts
+def _started_at(stat: Path) -> float:
+    """Unix time. The kernel says how long after its own start that was.
+
+    Raises OSError.
+    """
     # The second field is the program's name in parentheses, and may hold blanks.
-    fields = (_OWN / "stat").read_text().rpartition(")")[2].split()
+    fields = stat.read_text().rpartition(")")[2].split()
     since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
 

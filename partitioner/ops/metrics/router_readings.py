@@ -92,6 +92,7 @@ class RouterReading:
         note("degraded_writes_total", tally.degraded_writes)
         note("redundant", float(since is not None))
         note("redundant_for_seconds", 0.0 if since is None else now - since)
+        note("t_max_seconds", self.lane.ledger.longest_life)
         for reason in MOVES:
             note("sessions_moved_total", tally.moved[reason], reason)
         note("sessions_repaired_total", tally.repaired)

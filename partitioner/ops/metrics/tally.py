@@ -63,8 +63,12 @@ class Tally(Observer):
         self.last_read_at = clock()
 
     def __repr__(self) -> str:
-        answered = sum(sum(each.answers.values()) for each in self.served.values())
-        return f"<Tally, {answered} requests answered>"
+        return f"<Tally, {self.answered} requests answered>"
+
+    @property
+    def answered(self) -> int:
+        """Requests of clients that were answered, whatever the answer was."""
+        return sum(sum(each.answers.values()) for each in self.served.values())
 
     @property
     def lost_updates(self) -> int:
@@ -111,6 +115,9 @@ class Tally(Observer):
     def backend_trusted(self, backend: Backend, eligible: int) -> None:
         self.state_changes[backend.identity, Health.UP] += 1
 
+    def backend_put_aside(self, backend: Backend) -> None:
+        self.state_changes[backend.identity, Health.DOWN] += 1
+
     def failed_over(self, backend: Backend) -> None:
         self.failovers[backend.identity] += 1
 
@@ -119,7 +126,7 @@ class Tally(Observer):
     def copy_written(self, backend: Backend, is_good: bool) -> None:
         self.copies[backend.identity, is_good] += 1
 
-    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
+    def write_degraded(self, without: tuple[Backend, ...], operation: Operation) -> None:
         self.degraded_writes += 1
 
     def session_moved(self, source: Backend, reason: str) -> None:

@@ -59,7 +59,7 @@ class Site:
             clients=64,
         )
         self.began_at = trio.current_time()
-        self.operator = Operator(router_app(desk, AccessPolicy(is_loopback=True)))
+        self.operator = Operator(router_app(desk, AccessPolicy(is_loopback=True), journal=self.journal))
 
     async def get(self, path: str) -> object:
         answer = await self.operator.get(path)
@@ -126,7 +126,7 @@ async def test_status(autojump_clock: MockClock) -> None:
             "drains": [],
             "redundant_since": None,
             "not_redundant": [
-                "the router was started 10s ago; sessions untouched since then may lack a copy for 1h more"
+                "the router was started 10s ago; sessions untouched since then may lack a copy for 60m more"
             ],
         } == {key: status[key] for key in STATUS}
         assert ["state-1", "state-2", "state-3"] == [each["name"] for each in status["backends"]]
@@ -234,6 +234,23 @@ async def test_events(autojump_clock: MockClock) -> None:
             (each["event"], each["ago"], each["cause"]) for each in events
         ]
         assert {"backend": "state-1", "address": "10.0.0.1:42424"} == events[1]["facts"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_was_refused_is_an_event(autojump_clock: MockClock) -> None:
+    """The page shows it as the log does: once a minute for each who asks."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        for _ in range(3):
+            await site.operator.ask("GET", "/api/v1/status", host="example.org")
+        [event] = (await site.operator.get("/api/v1/events")).json()["events"]
+
+        assert ("warning", "admin request refused", "its Host 'example.org' is not this machine") == (
+            event["level"],
+            event["event"],
+            event["cause"],
+        )
+        assert {"client": "127.0.0.1", "status": "403"} == event["facts"]
         nursery.cancel_scope.cancel()
 
 

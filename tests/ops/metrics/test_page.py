@@ -1,5 +1,6 @@
 """/metrics: all that the catalogue names and nothing else, and true (design.md 9.4)."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -18,7 +19,7 @@ from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, PROCESS, ROUTER, STATE_SERVER, Kind, Metric
 from partitioner.ops.metrics.collector import SAMPLES_AT_A_TIME, TableCollector
 from partitioner.ops.metrics.readings import state_server_reading
-from partitioner.ops.metrics.router_readings import RouterReading
+from partitioner.ops.metrics.router_readings import RouterReading, backend_labels
 from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.messages import Operation
 from partitioner.sessions.table import SessionTable
@@ -253,6 +254,20 @@ async def test_a_backend_goes_down(nursery: trio.Nursery, autojump_clock: MockCl
     assert page.value("failovers_total", backend=place) >= 1
 
 
+async def test_what_operators_do_changes_health_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A backend that is put to maint is down, which counts once, and so does its return."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    for intent in (Intent.DRAIN, Intent.MAINT, Intent.READY):
+        site.roster.set_intent("state-1", intent)
+        await trio.sleep(10)
+    page = await site.scrape()
+
+    assert {"up": 2, "down": 1, "recovering": 0} == (
+        page.by("state", "backend_state_changes_total", backend="state-1")
+    )
+
+
 async def test_locks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """How many there are, and how old the oldest is."""
     site = Site(nursery)
@@ -285,6 +300,17 @@ async def test_redundant(nursery: trio.Nursery, autojump_clock: MockClock) -> No
     )
     assert (1, 1) == (page.value("ready"), page.value("redundant"))
     assert page.value("redundant_for_seconds") > 0
+
+
+async def test_t_max(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """How long a session may live, of those that were saved; no less than session_timeout."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    before = await site.scrape()
+    await site.ask(request(Operation.SET, minutes=90))
+    page = await site.scrape()
+
+    assert (3600, 5400) == (before.value("t_max_seconds"), page.value("t_max_seconds"))
 
 
 async def test_a_drain(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -403,3 +429,54 @@ async def test_numbers_are_of_one_moment(nursery: trio.Nursery, autojump_clock: 
     assert page.by("outcome", "requests_total", operation="get")["ok"] == count
     assert page.value("request_duration_seconds_bucket", operation="get", le="+Inf") == count
     assert by_now > count + 20  # others had their turns meanwhile
+
+
+async def test_a_scrape_during_a_reload_is_of_one_pool(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Whatever joins and leaves meanwhile: a page tells of one pool, all of its backends and no others."""
+    site = Site(nursery, 30)
+    await site.router.probe_on()
+    pools = {site.roster.pool.epoch: shares_in(site)}
+
+    async def reload_on() -> None:
+        while True:
+            for count in (30, 12, 25):
+                first = replace(site.router.backends[0], weight=count)
+                site.roster.adopt([first, *site.router.backends[1:count]])
+                pools[site.roster.pool.epoch] = shares_in(site)
+                await trio.lowlevel.checkpoint()
+
+    nursery.start_soon(reload_on)
+    pages = [await site.scrape() for _ in range(3)]
+
+    assert len(pools) > 50  # it was reloaded while the pages were written
+    for page in pages:
+        shares = pools[int(page.value("pool_epoch"))]
+        ready = page.by("backend", "backend_intent", intent="ready")
+        assert shares == page.by("backend", "backend_share")
+        assert {name: share > 0 for name, share in shares.items()} == ready
+        for name, labels in ONE_OF_EACH.items():
+            assert shares.keys() == page.by("backend", name, **labels).keys()
+
+
+ONE_OF_EACH: dict[str, dict[str, str]] = {
+    "backend_up": {},
+    "backend_state": {"state": "up"},
+    "backend_state_changes_total": {"state": "down"},
+    "backend_requests_total": {"outcome": "ok"},
+    "backend_request_duration_seconds_count": {},
+    "backend_connections": {"state": "idle"},
+    "keys_marked": {},
+}
+"""Metrics of backends, and the labels by which there is one number of each backend."""
+
+
+def shares_in(site: Site) -> dict[str, float]:
+    """Which part of all sessions each backend should hold just now, by what it is called."""
+    pool = site.roster.pool
+    ready = sum(pool.members[identity].backend.weight for identity in pool.ready)
+    return {
+        label: pool.members[identity].backend.weight / ready if identity in pool.ready else 0.0
+        for identity, label in backend_labels(pool).items()
+    }

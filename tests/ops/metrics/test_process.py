@@ -30,6 +30,20 @@ async def test_as_the_client_library_says() -> None:
     assert told["process_start_time_seconds"] < time.time()
 
 
+async def test_a_process_is_started_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When that was does not change, even when the machine's clock is put right."""
+    first = await started_at()
+    late = time.time() + 100.0
+    monkeypatch.setattr(time, "time", lambda: late)
+
+    assert first == await started_at()
+
+
+async def started_at() -> float:
+    told = {sample.name: sample.value for each in await process_families() for sample in each.samples}
+    return told["process_start_time_seconds"]
+
+
 @pytest.mark.parametrize("may_ask", [True, False])
 async def test_open_files(may_ask: bool) -> None:
     """Open files are counted, whether or not the kernel knows how many there are."""

@@ -13,6 +13,7 @@ from tests.doubles.observers import FACT_NAMES
 
 PEER = "192.0.2.1"
 BACKEND = Backend("state-1", Address("10.0.0.1", 42424), identity="state-1@10.0.0.1:42424")
+OTHER = Backend("state-2", Address("10.0.0.2", 42424))
 WHO = BACKEND.identity
 
 Report = Callable[[Tally], None]
@@ -66,6 +67,11 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda tally: tally.state_changes[WHO, Health.UP],
         1,
     ),
+    "backend_put_aside": (
+        lambda tally: tally.backend_put_aside(BACKEND),
+        lambda tally: tally.state_changes[WHO, Health.DOWN],
+        1,
+    ),
     "failed_over": (lambda tally: tally.failed_over(BACKEND), lambda tally: tally.failovers[WHO], 1),
     "copy_written": (
         lambda tally: tally.copy_written(BACKEND, False),
@@ -73,7 +79,7 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         (0, 1),
     ),
     "write_degraded": (
-        lambda tally: tally.write_degraded(None, Operation.SET),
+        lambda tally: tally.write_degraded((BACKEND, OTHER), Operation.SET),
         lambda tally: tally.degraded_writes,
         1,
     ),
@@ -119,6 +125,7 @@ READ_ELSEWHERE = {
     *("drain_stalled", "drain_went_on"),  # the hand-off
     *("redundancy_lost", "redundancy_regained"),  # the roster
     "creation_refused",  # the table
+    "exchange_was_slow",  # the durations of all requests
 }
 """Facts that are not counted here: something else says the same."""
 
