@@ -78,8 +78,8 @@ class Observer:
     def backend_put_aside(self, backend: Backend) -> None:
         """A backend is DOWN because it is not to be spoken to; the change of its intent is reported apart."""
 
-    def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
-        """An operator wants something else of a backend; so many can serve now."""
+    def intent_changed(self, backend: Backend, before: Intent, eligible: int, cause: str) -> None:
+        """An operator wants something else of a backend, and how that was said; so many can serve now."""
 
     def drain_began(self, backend: Backend, at_most: float) -> None:
         """A backend hands its sessions off, which takes so many seconds at most."""

@@ -242,13 +242,14 @@ class LogObserver(Observer):
     ) -> None:
         consequence = f"takes its sessions; {self._serving(eligible)}"
         if after is None or has_new_life is None:
-            self._log.info("backend is up", backend=backend.name, consequence=consequence)
+            cause = "it answers, and remembers what is stored there"
+            self._log.info("backend is up", backend=backend.name, cause=cause, consequence=consequence)
             return
         self._log.warning(
             "backend is back",
             backend=backend.name,
             after=after.value,
-            sessions="it was restarted and starts empty" if has_new_life else "it still holds what it held",
+            cause="it was restarted, and starts empty" if has_new_life else "it still holds what it held",
             consequence=consequence,
         )
 
@@ -291,7 +292,12 @@ class LogObserver(Observer):
         )
 
     def backend_answers_again(self, backend: Backend) -> None:
-        self._log.warning("backend answers again", backend=backend.name, consequence="it was never ejected")
+        self._log.warning(
+            "backend answers again",
+            backend=backend.name,
+            cause="whatever kept its answers away is over",
+            consequence="its requests are served again; it was never ejected",
+        )
 
     def backend_troubled(self, failure: BackendFailure) -> None:
         if not isinstance(failure, BackendEjected):
@@ -303,12 +309,13 @@ class LogObserver(Observer):
                 cause=failure.detail,
             )
 
-    def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
+    def intent_changed(self, backend: Backend, before: Intent, eligible: int, cause: str) -> None:
         self._log.info(
             "intent changed",
             backend=backend.name,
             before=before.value,
             now=backend.intent.value,
+            cause=cause,
             consequence=f"{_WANTED[backend.intent]}; {self._serving(eligible)}",
         )
 
@@ -318,6 +325,7 @@ class LogObserver(Observer):
             "drain began",
             backend=backend.name,
             at_most=format_duration(round(at_most)),
+            cause="its intent is drain",
             consequence=f"its sessions move to the other servers, {how}",
         )
 

@@ -12,6 +12,7 @@ from partitioner.membership.backend import Intent
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.net.handoff import LOCKED_PAUSE, NOTHING_MOVES, RATE, STUCK_AFTER, Drain
+from partitioner.net.roster import BY_ORDER
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import server_key
 from tests.doubles.backends import MemoryStateServer
@@ -472,8 +473,8 @@ async def test_orders_and_drains_are_reported(autojump_clock: MockClock) -> None
         ready = replace(drained, intent=Intent.READY)
         observer = pool.router.observer
         assert [
-            ("intent_changed", drained, Intent.READY, 2),
-            ("intent_changed", ready, Intent.DRAIN, 3),
+            ("intent_changed", drained, Intent.READY, 2, BY_ORDER),
+            ("intent_changed", ready, Intent.DRAIN, 3, BY_ORDER),
         ] == observer.named("intent_changed")
         assert [("drain_began", drained, 3600.0)] == observer.named("drain_began")
         assert [("drain_ended", drained, held, "it holds no session any more")] == observer.named(

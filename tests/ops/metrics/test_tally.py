@@ -203,6 +203,6 @@ def test_what_is_read_elsewhere_is_heard_without_harm() -> None:
     """An observer hears all facts, and overrides those that it cares for."""
     tally = Tally()
     tally.backend_troubled(BackendTooSlow(WHO, Phase.READING, "slept"))
-    tally.intent_changed(BACKEND, Intent.READY, 2)
+    tally.intent_changed(BACKEND, Intent.READY, 2, "an order")
 
     assert "<Tally, 0 requests answered>" == repr(tally)
