@@ -70,6 +70,7 @@ class Entry:
     marks: dict[str, Mark] = field(default_factory=dict)
     is_unsettled: bool = False  # since its first mark, until a write leaves it without one
     alive_at: float = float("-inf")  # when the session was last touched, as far as is known
+    served_at: float = float("-inf")  # when a client was last told that there is the session
 
     @property
     def is_empty(self) -> bool:
@@ -173,6 +174,12 @@ class Ledger:
         if entry is not None:
             entry.alive_at = now
             entry.lock_expires_at = now + entry.timeout
+
+    def note_served(self, key: bytes, now: float) -> None:
+        """A client was told that the session exists: some server that may be read has it."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.served_at = now
 
     def end_lock(self, key: bytes) -> None:
         """Nobody holds the lock of this key any more, as far as is known."""
@@ -309,9 +316,8 @@ class Ledger:
                 continue
             if entry.lock is not None and entry.lock_expires_at < now:
                 self.end_lock(key)
-            for server, mark in tuple(entry.marks.items()):
-                if not mark.open and mark.since + entry.timeout < now:
-                    self.unmark(key, server)
+            for server in [each for each, mark in entry.marks.items() if _has_expired(mark, entry, now)]:
+                self.unmark(key, server)
             if entry.is_unsettled and not entry.marks and entry.alive_at + entry.timeout < now:
                 entry.is_unsettled = False
                 self._tidy(key, entry)
@@ -326,6 +332,16 @@ class Ledger:
     def _tidy(self, key: bytes, entry: Entry) -> None:
         if entry.is_empty:
             self._entries.pop(key, None)
+
+
+def _has_expired(mark: Mark, entry: Entry, now: float) -> bool:
+    """Whether a mark has nothing to say any more, because what its server held has expired.
+
+    While the session is served from elsewhere, a server that has missed a change still lacks its copy, though
+    what it held is gone: the session would be lost with the others, and nobody would know.
+    """
+    since = max(mark.since, entry.served_at) if mark.is_stale else mark.since
+    return not mark.open and since + entry.timeout < now
 
 
 def _seconds(timeout_minutes: int | None) -> float:

@@ -144,6 +144,8 @@ class Router:
         if isinstance(answer, Reply):
             self._note_passed_over(answer)
             answer = answer.response
+        if answer.head.status in (200, 423):
+            self._ledger.note_served(key, trio.current_time())
         return self._leave_at_the_end(asked, answer)
 
     async def _enter(self, key: bytes, deadline: float) -> None:

@@ -43,6 +43,7 @@ class ModelKey:
     settled_in: int | None = None  # the epoch of the last write that left no mark
     is_unsettled: bool = False
     alive_at: float = 0.0  # when it was last marked or touched
+    served_at: float = float("-inf")
 
 
 class LedgerAndModel(RuleBasedStateMachine):
@@ -88,6 +89,12 @@ class LedgerAndModel(RuleBasedStateMachine):
         self.model[key].touched_at = self.model[key].alive_at = self.now
 
     # --- marks ---
+
+    @rule(key=keys)
+    def it_is_served(self, key: bytes) -> None:
+        self.ledger.note_served(key, self.now)
+        if self.is_remembered(key):
+            self.model[key].served_at = self.now
 
     @rule(key=keys, server=servers, is_stale=st.booleans())
     def a_server_is_marked(self, key: bytes, server: str, is_stale: bool) -> None:
@@ -151,7 +158,8 @@ class LedgerAndModel(RuleBasedStateMachine):
             pass
         for key, model in self.model.items():
             for server, mark in tuple(model.marks.items()):
-                if not mark.open and mark.events[-1] + TIMEOUT < self.now:
+                since = max(mark.events[-1], model.served_at) if mark.is_stale else mark.events[-1]
+                if not mark.open and since + TIMEOUT < self.now:
                     del model.marks[server]
             if not model.marks and not self.unexpired(key):
                 model.is_unsettled = False
@@ -189,10 +197,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_kept_without_need(self) -> None:
-        needed = sum(
-            self.lock_of(key) is not None or bool(model.marks) or model.is_unsettled
-            for key, model in self.model.items()
-        )
+        needed = sum(self.is_remembered(key) for key in KEYS)
 
         assert needed == len(self.ledger)
 
@@ -207,6 +212,10 @@ class LedgerAndModel(RuleBasedStateMachine):
         if model.lock is not None and model.touched_at + TIMEOUT < self.now:
             model.lock = None
         return model.lock
+
+    def is_remembered(self, key: bytes) -> bool:
+        model = self.model[key]
+        return self.lock_of(key) is not None or bool(model.marks) or model.is_unsettled
 
     def mark_model(self, key: bytes, server: str) -> ModelMark:
         model = self.model[key]
