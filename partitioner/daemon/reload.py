@@ -102,6 +102,7 @@ class Reloader:
         async with self._one_at_a_time:
             report = await self._reload()
         self.last_report = report
+        self._lane.observer.reloaded(report.outcome.value)
         self._log_outcome(report, cause)
         return report
 

@@ -47,6 +47,7 @@ class Reply:
     server: str
     pool: Pool
     sent_at: float
+    passed_over: str | None = None  # the first choice, where that was out of use for this session
 
     @property
     def status(self) -> int:
@@ -84,7 +85,7 @@ class Asker:
                 await self._wait_until_known(server, request.deadline)
                 continue
             try:
-                return await self.ask_at(server, asked, pool)
+                reply = await self.ask_at(server, asked, pool)
             except BackendFailure as failure:
                 sendings += failure.phase is not Phase.CONNECTING
                 is_late = trio.current_time() + RETRY_PAUSE > request.deadline
@@ -92,6 +93,9 @@ class Asker:
                     raise
                 # Nothing has changed yet: give it a moment before connecting again.
                 needs_pause = failure.phase is Phase.CONNECTING and self._roster.pool.epoch == pool.epoch
+            else:
+                passed_over = self._maybe_passed_over(session, server, pool)
+                return reply if passed_over is None else replace(reply, passed_over=passed_over)
             if needs_pause:
                 with trio.move_on_after(RETRY_PAUSE):
                     await self._roster.wait_for_change()
@@ -127,6 +131,20 @@ class Asker:
             if await self._finder.put_right(session):
                 return None
         raise NoBackendLeft("every backend that is up has still to be put right for this session")
+
+    def _maybe_passed_over(self, session: Subject, server: str, pool: Pool) -> str | None:
+        """The first choice for a session, if this server had to answer because that one is out or marked.
+
+        A lock's server answers for a first choice that is well, too; nobody was passed over then.
+        """
+        marks = self._ledger.marks(session.key)
+        if not marks and len(pool.placed) == len(pool.ready):
+            return None  # nearly always: there is nobody who could be passed over
+        for name in pool.ranking.preference_list(session.placement):
+            if (first := pool.places[name]) in pool.ready:
+                is_out = first not in pool.placed or first in marks
+                return first if is_out and first != server else None
+        return None
 
     async def _wait_until_known(self, server: str, deadline: float) -> None:
         """At the router's start: wait for the verdict on a backend of which nothing is known yet."""

@@ -118,7 +118,8 @@ class Conversation:
         request = await self._receive_body(head, deadline - ANSWER_MARGIN)
         response = await self._responder(request)
         await self._deliver(response)
-        self._observer.exchange_finished(head.operation, response.head.status, trio.current_time() - began_at)
+        duration = trio.current_time() - began_at
+        self._observer.exchange_finished(head.operation, response.head.status, duration, head.content_length)
 
     async def _receive_head(self) -> RequestHead:
         while (event := self._reader.next_event()) is Event.NEED_DATA:

@@ -7,7 +7,7 @@ all bounded, so that the client waits for the slowest copy and never for a dead 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -89,8 +89,18 @@ class Copier:
         while wanted := tuple(each for each in self._homes(write, pool) if each not in tried):
             tried |= set(wanted)
             outcomes = await side_by_side(lambda server: self._write_copy(write, server), wanted)
-            reached |= self._note_outcomes(write, wanted, outcomes)
+            got_it = self._note_outcomes(write, wanted, outcomes)
+            if write.operation is not Operation.REMOVE:
+                self._report(wanted, got_it)
+            reached |= got_it
         return reached
+
+    def _report(self, wanted: Sequence[str], got_it: Container[str]) -> None:
+        """Tell whose copies were written, and whose were not."""
+        members = self._roster.pool.members
+        for server in wanted:
+            if server in members:
+                self._observer.copy_written(members[server].backend, server in got_it)
 
     def _homes(self, write: Write, pool: Pool) -> dict[str, None]:
         """Where it is read now, and where it is once the marks are gone."""
@@ -154,7 +164,10 @@ class Copier:
         lock = self._bookkeeper.ledger.maybe_lock(key, trio.current_time())
         if lock is not None and (lock.server, lock.cookie) == (server, told.head.lock_cookie):
             return None
-        await self._errands.run(server, release(errand.head.target, told.head.lock_cookie))
+        freed = await self._errands.run(server, release(errand.head.target, told.head.lock_cookie))
+        member = self._roster.pool.members.get(server)
+        if freed is not None and freed.status == 200 and member is not None:
+            self._observer.ghost_lock_released(member.backend)
         return await self._errands.run(server, errand)
 
     def _judge(self, write: Write, acting: ActingSet, pool: Pool) -> None:

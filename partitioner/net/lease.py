@@ -28,6 +28,7 @@ from partitioner.errors import (
 from partitioner.membership.backend import Backend
 from partitioner.net.channel import Channel
 from partitioner.net.responder import Request, Response
+from partitioner.net.traffic import Traffic
 from partitioner.protocol.messages import AnswerHead
 from partitioner.protocol.reader import BodyPiece, Event, answer_reader
 
@@ -62,6 +63,7 @@ class Lease:
         request: Request,
         *,
         is_reused: bool,
+        traffic: Traffic,
         on_end: Callable[["Lease", Ending], None],
     ) -> None:
         self.backend = backend
@@ -70,9 +72,11 @@ class Lease:
         self.request = request.head
         self._whole_request = request
         self._is_reused = is_reused
+        self._traffic = traffic
         self._on_end = on_end
         self._phase = Phase.CONNECTING
         self._reader = answer_reader(request.head.operation)
+        self._status = 0  # of the answer, when its head has come
         self._was_answered_a_byte = False
         self._awaits_client = False
         self._awaits_backend_since = 0.0
@@ -101,7 +105,8 @@ class Lease:
         """
         if trio.current_time() >= self._whole_request.deadline:
             self._end(Ending.REUSABLE)
-            raise self._failure(BackendNotAtFault, "was not asked, the time for an answer was over")
+            detail = "was not asked, the time for an answer was over"
+            raise BackendNotAtFault(self.backend.identity, self._phase, detail)
         head, body = await self._guarded(self._ask(held_body))
         if body is not None:
             self._end_answered()
@@ -143,6 +148,7 @@ class Lease:
         assert isinstance(event, AnswerHead)
         if event.status not in RELAYED:
             raise MalformedAnswer(f"answered {event.status}; expected 200, 400, 404 or 423")
+        self._status = event.status
         return event
 
     async def _receive_body(self) -> bytes:
@@ -183,27 +189,31 @@ class Lease:
                 result = await work
         except ConnectionEnded as error:
             self._end(Ending.STALE if self._is_stale else Ending.USELESS)
-            raise self._failure(BackendHungUp, str(error)) from error
+            raise self._failed(BackendHungUp, str(error)) from error
         except ConnectionBroken as error:
             # A pooled connection that is found dead says nothing about the backend of today.
             kind = BackendHungUp if self._is_stale else BackendReset
             self._end(Ending.STALE if self._is_stale else Ending.USELESS)
-            raise self._failure(kind, f"broke the connection: {error}") from error
+            raise self._failed(kind, f"broke the connection: {error}") from error
         except MalformedAnswer as error:
             self._end(Ending.USELESS)
-            raise self._failure(BackendMalformed, str(error)) from error
-        except BaseException:
+            raise self._failed(BackendMalformed, str(error)) from error
+        except ClientGone:
+            self._end(Ending.UNANSWERED)
+            raise
+        except BaseException:  # mostly a cancellation: whoever wanted the answer has waited long enough
+            self._traffic.failed(self._phase)
             self._end(Ending.UNANSWERED)
             raise
         if self._is_cut:
             self._end(Ending.UNANSWERED)
-            raise self._failure(BackendEjected, "was ejected")
+            raise self._failed(BackendEjected, "was ejected")
         if self._scope.cancelled_caught:
             self._end(Ending.UNANSWERED)
             if self._awaits_client:
                 raise ClientGone("stalled in the middle of its request")
             had_a_chance = trio.current_time() - self._awaits_backend_since >= FAIR_CHANCE
-            raise self._failure(
+            raise self._failed(
                 BackendTooSlow if had_a_chance else BackendNotAtFault, "did not answer in time"
             )
         return result
@@ -212,11 +222,14 @@ class Lease:
     def _is_stale(self) -> bool:
         return self._is_reused and not self._was_answered_a_byte
 
-    def _failure(self, kind: type[BackendFailure], detail: str) -> BackendFailure:
+    def _failed(self, kind: type[BackendFailure], detail: str) -> BackendFailure:
+        """Count the exchange as failed; answer what to raise."""
+        self._traffic.failed(self._phase)
         return kind(self.backend.identity, self._phase, detail)
 
     def _end_answered(self) -> None:
         """The answer is complete: the connection is as good as before, unless more came than was asked."""
+        self._traffic.answered(self._status, trio.current_time() - self._awaits_backend_since)
         self._end(Ending.REUSABLE if self._reader.is_between_messages else Ending.USELESS)
 
     def _end(self, ending: Ending) -> None:

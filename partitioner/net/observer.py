@@ -1,4 +1,4 @@
-"""What lower floors report: facts, in the past tense. Logs, and later metrics, listen.
+"""What lower floors report: facts, in the past tense. Logs and metrics listen.
 
 Every method does nothing here, so that a listener overrides what it cares for. Reports are made on
 the event loop in the middle of exchanges: a listener is quick and never raises.
@@ -27,8 +27,8 @@ class Observer:
     def request_rejected(self, peer: str, reason: str) -> None:
         """A malformed request was answered 400, and its connection closed."""
 
-    def exchange_finished(self, operation: Operation, status: int, duration: float) -> None:
-        """A client was answered."""
+    def exchange_finished(self, operation: Operation, status: int, duration: float, size: int) -> None:
+        """A client was answered; with its request it had sent a session of so many bytes, or none."""
 
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
         """A client's connection was closed instead of an answer."""
@@ -64,6 +64,9 @@ class Observer:
     def backend_answers_again(self, backend: Backend) -> None:
         """A backend that was kept although it seemed cut off answers probes again."""
 
+    def failed_over(self, backend: Backend) -> None:
+        """A request was answered by another backend, because this one, the first choice, was out of use."""
+
     def backend_troubled(self, failure: BackendFailure) -> None:
         """An exchange with a backend failed; what that means for its health is reported apart."""
 
@@ -88,6 +91,9 @@ class Observer:
 
     # --- copies ---
 
+    def copy_written(self, backend: Backend, is_good: bool) -> None:
+        """A save was brought to a backend that should have a copy of it, or could not be."""
+
     def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
         """A write was acknowledged with fewer copies than it should have; this backend has none (None:
         there is no backend that could hold one)."""
@@ -109,6 +115,15 @@ class Observer:
 
     def redundancy_regained(self, after: float) -> None:
         """After so long, every session has all its copies again."""
+
+    # --- the farm, and the file ---
+
+    def applications_mixed(self, first: str, second: str) -> None:
+        """One session ID has come under these two application hashes, not long after each other: the web
+        servers of that farm do not share their application ID or machine key."""
+
+    def reloaded(self, outcome: str) -> None:
+        """The configuration was to be read again; this came of it: applied, unchanged, refused, invalid."""
 
     # --- the state server ---
 

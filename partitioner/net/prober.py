@@ -66,6 +66,7 @@ class Prober:
         if name not in members:
             return False  # it has just been forgotten
         known = members[name].record
+        began_at = trio.current_time()
         try:
             if known.is_up:
                 channel, token = await self._connector.connect(self._backend, timeout)
@@ -80,5 +81,7 @@ class Prober:
             is_telling = isinstance(failure, BackendRefused | BackendReset | BackendRestarted)
             return is_telling and known.health is not Health.DOWN
         self._roster.probe_succeeded(name, token)
+        if name in self._roster.upstreams:
+            self._roster.upstreams[name].traffic.probed(trio.current_time() - began_at)
         member = self._roster.pool.members.get(name)
         return known.is_up and member is not None and not member.record.is_up

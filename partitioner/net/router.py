@@ -130,13 +130,16 @@ class Router:
             await self._enter(key, asked.request.deadline)
             has_entered = True
             self._ledger.note_alive(key, trio.current_time())
-            response = await self._answer(asked)
+            answer = await self._answer(asked)
         except BaseException:
             self._note_closed(asked)
             if has_entered:
                 self._gate.leave(key)
             raise
-        return self._leave_at_the_end(asked, response)
+        if isinstance(answer, Reply):
+            self._note_passed_over(answer)
+            answer = answer.response
+        return self._leave_at_the_end(asked, answer)
 
     async def _enter(self, key: bytes, deadline: float) -> None:
         """Pass the gate. Raises NoBackendLeft if that is not possible in time."""
@@ -148,7 +151,11 @@ class Router:
             return
         raise NoBackendLeft("other requests of the same session took all the time")
 
-    async def _answer(self, asked: Asked) -> Response:
+    def _note_passed_over(self, reply: Reply) -> None:
+        if reply.passed_over is not None:
+            self._observer.failed_over(reply.pool.members[reply.passed_over].backend)
+
+    async def _answer(self, asked: Asked) -> Response | Reply:
         match asked.operation:
             case Operation.GET | Operation.ACQUIRE | Operation.RESET_TIMEOUT:
                 return await self._read(asked)
@@ -213,7 +220,7 @@ class Router:
 
     # --- reading: get, acquire, reset_timeout ---
 
-    async def _read(self, asked: Asked) -> Response:
+    async def _read(self, asked: Asked) -> Response | Reply:
         session = asked.session
         while True:
             reply = await self._asker.ask(asked)
@@ -230,9 +237,9 @@ class Router:
                 if isinstance(found, LockedAway):
                     is_touched = asked.operation is Operation.RESET_TIMEOUT
                     return _own(Answer(Status.OK)) if is_touched else Response(found.told.head, b"")
-                return reply.response
+                return reply
             await self._note_read(asked, reply)
-            return reply.response
+            return reply
 
     async def _note_read(self, asked: Asked, reply: Reply) -> None:
         """Remember what an answer to a reading request says: a time-out, a lock, a flag that was consumed."""
@@ -255,7 +262,7 @@ class Router:
 
     # --- releasing ---
 
-    async def _release(self, asked: Asked) -> Response:
+    async def _release(self, asked: Asked) -> Response | Reply:
         session = asked.session
         while True:
             reply = await self._asker.ask(asked)
@@ -270,18 +277,18 @@ class Router:
                 if found is Whereabouts.AT_HOME:
                     continue
                 if isinstance(found, LockedAway):
-                    return (await self._asker.ask_at(found.server, asked, self._roster.pool)).response
-                return reply.response
+                    return await self._asker.ask_at(found.server, asked, self._roster.pool)
+                return reply
             lock = self._ledger.maybe_lock(session.key, trio.current_time())
             if reply.status == 200 and lock is not None and lock.server == reply.server:
                 self._ledger.end_lock(session.key)
                 self._want_repair(session)
             self._note_slid(asked, reply.server, None)
-            return reply.response
+            return reply
 
     # --- writing: set, remove ---
 
-    async def _write(self, asked: Asked) -> Response:
+    async def _write(self, asked: Asked) -> Response | Reply:
         session = asked.session
         while True:
             reply = await self._asker.ask(asked)
@@ -292,7 +299,7 @@ class Router:
             self._take_over(session, reply)
         is_done = reply.status == 200 or (reply.status == 404 and asked.operation is Operation.REMOVE)
         if not is_done:
-            return reply.response
+            return reply
         self._ledger.end_lock(session.key)
         minutes = asked.request.head.timeout_minutes
         if minutes is not None:
@@ -302,7 +309,7 @@ class Router:
         found_elsewhere = [each for each in told if each.status == 200]
         if reply.status == 404 and found_elsewhere:
             return Response(found_elsewhere[0].head, b"")  # it was there, and now it is gone
-        return reply.response
+        return reply
 
     async def _spread(self, asked: Asked, reply: Reply) -> list[Told]:
         session, request = asked.session, asked.request
@@ -324,7 +331,7 @@ class Router:
 
     # --- creating ---
 
-    async def _create(self, asked: Asked) -> Response:
+    async def _create(self, asked: Asked) -> Response | Reply:
         """Create where nothing is; where the session exists, its server says so and nothing is copied."""
         session, request = asked.session, asked.request
         probe = Asked(Request(touch(session.target).head, b"", None, request.deadline), session)
@@ -349,7 +356,7 @@ class Router:
                 if minutes is not None:
                     self._ledger.note_timeout(session.key, minutes)
                 await self._spread(asked, reply)
-            return reply.response
+            return reply
 
     # --- what they have in common ---
 

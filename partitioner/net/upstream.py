@@ -17,6 +17,7 @@ from partitioner.net.channel import Channel
 from partitioner.net.connecting import Connector
 from partitioner.net.lease import Ending, Lease
 from partitioner.net.responder import Request, Response
+from partitioner.net.traffic import Traffic
 from partitioner.net.vigil import Vigil
 
 HELD_BODY = 64 * 1024
@@ -60,6 +61,7 @@ class Upstream:
         self._policy = policy
         self._aftermath = aftermath
         self.vigil = Vigil(background)
+        self.traffic = Traffic()
         self._life: bytes | None = None  # None while the backend is out
         self._idle: list[tuple[Channel, float]] = []  # the youngest last; with the time of their return
         self._leases: dict[Lease, None] = {}  # in order: a run of the simulation must be repeatable
@@ -67,7 +69,17 @@ class Upstream:
         self._waiting: dict[trio.CancelScope, None] = {}  # for a place
 
     def __repr__(self) -> str:
-        return f"<Upstream {self.backend}, {len(self._leases)} leased, {len(self._idle)} idle>"
+        return f"<Upstream {self.backend}, {self.leased} leased, {self.idle} idle>"
+
+    @property
+    def leased(self) -> int:
+        """How many connections are used for an exchange."""
+        return len(self._leases)
+
+    @property
+    def idle(self) -> int:
+        """How many connections nobody uses."""
+        return len(self._idle)
 
     def reinstate(self, life: bytes) -> None:
         """Take exchanges for the backend, in this life of it."""
@@ -99,11 +111,15 @@ class Upstream:
 
         Raises BackendFailure, or ClientGone if the client's body stops coming.
         """
-        await self._take_place()
         try:
-            lease = await self._lease(request)
+            await self._take_place()
+            try:
+                lease = await self._lease(request)
+            except BaseException:
+                self._places.release()
+                raise
         except BaseException:
-            self._places.release()
+            self.traffic.failed(Phase.CONNECTING)
             raise
         self._leases[lease] = None
         return await lease.exchange(HELD_BODY)
@@ -132,7 +148,13 @@ class Upstream:
             channel = await self._connect()
         assert self._life is not None  # nothing was awaited since it was looked at
         return Lease(
-            self.backend, self._life, channel, request, is_reused=is_reused, on_end=self._on_lease_end
+            self.backend,
+            self._life,
+            channel,
+            request,
+            is_reused=is_reused,
+            traffic=self.traffic,
+            on_end=self._on_lease_end,
         )
 
     def _refuse_when_out(self) -> None:

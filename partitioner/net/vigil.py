@@ -24,6 +24,7 @@ class Vigil:
 
     def __init__(self, background: trio.Nursery) -> None:
         self._background = background
+        self.unanswered = 0  # connections that are watched
         self._answering_since: float | None = None  # None while probes fail
 
     def note_answering(self, is_answering: bool) -> None:
@@ -35,6 +36,7 @@ class Vigil:
 
     def keep(self, lease: Lease, on_end: Callable[[Lease], None]) -> None:
         """Watch a lease's connection until its end, close it, and tell."""
+        self.unanswered += 1
         self._background.start_soon(self._keep, lease, on_end)
 
     async def _keep(self, lease: Lease, on_end: Callable[[Lease], None]) -> None:
@@ -49,6 +51,7 @@ class Vigil:
             pass
         finally:
             lease.channel.close()
+            self.unanswered -= 1
         on_end(lease)
 
     def _patience_left(self, began_at: float) -> float:

@@ -161,7 +161,7 @@ class LogObserver(Observer):
             "accepting", "clients cannot be accepted just now", cause=reason, consequence="they have to wait"
         )
 
-    def exchange_finished(self, operation: Operation, status: int, duration: float) -> None:
+    def exchange_finished(self, operation: Operation, status: int, duration: float, size: int) -> None:
         self._answered += 1
 
     def request_rejected(self, peer: str, reason: str) -> None:

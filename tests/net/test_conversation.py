@@ -291,7 +291,7 @@ async def test_exchange_is_reported(nursery: trio.Nursery, autojump_clock: MockC
     await trio.sleep(1)
     await setting.client.ask(ACQUIRE[5:])
 
-    assert [("exchange_finished", Operation.ACQUIRE, 404, 1.5)] == setting.observer.facts
+    assert [("exchange_finished", Operation.ACQUIRE, 404, 1.5, 0)] == setting.observer.facts
 
 
 # --- time ---

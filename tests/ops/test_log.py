@@ -204,7 +204,7 @@ EVERY_FACT: dict[str, Report] = {
     "clients_filled_up": lambda log: log.clients_filled_up(10),
     "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
-    "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001),
+    "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001, 0),
     "exchange_closed": lambda log: log.exchange_closed("192.0.2.1", None, "no backend is up"),
     "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
@@ -228,9 +228,16 @@ EVERY_FACT: dict[str, Report] = {
     "session_repaired": lambda log: log.session_repaired(BACKEND),
     "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",)),
     "lock_taken_over": lambda log: log.lock_taken_over(BACKEND),
+    "failed_over": lambda log: log.failed_over(BACKEND),
+    "copy_written": lambda log: log.copy_written(BACKEND, True),
+    "applications_mixed": lambda log: log.applications_mixed("4f1c", "9ad0"),
+    "reloaded": lambda log: log.reloaded("applied"),
 }
 
-SILENT = {"exchange_finished", "session_moved", "session_repaired"}
+SILENT = {
+    *("exchange_finished", "session_moved", "session_repaired", "failed_over", "copy_written"),
+    *("applications_mixed", "reloaded"),
+}
 """What a counter counts, and the log does not say."""
 
 

@@ -8,13 +8,9 @@ listed here. Never a session ID, which is a bearer secret (protocol.md 10.1.13),
 from dataclasses import dataclass
 from enum import StrEnum
 
-PREFIX = "partitioner_"
+from partitioner.net.histogram import DURATIONS
 
-DURATIONS = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)
-"""Upper bounds in seconds, 100 us to 10 s: an exchange on loopback takes 0.2 ms, and none more than 8 s."""
+PREFIX = "partitioner_"
 
 SIZES = (256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 67108864.0)
 """Upper bounds in bytes, 256 B to 64 MiB, the default of limits.body."""
