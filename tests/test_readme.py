@@ -37,6 +37,23 @@ def test_the_configurations_shown_are_valid(text: str) -> None:
     assert parse(text).pool_backends() != ()
 
 
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_what_is_pointed_to_is_there(target: str) -> None:
+    """Links lead to files and folders of this repository."""
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize(
+    "line", re.findall(r"^(?:\.venv/bin/)?partitioner (.*)$", "".join(blocks("sh")), re.MULTILINE)
+)
+def test_the_command_lines_shown_are_understood(line: str) -> None:
+    """Each verb that is shown has the options that it is shown with."""
+    verb, *arguments = line.partition(" #")[0].partition(" && ")[0].split()
+    known = {name for parameter in main.commands[verb].params for name in parameter.opts}
+
+    assert set() == {each for each in arguments if each.startswith("-")} - known
+
+
 def test_every_verb_is_listed() -> None:
     """The table of commands has a row for each."""
     listed = re.findall(r"^\| `partitioner ([a-z-]+)", README, re.MULTILINE)

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from partitioner.cli.output import Refused
 from partitioner.errors import UnknownBackend
 from partitioner.ops.admin.reports import BackendReport, Locks, Status
+from partitioner.ops.printable import printable
 
 DEFAULT_URL = "http://127.0.0.1:9424"
 TOKEN = "PARTITIONER_TOKEN"
@@ -36,8 +37,8 @@ admin_option = click.option(
 class AdminClient:
     """The admin port of one router."""
 
-    def __init__(self, url: str) -> None:
-        """Raises Refused if the URL is none."""
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
+        """`timeout` is for each answer, in seconds. Raises Refused if the URL is none."""
         self._url = url if "//" in url else f"http://{url}"
         token = os.environ.get(TOKEN)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -48,7 +49,7 @@ class AdminClient:
             )
             if not is_address:
                 raise httpx.InvalidURL(f"expected one such as {DEFAULT_URL}")
-            self._client = httpx.Client(base_url=parsed, headers=headers, timeout=TIMEOUT, trust_env=False)
+            self._client = httpx.Client(base_url=parsed, headers=headers, timeout=timeout, trust_env=False)
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise Refused(f"--admin {url} is no URL, or ${TOKEN} is no token: {error}") from error
 
@@ -70,7 +71,8 @@ class AdminClient:
         return self._read(self._ask("GET", "/api/v1/locks"), Locks)
 
     def set_intent(self, name: str, intent: str) -> BackendReport:
-        """Have a backend drained, made ready or put aside."""
+        """Have a backend drained, made ready or put aside. Raises Refused if there is none of that name."""
+        self.backend(name)  # asked first: with a slash or two dots in it, a name would make another path
         told = self._ask("POST", f"/api/v1/backends/{quote(name, safe='')}/{intent}")
         return self._read(told, BackendReport)
 
@@ -94,6 +96,9 @@ class AdminClient:
             raise self._no_router()
         if answer.status_code == 401:
             raise Refused(f"the router at {self._url} wants its admin_token; set ${TOKEN} to it")
+        sentence = printable(sentence)  # whatever answers at that address has written it
+        if method == "GET" and answer.status_code == 404:  # a state server's admin port, for example
+            raise self._no_router()
         raise Refused(sentence) if answer.status_code in (400, 404) else click.ClickException(sentence)
 
     def _read(self, told: Any, kind: type[T]) -> T:

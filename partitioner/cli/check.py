@@ -14,7 +14,6 @@ from partitioner.cli.output import (
     percent,
     print_json,
     print_rich,
-    printable,
     table,
     warn,
 )
@@ -23,6 +22,7 @@ from partitioner.errors import ConfigurationInvalid
 from partitioner.membership.backend import Backend, Intent
 from partitioner.net.channel import dial_tcp
 from partitioner.net.checkup import examine
+from partitioner.ops.printable import printable
 from partitioner.units import format_duration, format_size
 
 

@@ -14,12 +14,12 @@ from partitioner.cli.output import (
     json_option,
     print_json,
     print_rich,
-    printable,
     settings_of,
     table,
     warn,
 )
 from partitioner.config import Settings
+from partitioner.ops.printable import printable
 from partitioner.placement import location
 from partitioner.placement.location import Location
 from partitioner.placement.session_id import HashKey

@@ -78,13 +78,23 @@ def print_json(value: object) -> None:
 
 def print_rich(*renderables: RenderableType) -> None:
     """Print tables and the like to stdout."""
-    # Made anew for each call, for stdout as it is now. A pipe has no width of its own.
+    console = _console()
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def width_of_stdout() -> int:
+    """How many columns there are to fill."""
+    return _console().width
+
+
+def _console() -> Console:
+    """Made anew for each call, for stdout as it is now."""
+    # A pipe has no width of its own.
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     width = None if is_terminal else WIDTH_OF_A_PIPE
     # Text is text: `[fe80::1]` is an address, no markup.
-    console = Console(width=width, markup=False, emoji=False, highlight=False)
-    for renderable in renderables:
-        console.print(renderable)
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def table(*headers: str, numbers: Sequence[str] = ()) -> Table:
@@ -93,11 +103,6 @@ def table(*headers: str, numbers: Sequence[str] = ()) -> Table:
     for header in headers:
         made.add_column(header, justify="right" if header in numbers else "left", overflow="fold")
     return made
-
-
-def printable(text: str) -> str:
-    """Text from outside, fit for a terminal: control characters are escaped."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def percent(share: float) -> str:

@@ -70,7 +70,8 @@ def _print_welcome(settings: Settings, welcome: Welcome) -> None:
     print_rich(_pool_table(settings, welcome.pool))
     if settings.embedded:
         print_rich("These state servers live in this process: when it ends, their sessions are gone.")
-    click.echo(f"What it sees: `partitioner status`, or {admin_url(welcome.admin)}/api/v1/status")
+    url = admin_url(welcome.admin)
+    click.echo(f"What it sees: {url}/ in a browser, `partitioner status`, or {url}/api/v1/status")
     print_rich("Stop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops at once.\n")
 
 

@@ -1,15 +1,28 @@
 """`partitioner status`, `backends` and `locks`: what a running router sees."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import timedelta
 
 import click
-from rich.table import Table
 
 from partitioner.cli.admin_client import AdminClient, admin_option
-from partitioner.cli.output import json_option, percent, print_json, print_rich, table
-from partitioner.ops.admin.reports import BackendReport, DrainReport, Status
+from partitioner.cli.output import json_option, print_json, print_rich, table, width_of_stdout
+from partitioner.cli.pool_table import age, backends_table, progress, summary
+from partitioner.cli.watch import watch_as_json, watch_on_terminal
+from partitioner.ops.admin.reports import BackendReport
+from partitioner.units import parse_duration
+
+SHORTEST_INTERVAL = 0.1
+"""Seconds: a router that is looked at more often than that has less time for its clients."""
+
+
+def _interval(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
+    try:
+        interval = parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if interval < SHORTEST_INTERVAL:
+        raise click.BadParameter(f"{text} is too short; expected at least 100ms")
+    return interval
 
 
 @click.command()
@@ -30,7 +43,7 @@ def status(url: str, as_json: bool, safe_to_stop: str | None) -> None:
     if as_json:
         print_json(asdict(seen))
         return
-    print_rich(_summary(seen), _backends_table(seen.backends))
+    print_rich(summary(seen), backends_table(seen.backends, width_of_stdout()))
     for drain in seen.drains:
         print_rich(f"{drain.backend} drains: {progress(drain)}")
 
@@ -38,13 +51,30 @@ def status(url: str, as_json: bool, safe_to_stop: str | None) -> None:
 @click.command()
 @admin_option
 @json_option
-def backends(url: str, as_json: bool) -> None:
-    """Print the state servers of a running router, and how they fare."""
+@click.option(
+    "--watch", is_flag=True, help="Look again and again, until Ctrl-C; also while no router answers. Exit 0."
+)
+@click.option(
+    "--interval",
+    metavar="DURATION",
+    default="1s",
+    show_default=True,
+    callback=_interval,
+    help="How long to wait between two looks of --watch; at least 100ms.",
+)
+def backends(url: str, as_json: bool, watch: bool, interval: float) -> None:
+    """Print the state servers of a running router, and how they fare.
+
+    Requests (a second), p50, p99 (times of answers) and failed are those of the last minute.
+    """
+    if watch:
+        (watch_as_json if as_json else watch_on_terminal)(url, interval)
+        return
     found = AdminClient(url).backends()
     if as_json:
         print_json({"backends": [asdict(each) for each in found]})
     else:
-        print_rich(_backends_table(found))
+        print_rich(backends_table(found, width_of_stdout()))
 
 
 @click.command()
@@ -66,22 +96,6 @@ def locks(url: str, as_json: bool) -> None:
     print_rich(rows, f"{held.held} held, {len(held.locks)} shown.")
 
 
-def progress(drain: DrainReport) -> str:
-    """How far a drain has come, in a line."""
-    left = "nobody can tell how many are left" if drain.left is None else f"{drain.left} left"
-    if drain.done:
-        return f"done, {drain.moved} sessions moved"
-    if drain.stalled is not None:
-        return f"{drain.moved} sessions moved, {left}; stalled: {drain.stalled}"
-    until = "" if drain.estimate is None else f", at most {age(drain.estimate)} to go"
-    return f"{drain.moved} sessions moved, {left}{until}"
-
-
-def age(seconds: float) -> str:
-    """A length of time for people, to the second: 0:01:30."""
-    return str(timedelta(seconds=round(seconds)))
-
-
 def _judge(backend: BackendReport, as_json: bool) -> None:
     """Say whether a backend may be stopped; exit 1 if not."""
     if as_json:
@@ -94,35 +108,3 @@ def _judge(backend: BackendReport, as_json: bool) -> None:
             click.echo(f"  {reason}")
     if not backend.safe_to_stop:
         click.get_current_context().exit(1)
-
-
-def _summary(seen: Status) -> Table:
-    rows = table("", "")
-    rows.show_header = False
-    is_redundant = seen.redundant_since is not None
-    redundant = f"for {age(seen.redundant_since or 0.0)}" if is_redundant else "; ".join(seen.not_redundant)
-    oldest = "" if seen.oldest_lock is None else f", the oldest for {age(seen.oldest_lock)}"
-    rows.add_row("router", f"{seen.name}, version {seen.version}")
-    rows.add_row("ready", "yes" if seen.ready else f"no: {'; '.join(seen.not_ready)}")
-    rows.add_row("state servers", f"{seen.serving} of {len(seen.backends)} serve, {seen.copies} copies kept")
-    rows.add_row("redundant", redundant if is_redundant else f"no: {redundant}")
-    rows.add_row("locks", f"{seen.locks_held} held{oldest}")
-    rows.add_row("to put right", f"{seen.keys_marked} copies")
-    return rows
-
-
-def _backends_table(found: Sequence[BackendReport]) -> Table:
-    headers = ("state server", "address", "intent", "health", "for", "share", "to put right", "drain")
-    rows = table(*headers, numbers=("for", "share", "to put right"))
-    for each in found:
-        rows.add_row(
-            each.name,
-            each.address,
-            "removed" if each.removed else each.intent,
-            each.health if each.trouble is None else f"{each.health} ({each.trouble})",
-            "-" if each.health_for is None else age(each.health_for),
-            percent(each.share),
-            str(each.keys_marked),
-            "-" if each.drain is None else progress(each.drain),
-        )
-    return rows

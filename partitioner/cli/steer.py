@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from partitioner.cli.admin_client import AdminClient, admin_option
-from partitioner.cli.status import progress
+from partitioner.cli.output import json_option, print_json
+from partitioner.cli.pool_table import progress
 from partitioner.ops.admin.reports import BackendReport
 
 _GLANCE = 0.5
@@ -22,46 +24,58 @@ wait_option = click.option("--wait", is_flag=True, help="Show the progress, and 
 @name_argument
 @wait_option
 @admin_option
-def drain(name: str, wait: bool, url: str) -> None:
+@json_option
+def drain(name: str, wait: bool, url: str, as_json: bool) -> None:
     """Have a state server hand its sessions off, and place no new ones on it.
 
     With `backends[].admin` all of its sessions are moved at once; others move as they are used, and what
     is left at the end of the longest session has expired. When it is done the server can be stopped.
     """
-    _order(url, name, "drain", wait, lambda backend: backend.drain is not None and backend.drain.done)
+    backend = _order(url, name, "drain", wait, lambda each: each.drain is not None and each.drain.done)
+    _tell(backend, as_json)
 
 
 @click.command()
 @name_argument
 @wait_option
 @admin_option
-def ready(name: str, wait: bool, url: str) -> None:
+@json_option
+def ready(name: str, wait: bool, url: str, as_json: bool) -> None:
     """Have a state server serve. --wait: until it is up.
 
     Also says of one that is recovering that it has missed nothing: it is read again at once.
     """
-    _order(url, name, "ready", wait, lambda backend: backend.serves)
+    _tell(_order(url, name, "ready", wait, lambda each: each.serves), as_json)
 
 
 @click.command()
 @name_argument
 @wait_option
 @admin_option
-def maint(name: str, wait: bool, url: str) -> None:
+@json_option
+def maint(name: str, wait: bool, url: str, as_json: bool) -> None:
     """Have a state server left alone: nothing is asked of it any more, and its sessions are not found.
 
     Drain it first, or be sure that its sessions have copies: `partitioner status --safe-to-stop NAME`.
     """
-    _order(url, name, "maint", wait, lambda backend: not backend.serves)
+    _tell(_order(url, name, "maint", wait, lambda each: not each.serves), as_json)
 
 
-def _order(url: str, name: str, intent: str, wait: bool, is_done: Callable[[BackendReport], bool]) -> None:
-    """Give the order; wait until it is done, if that is wanted; say how things are."""
+def _order(
+    url: str, name: str, intent: str, wait: bool, is_done: Callable[[BackendReport], bool]
+) -> BackendReport:
+    """Give the order; wait until it is done, if that is wanted; answer how things are."""
     client = AdminClient(url)
     backend = client.set_intent(name, intent)
-    if wait:
-        backend = _wait(client, backend, intent, is_done)
-    click.echo(f"{backend.name}: {_sentence(backend)}")
+    return _wait(client, backend, intent, is_done) if wait else backend
+
+
+def _tell(backend: BackendReport, as_json: bool) -> None:
+    """Say how things are: to programs as the router told it."""
+    if as_json:
+        print_json(asdict(backend))
+    else:
+        click.echo(f"{backend.name}: {_sentence(backend)}")
 
 
 def _wait(

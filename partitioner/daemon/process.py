@@ -8,9 +8,11 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 
 import trio
 
+from partitioner.daemon.notify import Notifier
 from partitioner.net.downstream import Downstream
 from partitioner.ops.log import ONCE_A_MINUTE, LogObserver
 from partitioner.units import format_duration
@@ -23,37 +25,49 @@ def open_signals() -> AbstractContextManager[AsyncIterator[int]]:
     return trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+Reload = Callable[[str], Awaitable[object]]
+"""Reads the configuration anew, and is told who wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """How a daemon is told what to do, and whom it tells what it does."""
+
+    signals: AsyncIterator[int]
+    notifier: Notifier
+    shutdown: float  # seconds for draining
+    reload: Reload | None = None  # on SIGHUP, as often as it comes
+
+
 async def serve_until_stopped(
     downstream: Downstream,
     listeners: list[trio.SocketListener],
-    signals: AsyncIterator[int],
-    shutdown: float,
+    steering: Steering,
     observer: LogObserver,
-    reload: Callable[[str], Awaitable[object]] | None = None,
 ) -> None:
-    """Serve; drain on the first signal, and stop on the second or when the time for draining is over.
-
-    SIGHUP has `reload` called with its name, as often as it comes.
-    """
+    """Serve; drain on the first signal, and stop on the second or when the time for draining is over."""
+    signals = steering.signals
     async with trio.open_nursery() as serving:
 
         async def obey_signals() -> None:
             while (number := await anext(signals)) == signal.SIGHUP:
-                if reload is not None:
-                    serving.start_soon(reload, "SIGHUP")
+                if steering.reload is not None:
+                    serving.start_soon(steering.reload, "SIGHUP")
                 else:
                     observer.note("SIGHUP ignored", cause="a state server has no file to reload")
             name = signal.Signals(number).name
-            under_way, at_most = downstream.exchanges_under_way, format_duration(shutdown)
+            under_way, at_most = downstream.exchanges_under_way, format_duration(steering.shutdown)
             observer.note("draining", cause=name, exchanges_under_way=under_way, at_most=at_most)
+            steering.notifier.tell_stopping(f"draining, {under_way} exchanges under way, at most {at_most}")
             downstream.drain()
             cause = "the time for draining is over"
-            with trio.move_on_after(shutdown):
+            with trio.move_on_after(steering.shutdown):
                 cause = f"a second signal, {await _next_stop(signals, observer)}"
             observer.note("stopping now", cause=cause, exchanges_cut_off=downstream.exchanges_under_way)
             serving.cancel_scope.cancel()
 
         serving.start_soon(obey_signals)
+        steering.notifier.tell_ready()
         await downstream.serve(listeners)
         serving.cancel_scope.cancel()
 

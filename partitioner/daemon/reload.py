@@ -17,6 +17,7 @@ import trio
 
 from partitioner.config import Settings
 from partitioner.config.changes import Change, backend_changes, key_changes, restarts_needed
+from partitioner.daemon.notify import Notifier
 from partitioner.daemon.process import allow_open_files
 from partitioner.errors import ConfigurationInvalid, Problem, Refused
 from partitioner.membership.backend import Backend, Intent
@@ -83,6 +84,7 @@ class Reloader:
         lane: Lane,
         downstream: Downstream,
         observer: LogObserver,
+        notifier: Notifier,
     ) -> None:
         """`settings` are in force; without `read` there is no file that could say anything else."""
         self.settings = settings
@@ -91,6 +93,7 @@ class Reloader:
         self._lane = lane
         self._downstream = downstream
         self._observer = observer
+        self._notifier = notifier
         self._one_at_a_time = trio.Lock()
 
     def __repr__(self) -> str:
@@ -100,10 +103,11 @@ class Reloader:
     async def reload(self, cause: str) -> Report:
         """Read the file anew and apply it; `cause` is who wants it, for the log."""
         async with self._one_at_a_time:
-            report = await self._reload()
-        self.last_report = report
-        self._lane.observer.reloaded(report.outcome.value)
-        self._log_outcome(report, cause)
+            with self._notifier.reloading():
+                report = await self._reload()
+                self.last_report = report
+                self._lane.observer.reloaded(report.outcome.value)
+                self._log_outcome(report, cause)
         return report
 
     async def _reload(self) -> Report:

@@ -19,10 +19,19 @@ import trio
 from starlette.types import ASGIApp
 
 from partitioner.config import Settings
-from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
+from partitioner.daemon.activation import open_port, take_passed
+from partitioner.daemon.notify import take_notifier
+from partitioner.daemon.process import (
+    Steering,
+    allow_open_files,
+    open_signals,
+    repeat_held_back,
+    serve_until_stopped,
+)
 from partitioner.daemon.reload import ReadSettings, Reloader, Report, files_needed
 from partitioner.daemon.state_dir import StateDir, open_state_dir
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
+from partitioner.daemon.status_line import Rate, router_status
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import Pool, first_pool
@@ -33,13 +42,23 @@ from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.handoff import ListKeys
 from partitioner.net.lane import Lane, LanePolicy
+from partitioner.net.observer import Observer
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.ops.admin.desk import RouterDesk
 from partitioner.ops.admin.guard import AccessPolicy, check_exposure
 from partitioner.ops.admin.listing import HttpListing, LocalListing
+from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
+from partitioner.ops.fanout import Fanout
+from partitioner.ops.journal import Journal
 from partitioner.ops.log import LogObserver
+from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
+from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.lag import watch_lag
+from partitioner.ops.metrics.router_readings import RouterReading
+from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.rates import Sampler, sample_of
 from partitioner.protocol.grammar import Dialect
 from partitioner.sessions.table import SessionTable
 
@@ -64,44 +83,64 @@ async def run_router(
 
     Raises AddressUnavailable or FileUnusable.
     """
-    check_exposure(settings.admin, settings.admin_token)
+    notifier, passed, journal = take_notifier(), take_passed(), Journal()
     with open_signals() as signals:
-        listeners = await listen_tcp(settings.listen)
-        admin_listeners = await listen_tcp(settings.admin)
-        addresses = listening_address(listeners[0]), listening_address(admin_listeners[0])
-        state_dir = open_state_dir(settings)
+        beginning = LogObserver(journal=journal)
+        port = await open_port("listen", passed.state, settings.listen, beginning)
+        admin_port = await open_port("admin", passed.admin, settings.admin, beginning)
+        check_exposure(admin_port.addresses, settings.admin_token)
+        state_dir = open_state_dir(settings, beginning)
         async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             tables: dict[Address, SessionTable] = {}  # of embedded servers, by their address
             backends = settings.pool_backends() or await _start_embedded(settings, background, tables)
             ready = sum(backend.intent is Intent.READY for backend in backends)
-            observer = LogObserver(ready, settings.lost_sessions)
+            observer, tally = LogObserver(ready, settings.lost_sessions, journal), Tally()
+            facts = Fanout(observer, tally)
             allow_open_files(files_needed(settings, len(backends)))
             background.start_soon(repeat_held_back, observer)
+            background.start_soon(watch_lag, tally.lags)
             listing = LocalListing(tables, HttpListing(http))
-            lane = build_lane(settings, backends, observer, background, listing, state_dir)
+            lane = build_lane(settings, backends, facts, background, listing, state_dir)
             observer.follow(lambda: lane.roster.pool)
-            downstream = Downstream(lane.router.respond, _router_policy(settings), observer)
-            reloader = Reloader(settings, read, lane, downstream, observer)
-            admin = AdminServer(_admin_app(settings, lane, downstream, reloader), admin_listeners)
+            downstream = Downstream(lane.router.respond, _router_policy(settings), facts)
+            reloader = Reloader(settings, read, lane, downstream, observer, notifier)
+            sampler = Sampler(lambda: sample_of(lane, tally))
+            background.start_soon(sampler.run)
+            desk = _desk(settings, lane, downstream, reloader, journal, sampler)
+            reading = RouterReading(lane, downstream, tally, desk.why_not_ready, tables)
+            access = AccessPolicy(admin_port.is_loopback, settings.admin_token)
+            admin = AdminServer(_admin_app(desk, reading, access), admin_port.listeners)
             await background.start(admin.run)
             await lane.probing.first_look()
             background.start_soon(lane.run)
             if state_dir is not None:
                 background.start_soon(state_dir.keep, lane)
-            announce(Welcome(*addresses, lane.roster.pool))
-            observer.note_start(settings.name, addresses[0], len(lane.roster.pool.eligible))
-            shutdown = settings.timeouts.shutdown
-            await serve_until_stopped(downstream, listeners, signals, shutdown, observer, reloader.reload)
+            announce(Welcome(port.address, admin_port.address, lane.roster.pool))
+            observer.note_start(settings.name, port.address, len(lane.roster.pool.eligible))
+            requests = Rate(lambda: tally.answered, trio.current_time)
+            background.start_soon(
+                notifier.keep_telling, lambda: router_status(lane, requests, trio.current_time())
+            )
+            background.start_soon(notifier.feed_watchdog)
+            steering = Steering(signals, notifier, settings.timeouts.shutdown, reloader.reload)
+            await serve_until_stopped(downstream, port.listeners, steering, observer)
             with trio.move_on_after(LAST_RELEASES):
                 await lane.router.wait_until_given_back()
             await admin.stop()
             background.cancel_scope.cancel()
         if state_dir is not None:
             state_dir.keep_last(lane)
-    observer.note_end()
+    observer.note_end(tally)
 
 
-def _admin_app(settings: Settings, lane: Lane, downstream: Downstream, reloader: Reloader) -> ASGIApp:
+def _desk(
+    settings: Settings,
+    lane: Lane,
+    downstream: Downstream,
+    reloader: Reloader,
+    journal: Journal,
+    sampler: Sampler,
+) -> RouterDesk:
     def why_not_served() -> tuple[str, ...]:
         if downstream.is_serving:
             return ()
@@ -110,14 +149,28 @@ def _admin_app(settings: Settings, lane: Lane, downstream: Downstream, reloader:
     async def reload() -> Report:
         return (await reloader.reload("POST /api/v1/reload")).or_raise()
 
-    desk = RouterDesk(settings.name, lane, settings.hash_key, why_not_served, reload)
-    return router_app(desk, AccessPolicy(settings.admin.is_loopback, settings.admin_token))
+    return RouterDesk(
+        settings.name,
+        lane,
+        settings.hash_key,
+        why_not_served,
+        reload,
+        journal,
+        sampler,
+        clients=lambda: downstream.connections,
+        began_at=trio.current_time(),
+    )
+
+
+def _admin_app(desk: RouterDesk, reading: RouterReading, access: AccessPolicy) -> ASGIApp:
+    collector = TableCollector(EMBEDDING_ROUTER if reading.embedded else ROUTER, reading)
+    return router_app(desk, access, metrics_route(collector), journal=desk.journal)
 
 
 def build_lane(
     settings: Settings,
     backends: tuple[Backend, ...],
-    observer: LogObserver,
+    observer: Observer,
     background: trio.Nursery,
     list_keys: ListKeys | None = None,
     state_dir: StateDir | None = None,

@@ -36,11 +36,11 @@ AT_LEAST_EVERY = 60.0
 class StateDir:
     """The file of one router."""
 
-    def __init__(self, directory: Path, name: str, longest_life: float) -> None:
+    def __init__(self, directory: Path, name: str, longest_life: float, observer: LogObserver) -> None:
         """`longest_life` is T_max as far as it is known without the file."""
         self.path = directory / f"{name}.state"
         self._longest_life = longest_life
-        self._observer = LogObserver()
+        self._observer = observer
         self._memory: Memory | None = None
         self._is_damaged = False
         self._is_failing = False
@@ -132,7 +132,7 @@ class StateDir:
         return True
 
 
-def open_state_dir(settings: Settings) -> StateDir | None:
+def open_state_dir(settings: Settings, observer: LogObserver) -> StateDir | None:
     """Read what was known of this router's backends; None where it keeps nothing.
 
     Embedded servers end with their router, so there is nothing about them to keep.
@@ -142,7 +142,7 @@ def open_state_dir(settings: Settings) -> StateDir | None:
     if settings.state_dir is None or settings.embedded:
         return None
     longest_life = min(settings.session_timeout, settings.session_timeout_max)
-    state_dir = StateDir(settings.state_dir, settings.name, longest_life)
+    state_dir = StateDir(settings.state_dir, settings.name, longest_life, observer)
     state_dir.read()
     return state_dir
 

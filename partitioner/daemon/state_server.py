@@ -13,19 +13,35 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import trio
-from starlette.types import ASGIApp
+from starlette.routing import Route
 
-from partitioner.daemon.process import allow_open_files, open_signals, repeat_held_back, serve_until_stopped
+from partitioner.daemon.activation import Passed, Port, open_port, take_passed
+from partitioner.daemon.notify import take_notifier
+from partitioner.daemon.process import (
+    Steering,
+    allow_open_files,
+    open_signals,
+    repeat_held_back,
+    serve_until_stopped,
+)
 from partitioner.daemon.state_file import StateFile
+from partitioner.daemon.status_line import Rate, state_server_status
 from partitioner.membership.backend import Address, Network
-from partitioner.net.channel import listen_tcp, listening_address
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.net.observer import Observer
 from partitioner.net.stateserver import StateServer
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.keys_app import keys_app
+from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.serving import AdminServer
+from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
+from partitioner.ops.metrics.catalog import STATE_SERVER
+from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.lag import watch_lag
+from partitioner.ops.metrics.readings import state_server_reading
+from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
 from partitioner.sessions.table import SessionTable
@@ -57,44 +73,58 @@ async def run_state_server(
 
     Raises AddressUnavailable or FileUnusable.
     """
-    observer = LogObserver()
+    notifier, passed, observer = take_notifier(), take_passed(), LogObserver()
     state_file = None if options.state_file is None else StateFile(options.state_file, observer)
     if state_file is not None:
         state_file.check()
     with open_signals() as signals:
         # Who has the port has the file: a second server, started by mistake, fails here and leaves it alone.
-        listeners = await listen_tcp(options.listen)
-        admin_listeners = [] if options.admin is None else await listen_tcp(options.admin)
+        port = await open_port("listen", passed.state, options.listen, observer)
+        admin_port = await _open_admin(options, passed, observer)
         allow_open_files(options.connections)
         table = SessionTable(options.max_memory)
         if state_file is not None:
             table = state_file.read(options.max_memory)
-        server, downstream = build_state_server(options, observer, table)
+        tally = Tally()
+        server, downstream = build_state_server(options, Fanout(observer, tally), table)
         async with trio.open_nursery() as background:
             background.start_soon(server.sweep_forever)
             background.start_soon(repeat_held_back, observer)
-            address = listening_address(listeners[0])
-            admin_address = listening_address(admin_listeners[0]) if admin_listeners else None
-            admin = AdminServer(_admin_app(options, server), admin_listeners) if admin_listeners else None
+            background.start_soon(watch_lag, tally.lags)
+            collector = TableCollector(STATE_SERVER, state_server_reading(tally, downstream, table))
+            admin = (
+                None if admin_port is None else _admin(options, server, admin_port, metrics_route(collector))
+            )
             if admin is not None:
                 await background.start(admin.run)
-            announce(address, admin_address)
-            await serve_until_stopped(downstream, listeners, signals, options.shutdown, observer)
+            announce(port.address, None if admin_port is None else admin_port.address)
+            requests = Rate(lambda: tally.answered, trio.current_time)
+            background.start_soon(notifier.keep_telling, lambda: state_server_status(table, requests))
+            background.start_soon(notifier.feed_watchdog)
+            steering = Steering(signals, notifier, options.shutdown)
+            await serve_until_stopped(downstream, port.listeners, steering, observer)
             if admin is not None:
                 await admin.stop()
             background.cancel_scope.cancel()
         if state_file is not None:  # here signals still wait: no second one may cut the writing short
+            notifier.tell_stopping(f"writing {len(table)} sessions to {state_file.path}")
             state_file.write(table)
-    observer.note_end()
+    observer.note_end(tally)
 
 
-def _admin_app(options: StateServerOptions, server: StateServer) -> ASGIApp:
-    is_loopback = options.admin is not None and options.admin.is_loopback
-    return keys_app(server.table, AccessPolicy(is_loopback, allow=options.allow))
+async def _open_admin(options: StateServerOptions, passed: Passed, observer: LogObserver) -> Port | None:
+    if options.admin is None and not passed.admin:
+        return None
+    return await open_port("admin", passed.admin, options.admin, observer)
+
+
+def _admin(options: StateServerOptions, server: StateServer, port: Port, metrics: Route) -> AdminServer:
+    app = keys_app(server.table, AccessPolicy(port.is_loopback, allow=options.allow), metrics)
+    return AdminServer(app, port.listeners)
 
 
 def build_state_server(
-    options: StateServerOptions, observer: LogObserver, table: SessionTable | None = None
+    options: StateServerOptions, observer: Observer, table: SessionTable | None = None
 ) -> tuple[StateServer, Downstream]:
     """Put a state server together; it starts with the sessions of `table`, or with none."""
     if table is None:

@@ -67,7 +67,8 @@ class Redundancy:
         if pool.copies < 2:
             reasons.append("sessions are kept on one server only: copies is 1")
         elif _is_short(pool):
-            reasons.append(f"{len(pool.eligible)} servers serve; expected {pool.copies}, one for each copy")
+            serving = "1 server serves" if len(pool.eligible) == 1 else f"{len(pool.eligible)} servers serve"
+            reasons.append(f"{serving}; expected {pool.copies}, one for each copy")
         reasons += _marks_left(self._ledger.keys_marked)
         reasons += [self._sentence(hole, now) for hole in self._open_holes(now)]
         return tuple(reasons)
@@ -207,6 +208,9 @@ def _marks_left(count: int) -> list[str]:
 
 
 def _seconds(duration: float) -> str:
-    """A duration as people say it: in seconds, and in minutes where it is long."""
-    step = 60 if duration >= 600 else 1
-    return format_duration(max(1, step * round(duration / step)))
+    """A duration as people say it: 90s, 45m, 2.5h."""
+    if duration < 120:
+        return f"{max(1, round(duration))}s"
+    if duration < 7200:
+        return f"{round(duration / 60)}m"
+    return format_duration(360 * round(duration / 360))

@@ -31,6 +31,10 @@ ANSWER_MARGIN = 0.1
 """Seconds before the end of an exchange by which a responder must have answered, so that it is the one
 to notice what was late: a deadline that everybody shares tells nobody whose fault it was."""
 
+SLOW = 1.0
+"""Seconds from which an answered exchange is told of: a thousand times what is usual, so that nobody has to
+set it. Its user has waited for a page; what is a second is a timeout in the making (`timeouts.exchange`)."""
+
 LINGER = 1.0
 LINGER_BYTES = 1024 * 1024
 """How long, and for how many bytes, to go on reading after a refusal. Closing a socket with unread
@@ -120,6 +124,8 @@ class Conversation:
         await self._deliver(response)
         duration = trio.current_time() - began_at
         self._observer.exchange_finished(head.operation, response.head.status, duration, head.content_length)
+        if duration >= SLOW:
+            self._observer.exchange_was_slow(self._channel.peer, head.operation, duration, response.backend)
 
     async def _receive_head(self) -> RequestHead:
         while (event := self._reader.next_event()) is Event.NEED_DATA:

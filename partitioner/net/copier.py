@@ -148,13 +148,20 @@ class Copier:
     async def _write_copy(self, write: Write, server: str) -> Told | None:
         if len(write.errand.body) < write.errand.head.content_length:
             return None  # it has streamed through, and is not here any more: repair writes the copy
-        if write.operation is Operation.CREATE_UNINITIALIZED:
-            # Insert-only would leave there what the server should not have, such as a former session of
-            # this key: on a copy it may live 5 % longer than on the primary, which has just said 404.
-            cleared = await self.insist(write.key, server, remove(write.target))
+        return await self.replace(write.key, server, write.errand)
+
+    async def replace(self, key: bytes, server: str, errand: Errand) -> Told | None:
+        """Have a server hold this instead of whatever it held of the key.
+
+        A create is insert-only: where something is, it is answered 200 all the same, and leaves that. On a
+        copy that may be a former session, which lives up to 5 % longer than on the primary, or a locked one.
+        So it goes first, and nothing is created before it is known to be gone.
+        """
+        if errand.head.operation is Operation.CREATE_UNINITIALIZED:
+            cleared = await self.insist(key, server, remove(errand.head.target))
             if cleared is None or cleared.status not in (200, 404):
                 return None
-        return await self.insist(write.key, server, write.errand)
+        return await self.insist(key, server, errand)
 
     async def insist(self, key: bytes, server: str, errand: Errand) -> Told | None:
         """Have it done, through a lock that nobody holds any more; never through one that somebody holds."""
@@ -171,13 +178,12 @@ class Copier:
         return await self._errands.run(server, errand)
 
     def _judge(self, write: Write, acting: ActingSet, pool: Pool) -> None:
-        """Tell if the write has fewer good copies than it should have."""
+        """Tell, once for each write, if it has fewer good copies than it should have."""
         if write.operation is Operation.REMOVE:
             return
         marks = self._bookkeeper.ledger.marks(write.key)
         holders = (acting.primary, *acting.copies)
         missing = [each for each in holders if each in marks and each != write.first]
-        for server in missing:
-            self._observer.write_degraded(pool.members[server].backend, write.operation)
-        if not missing and len(acting.copies) < pool.copies - 1:
-            self._observer.write_degraded(None, write.operation)
+        if missing or len(acting.copies) < pool.copies - 1:
+            without = tuple(pool.members[each].backend for each in missing)
+            self._observer.write_degraded(without, write.operation)

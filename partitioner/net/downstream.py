@@ -53,6 +53,16 @@ class Downstream:
             self._close_listeners()
 
     @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._conversations)
+
+    @property
+    def most_connections(self) -> int:
+        """How many there may be."""
+        return self._policy.connections
+
+    @property
     def exchanges_under_way(self) -> int:
         """How many clients wait for an answer."""
         return sum(conversation.is_busy for conversation in self._conversations)

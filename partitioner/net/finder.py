@@ -236,11 +236,7 @@ class Finder:
 
     async def _settle_in(self, missed: Subject, server: str, told: Told) -> bool:
         """Store on a server what its owner told; a copy that fails is marked."""
-        is_doubtful = server in self._bookkeeper.ledger.marks(missed.key)
-        member = self._roster.pool.members.get(server)
-        if told.head.has_action_flags and (is_doubtful or (member is not None and member.is_recovering)):
-            await self._copier.insist(missed.key, server, remove(missed.target))
-        stored = await self._copier.insist(missed.key, server, put(missed.target, told))
+        stored = await self._copier.replace(missed.key, server, put(missed.target, told))
         if stored is not None and stored.status == 200:
             self._bookkeeper.ledger.note_put_right(missed.key, server, stored.sent_at)
             return True

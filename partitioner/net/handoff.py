@@ -43,6 +43,9 @@ Each try slides its expiry, and a lock that nobody holds any more must not be ke
 STALLED_AFTER = 5.0
 """Seconds without a session moved after which a drain says so."""
 
+STUCK_AFTER = 60.0
+"""Seconds after which that is reported: pages hold locks for seconds, and few hold them for minutes."""
+
 NOTHING_MOVES = "what is left is locked by pages, or cannot be taken by the other servers just now"
 
 OWN_CANARY = 1
@@ -105,6 +108,11 @@ class HandOff:
         """The progress of all that are leaving, by identity."""
         return {identity: self._progress(identity) for identity in self._drains}
 
+    @property
+    def moved(self) -> int:
+        """How many sessions have been put where they belong since the start, for whatever reason."""
+        return self._copier.moved_from.total()
+
     async def run(self) -> None:
         """Hand off whatever is leaving, for as long as the router runs."""
         async with trio.open_nursery() as nursery:
@@ -138,7 +146,7 @@ class HandOff:
             while trio.current_time() < (ends_at := draining.began_at + ledger.longest_life):
                 with trio.move_on_at(ends_at):
                     await self._hand_off(identity, draining)
-            draining.stalled = None
+            self._note_stalled(draining, None)
             self._note_done(identity, draining, "whatever was not touched since has expired")
 
     def _note_done(self, identity: str, draining: "_Draining", why: str) -> None:
@@ -146,6 +154,23 @@ class HandOff:
             draining.is_done = True
             moved = self._copier.moved_from[identity] - draining.moved_before
             self._observer.drain_ended(draining.backend, moved, why)
+
+    def _note_stalled(self, draining: "_Draining", reason: str | None) -> None:
+        """Nothing can be moved just now, for this reason, or, with None, something can."""
+        before, draining.stalled = draining.stalled, reason
+        if before is None and reason is not None:
+            self._observer.drain_stalled(draining.backend, reason)
+        elif before is not None and reason is None and not draining.is_done:
+            self._observer.drain_went_on(draining.backend)
+
+    def _note_listed(self, draining: "_Draining") -> None:
+        """It says what it holds: what keeps the drain now, if anything does, is these sessions."""
+        now = trio.current_time()
+        if draining.stalled not in (None, NOTHING_MOVES):
+            draining.tries_since = now
+        is_stuck = now - max(draining.tries_since, draining.moved_at) >= STUCK_AFTER
+        is_over = draining.is_done or not draining.left
+        self._note_stalled(draining, NOTHING_MOVES if is_stuck and not is_over else None)
 
     # --- one server ---
 
@@ -158,10 +183,13 @@ class HandOff:
                 await self._roster.wait_for_change()  # it may be given an admin address
                 continue
             is_empty, reason = await self._try_to_walk(identity, draining, admin, self._list_keys)
-            draining.stalled = None if draining.is_done else reason  # it may well be stopped by now
             if is_empty:
                 draining.left = 0
                 self._note_done(identity, draining, "it holds no session any more")
+            if draining.is_done:
+                self._note_stalled(draining, None)  # it may well be stopped by now
+            elif reason is not None:
+                self._note_stalled(draining, reason)
             await trio.sleep(LOOK_AFTER if is_empty else AGAIN)
 
     async def _try_to_walk(
@@ -192,7 +220,8 @@ class HandOff:
         is_empty, cursor = True, None
         while True:
             page = await list_keys(admin, cursor)
-            draining.left, draining.stalled = max(0, page.sessions - OWN_CANARY), None
+            draining.left = max(0, page.sessions - OWN_CANARY)
+            self._note_listed(draining)
             for target in page.targets:
                 is_empty = draining.is_done = False
                 if draining.may_try(target, trio.current_time()):
@@ -242,6 +271,7 @@ class _Draining:
     began_at: float
     moved_before: int  # sessions that had left it by then
     scope: trio.CancelScope
+    tries_since: float = field(init=False)  # since when it can be asked for its sessions
     moved_at: float = field(init=False)  # the last one
     left: int | None = None
     is_done: bool = False
@@ -249,7 +279,7 @@ class _Draining:
     locked: dict[bytes, tuple[float, float]] = field(default_factory=dict)  # when to try, and the pause then
 
     def __post_init__(self) -> None:
-        self.moved_at = self.began_at
+        self.tries_since = self.moved_at = self.began_at
 
     def may_try(self, target: bytes, now: float) -> bool:
         return target not in self.locked or self.locked[target][0] <= now

@@ -20,6 +20,7 @@ from partitioner.net.errands import Errands
 from partitioner.net.finder import Finder
 from partitioner.net.gate import KeyGate
 from partitioner.net.handoff import HandOff, ListKeys
+from partitioner.net.mixups import Mixups
 from partitioner.net.observer import Observer
 from partitioner.net.probing import Probing
 from partitioner.net.repairer import Repairer
@@ -64,6 +65,7 @@ class Lane:
 
         `list_keys` asks state servers of our own which sessions they hold, if that is possible.
         """
+        self.policy = policy
         self.ledger = Ledger(policy.ledger)
 
         def open_upstream(backend: Backend) -> Upstream:
@@ -103,6 +105,7 @@ class Lane:
             self.roster, self.bookkeeper, self.gate, copier, self.finder, observer, list_keys
         )
         self.probing = Probing(self.roster, connector, policy.health, uniform)
+        self.mixups = Mixups(observer)
         parts = Parts(
             self.roster,
             self.bookkeeper,
@@ -112,6 +115,7 @@ class Lane:
             copier,
             self.finder,
             self.toucher,
+            self.mixups,
             observer,
         )
         self.router = Router(parts, background)
@@ -134,6 +138,7 @@ class Lane:
                 await trio.lowlevel.checkpoint()
             for identity in self.roster.forget_the_gone():
                 self.ledger.unmark_all(identity)
+            self.mixups.turn_over(trio.current_time())
 
     async def _look_after(self) -> None:
         """Close connections that have been idle for long, and see whether the pool is redundant."""

@@ -110,8 +110,10 @@ class Lease:
         head, body = await self._guarded(self._ask(held_body))
         if body is not None:
             self._end_answered()
-            return Response(head, body)
-        return Response(head, b"", rest=self._next_piece, finish=self._finish_streaming)
+            return Response(head, body, backend=self.backend.name)
+        return Response(
+            head, b"", rest=self._next_piece, finish=self._finish_streaming, backend=self.backend.name
+        )
 
     async def read_to_end(self) -> None:
         """Take in what the backend still says on an unanswered connection, until its end of file.

@@ -30,6 +30,9 @@ class Observer:
     def exchange_finished(self, operation: Operation, status: int, duration: float, size: int) -> None:
         """A client was answered; with its request it had sent a session of so many bytes, or none."""
 
+    def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
+        """A client was answered, and late; by this backend, or, if it is empty, by none."""
+
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
         """A client's connection was closed instead of an answer."""
 
@@ -72,11 +75,20 @@ class Observer:
 
     # --- what operators want ---
 
-    def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
-        """An operator wants something else of a backend; so many can serve now."""
+    def backend_put_aside(self, backend: Backend) -> None:
+        """A backend is DOWN because it is not to be spoken to; the change of its intent is reported apart."""
+
+    def intent_changed(self, backend: Backend, before: Intent, eligible: int, cause: str) -> None:
+        """An operator wants something else of a backend, and how that was said; so many can serve now."""
 
     def drain_began(self, backend: Backend, at_most: float) -> None:
         """A backend hands its sessions off, which takes so many seconds at most."""
+
+    def drain_stalled(self, backend: Backend, reason: str) -> None:
+        """Its sessions cannot be moved one after the other just now, or those that are left for a minute."""
+
+    def drain_went_on(self, backend: Backend) -> None:
+        """They can be again."""
 
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         """It does not do so any more; so many sessions have been moved."""
@@ -94,9 +106,9 @@ class Observer:
     def copy_written(self, backend: Backend, is_good: bool) -> None:
         """A save was brought to a backend that should have a copy of it, or could not be."""
 
-    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
-        """A write was acknowledged with fewer copies than it should have; this backend has none (None:
-        there is no backend that could hold one)."""
+    def write_degraded(self, without: tuple[Backend, ...], operation: Operation) -> None:
+        """A write was acknowledged with fewer copies than it should have; these backends have none (if there
+        are none of these, no backend is left that could hold one)."""
 
     def session_moved(self, source: Backend, reason: str) -> None:
         """A session was put where it belongs, from where it was."""

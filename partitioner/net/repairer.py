@@ -121,7 +121,7 @@ class Repairer:
                 self._toucher.note_slid(missed.key, missed.target, missed.placement, acting.primary, minutes)
                 for server in servers:
                     if server in acting.written or server in home.written:
-                        await self._copy(missed, server, told)
+                        await self._write(missed, server, put(missed.target, told))
                     else:
                         await self._write(missed, server, remove(missed.target))
                 if told.head.has_action_flags:
@@ -136,15 +136,9 @@ class Repairer:
                 return False
         return not any(each in ledger.marks(missed.key) for each in servers)
 
-    async def _copy(self, missed: Subject, server: str, told: Told) -> None:
-        if told.head.has_action_flags:  # insert-only would leave there what the server should not have
-            await self._copier.insist(missed.key, server, remove(missed.target))
-        await self._write(missed, server, put(missed.target, told))
-
     async def _give_flag_back(self, missed: Subject, primary: str, told: Told) -> None:
         """To read an uninitialized session has consumed its flag, and no client has seen it."""
-        await self._copier.insist(missed.key, primary, remove(missed.target))
-        stored = await self._copier.insist(missed.key, primary, put(missed.target, told))
+        stored = await self._copier.replace(missed.key, primary, put(missed.target, told))
         if stored is None or stored.status != 200:
             self._bookkeeper.mark(missed.key, missed.target, primary, is_stale=True)
 
@@ -159,7 +153,7 @@ class Repairer:
         self._bookkeeper.ledger.note_repaired(missed.key)
 
     async def _write(self, missed: Subject, server: str, errand: Errand) -> None:
-        told = await self._copier.insist(missed.key, server, errand)
+        told = await self._copier.replace(missed.key, server, errand)
         if told is None or told.status not in (200, 404):
             return
         ledger = self._bookkeeper.ledger

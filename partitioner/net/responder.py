@@ -38,6 +38,7 @@ class Response:
     takes_lock: bool = False  # if it does not arrive, somebody has to give the lock back
     finish: Callable[[bool], None] = lambda was_delivered: None
     """Called once, with whether the answer was handed to the network whole."""
+    backend: str = ""  # the name of the one that gave it, if any did
 
 
 Responder = Callable[[Request], Awaitable[Response]]

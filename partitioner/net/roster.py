@@ -66,6 +66,10 @@ DOWN_FOR_GOOD = 60.0
 
 HOUR = 3600.0
 
+BY_FILE = "the configuration says so"
+BY_ORDER = "an order, by a verb or over the admin port"
+"""Why an intent changes. An order lasts until the next reload."""
+
 Listener = Callable[[str, HealthRecord, HealthRecord], None]
 """Is told the identity of a backend, and its record before and after."""
 
@@ -221,9 +225,10 @@ class Roster:
             self._publish(identity, dispel_doubt(member.record, trio.current_time()), "vouched for")
         if member.backend.intent is not intent:
             kept = [member.backend for member in self.pool.members.values() if member.removed_at is None]
-            self.adopt([replace(each, intent=intent) if each.name == name else each for each in kept])
+            wanted = [replace(each, intent=intent) if each.name == name else each for each in kept]
+            self.adopt(wanted, cause=BY_ORDER)
 
-    def adopt(self, backends: Sequence[Backend], copies: int | None = None) -> None:
+    def adopt(self, backends: Sequence[Backend], copies: int | None = None, cause: str = BY_FILE) -> None:
         """Have the pool consist of these backends, all at once. Their identities are found here.
 
         Raises Refused if nobody would serve any more; nothing has changed then.
@@ -238,7 +243,11 @@ class Roster:
         for identity, member in self.pool.members.items():
             if identity not in members:
                 members[identity] = replace(member, removed_at=member.removed_at or now)
+        former = self.pool
         self._replace_members(members, self.pool.copies if copies is None else copies, now)
+        for identity, member in members.items():
+            if identity in former.members:
+                self._announce_intent(former.members[identity], member, cause)
 
     def cast_doubt(self, identity: str) -> None:
         """What this backend missed is not known any more: it is RECOVERING for the longest life."""
@@ -308,10 +317,11 @@ class Roster:
         ranking = ranking_of(members.values())
         if ranking.weights == self.pool.ranking.weights:
             ranking = self.pool.ranking
-        former = self.pool
         self._show(self.pool.succeeded_by(members, ranking, copies, now), now)
-        for identity, member in members.items():
-            before = former.members.get(identity)
-            if before is not None and before.backend.intent is not member.backend.intent:
-                eligible = len(self.pool.eligible)
-                self._observer.intent_changed(member.backend, before.backend.intent, eligible)
+
+    def _announce_intent(self, before: Member, member: Member, cause: str) -> None:
+        if before.record.health is not member.record.health:
+            self._observer.backend_put_aside(member.backend)
+        if before.backend.intent is not member.backend.intent:
+            eligible = len(self.pool.eligible)
+            self._observer.intent_changed(member.backend, before.backend.intent, eligible, cause)

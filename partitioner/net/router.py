@@ -29,6 +29,7 @@ from partitioner.net.errands import Errand, Errands, Told, release, touch
 from partitioner.net.finder import Finder, LockedAway, Subject, Whereabouts
 from partitioner.net.gate import KeyGate
 from partitioner.net.localtime import local_ticks
+from partitioner.net.mixups import Mixups
 from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Response
 from partitioner.net.roster import Roster
@@ -50,6 +51,7 @@ class Parts:
     copier: Copier
     finder: Finder
     toucher: Toucher
+    mixups: Mixups
     observer: Observer
 
 
@@ -68,6 +70,7 @@ class Router:
         self._finder = parts.finder
         self._asker = Asker(parts.roster, parts.bookkeeper, parts.finder)
         self._toucher = parts.toucher
+        self._mixups = parts.mixups
         self._observer = parts.observer
         self._background = background
         self._giving_back = 0
@@ -81,9 +84,11 @@ class Router:
         """
         head = request.head
         key = server_key(head.target)
-        if canonical_form(key).startswith(CANARIES.encode()):
+        canonical = canonical_form(key)
+        if canonical.startswith(CANARIES.encode()):
             raise MalformedRequest("a key that is kept for canaries")
         session = Subject(key, head.target, self._bookkeeper.placement_of(key))
+        self._mixups.note(canonical, session.placement)
         held = 0
         try:
             if not request.is_whole and self._is_copied(key):
@@ -179,7 +184,7 @@ class Router:
             else:
                 self._gate.leave(key)
 
-        return Response(response.head, response.body, response.rest, takes_lock, finish)
+        return Response(response.head, response.body, response.rest, takes_lock, finish, response.backend)
 
     async def _give_back(self, asked: Asked, lock: Lock) -> None:
         """Release a lock whose answer never reached its client, which nobody else would for 110 s."""

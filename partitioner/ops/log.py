@@ -20,6 +20,9 @@ from partitioner.membership.health import HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.net.observer import Observer
+from partitioner.ops.journal import Journal, JournaledLog
+from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.printable import printable, printable_lines
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
 from partitioner.units import format_duration, format_size
@@ -32,6 +35,11 @@ _FATE = {
 }
 """What becomes of the users of a server that is down, where their sessions have no copies."""
 
+_ONE_FARM = (
+    "give the site the same ID in IIS, in the same letter case, and the same machineKey on every web server "
+    '(README, "The web servers"). If these are two sites that share a session cookie on purpose, all is well'
+)
+
 _WANTED = {
     Intent.READY: "it serves as soon as it is up",
     Intent.DRAIN: "it takes no new sessions",
@@ -42,22 +50,33 @@ _WANTED = {
 
 def configure_log(*, as_json: bool) -> None:
     """Write the log to standard error, for people or as one JSON object a line."""
-    renderer: structlog.typing.Processor
+    rendering: list[structlog.typing.Processor]
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     if as_json:
-        renderer = structlog.processors.JSONRenderer()
+        rendering = [structlog.processors.JSONRenderer()]  # it escapes by itself
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=is_terminal, sort_keys=False, pad_event_to=0)
+        for_people = structlog.dev.ConsoleRenderer(colors=is_terminal, sort_keys=False, pad_event_to=0)
+        rendering = [_escape, for_people]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             _timestamper(as_json),
             structlog.processors.format_exc_info,
-            renderer,
+            *rendering,
         ],
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+def _escape(_log: object, _method: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Make what clients and servers have sent harmless to whoever reads it; a processor of structlog."""
+    for name, fact in facts.items():
+        if name == "exception":
+            facts[name] = printable_lines(fact)
+        elif isinstance(fact, str):
+            facts[name] = printable(fact)
+    return facts
 
 
 def _timestamper(as_json: bool) -> structlog.processors.TimeStamper:
@@ -89,16 +108,20 @@ class _Unfailing:
 class LogObserver(Observer):
     """Writes what is worth a line."""
 
-    def __init__(self, pool_size: int = 0, lost_sessions: LostSessions = LostSessions.NEW) -> None:
+    def __init__(
+        self,
+        pool_size: int = 0,
+        lost_sessions: LostSessions = LostSessions.NEW,
+        journal: Journal | None = None,
+    ) -> None:
         """`pool_size` is the number of backends that may serve, for "2 of 3 serve"."""
         self.lost_sessions = lost_sessions
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._log = JournaledLog(structlog.get_logger(), Journal() if journal is None else journal)
         self._pool_size: Callable[[], int] = lambda: pool_size
         self._copies: Callable[[], int] = lambda: 1
         self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)
         self._last_said: dict[str, tuple[str, dict[str, object]]] = {}  # by subject, the oldest first
-        self._answered = self._refused = self._closed = self._moved = 0
-        self._moved_and_said = 0
+        self._moved = 0  # sessions, since that was last said
 
     def follow(self, pool: Callable[[], Pool]) -> None:
         """From now on, reckon with the pool that this answers."""
@@ -126,19 +149,19 @@ class LogObserver(Observer):
 
     def repeat_held_back(self) -> None:
         """Say how often that happened again which was said once: called every minute, and at the end."""
-        if self._moved > self._moved_and_said:
-            self._log.info("sessions moved to where they belong", count=self._moved - self._moved_and_said)
-            self._moved_and_said = self._moved
+        if self._moved:
+            self._log.info("sessions moved to where they belong", count=self._moved)
+            self._moved = 0
         for subject, count in self._throttle.take_held_back().items():
             if subject in self._last_said:
                 event, facts = self._last_said[subject]
                 self._log.warning(event, **facts, times_more=count)
 
-    def note_end(self) -> None:
-        """Write the last line, with what was done since the start."""
+    def note_end(self, tally: Tally) -> None:
+        """Write the last line, with what was counted since the start."""
         self.repeat_held_back()
-        counted = {"answered": self._answered, "refused": self._refused, "closed": self._closed}
-        self._log.info("stopped", **counted, moved=self._moved)
+        counted = {"answered": tally.answered, "refused": tally.malformed, "closed": tally.closed.total()}
+        self._log.info("stopped", **counted, moved=tally.moved.total())
 
     def client_turned_away(self, peer: str) -> None:
         self._warn_at_times(
@@ -161,11 +184,7 @@ class LogObserver(Observer):
             "accepting", "clients cannot be accepted just now", cause=reason, consequence="they have to wait"
         )
 
-    def exchange_finished(self, operation: Operation, status: int, duration: float, size: int) -> None:
-        self._answered += 1
-
     def request_rejected(self, peer: str, reason: str) -> None:
-        self._refused += 1
         self._warn_at_times(
             f"rejected {peer}",
             "malformed request refused",
@@ -174,14 +193,36 @@ class LogObserver(Observer):
             consequence="answered 400 and closed; nobody else saw it",
         )
 
+    def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
+        self._warn_at_times(
+            f"slow {backend}",
+            "slow exchange",
+            client=peer,
+            operation=operation.value,
+            **({"backend": backend} if backend else {}),
+            took=format_duration(round(duration, 2)),
+            consequence="answered, and its page waited for it",
+        )
+
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
-        self._closed += 1
         self._warn_at_times(
             f"closed {reason}",
             "client connection closed instead of an answer",
             client=peer,
             operation=operation.value if operation else "none yet",
             cause=reason,
+        )
+
+    def applications_mixed(self, first: str, second: str) -> None:
+        is_one_id = first.rpartition("(")[0] == second.rpartition("(")[0]
+        unlike = "machine key or their framework version" if is_one_id else "application ID"
+        self._warn_at_times(
+            f"mixed {first} {second}",
+            "one session ID comes under two applications",
+            applications=f"{first} and {second}",
+            cause=f"likely the web servers of a farm do not share their {unlike}",
+            consequence="a user has a session of its own on each of them, and seems logged out on the others",
+            remedy=_ONE_FARM,
         )
 
     def conversation_crashed(self, peer: str, error: Exception) -> None:
@@ -201,13 +242,14 @@ class LogObserver(Observer):
     ) -> None:
         consequence = f"takes its sessions; {self._serving(eligible)}"
         if after is None or has_new_life is None:
-            self._log.info("backend is up", backend=backend.name, consequence=consequence)
+            cause = "it answers, and remembers what is stored there"
+            self._log.info("backend is up", backend=backend.name, cause=cause, consequence=consequence)
             return
         self._log.warning(
             "backend is back",
             backend=backend.name,
             after=after.value,
-            sessions="it was restarted and starts empty" if has_new_life else "it still holds what it held",
+            cause="it was restarted, and starts empty" if has_new_life else "it still holds what it held",
             consequence=consequence,
         )
 
@@ -236,6 +278,7 @@ class LogObserver(Observer):
         self._log.warning(
             "backend has recovered",
             backend=backend.name,
+            cause="whatever it missed has expired since, or an operator vouched for it",
             consequence=f"it is read again; {self._serving(eligible)}",
         )
 
@@ -249,7 +292,12 @@ class LogObserver(Observer):
         )
 
     def backend_answers_again(self, backend: Backend) -> None:
-        self._log.warning("backend answers again", backend=backend.name, consequence="it was never ejected")
+        self._log.warning(
+            "backend answers again",
+            backend=backend.name,
+            cause="whatever kept its answers away is over",
+            consequence="its requests are served again; it was never ejected",
+        )
 
     def backend_troubled(self, failure: BackendFailure) -> None:
         if not isinstance(failure, BackendEjected):
@@ -261,12 +309,13 @@ class LogObserver(Observer):
                 cause=failure.detail,
             )
 
-    def intent_changed(self, backend: Backend, before: Intent, eligible: int) -> None:
+    def intent_changed(self, backend: Backend, before: Intent, eligible: int, cause: str) -> None:
         self._log.info(
             "intent changed",
             backend=backend.name,
             before=before.value,
             now=backend.intent.value,
+            cause=cause,
             consequence=f"{_WANTED[backend.intent]}; {self._serving(eligible)}",
         )
 
@@ -276,8 +325,20 @@ class LogObserver(Observer):
             "drain began",
             backend=backend.name,
             at_most=format_duration(round(at_most)),
+            cause="its intent is drain",
             consequence=f"its sessions move to the other servers, {how}",
         )
+
+    def drain_stalled(self, backend: Backend, reason: str) -> None:
+        self._log.warning(
+            "drain does not get on",
+            backend=backend.name,
+            cause=reason,
+            consequence="only sessions that are used move meanwhile; it is tried again every few seconds",
+        )
+
+    def drain_went_on(self, backend: Backend) -> None:
+        self._log.info("drain goes on", backend=backend.name, consequence="its sessions move again")
 
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         self._log.info("drain ended", backend=backend.name, moved=moved, cause=reason)
@@ -312,12 +373,15 @@ class LogObserver(Observer):
             consequence="any one server may fail",
         )
 
-    def write_degraded(self, backend: Backend | None, operation: Operation) -> None:
-        without = "there is none to put it on" if backend is None else f"{backend.name} has none"
+    def write_degraded(self, without: tuple[Backend, ...], operation: Operation) -> None:
+        names = " and ".join(sorted(backend.name for backend in without))
+        cause = f"{names} {'have' if len(without) > 1 else 'has'} none"
+        if not without:
+            cause = "there is no server left to put one on"
         self._warn_at_times(
-            f"degraded {without}",
+            f"degraded {names}",
             "session saved with too few copies",
-            cause=without,
+            cause=cause,
             consequence="the next failure may lose it, until it has been repaired or saved again",
         )
 

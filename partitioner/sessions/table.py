@@ -49,6 +49,11 @@ class SessionTable:
         return len(self._records)
 
     @property
+    def max_memory(self) -> int | None:
+        """How many bytes of sessions there may be before new ones are refused; None: there is no limit."""
+        return self._max_memory
+
+    @property
     def used_memory(self) -> int:
         """Bytes that all sessions cost together: what is held against the limit."""
         return len(self._records) * SESSION_OVERHEAD + self._key_bytes + self.body_bytes

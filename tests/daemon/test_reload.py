@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.config import Settings, parse
+from partitioner.daemon.notify import Notifier
 from partitioner.daemon.process import FILES_BESIDE_CONNECTIONS
 from partitioner.daemon.reload import Outcome, Reloader
 from partitioner.errors import ConfigurationInvalid, Refused
@@ -55,7 +56,7 @@ class Operator:
         self.log = RecordingLog()
         policy = DownstreamPolicy(settings.allow_clients, 10, CONVERSATION)
         self.downstream = Downstream(self.router.router.respond, policy, self.log)
-        self.reloader = Reloader(settings, self.read, self.router.lane, self.downstream, self.log)
+        self.reloader = Reloader(settings, self.read, self.router.lane, self.downstream, self.log, Notifier())
 
     def read(self) -> Settings:
         self.has_read.set()
@@ -276,7 +277,7 @@ async def test_the_last_ready_server_stays(operator: Operator, file: str) -> Non
 async def test_without_a_file(operator: Operator) -> None:
     """A router that was started without one says so."""
     lane, downstream = operator.router.lane, operator.downstream
-    reloader = Reloader(operator.reloader.settings, None, lane, downstream, operator.log)
+    reloader = Reloader(operator.reloader.settings, None, lane, downstream, operator.log, Notifier())
     report = await reloader.reload("SIGHUP")
 
     expected = "there is no file to read: the router was started without -c"

@@ -13,7 +13,7 @@ from partitioner.daemon.state_dir import StateDir
 from partitioner.errors import BackendRefused, FileUnusable, Phase
 from partitioner.membership.health import Health, HealthPolicy
 from partitioner.membership.pool import Pool, first_pool
-from partitioner.ops.log import configure_log
+from partitioner.ops.log import LogObserver, configure_log
 from tests.doubles.routers import MemoryRouter
 
 Screen = pytest.CaptureFixture[str]
@@ -31,7 +31,7 @@ def structlog_as_before() -> Iterator[None]:
 
 def state_dir_in(directory: Path) -> StateDir:
     configure_log(as_json=True)
-    return StateDir(directory, "router-1", T_MAX)
+    return StateDir(directory, "router-1", T_MAX, LogObserver())
 
 
 def opened(directory: Path) -> StateDir:

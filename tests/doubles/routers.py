@@ -15,7 +15,9 @@ from partitioner.net.connecting import Connector
 from partitioner.net.conversation import Conversation, ConversationPolicy
 from partitioner.net.handoff import Page
 from partitioner.net.lane import Lane, LanePolicy
+from partitioner.net.observer import Observer
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
+from partitioner.ops.fanout import Fanout
 from partitioner.protocol.grammar import Dialect
 from tests.doubles.backends import LIFE, ROUTER_NAME
 from tests.doubles.clients import Client
@@ -53,16 +55,19 @@ class MemoryRouter:
         began_at: float = float("-inf"),
         body_memory: int = 256 * 1024 * 1024,
         listed: bool = False,
+        watcher: Observer | None = None,
     ) -> None:
         """`began_at` is when the pool was changed last: the default makes the times settled.
 
         `listed`: the backends have admin ports; `listings` says what these answer.
+        `watcher` hears every fact, beside `observer`.
         """
         self._nursery = nursery
         nursery.start_soon(_fail_at_last)
         self.health = health or HealthPolicy()
         self.network = network or Network(nursery)
         self.observer = RecordingObserver()
+        self.facts = self.observer if watcher is None else Fanout(self.observer, watcher)
         self.backends = tuple(backend(number + 1) for number in range(backends))
         if listed:
             self.backends = tuple(replace(each, admin=each.address) for each in self.backends)
@@ -76,7 +81,7 @@ class MemoryRouter:
             body_memory=body_memory,
         )
         pool = first_pool(self.backends, self.health, copies, began_at)
-        self.lane = Lane(pool, policy, self.connector, self.observer, nursery, _middle, self._list_keys)
+        self.lane = Lane(pool, policy, self.connector, self.facts, nursery, _middle, self._list_keys)
         self.roster = self.lane.roster
         self.router = self.lane.router
         self.ledger = self.lane.ledger
@@ -98,7 +103,7 @@ class MemoryRouter:
     def client(self, peer: str = "192.0.2.1") -> Client:
         """A client that has just connected."""
         near, far = connection()
-        conversation = Conversation(far.channel(peer), self.router.respond, CONVERSATION, self.observer)
+        conversation = Conversation(far.channel(peer), self.router.respond, CONVERSATION, self.facts)
         self._nursery.start_soon(conversation.run)
         return Client(near)
 

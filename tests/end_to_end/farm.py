@@ -1,6 +1,6 @@
 """A small web farm of real processes: a router in front of three state servers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +36,12 @@ class Farm:
 
 
 @contextmanager
-def farm_in(directory: Path, settings: str = QUICK_PROBES) -> Iterator[Farm]:
+def farm_in(
+    directory: Path, settings: str = QUICK_PROBES, state_server_arguments: Sequence[str] = ()
+) -> Iterator[Farm]:
     """Start a farm; its configuration file is put in the directory."""
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(state_server()) for name in NAMES}
+        servers = {name: stack.enter_context(state_server(0, *state_server_arguments)) for name in NAMES}
         ports = [server.port for server in servers.values()]
         admin_ports = [server.admin_port for server in servers.values()]
         in_front = stack.enter_context(router(directory, ports, settings, admin_ports))

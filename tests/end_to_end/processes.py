@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ CONFIGURATION = "partitioner.yml"
 
 @dataclass
 class Program:
-    """A running `partitioner` process, with what it has said so far."""
+    """A running process, with what it has said so far."""
 
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)  # of both its outputs, as they came
@@ -66,13 +66,23 @@ class Program:
 @contextmanager
 def running(*arguments: str) -> Iterator[Program]:
     """Start `partitioner` with these arguments; whatever is left of it at the end is killed."""
+    with started([sys.executable, "-m", "partitioner", *arguments]) as program:
+        yield program
+
+
+@contextmanager
+def started(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+) -> Iterator[Program]:
+    """Start any program; whatever is left of it at the end is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "partitioner", *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1", **(environment or {})},
+        pass_fds=pass_fds,
     )
     program = Program(process)
     listener = threading.Thread(target=program.listen_to)

@@ -81,12 +81,25 @@ def test_a_server_is_put_aside_and_back(farm: Farm) -> None:
     ]
 
 
+def test_orders_for_programs(farm: Farm) -> None:
+    """`--json` tells how the server is when the order has been given, or, with --wait, carried out."""
+    admin = farm.in_front.admin
+    told = [
+        json.loads(steer(*order, "--json", admin=admin).stdout)
+        for order in (("maint", "state-2"), ("ready", "state-2", "--wait"))
+    ]
+
+    assert [("state-2", "maint", False), ("state-2", "ready", True)] == [
+        (each["name"], each["intent"], each["serves"]) for each in told
+    ]
+
+
 def test_status_for_people(farm: Farm) -> None:
     """What matters at night, on one page."""
     ended = steer("status", admin=farm.in_front.admin)
 
     assert (0, "") == outcome(ended)
-    for expected in ("router-1", "ready", "3 of 3 serve, 2 copies kept", *NAMES, "redundant"):
+    for expected in ("router-1", "ready", "3 of 3 serve, 2 copies kept", *NAMES, "redundant", " a second; "):
         assert expected in ended.stdout
 
 
@@ -125,6 +138,15 @@ def test_an_unknown_name_is_exit_2_with_the_nearest(farm: Farm, arguments: list[
 
     assert 2 == code
     assert "no backend is called 'stat-1'; did you mean 'state-1'?" in complaint
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../../reload", "state-1/drain?"])
+def test_a_name_is_no_path(farm: Farm, name: str) -> None:
+    """Whatever is in it, it is looked for among the backends, and nowhere else."""
+    code, complaint = outcome(steer("drain", name, admin=farm.in_front.admin))
+
+    assert 2 == code
+    assert f"no backend is called {name!r}; " in complaint
 
 
 def test_the_last_server_is_not_drained(tmp_path: Path) -> None:
@@ -177,9 +199,20 @@ def something_else(answer: bytes) -> Iterator[str]:
         talker.join()
 
 
+def test_hostile_words_do_nothing_to_the_terminal() -> None:
+    """Whatever answers at that address may say anything."""
+    sentence = b'{"error": "\\u001b[2J\\u202egone"}'
+    answer = b"HTTP/1.1 409 No\r\nContent-Length: %d\r\n\r\n%s" % (len(sentence), sentence)
+    with something_else(answer) as admin:
+        code, complaint = outcome(steer("status", admin=admin))
+
+    assert (1, r"Error: \x1b[2J\u202egone") == (code, complaint)
+
+
 OTHERS = {
     "a web page": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
     "another API": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "a state server": b'HTTP/1.1 404 No\r\nContent-Length: 17\r\n\r\n{"error": "none"}',
     "an error of another API": b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n[]",
 }
 

@@ -301,6 +301,12 @@ def test_since_goes_on() -> None:
 
 # --- Why not ----------------------------------------------------------------------------------------
 
+
+def all_but_one_fall(world: World) -> None:
+    world.fell("b")
+    world.fell("c")
+
+
 WHY_NOT: list[tuple[Step, str]] = [
     (FELL, "b went down 40s ago; sessions untouched since then may lack a copy for 59m more"),
     (RESTARTED, "b was restarted 40s ago"),
@@ -308,6 +314,7 @@ WHY_NOT: list[tuple[Step, str]] = [
     (DOUBTED, "b turned out to have missed more than can be remembered 40s ago"),
     (do(World.keep, 3), "the number of copies was raised 40s ago"),
     (do(World.keep, 4), "3 servers serve; expected 4, one for each copy"),
+    (all_but_one_fall, "1 server serves; expected 2, one for each copy"),
     (do(World.keep, 1), "sessions are kept on one server only: copies is 1"),
     (MARKED, "1 key is still marked: a server of it has to be put right"),
     (do(World.mark, "bc"), "2 keys are still marked: servers of them have to be put right"),

@@ -12,7 +12,14 @@ from partitioner import errors
 from partitioner.errors import ClientGone, MalformedRequest, NoBackendLeft, PartitionerError, Phase
 from partitioner.membership.backend import Address
 from partitioner.net.channel import listen_tcp, listening_address, socket_channel
-from partitioner.net.conversation import ANSWER_MARGIN, LINGER, LINGER_BYTES, Conversation, ConversationPolicy
+from partitioner.net.conversation import (
+    ANSWER_MARGIN,
+    LINGER,
+    LINGER_BYTES,
+    SLOW,
+    Conversation,
+    ConversationPolicy,
+)
 from partitioner.net.responder import Request, Response
 from partitioner.protocol.grammar import Dialect, parse_answer_head
 from partitioner.protocol.messages import Operation
@@ -288,10 +295,28 @@ async def test_exchange_is_reported(nursery: trio.Nursery, autojump_clock: MockC
 
     setting = Setting(nursery, respond)
     await setting.client.send(ACQUIRE[:5])
-    await trio.sleep(1)
+    await trio.sleep(0.25)
     await setting.client.ask(ACQUIRE[5:])
 
-    assert [("exchange_finished", Operation.ACQUIRE, 404, 1.5, 0)] == setting.observer.facts
+    assert [("exchange_finished", Operation.ACQUIRE, 404, 0.75, 0)] == setting.observer.facts
+
+
+@pytest.mark.parametrize(("duration", "is_slow"), [(SLOW - 0.125, False), (SLOW, True)])
+async def test_a_slow_exchange_is_reported(
+    nursery: trio.Nursery, autojump_clock: MockClock, duration: float, is_slow: bool
+) -> None:
+    """What took long is told apart, with who answered."""
+
+    async def respond(request: Request) -> Response:
+        await trio.sleep(duration)
+        head = response(b"404 Not Found\r\nContent-Length: 0\r\n\r\n").head
+        return Response(head, b"", backend="state-2")
+
+    setting = Setting(nursery, respond)
+    await setting.client.ask(ACQUIRE)
+
+    expected = [("exchange_was_slow", PEER, Operation.ACQUIRE, duration, "state-2")] if is_slow else []
+    assert expected == setting.observer.named("exchange_was_slow")
 
 
 # --- time ---

@@ -152,7 +152,7 @@ async def test_a_copy_that_fails(
     copy = pair.router.roster.pool.members[pair.names[1]].backend
 
     assert (ok(), [pair.names[1]]) == (answer, pair.marked)
-    assert [("write_degraded", copy, Operation.SET)] == pair.degraded
+    assert [("write_degraded", (copy,), Operation.SET)] == pair.degraded
 
 
 async def test_a_late_copy_costs_a_quarter_of_a_second(
@@ -203,7 +203,7 @@ async def test_no_server_for_a_copy(nursery: trio.Nursery, autojump_clock: MockC
     await farm.eject(1)
 
     assert ok() == await farm.save()
-    assert [("write_degraded", None, Operation.SET)] == farm.observer.named("write_degraded")
+    assert [("write_degraded", (), Operation.SET)] == farm.observer.named("write_degraded")
 
 
 async def test_a_late_copy_is_repaired(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -381,6 +381,21 @@ async def test_copies_are_written_at_the_same_time(nursery: trio.Nursery, autoju
 
     assert (ok(), {1, 2}) == (answer, farm.marked)
     assert trio.current_time() - began_at == about(PATIENCE)
+
+
+async def test_a_save_without_two_copies_is_degraded_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """What is counted is saves, however many of their copies could not be written."""
+    farm = MemoryFarm(nursery, servers=4, copies=3)
+    await farm.start()
+    farm.servers[1].freeze()
+    farm.servers[2].freeze()
+    await farm.save()
+    members = farm.router.roster.pool.members
+    without = tuple(members[farm.names[place]].backend for place in (1, 2))
+
+    assert [("write_degraded", without, Operation.SET)] == farm.observer.named("write_degraded")
 
 
 async def test_a_copy_whose_port_is_closed_costs_no_time(

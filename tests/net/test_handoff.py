@@ -11,10 +11,12 @@ from partitioner.errors import Refused
 from partitioner.membership.backend import Intent
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
-from partitioner.net.handoff import LOCKED_PAUSE, NOTHING_MOVES, RATE, Drain
+from partitioner.net.handoff import LOCKED_PAUSE, NOTHING_MOVES, RATE, STUCK_AFTER, Drain
+from partitioner.net.roster import BY_ORDER
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import server_key
 from tests.doubles.backends import MemoryStateServer
+from tests.doubles.observers import Fact
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
 
@@ -245,8 +247,59 @@ async def test_an_admin_port_that_is_away_stalls_the_drain(autojump_clock: MockC
         pool.servers[LEAVING].is_listing_down = False
         await pool.until_drained()
         assert pool.progress.stalled is None
+        assert [1, 1] == [
+            len(pool.router.observer.named(fact)) for fact in ("drain_stalled", "drain_went_on")
+        ]
         assert [] == pool.on(LEAVING)
         nursery.cancel_scope.cancel()
+
+
+async def test_sessions_that_stay_locked_are_reported_once(autojump_clock: MockClock) -> None:
+    """A drain that waits for pages alone says so after a minute, and again when it goes on."""
+    async with trio.open_nursery() as nursery:
+        pool = Pool(nursery)
+        await pool.fill()
+        slow, slower = pool.on(LEAVING)[:2]
+        await pool.ask(Operation.ACQUIRE, slow)
+        await pool.ask(Operation.ACQUIRE, slower)
+        pool.drain()
+        await trio.sleep(STUCK_AFTER - 5)
+        before = stalls(pool)
+        await trio.sleep(STUCK_AFTER)
+        after = stalls(pool)
+        await pool.ask(Operation.RELEASE, slow, cookie=2)
+        await trio.sleep(10)
+
+        assert ([], [("drain_stalled", NOTHING_MOVES)]) == (before, after)
+        assert [*after, ("drain_went_on",)] == stalls(pool)
+        assert [slower] == pool.on(LEAVING)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_minute_without_a_listing_is_not_the_sessions_fault(autojump_clock: MockClock) -> None:
+    """What cannot be listed cannot be moved; for what is locked after that there is another minute."""
+    async with trio.open_nursery() as nursery:
+        pool = Pool(nursery)
+        await pool.fill()
+        await pool.ask(Operation.ACQUIRE, pool.on(LEAVING)[0])
+        pool.drain()
+        await trio.sleep(10)
+        pool.servers[LEAVING].is_listing_down = True
+        await trio.sleep(2 * STUCK_AFTER)
+        pool.servers[LEAVING].is_listing_down = False
+        await trio.sleep(STUCK_AFTER - 5)
+        before = stalls(pool)
+        await trio.sleep(10)
+
+        assert [("drain_stalled", "its admin port refused the connection"), ("drain_went_on",)] == before
+        assert [*before, ("drain_stalled", NOTHING_MOVES)] == stalls(pool)
+        nursery.cancel_scope.cancel()
+
+
+def stalls(pool: Pool) -> list[Fact]:
+    """What was reported of drains that did not get on, and when they did; without the server."""
+    facts = [fact for fact in pool.router.observer.facts if fact[0] in ("drain_stalled", "drain_went_on")]
+    return [(name, *said) for name, _, *said in facts]
 
 
 async def test_a_removed_server_hands_off_what_it_holds(autojump_clock: MockClock) -> None:
@@ -420,8 +473,8 @@ async def test_orders_and_drains_are_reported(autojump_clock: MockClock) -> None
         ready = replace(drained, intent=Intent.READY)
         observer = pool.router.observer
         assert [
-            ("intent_changed", drained, Intent.READY, 2),
-            ("intent_changed", ready, Intent.DRAIN, 3),
+            ("intent_changed", drained, Intent.READY, 2, BY_ORDER),
+            ("intent_changed", ready, Intent.DRAIN, 3, BY_ORDER),
         ] == observer.named("intent_changed")
         assert [("drain_began", drained, 3600.0)] == observer.named("drain_began")
         assert [("drain_ended", drained, held, "it holds no session any more")] == observer.named(

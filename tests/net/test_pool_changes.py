@@ -150,6 +150,18 @@ async def test_maintenance_costs_no_session(nursery: trio.Nursery, autojump_cloc
     assert [] == farm.asked_of(0)
 
 
+async def test_maintenance_is_reported(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """That its health has changed, once, and what is wanted of it."""
+    farm = await farm_of(nursery)
+    farm.set_intent(0, Intent.MAINT)
+    farm.set_intent(0, Intent.DRAIN)
+    member = farm.router.roster.pool.members[farm.names[0]].backend
+    aside = replace(member, intent=Intent.MAINT)
+
+    assert [("backend_put_aside", aside)] == farm.observer.named("backend_put_aside")
+    assert 2 == len(farm.observer.named("intent_changed"))
+
+
 async def test_a_server_in_maintenance_is_not_probed(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

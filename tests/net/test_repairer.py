@@ -122,6 +122,22 @@ async def test_a_flag_is_copied(nursery: trio.Nursery, autojump_clock: MockClock
     assert (CONTENT, True) == (farm.contents[1], copy is not None and copy.is_uninitialized)
 
 
+async def test_a_create_is_no_repair_where_the_remove_before_it_failed(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A create is answered 200 where something is, and leaves that (protocol.md 6, row 15)."""
+    farm = await idle_farm(nursery)
+    farm.tell(0, CREATE)
+    farm.tell(1, STORE_OLD)
+    farm.tell(1, ACQUIRE)
+    mark(farm, 1)
+    refused = [Fault.ACCEPT_THEN_CLOSE] * 2
+    farm.router.network.disturb_once(farm.servers[1].address, *refused)
+
+    assert not await repair(farm)
+    assert (OLD, {1}) == (farm.contents[1], farm.marked)
+
+
 async def test_a_ghost_lock_goes_with_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A lock that nobody knows of on the marked server is released, and the content written."""
     farm = await idle_farm(nursery)

@@ -83,9 +83,22 @@ async def test_a_lock_stays_where_it_was_granted(nursery: trio.Nursery, autojump
     await farm.eject(0)
     await farm.ask(ACQUIRE)
     await farm.restart(0)
+    await farm.eject(2)
     await farm.ask(GET)
 
     assert [0] == passed_over(farm)
+
+
+async def test_a_holder_speaks_to_a_marked_server(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The first choice answers because it granted the lock, though it is not read otherwise."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.save()
+    await farm.ask(ACQUIRE)
+    farm.ledger.mark(farm.key, b"", farm.names[0], trio.current_time(), is_stale=False)
+    await farm.ask(GET)
+
+    assert [] == passed_over(farm)
 
 
 async def test_a_drained_server_is_no_first_choice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

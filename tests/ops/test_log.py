@@ -9,12 +9,13 @@ import pytest
 import structlog
 
 from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, MalformedRequest, Phase
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthPolicy, HealthRecord, Symptom
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import first_pool
 from partitioner.net.observer import Observer
 from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
@@ -47,6 +48,11 @@ def lines(capsys: Screen, *reports: Report) -> list[Line]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
+def end(log: LogObserver) -> None:
+    """The last line of a program that has done nothing."""
+    log.note_end(Tally())
+
+
 def without_time(line: Line) -> Line:
     return {name: value for name, value in line.items() if name != "timestamp"}
 
@@ -75,6 +81,18 @@ LINES: dict[str, tuple[Report, Line]] = {
             "cause": "no backend is up",
         },
     ),
+    "slow": (
+        lambda log: log.exchange_was_slow("192.0.2.1", Operation.SET, 1.23456, "state-1"),
+        {
+            "level": "warning",
+            "event": "slow exchange",
+            "client": "192.0.2.1",
+            "operation": "set",
+            "backend": "state-1",
+            "took": "1.23s",
+            "consequence": "answered, and its page waited for it",
+        },
+    ),
     "missing": (
         lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
         {
@@ -92,6 +110,7 @@ LINES: dict[str, tuple[Report, Line]] = {
             "level": "info",
             "event": "backend is up",
             "backend": "state-1",
+            "cause": "it answers, and remembers what is stored there",
             "consequence": "takes its sessions; 2 of 3 serve",
         },
     ),
@@ -102,7 +121,7 @@ LINES: dict[str, tuple[Report, Line]] = {
             "event": "backend is back",
             "backend": "state-1",
             "after": "timed out",
-            "sessions": "it still holds what it held",
+            "cause": "it still holds what it held",
             "consequence": "takes its sessions; 3 of 3 serve",
         },
     ),
@@ -124,6 +143,7 @@ LINES: dict[str, tuple[Report, Line]] = {
             "level": "warning",
             "event": "backend has recovered",
             "backend": "state-1",
+            "cause": "whatever it missed has expired since, or an operator vouched for it",
             "consequence": "it is read again; 3 of 3 serve",
         },
     ),
@@ -134,7 +154,7 @@ LINES: dict[str, tuple[Report, Line]] = {
             "event": "backend is back",
             "backend": "state-1",
             "after": "restarted",
-            "sessions": "it was restarted and starts empty",
+            "cause": "it was restarted, and starts empty",
             "consequence": "takes its sessions; 3 of 3 serve",
         },
     ),
@@ -205,7 +225,11 @@ EVERY_FACT: dict[str, Report] = {
     "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
     "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001, 0),
+    "exchange_was_slow": lambda log: log.exchange_was_slow("192.0.2.1", Operation.SET, 1.23456, "state-1"),
     "exchange_closed": lambda log: log.exchange_closed("192.0.2.1", None, "no backend is up"),
+    "applications_mixed": lambda log: log.applications_mixed(
+        "/LM/W3SVC/2/ROOT(oXvpnxcu...)", "/LM/W3SVC/3/ROOT(Q382tQy2...)"
+    ),
     "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
@@ -220,23 +244,25 @@ EVERY_FACT: dict[str, Report] = {
     "redundancy_lost": lambda log: log.redundancy_lost(("state-1 went down 2s ago",)),
     "redundancy_regained": lambda log: log.redundancy_regained(3600.0),
     "creation_refused": lambda log: log.creation_refused(3, 1024),
-    "intent_changed": lambda log: log.intent_changed(BACKEND, Intent.DRAIN, 3),
+    "backend_put_aside": lambda log: log.backend_put_aside(BACKEND),
+    "intent_changed": lambda log: log.intent_changed(BACKEND, Intent.DRAIN, 3, "an order"),
     "drain_began": lambda log: log.drain_began(BACKEND, 3600.0),
+    "drain_stalled": lambda log: log.drain_stalled(BACKEND, "its admin port does not answer"),
+    "drain_went_on": lambda log: log.drain_went_on(BACKEND),
     "drain_ended": lambda log: log.drain_ended(BACKEND, 12, "it holds no session any more"),
-    "write_degraded": lambda log: log.write_degraded(BACKEND, Operation.SET),
+    "write_degraded": lambda log: log.write_degraded((BACKEND,), Operation.SET),
     "session_moved": lambda log: log.session_moved(BACKEND, "missed"),
     "session_repaired": lambda log: log.session_repaired(BACKEND),
     "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",)),
     "lock_taken_over": lambda log: log.lock_taken_over(BACKEND),
     "failed_over": lambda log: log.failed_over(BACKEND),
     "copy_written": lambda log: log.copy_written(BACKEND, True),
-    "applications_mixed": lambda log: log.applications_mixed("4f1c", "9ad0"),
     "reloaded": lambda log: log.reloaded("applied"),
 }
 
 SILENT = {
     *("exchange_finished", "session_moved", "session_repaired", "failed_over", "copy_written"),
-    *("applications_mixed", "reloaded"),
+    *("reloaded", "backend_put_aside"),  # these have lines of their own
 }
 """What a counter counts, and the log does not say."""
 
@@ -269,6 +295,8 @@ def test_cut_exchanges_are_not_in_the_log(capsys: Screen, phase: Phase) -> None:
 
 
 AT_TIMES = [
+    "exchange_was_slow",
+    "applications_mixed",
     "client_turned_away",
     "clients_filled_up",
     "accepting_failed",
@@ -300,12 +328,29 @@ def test_once_a_minute(capsys: Screen, name: str) -> None:
         "ghost_lock_left",
         "intent_changed",
         "drain_began",
+        "drain_stalled",
+        "drain_went_on",
         "drain_ended",
     ],
 )
 def test_changes_are_always_said(capsys: Screen, name: str) -> None:
     """A change of state is said each time that it happens, however soon after the last."""
     assert len(lines(capsys, *[EVERY_FACT[name]] * 3)) == 3
+
+
+WITHOUT: dict[tuple[Backend, ...], str] = {
+    (BACKEND,): "state-1 has none",
+    (backend(2), BACKEND): "state-1 and state-2 have none",
+    (): "there is no server left to put one on",
+}
+
+
+@pytest.mark.parametrize(("without", "cause"), WITHOUT.items(), ids=WITHOUT.values())
+def test_who_has_no_copy(capsys: Screen, without: tuple[Backend, ...], cause: str) -> None:
+    """A save with too few copies names all servers that have none."""
+    [line] = lines(capsys, lambda log: log.write_degraded(without, Operation.SET))
+
+    assert cause == line["cause"]
 
 
 def test_strangers_are_told_apart(capsys: Screen) -> None:
@@ -336,7 +381,7 @@ def test_backends_are_told_apart(capsys: Screen) -> None:
 def test_what_was_held_back_is_said_in_the_end(capsys: Screen) -> None:
     """How often a thing happened is said: with the next full minute, and with the last line."""
     report = EVERY_FACT["exchange_closed"]
-    written = lines(capsys, *[report] * 5, LogObserver.repeat_held_back, *[report] * 3, LogObserver.note_end)
+    written = lines(capsys, *[report] * 5, LogObserver.repeat_held_back, *[report] * 3, end)
 
     assert ["-", "4", "3", "-"] == [str(line.get("times_more", "-")) for line in written]
     assert [written[0]["event"]] * 3 == [line["event"] for line in written[:3]]
@@ -374,13 +419,12 @@ def test_the_pool_is_followed(capsys: Screen) -> None:
 
 
 def test_moved_sessions_are_counted(capsys: Screen) -> None:
-    """Once a minute it is said how many have moved, and in the end how many in all."""
+    """Once a minute, and in the end, it is said how many have moved since this was said last."""
     report = EVERY_FACT["session_moved"]
     minute = LogObserver.repeat_held_back
-    written = lines(capsys, report, report, minute, minute, report, LogObserver.note_end)
+    written = lines(capsys, report, report, minute, minute, report, end)
 
     assert ["2", "1"] == [str(line["count"]) for line in written[:-1]]
-    assert "3" == str(written[-1]["moved"])
 
 
 def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> None:
@@ -396,6 +440,45 @@ def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> Non
         (line["level"], line["backends"]) for line in written
     ]
     assert [("router-1", str(address))] * 2 == [(line["name"], line["listen"]) for line in written]
+
+
+# --- hostile strings ---
+
+HOSTILE = {
+    "a line": "x\n2026-01-01 00:00:00 [info     ] backend is up",
+    "a carriage return": "x\r2026-01-01 00:00:00 [info     ] backend is up",
+    "a colour": "\x1b[31mred",
+    "a title": "\x1b]0;owned\x07",
+    "an eight-bit escape": "\x9b31m",
+    "right to left": "\u202eevil",
+    "another separator of lines": "x\u2028[info     ]",
+    "half a character": "\udc80",
+    "nothing": "\x00",
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_hostile_strings_forge_nothing(capsys: Screen, hostile: str, as_json: bool) -> None:
+    """What others have sent is one line, and does nothing to the terminal that shows it."""
+    configure_log(as_json=as_json)
+    log = LogObserver()
+    log.request_rejected("192.0.2.1", hostile)
+    log.note(hostile, subject=hostile)
+    log.conversation_crashed("192.0.2.1", ValueError(hostile))
+
+    written = capsys.readouterr().err
+    entries = [line for line in written.split("\n") if line and not line.startswith("  ")]
+    assert 3 == len(entries)
+    assert [] == [line for line in written.split("\n") if not line.isprintable()]
+
+
+def test_what_is_harmless_stays_as_it_is(capsys: Screen) -> None:
+    """Text in any language, paths and quotes are read as they were written."""
+    configure_log(as_json=False)
+    LogObserver().note("reload", subject="Größe", path="C:\\new\\file")
+
+    assert "subject=Größe path=C:\\new\\file" in capsys.readouterr().err
 
 
 # --- no session ID ---
@@ -483,13 +566,20 @@ def test_a_log_that_nobody_reads_ends_nothing(monkeypatch: pytest.MonkeyPatch, a
     log = LogObserver(pool_size=3)
     for name in sorted(EVERY_FACT):
         EVERY_FACT[name](log)
-    log.note_end()
+    end(log)
 
 
 def test_the_last_line_counts(capsys: Screen) -> None:
-    """What was answered, refused and closed is counted, whether or not it was said at the time."""
-    reports = [EVERY_FACT[name] for name in ("exchange_finished", "request_rejected", "exchange_closed")]
-    last = lines(capsys, *reports, *reports, lambda log: log.note_end())[-1]
+    """What was answered, refused, closed and moved since the start, as metrics have counted it."""
+    tally = Tally()
+    for operation, status in ((Operation.GET, 200), (Operation.GET, 404), (Operation.SET, 423)):
+        tally.exchange_finished(operation, status, 0.001, 0)
+    tally.request_rejected("192.0.2.1", "the target is empty")
+    tally.request_rejected("192.0.2.1", "the target is empty")
+    tally.exchange_closed("192.0.2.1", Operation.SET, "no backend is up")
+    tally.session_moved(BACKEND, "missed")
+    tally.session_moved(BACKEND, "drained")
+    [last] = lines(capsys, lambda log: log.note_end(tally))
 
-    counted = {name: last[name] for name in ("event", "answered", "refused", "closed")}
-    assert counted == {"event": "stopped", "answered": 2, "refused": 2, "closed": 2}
+    counted = {"answered": 3, "refused": 2, "closed": 1, "moved": 2}
+    assert {"event": "stopped", "level": "info"} | counted == without_time(last)

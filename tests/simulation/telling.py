@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from partitioner.net.observer import Observer
 
-_UNTOLD = frozenset({"exchange_finished"})
+_UNTOLD = frozenset({"exchange_finished", "copy_written"})
 
 
 class TellingObserver(Observer):

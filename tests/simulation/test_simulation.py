@@ -22,7 +22,7 @@ CAUGHT_BY = {
     "creates not copied": 2,
     "drop one copy": 2,
     "end a mark too early": 11,
-    "forget a granted lock": 2,
+    "forget a granted lock": 165,
     "give no lock back": 42,
     "no canary on new connections": 165,
     "no fill on miss": 4,
@@ -63,6 +63,7 @@ REGRESSIONS = {
     1503: "a pool of two cannot lose one while the other is drained: the judge's mistake",
     1919: "the same as 1473",
     1997: "the same as 1473",
+    4168: "a create after a remove that failed was taken for a repair, and a ghost lock stayed",
     372: "a copy lagged behind a primary that was read by nobody but repair",
 }
 """Seeds that have shown a fault, of the router or of its judge, and what it was."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 
@@ -10,12 +11,24 @@ import trio
 from partitioner import __version__
 from partitioner.errors import UnknownBackend
 from partitioner.membership.backend import Intent
-from partitioner.membership.health import Health
+from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
+from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Member
 from partitioner.net.handoff import Drain
+from partitioner.net.histogram import DURATIONS
 from partitioner.net.lane import Lane
-from partitioner.ops.admin.reports import BackendReport, DrainReport, LockReport, Locks, Status
+from partitioner.ops.admin.reports import (
+    BackendReport,
+    DrainReport,
+    EventReport,
+    LockReport,
+    Locks,
+    Status,
+    TrafficReport,
+)
+from partitioner.ops.journal import Event, Journal
+from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
 from partitioner.placement import location
 from partitioner.placement.location import Location
 from partitioner.placement.session_id import HashKey
@@ -33,6 +46,10 @@ class RouterDesk:
     hash_key: HashKey
     why_not_served: Callable[[], tuple[str, ...]]  # why the state port takes no clients, if so
     read_again: Reload
+    journal: Journal
+    sampler: Sampler
+    clients: Callable[[], int]  # how many are connected
+    began_at: float  # when the router started, in trio's time
 
     # --- reports ---
 
@@ -43,19 +60,26 @@ class RouterDesk:
 
     def status(self) -> Status:
         now, ledger, pool = trio.current_time(), self.lane.ledger, self.lane.roster.pool
-        backends = self.backends()
+        growth = self.sampler.growth()
+        backends = self._backends(growth)
         not_ready, redundancy = self.why_not_ready(), self.lane.roster.redundancy
         redundant_since = redundancy.redundant_since(now)
         return Status(
             name=self.name,
             version=__version__,
+            uptime=now - self.began_at,
             epoch=pool.epoch,
+            map_fingerprint=fingerprint_text(map_fingerprint(pool, self.hash_key)),
             ready=not not_ready,
             not_ready=not_ready,
             redundant_since=None if redundant_since is None else now - redundant_since,
             not_redundant=redundancy.why_not_redundant(now),
             copies=pool.copies,
             t_max=ledger.longest_life,
+            unsettled_for=self._unsettled_for(now),
+            moved=self.lane.handoff.moved,
+            clients=self.clients(),
+            requests={outcome: growth.rate(count) for outcome, count in growth.requests.items()},
             locks_held=ledger.locks_held,
             oldest_lock=next((now - lock.since for _, lock in ledger.locks()), None),
             keys_marked=ledger.keys_marked,
@@ -65,10 +89,7 @@ class RouterDesk:
         )
 
     def backends(self) -> tuple[BackendReport, ...]:
-        drains = self.lane.handoff.drains()
-        return tuple(
-            self._backend(identity, drains.get(identity)) for identity in self.lane.roster.pool.members
-        )
+        return self._backends(self.sampler.growth())
 
     def locate(self, key: bytes) -> Location:
         """Find the preference list of a key. Raises ValueError if that is none."""
@@ -79,6 +100,11 @@ class RouterDesk:
         ledger, now = self.lane.ledger, trio.current_time()
         oldest = islice(ledger.locks(), at_most)
         return Locks(ledger.locks_held, tuple(self._lock(key, lock, now) for key, lock in oldest))
+
+    def events(self) -> tuple[EventReport, ...]:
+        """The last lines of the log, the youngest first."""
+        now = self.journal.now()
+        return tuple(_event(each, now) for each in self.journal.events())
 
     # --- orders ---
 
@@ -91,7 +117,8 @@ class RouterDesk:
         if name not in places:
             raise UnknownBackend.called(name, places)
         self.lane.roster.set_intent(name, intent)
-        return self._backend(places[name], self.lane.handoff.drains().get(places[name]))
+        drain = self.lane.handoff.drains().get(places[name])
+        return self._backend(places[name], drain, self.sampler.growth())
 
     async def reload(self) -> object:
         """Read the configuration again. Raises ConfigurationInvalid or Refused."""
@@ -99,7 +126,12 @@ class RouterDesk:
 
     # --- one of many ---
 
-    def _backend(self, identity: str, drain: Drain | None) -> BackendReport:
+    def _backends(self, growth: Growth) -> tuple[BackendReport, ...]:
+        drains = self.lane.handoff.drains()
+        members = self.lane.roster.pool.members
+        return tuple(self._backend(identity, drains.get(identity), growth) for identity in members)
+
+    def _backend(self, identity: str, drain: Drain | None, growth: Growth) -> BackendReport:
         now, pool = trio.current_time(), self.lane.roster.pool
         member = pool.members[identity]
         backend, record = member.backend, member.record
@@ -117,6 +149,8 @@ class RouterDesk:
             serves=member.is_eligible,
             removed=member.removed_at is not None,
             share=self._share(identity, member),
+            traffic=_traffic(growth, identity),
+            probe=self._probe(identity, record),
             keys_marked=self.lane.ledger.marks_of(identity),
             safe_to_stop=not why_not_safe,
             not_safe_to_stop=why_not_safe,
@@ -133,6 +167,16 @@ class RouterDesk:
         if identity not in pool.ready:
             return 0.0
         return member.backend.weight / sum(pool.members[each].backend.weight for each in pool.ready)
+
+    def _unsettled_for(self, now: float) -> float | None:
+        """Sessions move when they are used; those that were not used by then have expired."""
+        left = self.lane.roster.pool.changed_at + self.lane.ledger.longest_life - now
+        return left if left > 0 else None
+
+    def _probe(self, identity: str, record: HealthRecord) -> float | None:
+        """How long the last probe took, unless it failed: what it took in better times says nothing."""
+        is_well = record.answers and record.failures == 0
+        return self.lane.roster.upstreams[identity].traffic.last_probe if is_well else None
 
     def _lock(self, key: bytes, lock: Lock, now: float) -> LockReport:
         member = self.lane.roster.pool.members.get(lock.server)
@@ -154,4 +198,28 @@ def _drain(name: str, drain: Drain, now: float) -> DrainReport:
         estimate=drain.estimate,
         done=drain.is_done,
         stalled=drain.stalled,
+    )
+
+
+def _traffic(growth: Growth, identity: str) -> TrafficReport:
+    own = growth.backends.get(identity, Exchanges())
+    return TrafficReport(
+        rate=growth.rate(own.count),
+        share=own.count / growth.exchanges if growth.exchanges else 0.0,
+        failed=own.failed,
+        p50=quantile(0.5, own.durations, DURATIONS),
+        p99=quantile(0.99, own.durations, DURATIONS),
+    )
+
+
+def _event(event: Event, now: float) -> EventReport:
+    facts = {name: fact for name, fact in event.facts.items() if name not in ("cause", "consequence")}
+    return EventReport(
+        at=datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
+        ago=max(0.0, now - event.at),
+        level=event.level.value,
+        event=event.what,
+        cause=event.facts.get("cause"),
+        consequence=event.facts.get("consequence"),
+        facts=facts,
     )

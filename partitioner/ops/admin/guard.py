@@ -6,9 +6,18 @@ of its own that suddenly means 127.0.0.1 (DNS rebinding: such a request carries 
 So a post with an Origin needs the token, and a Host has to be a name of this machine. Elsewhere than on
 loopback every request needs the token.
 
+Programs send it as a bearer. A person's browser cannot: it knows names and passwords (Basic), so the status
+page, and nothing else, takes the token as a password too. A browser sends a password that it knows along
+with whatever any page of the web makes it ask of the same port; were Basic taken for posts, such a page
+could drain a server. To look at the page does nothing, and what it shows no other page can read.
+
 A state server of our own has no token. It is guarded as its port for sessions is: by networks.
 """
 
+import time
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
@@ -20,9 +29,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address, Network
+from partitioner.ops.journal import Journal, JournaledLog
+from partitioner.ops.log import ONCE_A_MINUTE
+from partitioner.ops.throttle import Throttle
 
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """Methods that may change something."""
+
+MOST_OF_HOST = 80
+"""Characters of a name that is refused, for the log: whoever asks has made it up."""
+
+READING = frozenset({"GET", "HEAD"})
+
+PAGE = "/"
+"""The one path at which persons look, with a browser: the status page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,59 +59,107 @@ class Refusal:
     """Why somebody may not ask: a status and a sentence."""
 
     status: int
-    sentence: str
+    sentence: str  # for whoever asked
+    cause: str  # for the log
 
 
-def check_exposure(admin: Address, token: str | None) -> None:
-    """Refuse an admin address that others can reach without a token.
+def check_exposure(addresses: Sequence[Address], token: str | None) -> None:
+    """Refuse an admin port that others can reach without a token.
 
     Raises AddressUnavailable.
     """
-    if not admin.is_loopback and not token:
+    exposed = next((address for address in addresses if not address.is_loopback), None)
+    if exposed is not None and not token:
         raise AddressUnavailable(
-            f"the admin address {admin} can be reached from other machines, and there is no admin_token; "
+            f"the admin address {exposed} can be reached from other machines, and there is no admin_token; "
             "expected a token, or an address such as 127.0.0.1:9424"
         )
 
 
-def maybe_refuse(policy: AccessPolicy, method: str, headers: Headers, peer: str | None) -> Refusal | None:
+def maybe_refuse(
+    policy: AccessPolicy, method: str, path: str, headers: Headers, peer: str | None
+) -> Refusal | None:
     """Say why this request is refused, if it is."""
     if policy.allow is not None and not _is_within(peer, policy.allow):
-        return Refusal(403, "your address is not in the allowed networks")
+        return Refusal(
+            403, "your address is not in the allowed networks", "its address is not in the allowed networks"
+        )
     if policy.is_loopback and not _names_this_machine(headers.get("host", "")):
-        return Refusal(403, f"the Host {headers.get('host', '')!r} is not this machine; expected localhost")
+        return Refusal(
+            403,
+            f"the Host {headers.get('host', '')!r} is not this machine; expected localhost",
+            f"its Host {headers.get('host', '')[:MOST_OF_HOST]!r} is not this machine",
+        )
     if policy.allow is not None:
-        return Refusal(403, "this port is for programs, not for pages") if "origin" in headers else None
-    if _has_token(policy, headers):
+        refusal = Refusal(403, "this port is for programs, not for pages", "it is a page of the web")
+        return refusal if "origin" in headers else None
+    if _has_token(policy, headers, takes_password=_is_for_persons(method, path)):
         return None
     if not policy.is_loopback or (policy.token and "authorization" in headers):
-        return Refusal(401, "expected the header `Authorization: Bearer TOKEN` with the admin_token")
+        return Refusal(
+            401,
+            "expected the header `Authorization: Bearer TOKEN` with the admin_token",
+            "its admin_token is wrong" if "authorization" in headers else "it gave no admin_token",
+        )
     if method in CHANGING and "origin" in headers:
-        return Refusal(403, "a page of the web may not do that; expected no Origin, or the admin_token")
+        return Refusal(
+            403,
+            "a page of the web may not do that; expected no Origin, or the admin_token",
+            "it is a page of the web, without the admin_token",
+        )
     return None
 
 
 class Guard:
     """ASGI middleware: refuses, and says in one line of the log what went wrong inside."""
 
-    def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        policy: AccessPolicy,
+        journal: Journal | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """What is said is also remembered in `journal`, for the status page."""
         self._app = app
         self._policy = policy
+        self._log = JournaledLog(structlog.get_logger(), Journal() if journal is None else journal)
+        self._throttle = Throttle(ONCE_A_MINUTE, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         client = scope.get("client")
+        method, path = scope["method"], scope["path"]
         refusal = maybe_refuse(
-            self._policy, scope["method"], Headers(scope=scope), client[0] if client else None
+            self._policy, method, path, Headers(scope=scope), client[0] if client else None
         )
         if refusal is not None:
-            challenge = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else None
+            self._tell(refusal, client[0] if client else "unknown")
+            challenge = {"WWW-Authenticate": _challenge(method, path)} if refusal.status == 401 else None
             response = JSONResponse({"error": refusal.sentence}, refusal.status, challenge)
             await response(scope, receive, send)
             return
         await self._ask(scope, receive, send)
+
+    def _tell(self, refusal: Refusal, peer: str) -> None:
+        """Say of each who is refused, once a minute: a token is guessed at, or a scrape has none."""
+        # A guess at the token must not hide behind a scrape that has none. A Host is made up by whoever asks.
+        subject = f"{refusal.cause if refusal.status == 401 else refusal.status} {peer}"
+        if self._throttle.admit(subject):
+            self._log.warning(
+                "admin request refused",
+                client=peer,
+                status=refusal.status,
+                cause=refusal.cause,
+                **self._times_more(),
+            )
+
+    def _times_more(self) -> dict[str, int]:
+        """How many were refused without a line since the last line."""
+        held_back = self._throttle.take_held_back().total()
+        return {"times_more_before": held_back} if held_back else {}
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
@@ -104,19 +172,40 @@ class Guard:
         try:
             await self._app(scope, receive, watched)
         except Exception as error:  # the one place for a fault of ours in an admin request
-            log = structlog.get_logger()
+            log = self._log
             log.error("an admin request ended in a fault of this program", path=scope["path"], exc_info=error)
             if not has_begun:
                 response = JSONResponse({"error": "a fault of this program; its log says more"}, 500)
                 await response(scope, receive, send)
 
 
-def _has_token(policy: AccessPolicy, headers: Headers) -> bool:
+def _has_token(policy: AccessPolicy, headers: Headers, *, takes_password: bool) -> bool:
     """Compared in constant time: how long it takes does not say how much of it is right."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
-    if not policy.token or scheme.lower() != "bearer":
+    token = given.strip().encode()
+    if scheme.lower() == "basic" and takes_password:
+        token = _password(token)
+    elif scheme.lower() != "bearer":
         return False
-    return compare_digest(given.strip().encode(), policy.token.encode())
+    return bool(policy.token) and compare_digest(token, (policy.token or "").encode())
+
+
+def _password(credentials: bytes) -> bytes:
+    """The password of Basic credentials, whatever the name; nothing if they are malformed (RFC 7617)."""
+    try:
+        return b64decode(credentials, validate=True).partition(b":")[2]
+    except NotBase64:
+        return b""
+
+
+def _is_for_persons(method: str, path: str) -> bool:
+    """Whether a person with a browser asks for this, and the answer changes nothing."""
+    return method in READING and path == PAGE
+
+
+def _challenge(method: str, path: str) -> str:
+    """How to prove oneself. Only Basic makes a browser ask its user for a password."""
+    return 'Basic realm="partitioner", charset="UTF-8"' if _is_for_persons(method, path) else "Bearer"
 
 
 def _names_this_machine(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""The routes of a state server's admin port: that it lives, and which sessions it holds.
+"""The routes of a state server's admin port: that it lives, which sessions it holds, and others beside.
 
 A router that drains the server walks through the listing, page by page. Keys are bearer secrets, so the
 port is open to the same networks as the port for sessions, where whoever comes in can read them all.
@@ -20,8 +20,8 @@ LONGEST_PAGE = 10_000
 """Keys: a megabyte of JSON, made in about ten milliseconds."""
 
 
-def keys_app(table: SessionTable, policy: AccessPolicy) -> ASGIApp:
-    """The app, guarded."""
+def keys_app(table: SessionTable, policy: AccessPolicy, *more: Route) -> ASGIApp:
+    """The app, guarded; with `more` routes that do not concern the table."""
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -39,7 +39,7 @@ def keys_app(table: SessionTable, policy: AccessPolicy) -> ASGIApp:
         return JSONResponse({"keys": keys, "next": page.following, "sessions": page.sessions})
 
     made = Starlette(
-        routes=[Route("/healthz", healthz), Route("/api/v1/keys", keys)],
+        routes=[Route("/healthz", healthz), Route("/api/v1/keys", keys), *more],
         exception_handlers={HTTPException: refuse_http},
     )
     made.router.redirect_slashes = False

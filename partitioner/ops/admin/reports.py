@@ -22,6 +22,17 @@ class DrainReport:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficReport:
+    """What a backend was asked in the last minute, by clients and by the router itself."""
+
+    rate: float  # exchanges a second
+    share: float  # of the exchanges with all backends, 0 to 1
+    failed: int  # exchanges
+    p50: float | None  # seconds within which half of those answered were answered; None if there were none
+    p99: float | None  # seconds; the same for 99 of 100
+
+
+@dataclass(frozen=True, slots=True)
 class BackendReport:
     """One backend: what the operator wants of it, what is observed, and what it holds."""
 
@@ -36,6 +47,8 @@ class BackendReport:
     serves: bool
     removed: bool  # from the configuration; it is still asked for what it holds
     share: float  # of all sessions, 0 to 1, while every ready backend is well
+    traffic: TrafficReport
+    probe: float | None  # seconds that its last probe took; None if that failed, or there was none
     keys_marked: int  # sessions for which it has still to be put right
     safe_to_stop: bool
     not_safe_to_stop: tuple[str, ...]  # why not
@@ -48,19 +61,30 @@ class Status:
 
     name: str
     version: str
+    uptime: float  # seconds since the router's start
     epoch: int
+    map_fingerprint: str  # the same on all routers that place sessions in the same way; hex digits
     ready: bool
     not_ready: tuple[str, ...]  # why not
     redundant_since: float | None  # seconds ago; None while a failure could lose a session
     not_redundant: tuple[str, ...]  # why not
     copies: int
     t_max: float  # for how long the past matters, in seconds
+    unsettled_for: float | None  # seconds until every session is where it belongs; None: they all are
+    moved: int  # sessions that were put where they belong since the router's start
+    clients: int  # connections
+    requests: dict[str, float]  # of clients, a second, by what became of them; over the last minute
     locks_held: int
     oldest_lock: float | None  # its age in seconds
     keys_marked: int
     serving: int  # backends
     backends: tuple[BackendReport, ...]
     drains: tuple[DrainReport, ...]
+
+    @property
+    def wanted(self) -> tuple[BackendReport, ...]:
+        """The backends that should serve: operators have taken the others out."""
+        return tuple(each for each in self.backends if not each.removed and each.intent == "ready")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +103,16 @@ class Locks:
 
     held: int
     locks: tuple[LockReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventReport:
+    """One line of the log."""
+
+    at: str  # ISO 8601, UTC
+    ago: float  # seconds
+    level: str
+    event: str
+    cause: str | None
+    consequence: str | None
+    facts: dict[str, str]  # whatever else was said

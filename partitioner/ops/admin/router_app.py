@@ -1,7 +1,7 @@
 """The routes of a router's admin port (design.md 9.3).
 
-The app knows nothing of the router: whoever stands behind the desk answers. Every answer but that of
-/healthz is JSON; what is refused is `{"error": "one sentence"}`.
+The app knows nothing of the router: whoever stands behind the desk answers. Every answer but those of
+/healthz, /metrics and the status page is JSON; what is refused is `{"error": "one sentence"}`.
 """
 
 from dataclasses import asdict, is_dataclass
@@ -10,14 +10,16 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from partitioner.errors import ConfigurationInvalid, Refused, UnknownBackend
 from partitioner.membership.backend import Intent
-from partitioner.ops.admin.guard import AccessPolicy, Guard
-from partitioner.ops.admin.reports import BackendReport, Locks, Status
+from partitioner.ops.admin import page
+from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
+from partitioner.ops.admin.reports import BackendReport, EventReport, Locks, Status
+from partitioner.ops.journal import Journal
 from partitioner.placement.location import Location
 
 MOST_LOCKS = 1000
@@ -39,6 +41,9 @@ class Desk(Protocol):
 
     def locks(self, at_most: int) -> Locks: ...
 
+    def events(self) -> tuple[EventReport, ...]:
+        """The last lines of the log, the youngest first."""
+
     def set_intent(self, name: str, intent: Intent) -> BackendReport:
         """Raises UnknownBackend, or Refused if it would do harm."""
 
@@ -49,24 +54,30 @@ class Desk(Protocol):
         """
 
 
-def router_app(desk: Desk, policy: AccessPolicy) -> ASGIApp:
-    """The app, guarded."""
+def router_app(desk: Desk, policy: AccessPolicy, *more: Route, journal: Journal | None = None) -> ASGIApp:
+    """The app, guarded; with `more` routes that do not concern the desk.
+
+    Who was refused stands in `journal`, where that is given.
+    """
     routes = _Routes(desk)
     made = Starlette(
         routes=[
+            Route(PAGE, routes.page),
             Route("/healthz", routes.healthz),
             Route("/readyz", routes.readyz),
             Route("/api/v1/status", routes.status),
             Route("/api/v1/backends", routes.backends),
             Route("/api/v1/locate", routes.locate),
             Route("/api/v1/locks", routes.locks),
+            Route("/api/v1/events", routes.events),
             Route("/api/v1/backends/{name}/{intent}", routes.set_intent, methods=["POST"]),
             Route("/api/v1/reload", routes.reload, methods=["POST"]),
+            *more,
         ],
         exception_handlers={HTTPException: refuse_http},
     )
     made.router.redirect_slashes = False
-    return Guard(made, policy)
+    return Guard(made, policy, journal)
 
 
 async def refuse_http(request: Request, error: Exception) -> Response:
@@ -93,6 +104,15 @@ class _Routes:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
+    async def page(self, request: Request) -> Response:
+        try:
+            refresh = page.read_refresh(request.query_params.get("refresh"))
+        except ValueError as error:
+            return refuse(400, str(error))
+        desk = self._desk
+        shown = page.view(desk.status(), desk.locks(MOST_LOCKS), desk.events(), refresh)
+        return HTMLResponse(await page.render(shown), headers=page.HEADERS)
+
     async def healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -117,6 +137,9 @@ class _Routes:
 
     async def locks(self, request: Request) -> Response:
         return JSONResponse(asdict(self._desk.locks(MOST_LOCKS)))
+
+    async def events(self, request: Request) -> Response:
+        return JSONResponse({"events": [asdict(each) for each in self._desk.events()]})
 
     async def set_intent(self, request: Request) -> Response:
         name, order = request.path_params["name"], request.path_params["intent"]

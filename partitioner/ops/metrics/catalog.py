@@ -118,6 +118,12 @@ ROUTER = (
     _counter("degraded_writes_total", "", "Saves that were answered with fewer copies than there should be."),
     _gauge("redundant", "", "1 while any one backend may fail without the loss of a session, else 0."),
     _gauge("redundant_for_seconds", "", "For how long that has been so; 0 while it is not."),
+    _gauge(
+        "t_max_seconds",
+        "",
+        "For how long the past matters: the longest timeout of the sessions that were saved, within "
+        "session_timeout and session_timeout_max.",
+    ),
     _counter(
         "sessions_moved_total",
         "reason",
@@ -163,20 +169,23 @@ ROUTER = (
     _gauge("config_last_reload_timestamp_seconds", "", "When the configuration was read last, as Unix time."),
 )
 
-STATE_SERVER = (
-    *SERVING,
-    _gauge("sessions", "", "Sessions that the state server holds."),
+# What a state server holds, and a router whose state servers are embedded in it: all of them together.
+HOLDING = (
+    _gauge("sessions", "", "Sessions that the state server holds; a router's canary is one of them."),
     _gauge("session_bytes", "", "Memory that they take, as --max-memory counts it."),
     _gauge("session_bytes_limit", "", "How much that may be: --max-memory; 0 where there is no limit."),
     _counter("sessions_expired_total", "", "Sessions that expired."),
     _counter("creations_refused_total", "", "New sessions that were refused for want of memory."),
 )
 
-PROCESS = (
-    "process_resident_memory_bytes",
-    "process_open_fds",
-    "process_max_fds",
-    "process_cpu_seconds_total",
-    "process_start_time_seconds",
-)
-"""What prometheus-client itself tells of the process, under names that every program uses."""
+STATE_SERVER = (*SERVING, *HOLDING)
+EMBEDDING_ROUTER = (*ROUTER, *HOLDING)
+
+PROCESS = {
+    "process_resident_memory_bytes": (Kind.GAUGE, "Memory that the process occupies."),
+    "process_open_fds": (Kind.GAUGE, "Open files, connections among them."),
+    "process_max_fds": (Kind.GAUGE, "How many there may be."),
+    "process_cpu_seconds_total": (Kind.COUNTER, "Time of a processor that the process has used."),
+    "process_start_time_seconds": (Kind.GAUGE, "When the process was started, as Unix time."),
+}
+"""What is told of the process, under names that every program uses: without the prefix, and no labels."""

@@ -1,5 +1,7 @@
 """Who may ask an admin port, and what others get (design.md 9.3)."""
 
+import json
+from base64 import b64encode
 from ipaddress import ip_network
 
 import pytest
@@ -11,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address
 from partitioner.ops.admin.guard import AccessPolicy, Guard, check_exposure, maybe_refuse
-from partitioner.ops.log import configure_log
+from partitioner.ops.log import ONCE_A_MINUTE, configure_log
 from tests.ops.admin.asking import Operator
 
 HERE = AccessPolicy(is_loopback=True)
@@ -72,27 +74,83 @@ def test_who_may_ask(
     policy: AccessPolicy, method: str, headers: dict[str, str], peer: str, status: int | None
 ) -> None:
     """A page of the web gets nothing done, a name that was rebound is none, and strangers need the token."""
-    refusal = maybe_refuse(policy, method, Headers(headers), peer)
+    refusal = maybe_refuse(policy, method, "/api/v1/status", Headers(headers), peer)
 
     assert status == (None if refusal is None else refusal.status)
+
+
+def basic(credentials: bytes) -> dict[str, str]:
+    return {"authorization": f"Basic {b64encode(credentials).decode()}"}
+
+
+BY_PASSWORD = basic(b"anybody:secret")
+
+# A policy, a method, a path, credentials; and the status of the refusal, or None.
+WITH_PASSWORDS: list[tuple[AccessPolicy, str, str, dict[str, str], int | None]] = [
+    (ELSEWHERE, "GET", "/", BY_PASSWORD, None),
+    (ELSEWHERE, "HEAD", "/", BY_PASSWORD, None),
+    (ELSEWHERE, "GET", "/", basic(b":secret"), None),
+    (ELSEWHERE, "GET", "/", RIGHT, None),
+    (ELSEWHERE, "GET", "/", {}, 401),
+    (ELSEWHERE, "GET", "/", basic(b"secret:guessed"), 401),
+    (ELSEWHERE, "GET", "/", basic(b"secret"), 401),
+    (ELSEWHERE, "GET", "/", basic(b"anybody:"), 401),
+    (ELSEWHERE, "GET", "/", {"authorization": "Basic ?"}, 401),
+    (ELSEWHERE, "GET", "/", {"authorization": "Basic s\u00e9cret"}, 401),
+    (ELSEWHERE, "GET", "/", {"authorization": "Basic secret"}, 401),
+    (ELSEWHERE, "POST", "/", BY_PASSWORD, 401),
+    (ELSEWHERE, "GET", "/api/v1/status", BY_PASSWORD, 401),
+    (ELSEWHERE, "POST", "/api/v1/backends/state-1/drain", BY_PASSWORD, 401),
+    (ELSEWHERE, "POST", "/api/v1/backends/state-1/drain", BY_PASSWORD | PAGE, 401),
+    (HERE_WITH_TOKEN, "GET", "/", {}, None),
+    (HERE_WITH_TOKEN, "GET", "/", basic(b"secret:guessed"), 401),
+    (HERE_WITH_TOKEN, "POST", "/api/v1/reload", BY_PASSWORD | PAGE, 401),
+    (HERE, "POST", "/api/v1/reload", basic(b":") | PAGE, 403),
+]
+
+
+@pytest.mark.parametrize(("policy", "method", "path", "headers", "status"), WITH_PASSWORDS)
+def test_who_may_look_with_a_password(
+    policy: AccessPolicy, method: str, path: str, headers: dict[str, str], status: int | None
+) -> None:
+    """Browsers prove themselves by a password on the status page alone: no other page can make use of it."""
+    refusal = maybe_refuse(policy, method, path, Headers(LOCAL | headers), "10.0.0.9")
+
+    assert status == (None if refusal is None else refusal.status)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "challenge"),
+    [
+        ("GET", "/", 'Basic realm="partitioner", charset="UTF-8"'),
+        ("HEAD", "/", 'Basic realm="partitioner", charset="UTF-8"'),
+        ("POST", "/", "Bearer"),
+        ("GET", "/api/v1/status", "Bearer"),
+    ],
+)
+async def test_browsers_ask_for_a_password_on_the_page_alone(method: str, path: str, challenge: str) -> None:
+    """Elsewhere a browser that asked would have its user type the token where it is of no use."""
+    answer = await Operator(Guard(PlainTextResponse("secret"), ELSEWHERE)).ask(method, path)
+
+    assert (401, challenge) == (answer.status_code, answer.headers["www-authenticate"])
 
 
 @pytest.mark.parametrize("token", [None, ""])
 def test_an_exposed_address_without_a_token_is_refused(token: str | None) -> None:
     """Whoever can reach the port could take the pool apart."""
     with pytest.raises(AddressUnavailable, match=r"0\.0\.0\.0:9424 can be reached from other machines"):
-        check_exposure(Address("0.0.0.0", 9424), token)
+        check_exposure([Address("127.0.0.1", 9424), Address("0.0.0.0", 9424)], token)
 
 
 def test_an_exposed_address_with_a_token_is_fine() -> None:
     """So is one that nobody else can reach."""
-    check_exposure(Address("0.0.0.0", 9424), "secret")
-    check_exposure(Address("127.0.0.1", 9424), None)
+    check_exposure([Address("0.0.0.0", 9424)], "secret")
+    check_exposure([Address("127.0.0.1", 9424)], None)
 
 
 async def test_a_refusal_is_a_sentence() -> None:
     """Programs find it under "error"; clients learn how to prove themselves (RFC 6750)."""
-    answer = await Operator(Guard(PlainTextResponse("secret"), ELSEWHERE)).get("/")
+    answer = await Operator(Guard(PlainTextResponse("secret"), ELSEWHERE)).get("/metrics")
 
     assert (401, "Bearer") == (answer.status_code, answer.headers["www-authenticate"])
     assert "Bearer TOKEN" in answer.json()["error"]
@@ -116,3 +174,57 @@ async def test_a_fault_of_ours_is_logged_and_answered(capsys: pytest.CaptureFixt
     )
     assert "ZeroDivisionError" in logged
     assert "bpr4mimb2vjnvtn2jc4yp3uo" not in logged
+
+
+async def test_a_wrong_token_is_logged_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who guesses fills no log, and how often it was tried is said; the token itself never is."""
+    configure_log(as_json=True)
+    now = 0.0
+    guard = Guard(PlainTextResponse("secret"), ELSEWHERE, clock=lambda: now)
+    mallory, prometheus = Operator(guard, "192.0.2.66"), Operator(guard, "192.0.2.7")
+    for guess in range(50):
+        await mallory.get("/metrics", authorization=f"Bearer guess-{guess}")
+    await prometheus.get("/metrics")
+    now = ONCE_A_MINUTE
+    await mallory.get("/metrics", authorization="Bearer guess-50")
+
+    logged = capsys.readouterr().err
+    structlog.reset_defaults()
+    lines = [json.loads(line) for line in logged.splitlines()]
+    assert [
+        ("192.0.2.66", "its admin_token is wrong", None),
+        ("192.0.2.7", "it gave no admin_token", 49),
+        ("192.0.2.66", "its admin_token is wrong", None),
+    ] == [(line["client"], line["cause"], line.get("times_more_before")) for line in lines]
+    assert {("warning", "admin request refused", 401)} == {
+        (line["level"], line["event"], line["status"]) for line in lines
+    }
+    assert "guess" not in logged
+
+
+async def test_a_guess_does_not_hide_behind_a_scrape_without_a_token(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From one address may come a Prometheus that has no token, and somebody who guesses it."""
+    configure_log(as_json=True)
+    both = Operator(Guard(PlainTextResponse("secret"), ELSEWHERE), "192.0.2.7")
+    for _ in range(2):
+        await both.get("/metrics")
+        await both.get("/metrics", authorization="Bearer guess")
+
+    logged = capsys.readouterr().err
+    structlog.reset_defaults()
+    assert ["it gave no admin_token", "its admin_token is wrong"] == [
+        json.loads(line)["cause"] for line in logged.splitlines()
+    ]
+
+
+async def test_a_made_up_host_cannot_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """The name is what tells an operator which proxy to set right; its first characters will do."""
+    configure_log(as_json=False)
+    await Operator(Guard(PlainTextResponse("secret"), HERE)).get("/", host="x" * 5000)
+
+    logged = capsys.readouterr().err
+    structlog.reset_defaults()
+    assert "is not this machine" in logged
+    assert len(logged) < 300

@@ -6,11 +6,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from partitioner.errors import ConfigurationInvalid, Problem, Refused
+from partitioner.errors import ConfigurationInvalid, Problem
 from partitioner.membership.backend import Intent
-from partitioner.ops.admin.desk import Reload, RouterDesk
+from partitioner.membership.health import HealthRecord
+from partitioner.ops.admin.desk import Reload
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
+from partitioner.ops.journal import Journal
+from partitioner.ops.log import LogObserver
+from partitioner.ops.metrics.tally import Tally
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import HashKey
 from partitioner.protocol.messages import Operation
@@ -18,6 +22,7 @@ from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
 from tests.ops.admin.asking import Operator
+from tests.ops.admin.desks import desk_of, reload_nothing
 
 SESSION_ID = "bpr4mimb2vjnvtn2jc4yp3uo"
 
@@ -27,10 +32,6 @@ class Reported:
     """What a reload may answer."""
 
     added: tuple[str, ...]
-
-
-async def reload_nothing() -> object:
-    raise Refused("no configuration file was given: nothing to reload")
 
 
 class Site:
@@ -43,18 +44,22 @@ class Site:
         hash_key: HashKey = HashKey.SESSION_ID,
         began_at: float = float("-inf"),
     ) -> None:
-        self.router = MemoryRouter(nursery, 3, copies=2, began_at=began_at)
+        self.tally, self.journal = Tally(), Journal(clock=trio.current_time)
+        self.router = MemoryRouter(nursery, 3, copies=2, began_at=began_at, watcher=self.tally)
         self.servers = [MemoryStateServer(self.router.network, each.address) for each in self.router.backends]
         self.not_served: tuple[str, ...] = ()
         self.reload: Reload = reload_nothing
-        desk = RouterDesk(
-            "router-1",
+        desk = desk_of(
             self.router.lane,
-            hash_key,
-            lambda: self.not_served,
-            lambda: self.reload(),
+            hash_key=hash_key,
+            why_not_served=lambda: self.not_served,
+            reload=lambda: self.reload(),
+            journal=self.journal,
+            tally=self.tally,
+            clients=64,
         )
-        self.operator = Operator(router_app(desk, AccessPolicy(is_loopback=True)))
+        self.began_at = trio.current_time()
+        self.operator = Operator(router_app(desk, AccessPolicy(is_loopback=True), journal=self.journal))
 
     async def get(self, path: str) -> object:
         answer = await self.operator.get(path)
@@ -121,7 +126,7 @@ async def test_status(autojump_clock: MockClock) -> None:
             "drains": [],
             "redundant_since": None,
             "not_redundant": [
-                "the router was started 10s ago; sessions untouched since then may lack a copy for 1h more"
+                "the router was started 10s ago; sessions untouched since then may lack a copy for 60m more"
             ],
         } == {key: status[key] for key in STATUS}
         assert ["state-1", "state-2", "state-3"] == [each["name"] for each in status["backends"]]
@@ -139,6 +144,113 @@ async def test_redundant_since(autojump_clock: MockClock) -> None:
         assert 2.0 <= status["redundant_since"] <= 7.0  # it is looked at every 5 s
         assert [] == status["not_redundant"]
         assert [True] * 3 == [each["safe_to_stop"] for each in status["backends"]]
+        nursery.cancel_scope.cancel()
+
+
+async def test_requests_are_told_by_what_became_of_them(autojump_clock: MockClock) -> None:
+    """A second, over the last minute; with how many clients there are, and for how long the router runs."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        await site.router.probe_on()
+        client = site.router.client()
+        await client.ask(request(Operation.SET, target(1)))
+        await client.ask(request(Operation.ACQUIRE, target(1)))
+        await client.ask(request(Operation.ACQUIRE, target(1)))
+        await client.ask(request(Operation.GET, target(2)))
+        await client.ask(b"NONSENSE /x HTTP/1.1\r\n\r\n")
+        await trio.sleep_until(site.began_at + 20)
+        status = (await site.operator.get("/api/v1/status")).json()
+
+        expected = {"ok": 0.1, "miss": 0.05, "locked": 0.05, "rejected": 0.05, "closed": 0.0}
+        assert expected == status["requests"]
+        assert (64, 20.0) == (status["clients"], status["uptime"])
+        nursery.cancel_scope.cancel()
+
+
+async def test_for_how_long_sessions_are_on_the_move(autojump_clock: MockClock) -> None:
+    """At T_max after a change of the pool each is where it belongs."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        await site.router.probe_on()
+        await trio.sleep(10)
+        before = (await site.operator.get("/api/v1/status")).json()["unsettled_for"]
+        await trio.sleep(3600)
+        after = (await site.operator.get("/api/v1/status")).json()["unsettled_for"]
+
+        assert (3590.0, None) == (before, after)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_each_backend_is_asked(autojump_clock: MockClock) -> None:
+    """Its part of the traffic, how long it takes, what failed, and its last probe, if that was good."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        await site.router.probe_on()
+        client = site.router.client()
+        for number in range(40):
+            await client.ask(request(Operation.SET, target(number)))
+        site.servers[1].freeze()
+        await site.router.observer.wait_for("backend_ejected")
+        found = (await site.operator.get("/api/v1/backends")).json()["backends"]
+        traffic = [each["traffic"] for each in found]
+
+        assert 1.0 == pytest.approx(sum(each["share"] for each in traffic))
+        assert all(0.2 < each["share"] < 0.5 and each["rate"] > 1.0 for each in traffic)
+        assert all(0.0 <= each["p50"] <= each["p99"] <= 0.001 for each in traffic)
+        assert [0.0, None, 0.0] == [each["probe"] for each in found]
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_exchange_that_failed(autojump_clock: MockClock) -> None:
+    """Is counted for its backend alone."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        await site.router.probe_on()
+        client = site.router.client()
+        for number in range(40):
+            await client.ask(request(Operation.SET, target(number)))
+        site.servers[1].kill()
+        for number in range(40):
+            await client.ask(request(Operation.GET, target(number)))
+        found = (await site.operator.get("/api/v1/backends")).json()["backends"]
+
+        failed = [each["traffic"]["failed"] for each in found]
+        assert (0, 0) == (failed[0], failed[2])
+        assert failed[1] > 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_events(autojump_clock: MockClock) -> None:
+    """The youngest first; what the log calls cause and consequence stands by itself."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        log = LogObserver(3, journal=site.journal)
+        log.backend_ejected(site.router.backends[0], HealthRecord(since=0.0), "refused the connection", 2)
+        await trio.sleep(7)
+        log.note("stopping now")
+        events = (await site.operator.get("/api/v1/events")).json()["events"]
+
+        assert [("stopping now", 0.0, None), ("backend is down", 7.0, "refused the connection")] == [
+            (each["event"], each["ago"], each["cause"]) for each in events
+        ]
+        assert {"backend": "state-1", "address": "10.0.0.1:42424"} == events[1]["facts"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_was_refused_is_an_event(autojump_clock: MockClock) -> None:
+    """The page shows it as the log does: once a minute for each who asks."""
+    async with trio.open_nursery() as nursery:
+        site = Site(nursery)
+        for _ in range(3):
+            await site.operator.ask("GET", "/api/v1/status", host="example.org")
+        [event] = (await site.operator.get("/api/v1/events")).json()["events"]
+
+        assert ("warning", "admin request refused", "its Host 'example.org' is not this machine") == (
+            event["level"],
+            event["event"],
+            event["cause"],
+        )
+        assert {"client": "127.0.0.1", "status": "403"} == event["facts"]
         nursery.cancel_scope.cancel()
 
 

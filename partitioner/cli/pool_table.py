@@ -1,0 +1,121 @@
+"""The state servers of a running router as a table, and the router itself as a few lines."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+from rich.table import Table
+from rich.text import Text
+
+from partitioner.cli.output import percent, table
+from partitioner.ops.admin.reports import BackendReport, DrainReport, Status
+from partitioner.ops.admin.words import duration, rate
+from partitioner.ops.printable import printable
+
+_COLOURS = {"up": "green", "down": "bold red"}
+_IN_BETWEEN = "yellow"
+_NUMBERS = ("for", "share", "requests/s", "p50", "p99", "failed", "to put right")
+_QUIET = {"-", "0", "ready"}  # what stands in a column in good times
+_BETWEEN, _AT_BOTH_ENDS = 3, 2  # blanks that rich puts there
+
+
+def backends_table(found: Sequence[BackendReport], width: int) -> Table:
+    """A row for each state server, in so many columns of a terminal if that can be.
+
+    What says least is left out where there is no room for it: nobody reads a line that is broken into three.
+    """
+    columns = {header: [cell(each) for each in found] for header, cell in _CELLS.items()}
+    for header in _least_telling_first(columns):
+        if _width(columns) <= width:
+            break
+        del columns[header]
+    rows = table(*columns, numbers=_NUMBERS)
+    for cells in zip(*columns.values(), strict=True):
+        rows.add_row(*cells)
+    return rows
+
+
+def _least_telling_first(columns: Mapping[str, Sequence[str | Text]]) -> list[str]:
+    """What can be left out, in this order. Who was taken out, and whether one is up, is always told."""
+    quiet = [header for header, cells in columns.items() if _QUIET.issuperset(map(str, cells))]
+    return list(dict.fromkeys(("address", *quiet, "share", "p50", "requests/s", "drain", "p99")))
+
+
+def _width(columns: Mapping[str, Sequence[str | Text]]) -> int:
+    """How many columns of a terminal a table with these takes, if no line is broken."""
+    longest = (max(map(len, (header, *map(str, cells)))) for header, cells in columns.items())
+    return sum(longest) + _BETWEEN * (len(columns) - 1) + _AT_BOTH_ENDS
+
+
+def summary(seen: Status) -> Table:
+    """What matters of a router at night."""
+    rows = table("", "")
+    rows.show_header = False
+    oldest = "" if seen.oldest_lock is None else f", the oldest for {age(seen.oldest_lock)}"
+    outcomes = ", ".join(f"{rate(each)} {name}" for name, each in seen.requests.items() if each)
+    requests = f"{rate(sum(seen.requests.values()))} a second" + (f": {outcomes}" if outcomes else "")
+    rows.add_row("router", f"{seen.name}, version {seen.version}, for {age(seen.uptime)}")
+    rows.add_row("ready", "yes" if seen.ready else f"no: {'; '.join(seen.not_ready)}")
+    copies = "1 copy" if seen.copies == 1 else f"{seen.copies} copies"
+    rows.add_row("state servers", f"{seen.serving} of {len(seen.wanted)} serve, {copies} kept")
+    rows.add_row("redundant", _redundancy(seen))
+    rows.add_row("requests", f"{requests}; {seen.clients} clients")
+    rows.add_row("locks", f"{seen.locks_held} held{oldest}")
+    rows.add_row("to put right", f"{seen.keys_marked} copies")
+    rows.add_row("map", f"{seen.map_fingerprint} (alike on routers that agree), pool epoch {seen.epoch}")
+    return rows
+
+
+def _redundancy(seen: Status) -> str:
+    """Whether any one state server may fail, and why not."""
+    if seen.redundant_since is not None:
+        return f"for {age(seen.redundant_since)}"
+    return f"no: {'; '.join(seen.not_redundant)}"
+
+
+def progress(drain: DrainReport) -> str:
+    """How far a drain has come, in a line."""
+    left = "nobody can tell how many are left" if drain.left is None else f"{drain.left} left"
+    if drain.done:
+        return f"done, {drain.moved} sessions moved"
+    if drain.stalled is not None:
+        return f"{drain.moved} sessions moved, {left}; stalled: {printable(drain.stalled)}"
+    until = "" if drain.estimate is None else f", at most {age(drain.estimate)} to go"
+    return f"{drain.moved} sessions moved, {left}{until}"
+
+
+def age(seconds: float) -> str:
+    """A length of time for people, to the second: 0:01:30."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _short_progress(drain: DrainReport | None) -> str:
+    """The same in a few words."""
+    if drain is None:
+        return "-"
+    if drain.done:
+        return "done"
+    left = "" if drain.left is None else f", {drain.left} left"
+    return f"{drain.moved} moved{left}{', stalled' if drain.stalled is not None else ''}"
+
+
+def _health(backend: BackendReport) -> Text:
+    if backend.intent == "maint":
+        return Text("-")  # nobody looks
+    trouble = "" if backend.trouble is None else f" ({backend.trouble})"
+    return Text(backend.health + trouble, style=_COLOURS.get(backend.health, _IN_BETWEEN))
+
+
+_CELLS: dict[str, Callable[[BackendReport], str | Text]] = {
+    "state server": lambda each: each.name,
+    "address": lambda each: each.address,
+    "intent": lambda each: "removed" if each.removed else each.intent,
+    "health": _health,
+    "for": lambda each: "-" if each.health_for is None else age(each.health_for),
+    "share": lambda each: percent(each.share),
+    "requests/s": lambda each: rate(each.traffic.rate),
+    "p50": lambda each: duration(each.traffic.p50),
+    "p99": lambda each: duration(each.traffic.p99),
+    "failed": lambda each: str(each.traffic.failed),
+    "to put right": lambda each: str(each.keys_marked),
+    "drain": lambda each: _short_progress(each.drain),
+}

@@ -1,0 +1,176 @@
+"""The status page: what a router sees and does, for a person with a browser and no time.
+
+It only shows; who wants to act uses the command line. No script, no picture, no font comes with it, so it
+opens on any machine that reaches the port, and the browser is told to load and run nothing else: even a
+string that got through the escaping could do no harm.
+"""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+import trio
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from partitioner.ops.admin import words
+from partitioner.ops.admin.reports import BackendReport, EventReport, LockReport, Locks, Status
+from partitioner.ops.printable import printable
+
+USUAL_REFRESH = 5
+LONGEST_REFRESH = 3600
+OLD_LOCK = 10.0
+"""Seconds: pages are done in less, so a lock that is older is one to look at."""
+
+MOST_OLD_LOCKS = 50
+MOST_NAMES = 3
+"""In the headline; the table names them all."""
+
+PIECES_AT_A_TIME = 300
+"""Of the page, about half a millisecond; then everybody else has a turn."""
+
+_HERE = Path(__file__).parent
+_STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
+_STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
+
+HEADERS = {
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Nothing is loaded, run, framed or kept; the page is for the eyes of who asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The one sentence for somebody who has just been woken."""
+
+    level: str  # good, caution or bad
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the page shows."""
+
+    status: Status
+    old_locks: tuple[LockReport, ...]
+    more_old_locks: bool
+    events: tuple[EventReport, ...]
+    headline: Headline
+    reasons: tuple[str, ...]  # why the pool is not redundant, where it could be
+    notes: tuple[str, ...]  # these, and whatever else keeps servers from being safe to stop
+    largest_share: float  # of sessions or traffic: what a full bar stands for
+    refresh: int  # seconds; 0 if it shall stay as it is
+    now: datetime
+
+    def notes_of(self, backend: BackendReport) -> list[int]:
+        """The numbers of the notes that concern a backend, from 1."""
+        return sorted(self.notes.index(reason) + 1 for reason in backend.not_safe_to_stop)
+
+
+def view(status: Status, locks: Locks, events: tuple[EventReport, ...], refresh: int) -> View:
+    """What there is to show."""
+    old = tuple(lock for lock in locks.locks if lock.age >= OLD_LOCK)
+    reasons = status.not_redundant if status.copies > 1 else ()
+    others = (reason for each in status.backends for reason in each.not_safe_to_stop)
+    return View(
+        status=status,
+        old_locks=old[:MOST_OLD_LOCKS],
+        more_old_locks=len(old) > MOST_OLD_LOCKS,
+        events=events,
+        headline=headline(status),
+        reasons=reasons,
+        notes=tuple(dict.fromkeys((*reasons, *others))),
+        largest_share=max((max(each.share, each.traffic.share) for each in status.backends), default=0.0),
+        refresh=refresh,
+        now=datetime.now().astimezone(),
+    )
+
+
+def headline(status: Status) -> Headline:
+    """Say how it stands, the worst first."""
+    if not status.ready:
+        return Headline("bad", f"Not ready: {'; '.join(status.not_ready)}")
+    wanted, configured = len(status.wanted), sum(not each.removed for each in status.backends)
+    if out := [each.name for each in status.wanted if not each.serves]:
+        verb = "does" if len(out) == 1 else "do"
+        return Headline("bad", f"{_first_names(out)} {verb} not serve; {status.serving} of {wanted} do")
+    serving = _all_serve(wanted, configured)
+    if status.copies < 2:
+        return Headline("good", f"{serving}; sessions are kept once")
+    if status.redundant_since is None:
+        return Headline("caution", f"{serving}; should one fail now, sessions may be lost")
+    return Headline("good", f"{serving}, and any one of them may fail")
+
+
+def _first_names(names: list[str]) -> str:
+    rest = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _all_serve(wanted: int, configured: int) -> str:
+    if wanted < configured:
+        return f"{wanted} of {configured} state servers serve, as is wanted"
+    return "The only state server serves" if wanted == 1 else f"All {wanted} state servers serve"
+
+
+def read_refresh(text: str | None) -> int:
+    """Read how often the page shall be asked for anew, in seconds; 0: never. Raises ValueError."""
+    if text is None:
+        return USUAL_REFRESH
+    if text.isascii() and text.isdigit() and len(text) <= 4 and int(text) <= LONGEST_REFRESH:
+        return int(text)
+    raise ValueError(
+        f"refresh={text!r} is no whole number of seconds; expected 0 (never) to {LONGEST_REFRESH}"
+    )
+
+
+async def render(shown: View) -> str:
+    """Write the page. It may have hundreds of rows, so others have their turn meanwhile."""
+    pieces = []
+    for number, piece in enumerate(_template.generate(view=shown, status=shown.status), 1):
+        pieces.append(piece)
+        if number % PIECES_AT_A_TIME == 0:
+            await trio.lowlevel.checkpoint()
+    return "".join(pieces)
+
+
+def _finalize(value: object) -> object:
+    """What every expression of the template passes through, before it is escaped for HTML.
+
+    A name may hold anything that the configuration may hold, and a log line what a client sent.
+    """
+    return printable(value) if type(value) is str else value
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        auto_reload=False,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "age": words.age,
+        "duration": words.duration,
+        "rate": words.rate,
+        "share": words.share,
+        "number": words.number,
+        "clock_time": words.clock_time,
+    }
+    environment.globals["style"] = Markup(_STYLE)
+    return environment
+
+
+_template = _environment().get_template("page.html")

@@ -1,0 +1,51 @@
+"""How numbers and times are written for people, on the status page and by the verbs."""
+
+from datetime import datetime
+from itertools import pairwise
+
+UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def age(seconds: float) -> str:
+    """A length of time, in its two largest units: `3 min 20 s`."""
+    whole = max(0, round(seconds))
+    for (unit, size), (lesser, lesser_size) in pairwise(UNITS):
+        if whole >= size:
+            rest = whole % size // lesser_size
+            return f"{whole // size} {unit} {rest} {lesser}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
+def duration(seconds: float | None) -> str:
+    """A short length of time to three digits: `0.42 ms`; a dash for none."""
+    if seconds is None:
+        return "–"
+    value, unit = (seconds, "s") if seconds >= 1 else (seconds * 1000, "ms")
+    return f"{_three_digits(value)} {unit}"
+
+
+def rate(per_second: float) -> str:
+    """A number a second, to three digits."""
+    return _three_digits(per_second)
+
+
+def share(of_all: float) -> str:
+    """A share from 0 to 1, in per cent."""
+    return f"{of_all * 100:.1f} %"
+
+
+def number(count: int | float) -> str:
+    """A number with its thousands set apart."""
+    return f"{count:,}".replace(",", " ") if isinstance(count, int) else f"{count:g}"
+
+
+def clock_time(at: str, today: datetime) -> str:
+    """A moment, written in ISO 8601, on the router's own clock; with its date unless that is today."""
+    local = datetime.fromisoformat(at).astimezone(today.tzinfo)
+    return f"{local:%H:%M:%S}" if local.date() == today.date() else f"{local:%d %b %H:%M:%S}"
+
+
+def _three_digits(value: float) -> str:
+    if value >= 100:
+        return number(round(value))
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

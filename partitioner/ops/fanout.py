@@ -1,0 +1,33 @@
+"""One observer in front of several: each fact goes to those who listen for it, and to nobody else."""
+
+from collections.abc import Callable, Sequence
+
+from partitioner.net.observer import Observer
+
+FACTS = tuple(name for name in vars(Observer) if not name.startswith("_"))
+
+
+class Fanout(Observer):
+    """Hands facts on.
+
+    Who hears what is settled once: a fact that one observer overrides is a direct call of it, and one that
+    nobody overrides costs an empty call.
+    """
+
+    def __init__(self, *observers: Observer) -> None:
+        for name in FACTS:
+            listeners = [getattr(each, name) for each in observers if _listens(each, name)]
+            if listeners:
+                setattr(self, name, listeners[0] if len(listeners) == 1 else _all(listeners))
+
+
+def _listens(observer: Observer, name: str) -> bool:
+    return getattr(type(observer), name) is not getattr(Observer, name)
+
+
+def _all(listeners: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    def tell(*said: object) -> None:
+        for listener in listeners:
+            listener(*said)
+
+    return tell

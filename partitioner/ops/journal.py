@@ -1,0 +1,82 @@
+"""The journal: the last lines of the log, kept in memory for whoever looks at the status page.
+
+There is one wording. A line goes to the log and into the journal by the same call, so that what is read on
+the page at night is found in the log the next morning, word for word.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+MOST_EVENTS = 100
+LONGEST_FACT = 500
+"""Characters of one fact: some say what a client sent, and the whole has to stay small."""
+
+
+class Level(StrEnum):
+    """How much a line matters; the words are the log's."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line."""
+
+    at: float  # Unix time
+    level: Level
+    what: str
+    facts: dict[str, str]  # cause, consequence and whatever else was said; never changed in place
+
+
+class Journal:
+    """Keeps the last events, and forgets older ones."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """`clock` tells Unix time."""
+        self.now = clock
+        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
+
+    def __repr__(self) -> str:
+        return f"<Journal, {len(self._events)} events>"
+
+    def record(self, level: Level, what: str, facts: dict[str, object]) -> None:
+        """Remember a line."""
+        told = {name: _clipped(name, fact) for name, fact in facts.items()}
+        self._events.append(Event(self.now(), level, what, told))
+
+    def events(self) -> tuple[Event, ...]:
+        """The last events, the youngest first."""
+        return tuple(reversed(self._events))
+
+
+class JournaledLog:
+    """Says a line once, to the log and to a journal."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger, journal: Journal) -> None:
+        self._log = log
+        self._journal = journal
+
+    def info(self, event: str, **facts: object) -> None:
+        self._journal.record(Level.INFO, event, facts)
+        self._log.info(event, **facts)
+
+    def warning(self, event: str, **facts: object) -> None:
+        self._journal.record(Level.WARNING, event, facts)
+        self._log.warning(event, **facts)
+
+    def error(self, event: str, **facts: object) -> None:
+        self._journal.record(Level.ERROR, event, facts)
+        self._log.error(event, **facts)
+
+
+def _clipped(name: str, fact: object) -> str:
+    # Of an exception the log has all of it; its text is for developers, and may hold what is secret.
+    text = type(fact).__name__ if name == "exc_info" else str(fact)
+    return text if len(text) <= LONGEST_FACT else text[: LONGEST_FACT - 1] + "…"

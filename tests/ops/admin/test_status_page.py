@@ -1,0 +1,410 @@
+"""The status page at / (design.md 9.3): what it shows, and what hostile strings cannot do to it."""
+
+from base64 import b64encode
+from dataclasses import replace
+from hashlib import sha256
+from urllib.parse import quote
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partitioner.ops.admin import page
+from partitioner.ops.admin.guard import AccessPolicy
+from partitioner.ops.admin.page import MOST_OLD_LOCKS, headline, read_refresh, view
+from partitioner.ops.admin.reports import EventReport, LockReport, Locks, Status
+from partitioner.ops.admin.router_app import router_app
+from partitioner.ops.printable import printable
+from tests.ops.admin.asking import Operator
+from tests.ops.admin.pages import (
+    FakeDesk,
+    StatusPage,
+    backend_report,
+    drain_report,
+    ill,
+    lock_report,
+    status_of,
+)
+
+WELL = status_of(backend_report("state-1"), backend_report("state-2"), backend_report("state-3"))
+EVENT = EventReport(
+    at="2026-07-02T22:15:00.000+00:00",
+    ago=61.0,
+    level="error",
+    event="backend is down",
+    cause="refused the connection",
+    consequence="its sessions are served by their copies; 2 of 3 serve",
+    facts={"backend": "state-2", "stays_out_at_least": "10s"},
+)
+
+
+def operator_of(status: Status = WELL, *, token: str | None = None) -> Operator:
+    return Operator(router_app(FakeDesk(status), AccessPolicy(token is None, token)))
+
+
+async def shown(
+    status: Status = WELL, locks: tuple[LockReport, ...] = (), events: tuple[EventReport, ...] = ()
+) -> StatusPage:
+    """The page of a router that reports this."""
+    desk = FakeDesk(status, locks, events)
+    answer = await Operator(router_app(desk, AccessPolicy(is_loopback=True))).get("/")
+    assert (200, "text/html; charset=utf-8") == (answer.status_code, answer.headers["content-type"])
+    return StatusPage(answer.text)
+
+
+# --- what it shows ---
+
+
+async def test_each_backend_has_a_row() -> None:
+    """Its name, its state in words, why, since when, its shares, its traffic, and what is to be put right."""
+    out = replace(ill(backend_report("state-2"), "copies is 1"), keys_marked=12, weight=2.5)
+    found = await shown(status_of(backend_report("state-1"), out))
+
+    assert (
+        "state-1 10.0.0.1:42424 UP for 1 h 1 min 1 50.0 % 50.0 % 12.5 0.40 ms 12.0 ms 0 0.50 ms 0 yes"
+        == found.row_of("state-1")
+    )
+    assert (
+        "state-2 10.0.0.1:42424 DOWN for 6 s · timed out 2.5 50.0 % 50.0 % 12.5 0.40 ms 12.0 ms 0 – 12 no 1"
+        == found.row_of("state-2")
+    )
+
+
+INTENTS = [
+    ({"intent": "drain", "serves": False}, "DRAIN UP"),
+    ({"intent": "maint", "serves": False, "health": "down"}, "MAINT"),
+    ({"removed": True, "serves": False}, "removed UP"),
+    ({"health": "recovering", "serves": False}, "RECOVERING"),
+    ({"health": "unknown", "serves": False, "health_for": None}, "UNKNOWN"),
+]
+
+
+@pytest.mark.parametrize(("changed", "expected"), INTENTS)
+async def test_what_is_wanted_and_what_is_seen_are_told_apart(
+    changed: dict[str, object], expected: str
+) -> None:
+    """A server that is put aside is not ill, and of one that is not spoken to nothing is seen."""
+    found = await shown(status_of(backend_report("state-1"), replace(backend_report("state-2"), **changed)))  # type: ignore[arg-type]
+
+    since = "not known yet" if expected == "UNKNOWN" else "for 1 h 1 min"
+    assert found.row_of("state-2").startswith(f"state-2 10.0.0.1:42424 {expected} {since} ")
+
+
+async def test_the_router_itself() -> None:
+    """Who it is, since when, whether web servers may come, what they ask, and what map it has."""
+    found = await shown()
+
+    for expected in (
+        "router-1 partitioner 1.2.3 up 1 d 2 h",
+        "Ready yes",
+        "Redundant yes for 1 h",
+        "Requests 1 203/s ok 1 200 · miss 3.00",
+        "Clients 64",
+        "Locks 0 none held",
+        "Pool epoch 7 map 0123456789ab",
+        "every session is in its place",
+    ):
+        assert expected in found.text
+
+
+async def test_why_not() -> None:
+    """Each reason is told once, and rows refer to it by its number."""
+    reasons = ("7 keys are still marked", "state-2 went down 6s ago")
+    first = replace(
+        backend_report("state-1"), safe_to_stop=False, not_safe_to_stop=(reasons[1], "it is alone")
+    )
+    status = replace(
+        status_of(first, ill(backend_report("state-2"), reasons[0])),
+        redundant_since=None,
+        not_redundant=reasons,
+        ready=False,
+        not_ready=("it is stopping",),
+    )
+    found = await shown(status)
+
+    assert [1, 1, 1] == [found.text.count(each) for each in (*reasons, "it is alone")]
+    assert found.row_of("state-1").endswith(" no 2 3")
+    assert found.row_of("state-2").endswith(" no 1")
+    assert "Ready no it is stopping" in found.text
+    assert [("li id", f"note-{number}") for number in (1, 2, 3)] == [
+        each for each in found.attributes if each[0] == "li id"
+    ]
+
+
+async def test_a_drain_shows_its_progress() -> None:
+    """As a bar and in words; where nobody can tell how many are left there is no bar."""
+    listed = replace(backend_report("state-1"), drain=drain_report("state-1", 30, 90))
+    found = await shown(status_of(listed))
+    stock = replace(backend_report("state-1"), drain=drain_report("state-1", 30, None))
+    without_bar = await shown(status_of(stock))
+
+    assert "state-1 30 sessions moved, 90 left, 5.00/s, at most 1 min to go · began 20 s ago" in found.text
+    assert ("30", "120") == (found.attribute("progress value"), found.attribute("progress max"))
+    assert "nobody can tell how many are left" in without_bar.text
+    assert "progress" not in [tag for tag, _ in without_bar.elements]
+
+
+async def test_a_drain_that_is_done_and_one_that_is_stalled() -> None:
+    """The bar of the first is full; the second says what keeps it."""
+    done = replace(backend_report("state-1"), drain=drain_report("state-1", 30, 0))
+    stuck = replace(drain_report("state-2", 30, None), stalled="what is left is locked by pages")
+    found = await shown(status_of(done, replace(backend_report("state-2"), drain=stuck)))
+
+    assert "state-1 done, 30 sessions moved" in found.text
+    assert ("1", "1") == (found.attribute("progress value"), found.attribute("progress max"))
+    assert "stalled: what is left is locked by pages" in found.text
+
+
+async def test_old_locks() -> None:
+    """Those that no page needs for so long, by a hash of the session's key."""
+    away = replace(lock_report(75.0), reachable=False, key="aaaaaaaa")
+    found = await shown(locks=(away, lock_report(10.0), replace(lock_report(9.9), key="bbbbbbbb")))
+
+    assert "aaaaaaaa state-1, which is away: the router stands for it 1 min 15 s" == found.row_of("aaaaaaaa")
+    assert "d1e8a70b state-1 10 s" == found.row_of("d1e8a70b")
+    assert "bbbbbbbb" not in found.text
+
+
+async def test_very_many_old_locks() -> None:
+    """The page stays a page: it says where the others are told."""
+    found = await shown(locks=tuple(lock_report(100.0) for _ in range(MOST_OLD_LOCKS + 1)))
+
+    assert MOST_OLD_LOCKS == sum(row.startswith("d1e8a70b") for row in found.rows)
+    assert "These are the oldest" in found.text
+
+
+async def test_events() -> None:
+    """In the words of the log, with what it calls cause and consequence."""
+    found = await shown(events=(EVENT, replace(EVENT, event="backend is up", cause=None, facts={})))
+    row = found.rows[-2]
+
+    assert row.endswith(
+        "1 min 1 s ago backend is down backend state-2 stays out at least 10s "
+        "refused the connection its sessions are served by their copies; 2 of 3 serve"
+    )
+    assert "backend is up its sessions" in found.rows[-1]
+
+
+DRAINING = replace(backend_report("state-2"), intent="drain", serves=False)
+HEADLINES = [
+    (WELL, "good", "All 3 state servers serve, and any one of them may fail"),
+    (
+        replace(WELL, redundant_since=None),
+        "caution",
+        "All 3 state servers serve; should one fail now, sessions may be lost",
+    ),
+    (
+        replace(status_of(backend_report()), copies=1, redundant_since=None),
+        "good",
+        "The only state server serves; sessions are kept once",
+    ),
+    (
+        status_of(backend_report(), DRAINING),
+        "good",
+        "1 of 2 state servers serve, as is wanted, and any one of them may fail",
+    ),
+    (status_of(backend_report(), ill(backend_report("b"))), "bad", "b does not serve; 1 of 2 do"),
+    (
+        status_of(backend_report(), *(ill(backend_report(f"b{number}")) for number in range(5))),
+        "bad",
+        "b0, b1, b2 and 2 more do not serve; 1 of 6 do",
+    ),
+    (
+        replace(status_of(ill(backend_report())), ready=False, not_ready=("no backend is up",)),
+        "bad",
+        "Not ready: no backend is up",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "level", "sentence"), HEADLINES)
+def test_the_headline(status: Status, level: str, sentence: str) -> None:
+    """The worst comes first; what is as an operator wants it is no cause for alarm."""
+    found = headline(status)
+
+    assert (level, sentence) == (found.level, found.sentence)
+
+
+# --- how it behaves in a browser ---
+
+
+@pytest.mark.parametrize(("path", "expected"), [("/", ["5"]), ("/?refresh=60", ["60"]), ("/?refresh=0", [])])
+async def test_it_refreshes_itself(path: str, expected: list[str]) -> None:
+    """Without a script, as often as is wanted, or not at all."""
+    found = StatusPage((await operator_of().get(path)).text)
+
+    is_refreshed = ("meta http-equiv", "refresh") in found.attributes
+    assert expected == [
+        value for name, value in found.attributes if name == "meta content" and value.isdigit()
+    ]
+    assert is_refreshed == bool(expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1.5", "3601", "00000", "5;url=https://example.org", "\u0663", "x"]
+)
+async def test_a_refresh_that_is_none_is_refused(text: str) -> None:
+    """In a sentence; nothing of it gets into the page."""
+    answer = await operator_of().get(f"/?refresh={quote(text)}")
+
+    assert 400 == answer.status_code
+    assert answer.json()["error"].startswith(f"refresh={text!r} is no whole number of seconds")
+
+
+def test_the_longest_refresh() -> None:
+    """An hour; without a word it is five seconds."""
+    assert (3600, 5) == (read_refresh("3600"), read_refresh(None))
+
+
+async def test_the_browser_may_load_and_run_nothing() -> None:
+    """But the one style sheet that is in the page, known by its hash."""
+    answer = await operator_of().get("/")
+    found = StatusPage(answer.text)
+
+    style_hash = b64encode(sha256(found.style.encode()).digest()).decode()
+    assert (
+        f"default-src 'none'; style-src 'sha256-{style_hash}'; img-src data:; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ) == answer.headers["content-security-policy"]
+    assert ("nosniff", "no-store", "no-referrer") == tuple(
+        answer.headers[name] for name in ("x-content-type-options", "cache-control", "referrer-policy")
+    )
+
+
+async def test_there_is_nothing_to_load_or_run() -> None:
+    """No script, no handler, no style beside the sheet, and nothing from elsewhere."""
+    found = await shown(events=(EVENT,))
+
+    assert {"script", "img", "iframe", "form", "object"}.isdisjoint(tag for tag, _ in found.elements)
+    names = {name.partition(" ")[2] for name, _ in found.attributes}
+    assert "style" not in names
+    assert [] == [name for name in names if name.startswith("on")]
+    addresses = [value for name, value in found.attributes if name.endswith((" href", " src"))]
+    assert [] == [each for each in addresses if not each.startswith(("/", "#", "data:image/svg+xml,"))]
+    assert "url(" not in found.style
+    assert "@import" not in found.style
+
+
+async def test_the_page_is_guarded() -> None:
+    """Where others reach the port it is shown to those who know the token, by bearer or by password."""
+    operator = operator_of(token="secret")
+    by_password = {"authorization": f"Basic {b64encode(b'me:secret').decode()}"}
+    statuses = [
+        (await operator.get("/")).status_code,
+        (await operator.get("/", **by_password)).status_code,
+        (await operator.ask("HEAD", "/", **by_password)).status_code,
+        (await operator.get("/", authorization="Bearer secret")).status_code,
+        (await operator.get("/", authorization="Bearer guessed")).status_code,
+        (await operator.post("/", **by_password)).status_code,
+    ]
+
+    assert [401, 200, 200, 200, 401, 401] == statuses
+
+
+async def test_the_page_cannot_be_posted_to() -> None:
+    """It only shows."""
+    assert 405 == (await operator_of().post("/")).status_code
+
+
+async def test_others_have_their_turn_while_a_page_is_written() -> None:
+    """A page of 50 servers and 100 events takes milliseconds, and is written in pieces."""
+    status = status_of(*(backend_report(f"state-{number}") for number in range(50)))
+    written = view(status, Locks(0, ()), (EVENT,) * 100, refresh=5)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        await page.render(written)
+        nursery.cancel_scope.cancel()
+
+    assert turns >= 10
+
+
+# --- hostile strings ---
+
+NASTY = (
+    "<script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    "</style><img src=x onerror=alert(1)>",
+    '" onmouseover="alert(1)',
+    "' onmouseover='alert(1)",
+    "{{ view }}{% raw %}",
+    "<!--",
+    "]]>",
+    "&lt;b&gt;&#0;",
+    "two\nlines\r\n\ttabs",
+    "\u202eno-etats\u2066",
+    "\ud800\udfff",
+    "\0",
+    "\u2028",
+)
+
+texts = st.sampled_from(NASTY) | st.text(st.characters(codec=None), min_size=1)
+
+
+def hostile_page(text: str) -> FakeDesk:
+    """Everything that others can have had a hand in says this."""
+    reasons = (text,)
+    drain = replace(drain_report(text, 1, 2), stalled=text)
+    backend = replace(ill(backend_report(text), text), address=text, trouble=text, identity=text, drain=drain)
+    status = replace(
+        status_of(backend),
+        name=text,
+        map_fingerprint=text,
+        ready=False,
+        not_ready=reasons,
+        not_redundant=reasons,
+        redundant_since=None,
+    )
+    lock = replace(lock_report(60.0), key=text, server=text)
+    event = replace(EVENT, event=text, cause=text, consequence=text, facts={"fact": text})
+    return FakeDesk(status, (lock,), (event,))
+
+
+async def elements_and_text(text: str) -> StatusPage:
+    desk = hostile_page(text)
+    written = await page.render(view(desk.status(), desk.locks(1000), desk.events(), refresh=5))
+    written.encode("utf-8")  # it can be sent
+    return StatusPage(written)
+
+
+@given(texts)
+def test_hostile_strings_are_text(text: str) -> None:
+    """The page has the elements that it always has, and shows the string, all of it visible."""
+    told = trio.run(elements_and_text, text)
+    harmless = trio.run(elements_and_text, "harmless")
+
+    assert harmless.elements == told.elements
+    assert told.text.isprintable()
+    shown_as = " ".join(printable(text).split())
+    assert told.text.count(shown_as) >= harmless.text.count("harmless")
+
+
+# --- JSON ---
+
+
+async def test_events_as_json() -> None:
+    """Programs get the same."""
+    desk = FakeDesk(WELL, journal=(EVENT,))
+    answer = await Operator(router_app(desk, AccessPolicy(is_loopback=True))).get("/api/v1/events")
+
+    assert {
+        "events": [
+            {
+                "at": "2026-07-02T22:15:00.000+00:00",
+                "ago": 61.0,
+                "level": "error",
+                "event": "backend is down",
+                "cause": "refused the connection",
+                "consequence": "its sessions are served by their copies; 2 of 3 serve",
+                "facts": {"backend": "state-2", "stays_out_at_least": "10s"},
+            }
+        ]
+    } == answer.json()
