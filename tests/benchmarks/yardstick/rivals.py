@@ -63,6 +63,7 @@ class Rival:
     programs: Programs
     core: int  # of everything else
     slash: str = ""
+    admin: str = ""  # a URL
     _sizes: set[tuple[int, int]] = field(default_factory=set)  # for which there are sessions
 
     def measure(self, plan: LoadPlan) -> Measured:
@@ -127,7 +128,7 @@ def partitioner(
         process = started.program.process
         for thread in os.listdir(f"/proc/{process.pid}/task"):
             os.sched_setaffinity(int(thread), {cores.rival})
-        yield Rival(name, process.pid, started.port, programs, cores.rest)
+        yield Rival(name, process.pid, started.port, programs, cores.rest, admin=started.admin)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
