@@ -10,6 +10,7 @@ import yaml
 from partitioner.config import (
     BackendSettings,
     HealthSettings,
+    Lanes,
     LimitSettings,
     LogFormat,
     Settings,
@@ -63,6 +64,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert settings.hash_key is HashKey.SESSION_ID
     assert (ip_network("127.0.0.0/8"), ip_network("::1/128")) == settings.allow_clients
     assert settings.log_format is LogFormat.CONSOLE
+    assert settings.lanes is Lanes.AWAIT
     assert settings.embedded is None
     assert (Address("127.0.0.1", 9424), None) == (settings.admin, settings.admin_token)
     assert (3600.0, 86_400.0) == (settings.session_timeout, settings.session_timeout_max)
@@ -115,6 +117,7 @@ def test_every_key_is_read() -> None:
         hash_key: target
         allow_clients: [10.1.0.0/16, 10.2.0.7, "fd00::/8"]
         log_format: json
+        lanes: both
         backends:
           - {name: a, address: state-a.example:42424, weight: 2.5, intent: maint}
           - {name: b, address: "[fd00::1]:42424", intent: drain, admin: "[fd00::1]:9425"}
@@ -137,6 +140,7 @@ def test_every_key_is_read() -> None:
         hash_key=HashKey.TARGET,
         allow_clients=(ip_network("10.1.0.0/16"), ip_network("10.2.0.7/32"), ip_network("fd00::/8")),
         log_format=LogFormat.JSON,
+        lanes=Lanes.BOTH,
         backends=(
             BackendSettings(
                 name="a", address=Address("state-a.example", 42424), weight=2.5, intent=Intent.MAINT
@@ -421,6 +425,7 @@ WRONG_VALUES = [
     ("copies:", "copies", "an empty value is not a whole number; expected 1 to 64"),
     ("lost_sessions: keep", "lost_sessions", "'keep' is not one of the choices; expected 'new' or 'close'"),
     ("hash_key: id", "hash_key", "'id' is not one of the choices; expected 'session-id' or 'target'"),
+    ("lanes: express", "lanes", "'express' is not one of the choices; expected 'both' or 'await'"),
     ("log_format: text", "log_format", "'text' is not one of the choices; expected 'console' or 'json'"),
     ("log_format: [json]", "log_format", "['json'] is not one of the choices; expected 'console' or 'json'"),
     (
@@ -770,11 +775,6 @@ def test_the_nearest_key_is_spelt_as_in_the_file() -> None:
     assert ("timeouts.copi", "unknown key; did you mean 'copy'?") == only_problem(
         ONE_BACKEND + "timeouts: {copi: 1s}"
     )
-
-
-def test_a_key_of_a_later_version_is_not_corrected() -> None:
-    """Who writes a key that comes with a later version is told so, and no other key is suggested."""
-    assert ("lanes", "not supported by this version") == only_problem(ONE_BACKEND + "lanes: both")
 
 
 # --- The whole report ------------------------------------------------------------------------------

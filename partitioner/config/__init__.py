@@ -15,6 +15,7 @@ from partitioner.config.loading import load, parse
 from partitioner.config.settings import (
     BackendSettings,
     HealthSettings,
+    Lanes,
     LimitSettings,
     LogFormat,
     Settings,
@@ -24,6 +25,7 @@ from partitioner.config.settings import (
 __all__ = [
     "BackendSettings",
     "HealthSettings",
+    "Lanes",
     "LimitSettings",
     "LogFormat",
     "Settings",

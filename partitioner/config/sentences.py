@@ -5,11 +5,8 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from partitioner.config.findings import Finding, KeyPath, sight, spell
+from partitioner.config.findings import Finding, KeyPath, sight
 from partitioner.config.settings import BackendSettings, Section, Settings
-
-NOT_SUPPORTED = frozenset({"lanes"})
-"""Keys of design.md 9.2 that come with later versions. Their readers are not told to mean something else."""
 
 
 def findings_of(invalid: ValidationError) -> list[Finding]:
@@ -36,8 +33,6 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _unknown_key(path: KeyPath) -> str:
-    if spell(path) in NOT_SUPPORTED:
-        return "not supported by this version"
     known = _known_keys(path[:-1])
     near = get_close_matches(str(path[-1]).lower(), known, n=1)
     return f"unknown key; did you mean {near[0]!r}?" if near else f"unknown key; expected {_listed(known)}"

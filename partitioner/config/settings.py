@@ -51,6 +51,13 @@ class LogFormat(Enum):
     JSON = "json"  # one object a line, for collectors
 
 
+class Lanes(Enum):
+    """How exchanges are served: configuration key `lanes`."""
+
+    BOTH = "both"  # ordinary ones by the express lane, all others by the await lane
+    AWAIT = "await"  # all by the await lane
+
+
 class Section(BaseModel):
     """A mapping of the file: frozen, and closed to keys that it does not know."""
 
@@ -134,6 +141,7 @@ class Settings(Section):
     session_timeout_max: Annotated[float, duration("1s", "366d")] = 86_400.0
     state_dir: Annotated[Path | None, or_none(read_directory)] = None
     log_format: Annotated[LogFormat, choice(LogFormat)] = LogFormat.CONSOLE
+    lanes: Annotated[Lanes, choice(Lanes)] = Lanes.AWAIT
     embedded: Annotated[int | None, whole_number(1, 64)] = None
     backends: tuple[BackendSettings, ...] = ()
     health: HealthSettings = HealthSettings()

@@ -11,6 +11,7 @@ What serves clients is innermost: it is started last and ends first, when everyt
 is still there. The admin port is open before and after it, so that /readyz can say so.
 """
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ import httpx
 import trio
 from starlette.types import ASGIApp
 
-from partitioner.config import Settings
+from partitioner.config import Lanes, Settings
 from partitioner.daemon.activation import open_port, take_passed
 from partitioner.daemon.notify import take_notifier
 from partitioner.daemon.process import (
@@ -40,6 +41,7 @@ from partitioner.net.channel import dial_tcp, listen_tcp, listening_address
 from partitioner.net.connecting import Connector
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.net.express.lane import IS_AVAILABLE, ExpressLane
 from partitioner.net.handoff import ListKeys
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.observer import Observer
@@ -102,7 +104,8 @@ async def run_router(
             listing = LocalListing(tables, HttpListing(http))
             lane = build_lane(settings, backends, facts, background, listing, state_dir)
             observer.follow(lambda: lane.roster.pool)
-            downstream = Downstream(lane.router.respond, _router_policy(settings), facts)
+            express = _maybe_express(settings, lane)
+            downstream = Downstream(lane.router.respond, _router_policy(settings), facts, express)
             reloader = Reloader(settings, read, lane, downstream, observer, notifier)
             sampler = Sampler(lambda: sample_of(lane, tally))
             background.start_soon(sampler.run)
@@ -117,6 +120,10 @@ async def run_router(
                 background.start_soon(state_dir.keep, lane)
             announce(Welcome(port.address, admin_port.address, lane.roster.pool))
             observer.note_start(settings.name, port.address, len(lane.roster.pool.eligible))
+            if express is None and settings.lanes is Lanes.BOTH:
+                observer.note("await lane alone", cause="this system has no epoll")
+            # What is there now stays: the garbage collector need not look through it again and again.
+            gc.freeze()
             requests = Rate(lambda: tally.answered, trio.current_time)
             background.start_soon(
                 notifier.keep_telling, lambda: router_status(lane, requests, trio.current_time())
@@ -131,6 +138,13 @@ async def run_router(
         if state_dir is not None:
             state_dir.keep_last(lane)
     observer.note_end(tally)
+
+
+def _maybe_express(settings: Settings, lane: Lane) -> ExpressLane | None:
+    """The express lane, if it is wanted and this system has what it needs."""
+    if settings.lanes is not Lanes.BOTH or not IS_AVAILABLE:
+        return None
+    return ExpressLane(lane, _router_policy(settings).conversation, settings.timeouts.backend_idle)
 
 
 def _desk(

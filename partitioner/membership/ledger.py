@@ -22,6 +22,7 @@ In settled times, between two pages of a user, the ledger holds nothing of a ses
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from partitioner.membership.pool import Pool
 
@@ -40,8 +41,7 @@ class LedgerPolicy:
     keys: int = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(NamedTuple):  # which is made in a third of the time of a frozen dataclass
     """A lock that a client holds, as far as is known."""
 
     cookie: int
@@ -86,7 +86,9 @@ class Ledger:
         self._marked: dict[str, dict[bytes, None]] = {}  # keys by server
         self._settled: set[bytes] = set()
         self._settled_epoch = -1
-        self._longest_timeout = 0.0
+        self.longest_life = 0.0
+        """T_max: how long a session may live untouched, in seconds (design.md 5)."""
+        self.note_longest_life(policy.session_timeout)
         self.marks_made = 0  # since the start
         self._locked: dict[bytes, None] = {}  # keys, the oldest lock first
 
@@ -96,26 +98,24 @@ class Ledger:
     def __repr__(self) -> str:
         return f"<Ledger, {self.locks_held} locks, {self.keys_marked} keys marked>"
 
-    # --- time-outs ---
+    def knows(self, key: bytes) -> bool:
+        """Whether anything is remembered of this key."""
+        return key in self._entries
 
-    @property
-    def longest_life(self) -> float:
-        """T_max: how long a session may live untouched, in seconds (design.md 5)."""
-        longest = max(self._policy.session_timeout, self._longest_timeout)
-        return min(longest, self._policy.session_timeout_max)
+    # --- time-outs ---
 
     def note_timeout(self, key: bytes, minutes: int) -> None:
         """A session has this time-out; 0 stands for one that never passes."""
         timeout = _seconds(minutes) or self._policy.session_timeout_max
-        if timeout > self._longest_timeout:
-            self._longest_timeout = timeout
+        if timeout > self.longest_life:
+            self.note_longest_life(timeout)
         entry = self._entries.get(key)
         if entry is not None:
             entry.timeout = max(entry.timeout, timeout)
 
     def note_longest_life(self, life: float) -> None:
         """There are sessions that may live so long, in seconds."""
-        self._longest_timeout = max(self._longest_timeout, life)
+        self.longest_life = min(max(self.longest_life, life), self._policy.session_timeout_max)
 
     # --- settled or not ---
 
@@ -128,6 +128,23 @@ class Ledger:
             return True
         return self._settled_epoch == pool.epoch and key in self._settled
 
+    def note_alive_at(self, key: bytes, server: str, life: bytes, now: float) -> bool:
+        """`note_alive`, if all that is remembered of this key is a lock on this server in this life of it.
+
+        Nothing at all is fine as well. Answers whether it is so; else nothing was noted.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            return True
+        lock = entry.lock
+        if entry.marks or entry.is_unsettled or entry.lock_expires_at < now:
+            return False
+        if lock is not None and (lock.server != server or lock.life != life):
+            return False
+        entry.alive_at = now
+        entry.lock_expires_at = now + entry.timeout
+        return True
+
     def is_unsettled_time(self, pool: Pool, now: float) -> bool:
         """Whether the pool has changed within the last T_max."""
         return now - pool.changed_at <= self.longest_life
@@ -139,13 +156,18 @@ class Ledger:
             entry.is_unsettled = False
             self._tidy(key, entry)
         if not self.is_unsettled_time(pool, now):
-            self._settled.clear()
+            self.forget_settled(pool, now)
             return
         if self._settled_epoch != pool.epoch:
             self._settled.clear()
             self._settled_epoch = pool.epoch
         if len(self._settled) < self._policy.keys:
             self._settled.add(key)
+
+    def forget_settled(self, pool: Pool, now: float) -> None:
+        """In settled times nobody need remember who was settled before."""
+        if self._settled and not self.is_unsettled_time(pool, now):
+            self._settled.clear()
 
     # --- locks ---
 

@@ -5,6 +5,7 @@ be read for this key. A request that failed is sent again where the failover tab
 perhaps to another server: each try takes a fresh pool.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import trio
@@ -24,11 +25,25 @@ RETRY_PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """An exchange that the express lane has begun: with whom, and how to get to its end.
+
+    `finish` raises BackendFailure, like any exchange.
+    """
+
+    server: str
+    pool: Pool
+    sent_at: float
+    finish: Callable[[], Awaitable[Response]]
+
+
+@dataclass(slots=True)
 class Asked:
     """What a client asks, and of which session."""
 
     request: Request
     session: Subject  # its key, target and placement
+    begun: Begun | None = None  # is taken up by whoever asks first
 
     @property
     def operation(self) -> Operation:
@@ -71,19 +86,16 @@ class Asker:
         request, session = asked.request, asked.session
         sendings = 0
         while True:
-            pool = self._roster.pool
-            lock = self._ledger.maybe_lock(session.key, trio.current_time())
-            if lock is not None and not self._bookkeeper.can_reach(lock):
-                return lock
-            if lock is None:
-                server = await self._acting_primary(session, pool, request.deadline)
+            if asked.begun is not None:
+                pool, server = asked.begun.pool, asked.begun.server
             else:
-                server = lock.server
-            if server is None:
-                continue  # it has just been put right
-            if not pool.members[server].record.is_up:
-                await self._wait_until_known(server, request.deadline)
-                continue
+                pool = self._roster.pool
+                whom = await self._whom(asked, pool)
+                if isinstance(whom, Lock):
+                    return whom
+                if whom is None:
+                    continue  # it has just been put right
+                server = whom
             try:
                 reply = await self.ask_at(server, asked, pool)
             except BackendFailure as failure:
@@ -100,14 +112,36 @@ class Asker:
                 with trio.move_on_after(RETRY_PAUSE):
                     await self._roster.wait_for_change()
 
+    async def _whom(self, asked: Asked, pool: Pool) -> str | Lock | None:
+        """Whom to ask; the lock whose server cannot be reached; None if that has to be thought over again.
+
+        Raises NoBackendLeft.
+        """
+        session, deadline = asked.session, asked.request.deadline
+        lock = self._ledger.maybe_lock(session.key, trio.current_time())
+        if lock is not None and not self._bookkeeper.can_reach(lock):
+            return lock
+        if lock is None:
+            server = await self._acting_primary(session, pool, deadline)
+        else:
+            server = lock.server
+        if server is not None and not pool.members[server].record.is_up:
+            await self._wait_until_known(server, deadline)
+            return None
+        return server
+
     async def ask_at(self, server: str, asked: Asked, pool: Pool) -> Reply:
         """One exchange with one backend.
 
         Raises BackendFailure, which has been reported then.
         """
-        sent_at = trio.current_time()
+        begun, asked.begun = asked.begun, None
+        sent_at = trio.current_time() if begun is None else begun.sent_at
         try:
-            response = await self._roster.upstreams[server].exchange(asked.request)
+            if begun is None:
+                response = await self._roster.upstreams[server].exchange(asked.request)
+            else:
+                response = await begun.finish()
         except BackendFailure as failure:
             self._roster.exchange_failed(failure)
             raise

@@ -22,7 +22,7 @@ OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EN
 class Channel:
     """One connection to a client or a backend."""
 
-    __slots__ = ("_close", "_is_readable", "_stream", "has_received", "peer")
+    __slots__ = ("_close", "_detach", "_is_readable", "_stream", "has_received", "peer")
 
     def __init__(
         self,
@@ -30,13 +30,18 @@ class Channel:
         peer: str,
         is_readable: Callable[[], bool],
         close: Callable[[], None],
+        detach: Callable[[], socket.socket] | None = None,
     ) -> None:
-        """Wrap a stream. `is_readable` tells without waiting whether bytes, or the end of file, are there."""
+        """Wrap a stream. `is_readable` tells without waiting whether bytes, or the end of file, are there.
+
+        `detach` gives the socket away, where there is one.
+        """
         self._stream = stream
         self.peer = peer
         self.has_received = False  # a single byte, since it was opened
         self._is_readable = is_readable
         self._close = close
+        self._detach = detach
 
     def __repr__(self) -> str:
         return f"<Channel to {self.peer}>"
@@ -76,6 +81,10 @@ class Channel:
     def is_quiet(self) -> bool:
         """Whether nothing has come in: no byte, and no end of file either."""
         return not self._is_readable()
+
+    def maybe_detach(self) -> socket.socket | None:
+        """Give the socket away; the channel counts as closed then. None if there is no socket."""
+        return None if self._detach is None else self._detach()
 
     def close(self) -> None:
         """Close at once, both ways. Closing twice is fine."""
@@ -162,10 +171,10 @@ def listening_address(listener: trio.SocketListener) -> Address:
     return Address(host, port)
 
 
-def socket_channel(connected: trio.socket.SocketType, peer: str) -> Channel:
+def socket_channel(connected: trio.socket.SocketType | socket.socket, peer: str) -> Channel:
     """A channel over a connected socket, which it takes over."""
     stream = SocketStream(connected)
-    return Channel(stream, peer, stream.is_readable, stream.close)
+    return Channel(stream, peer, stream.is_readable, stream.close, stream.detach)
 
 
 def _cause(error: BaseException) -> str:

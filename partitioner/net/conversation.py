@@ -8,6 +8,7 @@ for a request that nobody should see, or a close without a word. Never an invent
 web server takes any other status for "no such session" and starts an empty one (protocol.md 8.2).
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
@@ -52,12 +53,35 @@ class ConversationPolicy:
     held_body: int  # a longer body is handed on while it still comes in
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What has happened on a connection before a conversation takes it up, in the middle of an exchange."""
+
+    began_at: float  # when the exchange began
+    received: bytes  # and not looked at yet
+    head: RequestHead | None = None  # of the request under way, if all of it has come
+    respond: Callable[[], Awaitable[Response]] | None = None  # to that
+
+
+HandBack = Callable[[Channel], None]
+"""Takes a connection back, between two exchanges."""
+
+
 class Conversation:
     """One client's connection."""
 
     def __init__(
-        self, channel: Channel, responder: Responder, policy: ConversationPolicy, observer: Observer
+        self,
+        channel: Channel,
+        responder: Responder,
+        policy: ConversationPolicy,
+        observer: Observer,
+        opening: Opening | None = None,
+        hand_back: HandBack | None = None,
     ) -> None:
+        """With an opening it begins in the middle; with `hand_back` it ends after the next exchange."""
+        self._opening = opening
+        self._hand_back = hand_back
         self._channel = channel
         self._responder = responder
         self._policy = policy
@@ -65,6 +89,7 @@ class Conversation:
         self._reader = request_reader(policy.dialect)
         self._idle = trio.CancelScope()
         self._is_ending = False
+        self._was_handed_back = False
         self.is_busy = False  # with an exchange
         self._operation: Operation | None = None  # of the exchange under way
 
@@ -80,7 +105,8 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - one client's trouble must not become everybody's
             self._observer.conversation_crashed(self._channel.peer, error)
         finally:
-            self._channel.close()
+            if not self._was_handed_back:
+                self._channel.close()
 
     async def _serve_or_tell_why_not(self) -> None:
         try:
@@ -93,14 +119,21 @@ class Conversation:
             self._observer.exchange_closed(self._channel.peer, self._operation, str(failure))
 
     async def _serve(self) -> None:
-        while not self._is_ending and await self._request_begins():
+        opening, self._opening = self._opening, None
+        while opening is not None or (not self._is_ending and await self._request_begins()):
             self.is_busy = True
-            with trio.move_on_after(self._policy.exchange) as exchange:
-                await self._exchange(exchange.deadline)
+            began_at = trio.current_time() if opening is None else opening.began_at
+            with trio.move_on_at(began_at + self._policy.exchange) as exchange:
+                await self._exchange(began_at, opening)
             self.is_busy = False
             if exchange.cancelled_caught:
                 reason = f"the exchange was not over after {self._policy.exchange:g} s"
                 self._observer.exchange_closed(self._channel.peer, self._operation, reason)
+                return
+            opening = None
+            if self._hand_back is not None and self._reader.is_between_messages and not self._is_ending:
+                self._was_handed_back = True
+                self._hand_back(self._channel)
                 return
 
     async def _request_begins(self) -> bool:
@@ -114,13 +147,20 @@ class Conversation:
             return data != b""
         return False
 
-    async def _exchange(self, deadline: float) -> None:
+    async def _exchange(self, began_at: float, opening: Opening | None) -> None:
         self._operation = None
-        began_at = trio.current_time()
-        head = await self._receive_head()
-        self._operation = head.operation
-        request = await self._receive_body(head, deadline - ANSWER_MARGIN)
-        response = await self._responder(request)
+        if opening is not None:
+            self._reader.feed(opening.received)
+        if opening is None or opening.head is None or opening.respond is None:
+            head = await self._receive_head()
+            self._operation = head.operation
+            deadline = began_at + self._policy.exchange - ANSWER_MARGIN
+            request = await self._receive_body(head, deadline)
+            response = await self._responder(request)
+        else:
+            head = opening.head
+            self._operation = head.operation
+            response = await opening.respond()
         await self._deliver(response)
         duration = trio.current_time() - began_at
         self._observer.exchange_finished(head.operation, response.head.status, duration, head.content_length)

@@ -1,14 +1,16 @@
 """The side towards web servers: accepts connections and holds a conversation on each."""
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
+from typing import Protocol
 
 import trio
 
 from partitioner.membership.backend import Network
-from partitioner.net.channel import socket_channel
-from partitioner.net.conversation import Conversation, ConversationPolicy
+from partitioner.net.channel import Channel, socket_channel
+from partitioner.net.conversation import Conversation, ConversationPolicy, Opening
 from partitioner.net.observer import Observer
 from partitioner.net.responder import Responder
 
@@ -25,10 +27,50 @@ class DownstreamPolicy:
     conversation: ConversationPolicy
 
 
+class Door(Protocol):
+    """What another lane needs of the side towards web servers."""
+
+    def converse(self, connected: socket.socket, peer: str, opening: Opening) -> None:
+        """Serve a client here until its exchange is over, and then give it back."""
+
+    def client_left(self) -> None:
+        """A client's connection has been closed."""
+
+
+class OtherLane(Protocol):
+    """Another way of serving clients, to which they are given between exchanges."""
+
+    @property
+    def clients(self) -> int:
+        """How many it serves."""
+
+    @property
+    def exchanges_under_way(self) -> int:
+        """How many of them wait for an answer."""
+
+    def take(self, connected: socket.socket, peer: str) -> None:
+        """Serve a client from now on; it has a place."""
+
+    async def run(self, door: Door) -> None:
+        """Serve whoever is there, until it is drained and the last client has left."""
+
+    def drain(self) -> None:
+        """Close idle connections, and let the others finish their exchange."""
+
+
 class Downstream:
     """Serves the clients of one responder until it is drained."""
 
-    def __init__(self, responder: Responder, policy: DownstreamPolicy, observer: Observer) -> None:
+    def __init__(
+        self,
+        responder: Responder,
+        policy: DownstreamPolicy,
+        observer: Observer,
+        other_lane: OtherLane | None = None,
+    ) -> None:
+        """Clients are given to the other lane if there is one, and come from there for single exchanges."""
+        self._other_lane = other_lane
+        self._nursery: trio.Nursery | None = None  # while it serves
         self._responder = responder
         self._policy = policy
         self._observer = observer
@@ -38,13 +80,16 @@ class Downstream:
         self._conversations: set[Conversation] = set()
 
     def __repr__(self) -> str:
-        return f"<Downstream, {len(self._conversations)} clients>"
+        return f"<Downstream, {self.connections} clients>"
 
     async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
         """Accept and serve; return when drained, after the last exchange has ended."""
         self._listeners = tuple(listeners)
         try:
             async with trio.open_nursery() as conversations:
+                self._nursery = conversations
+                if self._other_lane is not None:
+                    conversations.start_soon(self._other_lane.run, self)
                 with self._accepting:
                     async with trio.open_nursery() as accepting:
                         for listener in listeners:
@@ -55,7 +100,7 @@ class Downstream:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._conversations)
+        return len(self._conversations) + (self._other_lane.clients if self._other_lane is not None else 0)
 
     @property
     def most_connections(self) -> int:
@@ -65,7 +110,8 @@ class Downstream:
     @property
     def exchanges_under_way(self) -> int:
         """How many clients wait for an answer."""
-        return sum(conversation.is_busy for conversation in self._conversations)
+        here = sum(conversation.is_busy for conversation in self._conversations)
+        return here + (self._other_lane.exchanges_under_way if self._other_lane is not None else 0)
 
     @property
     def allowed(self) -> tuple[Network, ...]:
@@ -91,6 +137,8 @@ class Downstream:
         self._close_listeners()
         for conversation in tuple(self._conversations):
             conversation.end_when_idle()
+        if self._other_lane is not None:
+            self._other_lane.drain()
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -118,31 +166,83 @@ class Downstream:
             conversations.start_soon(self._converse, stream)
 
     async def _converse(self, stream: trio.SocketStream) -> None:
+        """Talk with a client that has just been accepted, or have it talked with."""
+        has_place = True
         try:
-            peer = _peer_host(stream)
-            if peer is None:
-                stream.socket.close()  # it has left already
+            channel = self._welcome(stream)
+            if channel is None:
                 return
-            if self.is_draining:  # in the very moment of accepting
-                stream.socket.close()
-                return
-            if not self._is_allowed(peer):
-                self._observer.client_turned_away(peer)
-                stream.socket.close()
-                return
-            try:
-                channel = socket_channel(stream.socket, peer)
-            except OSError:
-                stream.socket.close()  # reset since; some systems refuse any option on it then
-                return
-            conversation = Conversation(channel, self._responder, self._policy.conversation, self._observer)
-            self._conversations.add(conversation)
-            try:
-                await conversation.run()
-            finally:
-                self._conversations.discard(conversation)
+            if self._other_lane is None:
+                policy = self._policy.conversation
+                await self._talk(Conversation(channel, self._responder, policy, self._observer))
+            else:
+                has_place = False
+                self._give_away(channel)
         finally:
-            self._places.release()
+            if has_place:
+                self._places.release()
+
+    def _welcome(self, stream: trio.SocketStream) -> Channel | None:
+        """The client's channel; None if it is not to be talked with, and has been closed."""
+        peer = _peer_host(stream)
+        if peer is None:
+            stream.socket.close()  # it has left already
+            return None
+        if self.is_draining:  # in the very moment of accepting
+            stream.socket.close()
+            return None
+        if not self._is_allowed(peer):
+            self._observer.client_turned_away(peer)
+            stream.socket.close()
+            return None
+        try:
+            return socket_channel(stream.socket, peer)
+        except OSError:
+            stream.socket.close()  # reset since; some systems refuse any option on it then
+            return None
+
+    async def _talk(self, conversation: Conversation) -> None:
+        self._conversations.add(conversation)
+        try:
+            await conversation.run()
+        finally:
+            self._conversations.discard(conversation)
+
+    # --- clients of the other lane ---
+
+    def converse(self, connected: socket.socket, peer: str, opening: Opening) -> None:
+        """Serve a client here until its exchange is over, and then give it back."""
+        assert self._nursery is not None  # whoever has clients was told to run
+        self._nursery.start_soon(self._converse_once, socket_channel(connected, peer), opening)
+
+    def client_left(self) -> None:
+        """A client's connection has been closed."""
+        self._places.release()
+
+    async def _converse_once(self, channel: Channel, opening: Opening) -> None:
+        was_given_back = False
+
+        def give_back(channel: Channel) -> None:
+            nonlocal was_given_back
+            was_given_back = True
+            self._give_away(channel)
+
+        policy = self._policy.conversation
+        conversation = Conversation(channel, self._responder, policy, self._observer, opening, give_back)
+        if self.is_draining:
+            conversation.end_when_idle()
+        try:
+            await self._talk(conversation)
+        finally:
+            if not was_given_back:
+                self._places.release()
+
+    def _give_away(self, channel: Channel) -> None:
+        """Have the other lane serve this client from now on. Its place goes with it."""
+        assert self._other_lane is not None
+        connected = channel.maybe_detach()
+        assert connected is not None  # it has come over a socket
+        self._other_lane.take(connected, channel.peer)
 
     def _is_allowed(self, peer: str) -> bool:
         address = ip_address(peer)

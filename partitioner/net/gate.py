@@ -25,10 +25,16 @@ class KeyGate:
     def is_free(self, key: bytes) -> bool:
         return key not in self._waiting
 
+    def enter_at_once(self, key: bytes) -> bool:
+        """Enter if it is free; answer whether it was. Whoever has entered leaves exactly once."""
+        if key in self._waiting:
+            return False
+        self._waiting[key] = None
+        return True
+
     async def enter(self, key: bytes) -> None:
         """Wait until all those who came before have left. Whoever has entered leaves exactly once."""
-        if key not in self._waiting:
-            self._waiting[key] = None
+        if self.enter_at_once(key):
             return
         queue = self._waiting[key]
         if queue is None:

@@ -134,6 +134,7 @@ class Lane:
         """Forget what has expired."""
         while True:
             await trio.sleep(SWEEP_INTERVAL)
+            self.ledger.forget_settled(self.roster.pool, trio.current_time())
             for _ in self.ledger.sweep(trio.current_time()):
                 await trio.lowlevel.checkpoint()
             for identity in self.roster.forget_the_gone():

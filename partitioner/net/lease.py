@@ -108,12 +108,20 @@ class Lease:
             detail = "was not asked, the time for an answer was over"
             raise BackendNotAtFault(self.backend.identity, self._phase, detail)
         head, body = await self._guarded(self._ask(held_body))
-        if body is not None:
-            self._end_answered()
-            return Response(head, body, backend=self.backend.name)
-        return Response(
-            head, b"", rest=self._next_piece, finish=self._finish_streaming, backend=self.backend.name
-        )
+        return self._response(head, body)
+
+    def take_up(self, phase: Phase, sent_at: float, received: bytes) -> None:
+        """Go on where the express lane has got to: in this phase, since then, with this of the answer."""
+        self._phase = phase
+        self._awaits_backend_since = sent_at
+        if received:
+            self._was_answered_a_byte = True
+            self._reader.feed(received)
+
+    async def go_on(self, held_body: int, trouble: ConnectionBroken | ConnectionEnded | None) -> Response:
+        """The rest of `exchange` after `take_up`; or its end, if this trouble has befallen the connection."""
+        head, body = await self._guarded(self._read(held_body) if trouble is None else _fail(trouble))
+        return self._response(head, body)
 
     async def read_to_end(self) -> None:
         """Take in what the backend still says on an unanswered connection, until its end of file.
@@ -127,8 +135,19 @@ class Lease:
     async def _ask(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
         """Send the request; read the answer's head, and its body unless that is longer."""
         await self._send()
+        return await self._read(held_body)
+
+    async def _read(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
         head = await self._receive_head()
         return head, await self._receive_body() if head.content_length <= held_body else None
+
+    def _response(self, head: AnswerHead, body: bytes | None) -> Response:
+        if body is not None:
+            self._end_answered()
+            return Response(head, body, backend=self.backend.name)
+        return Response(
+            head, b"", rest=self._next_piece, finish=self._finish_streaming, backend=self.backend.name
+        )
 
     async def _send(self) -> None:
         self._phase = Phase.SENDING
@@ -237,6 +256,10 @@ class Lease:
     def _end(self, ending: Ending) -> None:
         on_end, self._on_end = self._on_end, _has_ended
         on_end(self, ending)
+
+
+async def _fail(trouble: ConnectionBroken | ConnectionEnded) -> tuple[AnswerHead, bytes | None]:
+    raise trouble
 
 
 def _has_ended(lease: Lease, ending: Ending) -> None:

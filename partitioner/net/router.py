@@ -100,6 +100,15 @@ class Router:
                 self._memory.give_back(held)
         return response
 
+    async def go_on(self, asked: Asked) -> Response:
+        """The same for an exchange that the express lane has begun: it is behind the gate already."""
+        return await self._respond_within_the_gate(asked)
+
+    @property
+    def is_giving_back(self) -> bool:
+        """Whether a lock is being given back."""
+        return self._giving_back > 0
+
     async def wait_until_given_back(self) -> None:
         """Wait until no lock is being given back."""
         while self._giving_back:
@@ -129,17 +138,21 @@ class Router:
         return Request(request.head, b"".join(pieces), None, request.deadline)
 
     async def _respond_behind_the_gate(self, asked: Asked) -> Response:
-        key = asked.session.key
-        has_entered = False
         try:
-            await self._enter(key, asked.request.deadline)
-            has_entered = True
+            await self._enter(asked.session.key, asked.request.deadline)
+        except BaseException:
+            self._note_closed(asked)
+            raise
+        return await self._respond_within_the_gate(asked)
+
+    async def _respond_within_the_gate(self, asked: Asked) -> Response:
+        key = asked.session.key
+        try:
             self._ledger.note_alive(key, trio.current_time())
             answer = await self._answer(asked)
         except BaseException:
             self._note_closed(asked)
-            if has_entered:
-                self._gate.leave(key)
+            self._gate.leave(key)
             raise
         if isinstance(answer, Reply):
             self._note_passed_over(answer)
@@ -175,22 +188,28 @@ class Router:
 
     def _leave_at_the_end(self, asked: Asked, response: Response) -> Response:
         """Keep the gate until the answer is delivered, and a lock that is not until it is given back."""
-        key, takes_lock = asked.session.key, _takes_lock(asked, response)
+        takes_lock = _takes_lock(asked, response)
 
         def finish(was_delivered: bool) -> None:
             response.finish(was_delivered)
-            lock = self._ledger.maybe_lock(key, trio.current_time())
-            if takes_lock and not was_delivered and lock is not None:
-                self._giving_back += 1
-                self._background.start_soon(self._give_back, asked, lock)
+            if takes_lock and not was_delivered:
+                self.give_back_soon(asked.session)
             else:
-                self._gate.leave(key)
+                self._gate.leave(asked.session.key)
 
         return Response(response.head, response.body, response.rest, takes_lock, finish, response.backend)
 
-    async def _give_back(self, asked: Asked, lock: Lock) -> None:
+    def give_back_soon(self, session: Subject) -> None:
+        """Have a lock released that did not reach its client, and then leave the gate."""
+        lock = self._ledger.maybe_lock(session.key, trio.current_time())
+        if lock is None:
+            self._gate.leave(session.key)
+            return
+        self._giving_back += 1
+        self._background.start_soon(self._give_back, session, lock)
+
+    async def _give_back(self, session: Subject, lock: Lock) -> None:
         """Release a lock whose answer never reached its client, which nobody else would for 110 s."""
-        session = asked.session
         try:
             self._ledger.end_lock(session.key)
             member = self._roster.pool.members.get(lock.server)

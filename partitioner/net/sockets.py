@@ -18,10 +18,18 @@ RECEIVE_SIZE = 64 * 1024
 class SocketStream(trio.abc.HalfCloseableStream):
     """A stream over a connected TCP socket, which it takes over."""
 
-    def __init__(self, connected: trio.socket.SocketType) -> None:
+    def __init__(self, connected: trio.socket.SocketType | socket.socket) -> None:
         self._socket = socket.socket(connected.family, connected.type, connected.proto, connected.detach())
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+
+    def detach(self) -> socket.socket:
+        """Give the socket away; this stream counts as closed then. Nobody may be waiting for it."""
+        detached = socket.socket(
+            self._socket.family, self._socket.type, self._socket.proto, self._socket.detach()
+        )
+        detached.setblocking(False)
+        return detached
 
     def is_readable(self) -> bool:
         """Whether bytes, or the end of file, are there."""

@@ -16,6 +16,7 @@ from partitioner.membership.backend import Backend
 from partitioner.net.channel import Channel
 from partitioner.net.connecting import Connector
 from partitioner.net.lease import Ending, Lease
+from partitioner.net.places import Places
 from partitioner.net.responder import Request, Response
 from partitioner.net.traffic import Traffic
 from partitioner.net.vigil import Vigil
@@ -44,6 +45,27 @@ class Aftermath(Protocol):
         """Its connection has ended: the backend will do nothing more about it."""
 
 
+class Siding(Protocol):
+    """Where another lane keeps its connections to the same backend."""
+
+    @property
+    def busy(self) -> int:
+        """How many are used for an exchange."""
+
+    @property
+    def idle(self) -> int:
+        """How many nobody uses."""
+
+    def maybe_channel(self) -> Channel | None:
+        """Give one away that nobody uses."""
+
+    def cut(self) -> None:
+        """Let nothing reach a client that comes over them from now on, and close those that nobody uses."""
+
+    def close_idle(self) -> None:
+        """Close those that nobody uses."""
+
+
 class Upstream:
     """The connections to one backend."""
 
@@ -62,34 +84,42 @@ class Upstream:
         self._aftermath = aftermath
         self.vigil = Vigil(background)
         self.traffic = Traffic()
-        self._life: bytes | None = None  # None while the backend is out
+        self.siding: Siding | None = None  # of the express lane, if there is one
+        self.life: bytes | None = None  # None while the backend is out
         self._idle: list[tuple[Channel, float]] = []  # the youngest last; with the time of their return
         self._leases: dict[Lease, None] = {}  # in order: a run of the simulation must be repeatable
-        self._places = trio.Semaphore(policy.connections)
+        self.places = Places(policy.connections)
         self._waiting: dict[trio.CancelScope, None] = {}  # for a place
 
     def __repr__(self) -> str:
         return f"<Upstream {self.backend}, {self.leased} leased, {self.idle} idle>"
 
     @property
+    def leases(self) -> tuple[Lease, ...]:
+        """The exchanges under way, those of the express lane apart."""
+        return tuple(self._leases)
+
+    @property
     def leased(self) -> int:
         """How many connections are used for an exchange."""
-        return len(self._leases)
+        return len(self._leases) + (self.siding.busy if self.siding is not None else 0)
 
     @property
     def idle(self) -> int:
         """How many connections nobody uses."""
-        return len(self._idle)
+        return len(self._idle) + (self.siding.idle if self.siding is not None else 0)
 
     def reinstate(self, life: bytes) -> None:
         """Take exchanges for the backend, in this life of it."""
-        self._life = life
+        self.life = life
 
     def cut(self) -> None:
         """Take none any more, and let nothing reach a client that the backend says from now on."""
-        self._life = None
-        for lease in tuple(self._leases):
+        self.life = None
+        for lease in self.leases:
             lease.cut()
+        if self.siding is not None:
+            self.siding.cut()
         for waiting in tuple(self._waiting):
             waiting.cancel()
         self.close_idle()
@@ -99,6 +129,8 @@ class Upstream:
         for channel, _ in self._idle:
             channel.close()
         self._idle.clear()
+        if self.siding is not None:
+            self.siding.close_idle()
 
     def retire_idle(self) -> None:
         """Close the connections that nobody has used for a while, before the backend does."""
@@ -116,7 +148,7 @@ class Upstream:
             try:
                 lease = await self._lease(request)
             except BaseException:
-                self._places.release()
+                self.places.give_back()
                 raise
         except BaseException:
             self.traffic.failed(Phase.CONNECTING)
@@ -126,15 +158,13 @@ class Upstream:
 
     async def _take_place(self) -> None:
         """Wait for one of the connections that there may be, or for the ejection."""
-        try:
-            self._places.acquire_nowait()
+        if self.places.free:
+            await self.places.take()
             return
-        except trio.WouldBlock:
-            pass
         with trio.CancelScope() as waiting:
             self._waiting[waiting] = None
             try:
-                await self._places.acquire()
+                await self.places.take()
                 return
             finally:
                 self._waiting.pop(waiting, None)
@@ -142,14 +172,25 @@ class Upstream:
 
     async def _lease(self, request: Request) -> Lease:
         self._refuse_when_out()
-        channel = self._maybe_idle_channel()
+        channel = self.maybe_idle_channel()
+        if channel is None and self.siding is not None:
+            channel = self.siding.maybe_channel()
         is_reused = channel is not None
         if channel is None:
             channel = await self._connect()
-        assert self._life is not None  # nothing was awaited since it was looked at
+        assert self.life is not None  # nothing was awaited since it was looked at
+        return self._new_lease(channel, self.life, request, is_reused=is_reused)
+
+    def take_up(self, channel: Channel, life: bytes, request: Request) -> Lease:
+        """A lease for an exchange that the express lane has begun, over this connection, in its place."""
+        lease = self._new_lease(channel, life, request, is_reused=True)
+        self._leases[lease] = None
+        return lease
+
+    def _new_lease(self, channel: Channel, life: bytes, request: Request, *, is_reused: bool) -> Lease:
         return Lease(
             self.backend,
-            self._life,
+            life,
             channel,
             request,
             is_reused=is_reused,
@@ -158,10 +199,11 @@ class Upstream:
         )
 
     def _refuse_when_out(self) -> None:
-        if self._life is None:
+        if self.life is None:
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
 
-    def _maybe_idle_channel(self) -> Channel | None:
+    def maybe_idle_channel(self) -> Channel | None:
+        """The youngest of the connections that nobody uses, and that is still good."""
         self.retire_idle()
         while self._idle:
             channel, _ = self._idle.pop()
@@ -171,9 +213,9 @@ class Upstream:
         return None
 
     async def _connect(self) -> Channel:
-        life = self._life
+        life = self.life
         channel, token = await self._connector.connect(self.backend, self._policy.connect)
-        if self._life != life:
+        if self.life != life:
             # It was ejected, and may be back, since it was asked: what it said of its life is old news.
             channel.close()
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
@@ -191,8 +233,8 @@ class Upstream:
             self.vigil.keep(lease, self._on_connection_end)
             return
         if ending is Ending.REUSABLE:
-            assert self._life == lease.life  # or it had been cut, and gone unanswered
-            self._places.release()
+            assert self.life == lease.life  # or it had been cut, and gone unanswered
+            self.places.give_back()
             self._idle.append((lease.channel, trio.current_time()))
             return
         lease.channel.close()
@@ -201,6 +243,6 @@ class Upstream:
         self._on_connection_end(lease)
 
     def _on_connection_end(self, lease: Lease) -> None:
-        self._places.release()
+        self.places.give_back()
         if lease.was_written:
             self._aftermath.was_worked_off(lease)

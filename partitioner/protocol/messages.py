@@ -24,6 +24,9 @@ class Operation(Enum):
     REMOVE = "remove"
     RESET_TIMEOUT = "reset_timeout"
 
+    # There is but one of each. Enum's own hash is Python code, and operations are looked up all the time.
+    __hash__ = object.__hash__
+
 
 class Status(Enum):
     """The four things that a state server says (protocol.md 5.1): code and reason."""

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,27 @@ import trio
 from tests.conformance.runner import VECTORS, Deviation, run_vector
 from tests.end_to_end.processes import router, state_server
 
-TARGETS = ("state server", "router")
+ROUTERS = {
+    "router": "lanes: await\n",
+    "router, both lanes": "lanes: both\n",
+    "router, both lanes, one copy": "lanes: both\ncopies: 1\n",
+}
+"""The routers that are compared with a state server, and their settings."""
+
+TARGETS = ("state server", *ROUTERS)
 TIME_VECTORS = [vector for vector in VECTORS if "time" in vector["tags"]]
 
 
 @pytest.fixture(scope="session")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
-    """The ports of a state server, and of a router in front of three others."""
-    directory: Path = tmp_path_factory.mktemp("router")
-    with state_server() as alone, state_server() as one, state_server() as two, state_server() as three:
-        in_pool = [one.port, two.port, three.port]
-        with router(directory, in_pool) as in_front:
-            yield {"state server": alone.port, "router": in_front.port}
+    """The ports of a state server, and of the routers, each in front of three others."""
+    with ExitStack() as stack:
+        found = {"state server": stack.enter_context(state_server()).port}
+        for name, settings in ROUTERS.items():
+            directory: Path = tmp_path_factory.mktemp("router")
+            in_pool = [stack.enter_context(state_server()).port for _ in range(3)]
+            found[name] = stack.enter_context(router(directory, in_pool, settings)).port
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.writer import REFUSAL
+from tests.end_to_end.conftest import ROUTERS, TARGETS
 from tests.end_to_end.processes import router, running, state_server
 from tests.end_to_end.web_server import Closed, WebServer, request_bytes
 
@@ -48,12 +49,13 @@ def received_until_closed(port: int, request: bytes) -> bytes:
     return answer
 
 
+@pytest.mark.parametrize("target", ROUTERS)
 @pytest.mark.parametrize("request_name", MALFORMED)
 def test_a_malformed_request_is_answered_400_and_closed_by_the_router(
-    request_name: str, ports: dict[str, int]
+    request_name: str, target: str, ports: dict[str, int]
 ) -> None:
     """Length 0, then the end."""
-    assert REFUSAL == received_until_closed(ports["router"], MALFORMED[request_name])
+    assert REFUSAL == received_until_closed(ports[target], MALFORMED[request_name])
 
 
 @pytest.mark.parametrize("request_name", sorted(set(MALFORMED) - TAKEN_BY_STOCK))
@@ -82,17 +84,18 @@ def test_a_state_server_takes_the_last_of_two_lengths_as_a_stock_one_does(ports:
         assert web.read(SESSION) == b"ab"
 
 
-def test_no_other_client_notices(ports: dict[str, int]) -> None:
+@pytest.mark.parametrize("target", ROUTERS)
+def test_no_other_client_notices(target: str, ports: dict[str, int]) -> None:
     """A connection that was open before goes on after somebody else's nonsense."""
-    with WebServer(ports["router"]) as web:
+    with WebServer(ports[target]) as web:
         web.save(SESSION, b"before")
         for request in MALFORMED.values():
-            received_until_closed(ports["router"], request)
+            received_until_closed(ports[target], request)
 
         assert web.read(SESSION) == b"before"
 
 
-@pytest.mark.parametrize("target", ["state server", "router"])
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("size", [1000, 1_000_000], ids=["held", "streamed"])
 def test_a_body_that_is_cut_off_stores_nothing(target: str, size: int, ports: dict[str, int]) -> None:
     """The old content stays."""
@@ -106,7 +109,7 @@ def test_a_body_that_is_cut_off_stores_nothing(target: str, size: int, ports: di
         assert web.read(SESSION) == b"old"
 
 
-@pytest.mark.parametrize("target", ["state server", "router"])
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("size", [65536, 65537, 5_000_000])
 def test_large_sessions_come_back_whole(target: str, size: int, ports: dict[str, int]) -> None:
     """Bodies beyond what is held whole stream through, both ways."""
@@ -117,7 +120,7 @@ def test_large_sessions_come_back_whole(target: str, size: int, ports: dict[str,
         assert body == web.read(SESSION)
 
 
-@pytest.mark.parametrize("target", ["state server", "router"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_pipelined_requests_are_answered_in_order(target: str, ports: dict[str, int]) -> None:
     """One at a time, the second one after the first."""
     requests = [

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from partitioner.protocol.messages import Operation
-from tests.end_to_end.farm import NAMES, ONE_COPY, QUICK_PROBES, Farm, farm_in, session_on
+from tests.end_to_end.farm import LANES, NAMES, ONE_COPY, QUICK_PROBES, Farm, farm_in, session_on
 from tests.end_to_end.processes import router, running, state_server
 from tests.end_to_end.web_server import Closed, request_bytes
 
 
-@pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Farm]:
-    """Three servers, and two copies of every session: the default."""
-    with farm_in(tmp_path) as running_farm:
+@pytest.fixture(params=LANES)
+def farm(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Farm]:
+    """Three servers, and two copies of every session: the default. By each lane."""
+    with farm_in(tmp_path, QUICK_PROBES + request.param) as running_farm:
         yield running_farm
 
 
-@pytest.fixture
-def plain_farm(tmp_path: Path) -> Iterator[Farm]:
-    """Three servers, and one copy of every session."""
-    with farm_in(tmp_path, ONE_COPY) as running_farm:
+@pytest.fixture(params=LANES)
+def plain_farm(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Farm]:
+    """Three servers, and one copy of every session. By each lane."""
+    with farm_in(tmp_path, ONE_COPY + request.param) as running_farm:
         yield running_farm
 
 

@@ -12,7 +12,7 @@ from partitioner.bench.run import Bench, Plan, Stage
 from partitioner.membership.backend import Address
 from partitioner.placement.session_id import session_id
 from partitioner.protocol.target import canonical_key
-from tests.end_to_end.farm import ONE_COPY, QUICK_PROBES, Farm, farm_in, first_choice
+from tests.end_to_end.farm import LANES, ONE_COPY, QUICK_PROBES, Farm, farm_in, first_choice
 from tests.end_to_end.processes import state_server
 
 VICTIM = "state-2"
@@ -50,20 +50,22 @@ async def restarted(farm: Farm, bench: Bench, stack: ExitStack) -> None:
 FAULTS = [killed, frozen_and_thawed, restarted]
 
 
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_sessions_of_the_other_servers_notice_nothing(fault: Fault, tmp_path: Path) -> None:
+async def test_sessions_of_the_other_servers_notice_nothing(fault: Fault, lanes: str, tmp_path: Path) -> None:
     """Whatever is lost or stale with one copy belongs to the server that failed; nothing is ever wrong."""
-    bench, findings = await run_through(fault, tmp_path, ONE_COPY)
+    bench, findings = await run_through(fault, tmp_path, ONE_COPY + lanes)
 
     owners = {first_choice(session_id(canonical_key(bench.targets[each.session]))) for each in findings}
     assert owners == {VICTIM}
     assert {each.kind for each in findings} <= {Kind.LOST, Kind.STALE}
 
 
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_no_session_is_lost_with_two_copies(fault: Fault, tmp_path: Path) -> None:
+async def test_no_session_is_lost_with_two_copies(fault: Fault, lanes: str, tmp_path: Path) -> None:
     """With two copies one server may fail in any of these ways: nothing is lost, stale or wrong (P3, P4)."""
-    _, findings = await run_through(fault, tmp_path, QUICK_PROBES)
+    _, findings = await run_through(fault, tmp_path, QUICK_PROBES + lanes)
 
     assert findings == []
 

@@ -1,6 +1,9 @@
 """Servers and the router are killed, frozen and restarted under load: no session is lost (P2 to P5)."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from partitioner.membership.health import HealthPolicy
 from tests.end_to_end.kills.faults import DRAIN_AND_KILL, FREEZE, JOIN, KILL, KILL_ROUTER, RESTART
@@ -25,9 +28,10 @@ PLAN = Plan(
 )
 
 
-async def test_no_session_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lanes", ["await", "both"])
+async def test_no_session_is_lost(lanes: str, tmp_path: Path) -> None:
     """One after the other fails, each when the pool is redundant again; the checker finds nothing wrong."""
-    outcome = await Run(PLAN, tmp_path).run()
+    outcome = await Run(replace(PLAN, lanes=lanes), tmp_path).run()
 
     assert [] == [str(each) for each in outcome.violations]
     assert outcome.longest_neglect < PLAN.longest_life

@@ -246,9 +246,9 @@ def no_canary_on_new_connections() -> Iterator[None]:
     """A new connection is used whatever it says of its life."""
 
     async def connect(self: Upstream) -> Any:
-        life = self._life
+        life = self.life
         channel, _ = await self._connector.connect(self.backend, self._policy.connect)
-        if self._life == life:
+        if self.life == life:
             return channel
         channel.close()
         raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")

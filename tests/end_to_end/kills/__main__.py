@@ -30,6 +30,7 @@ REPORT_EVERY = 2.0
 @click.option("--timeout", type=float, default=1.0, show_default=True, help="Seconds that a probe may take.")
 @click.option("--longest-life", type=float, default=60.0, show_default=True, help="T_max in seconds.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is asked, and when.")
+@click.option("--lanes", type=click.Choice(["await", "both"]), default="await", show_default=True)
 @click.option("--history", type=click.Path(path_type=Path), help="Where to write what users saw.")
 def main(
     sessions: int,
@@ -40,6 +41,7 @@ def main(
     timeout: float,
     longest_life: float,
     seed: int,
+    lanes: str,
     history: Path | None,
 ) -> None:
     """Kill, freeze and restart real processes under load, each when the pool is redundant again."""
@@ -59,6 +61,7 @@ def main(
         # Servers fall again and again here, and would have to wait longer each time.
         health=HealthPolicy(interval=interval, timeout=timeout, hold_down=2.0),
         seed=seed,
+        lanes=lanes,
     )
     with tempfile.TemporaryDirectory() as directory:
         outcome = trio.run(_run, Run(plan, Path(directory)))

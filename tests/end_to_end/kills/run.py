@@ -30,6 +30,7 @@ class Plan:
     servers: int = 3
     waits_at_the_start: bool = True  # until the router knows what is known here: that all sessions are new
     seed: int = 0
+    lanes: str = "await"  # how the router serves
 
     @property
     def longest_time(self) -> float:
@@ -41,6 +42,7 @@ class Plan:
         """The router's configuration, without its servers."""
         health = self.health
         return (
+            f"lanes: {self.lanes}\n"
             f"session_timeout: {self.longest_life:g}s\nsession_timeout_max: {self.longest_life:g}s\n"
             f"health: {{interval: {health.interval * 1000:g}ms, timeout: {health.timeout * 1000:g}ms, "
             f"fall: {health.fall}, hold_down: {health.hold_down:g}s}}\n"

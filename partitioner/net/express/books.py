@@ -1,0 +1,105 @@
+"""What the express lane looks up and writes down for an exchange, in the books that both lanes share.
+
+It is what net.router does for an exchange that goes as it should, in the same order, with the same gate,
+ledger and toucher. Whatever else there would be to do makes an exchange out of the ordinary.
+"""
+
+from partitioner.membership.ledger import Lock
+from partitioner.net.conversation import SLOW
+from partitioner.net.express.connections import Client, Link
+from partitioner.net.express.routes import Route
+from partitioner.net.lane import Lane
+from partitioner.protocol.messages import Operation
+
+# Looking up a member of an Enum takes a quarter of a microsecond, each time.
+_ACQUIRE, _RELEASE, _SET, _REMOVE = Operation.ACQUIRE, Operation.RELEASE, Operation.SET, Operation.REMOVE
+_RESET_TIMEOUT = Operation.RESET_TIMEOUT
+
+_MOST_TIMEOUTS = 64
+
+
+class Books:
+    """Gate, ledger and toucher, as an ordinary exchange needs them."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._roster = lane.roster
+        self._ledger = lane.ledger
+        self._gate = lane.gate
+        self._toucher = lane.toucher
+        self._observer = lane.observer
+        self._timeouts: dict[bytes, int] = {}  # that have been noted, in minutes, as they are written
+
+    def open(self, operation: Operation, route: Route, link: Link, now: float) -> bool:
+        """Begin with an exchange, if nothing that is remembered of its key speaks against it."""
+        key = route.key
+        if not self._ledger.note_alive_at(key, route.server, link.life, now):
+            return False
+        if operation is _SET or operation is _REMOVE:
+            pool = self._roster.pool
+            if not route.is_written_alone or not self._ledger.is_settled(key, pool, now):
+                return False
+        return self._gate.enter_at_once(key)
+
+    def is_ordinary(self, client: Client, size: int, cookie: bytes | None) -> bool:
+        """Whether the await lane would do nothing more with this answer than what is done here."""
+        operation = client.operation
+        if operation is _SET or operation is _REMOVE:
+            # If the pool has changed since, others may have to be told as well.
+            return cookie is None and self._roster.pool.epoch == client.epoch
+        if operation is _RESET_TIMEOUT:
+            return cookie is None and size == 0  # there is no body, whatever the head says
+        return (cookie is not None) is (operation is _ACQUIRE)
+
+    def note(
+        self, client: Client, link: Link, cookie: bytes | None, minutes: bytes | None, now: float
+    ) -> None:
+        """Remember what the answer says: a lock and its end, a time-out, and that the session was touched."""
+        route, operation = client.route, client.operation
+        assert route is not None
+        key, ledger = route.key, self._ledger
+        if operation is _SET or operation is _REMOVE:
+            ledger.end_lock(key)
+            if client.minutes is not None:
+                self._note_timeout(key, client.minutes)
+            return
+        timeout = None
+        if operation is _RELEASE:
+            ledger.end_lock(key)
+        elif minutes is not None:
+            timeout = self._note_timeout(key, minutes)
+        if cookie is not None:
+            ledger.note_lock(key, route.target, Lock(int(cookie), route.server, link.life, now), timeout)
+        if client.copies > 1:
+            self._toucher.note_slid(key, route.target, route.placement, route.server, timeout)
+
+    def _note_timeout(self, key: bytes, written: bytes) -> int:
+        minutes = self._timeouts.get(written)
+        if minutes is None or self._ledger.knows(key):
+            minutes = int(written)
+            self._ledger.note_timeout(key, minutes)
+            if len(self._timeouts) < _MOST_TIMEOUTS:
+                self._timeouts[written] = minutes
+        return minutes
+
+    def close(self, client: Client, now: float) -> None:
+        """The answer is on its way to its client."""
+        route = client.route
+        assert route is not None
+        self._gate.leave(route.key)
+        duration = now - client.began_at
+        self._observer.exchange_finished(client.operation, 200, duration, client.size)
+        if duration >= SLOW:
+            backend = self._roster.pool.members[route.server].backend.name
+            self._observer.exchange_was_slow(client.peer, client.operation, duration, backend)
+        if route.passed_over is not None:
+            self._observer.failed_over(route.passed_over)
+
+    def close_undelivered(self, client: Client) -> None:
+        """The client has gone. A lock that it was to be given is given back, still behind the gate."""
+        route = client.route
+        assert route is not None
+        if client.operation is _ACQUIRE:
+            self._lane.router.give_back_soon(route.subject())
+        else:
+            self._gate.leave(route.key)

@@ -1,0 +1,118 @@
+"""What the express lane knows of one connection: a client's, or a link to a backend."""
+
+import socket
+from typing import TypeAlias
+
+from partitioner.membership.pool import Pool
+from partitioner.net.express.routes import Route, Siding
+from partitioner.net.express.states import ClientState, LinkState
+from partitioner.protocol.messages import Operation
+
+News: TypeAlias = bytes | OSError
+"""What comes with a signal: the data, or how the connection broke."""
+
+
+class Client:
+    """A client's connection, and its exchange if there is one under way."""
+
+    __slots__ = (
+        "ahead",
+        "began_at",
+        "descriptor",
+        "link",
+        "minutes",
+        "operation",
+        "peer",
+        "pieces",
+        "pool",
+        "recv",
+        "request",
+        "rest",
+        "route",
+        "send",
+        "sent_at",
+        "siding",
+        "size",
+        "socket",
+        "state",
+        "wanted",
+    )
+
+    is_link = False
+
+    def __init__(self, connected: socket.socket, peer: str, now: float) -> None:
+        self.socket = connected
+        self.descriptor = connected.fileno()
+        self.recv = connected.recv
+        self.send = connected.send
+        self.peer = peer
+        self.state = ClientState.IDLE
+        self.began_at = now  # the exchange; or being idle
+        # While a request comes in:
+        self.pieces: list[bytes] = []
+        self.wanted = 0  # bytes of it that are still to come; 0 while its head is not whole
+        # While there is an exchange:
+        self.request = b""
+        self.size = 0  # of the content
+        self.minutes: bytes | None = None
+        self.operation = Operation.GET
+        self.route: Route | None = None
+        self.pool: Pool | None = None  # under which it began
+        self.link: Link | None = None
+        self.siding: Siding | None = None  # in whose queue it waits
+        self.sent_at = 0.0
+        self.ahead: bytes | None = None  # what a DEAF client has sent out of turn; nothing if it has left
+        self.rest: memoryview | None = None  # of the answer, while DELIVERING
+
+    @property
+    def epoch(self) -> int:
+        """Of the pool under which the exchange began."""
+        assert self.pool is not None
+        return self.pool.epoch
+
+    @property
+    def copies(self) -> int:
+        """How many servers shall hold its session."""
+        assert self.pool is not None
+        return self.pool.copies
+
+    def __repr__(self) -> str:
+        return f"<Client {self.peer}, {self.state.name}>"
+
+
+class Link:
+    """A connection to a backend."""
+
+    __slots__ = (
+        "client",
+        "descriptor",
+        "life",
+        "pieces",
+        "recv",
+        "rest",
+        "send",
+        "siding",
+        "since",
+        "socket",
+        "state",
+        "wanted",
+    )
+
+    is_link = True
+
+    def __init__(self, connected: socket.socket, siding: Siding, life: bytes, now: float) -> None:
+        self.socket = connected
+        self.descriptor = connected.fileno()
+        self.recv = connected.recv
+        self.send = connected.send
+        self.siding = siding
+        self.life = life
+        self.state = LinkState.IDLE
+        self.since = now  # idle
+        self.client: Client | None = None
+        self.rest: memoryview | None = None  # of the request, while SENDING
+        self.pieces: list[bytes] = []  # of the answer
+        self.wanted = 0  # bytes of it that are still to come; 0 while its head is not whole
+
+    def __repr__(self) -> str:
+        return f"<Link to {self.siding.upstream.backend.name}, {self.state.name}>"

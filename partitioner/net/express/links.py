@@ -1,0 +1,170 @@
+"""Reactions to what happens to links: sends requests to backends, and takes their answers."""
+
+import socket
+from typing import TYPE_CHECKING
+
+from partitioner.errors import ConnectionBroken, ConnectionEnded
+from partitioner.net.express.books import Books
+from partitioner.net.express.connections import Client, Link, News
+from partitioner.net.express.routes import Siding
+from partitioner.net.express.states import LinkState
+from partitioner.net.upstream import HELD_BODY
+from partitioner.protocol.grammar import MAX_HEAD_BYTES
+from partitioner.protocol.messages import Operation
+from partitioner.protocol.ordinary import AnswerFrame, recognise_answer
+
+if TYPE_CHECKING:
+    from partitioner.net.express.relay import Relay
+
+_HEAD_END = b"\r\n\r\n"
+_IDLE, _SENDING, _READING = LinkState.IDLE, LinkState.SENDING, LinkState.READING
+_ACQUIRE = Operation.ACQUIRE
+
+_SHORT = 256  # bytes: an answer without content
+_MOST_REMEMBERED = 64
+
+
+class LinkReactions:
+    """What the table of links names."""
+
+    def __init__(self, relay: "Relay", books: Books) -> None:
+        self._relay = relay
+        self._books = books
+        self._clock = relay.clock
+        self._empty_answers: dict[bytes, AnswerFrame] = {}  # those without content or numbers, whole
+
+    def nothing(self, link: Link, news: News) -> None:
+        """It cannot happen, or does not matter."""
+
+    # --- links that nobody uses ---
+
+    def adopt(self, siding: Siding) -> bool:
+        """Take over a connection that the await lane has left idle; answer whether there was one."""
+        upstream = siding.upstream
+        channel = upstream.maybe_idle_channel()
+        if channel is None or upstream.life is None:
+            return False
+        connected = channel.maybe_detach()
+        if connected is None:
+            return False
+        link = Link(connected, siding, upstream.life, self._clock())
+        siding.links[link] = None
+        siding.idle_links.append(link)
+        self._relay.reactor.register(link)
+        return True
+
+    def let_go(self, link: Link) -> socket.socket:
+        """Forget a link; answer its socket."""
+        del link.siding.links[link]
+        if link.state is _IDLE:
+            link.siding.idle_links.remove(link)
+        return self._relay.reactor.let_go(link)
+
+    def close_link(self, link: Link, news: News = b"") -> None:
+        """Close a link that nobody uses."""
+        self.let_go(link).close()
+
+    # --- requests ---
+
+    def send(self, link: Link, data: bytes | memoryview) -> None:
+        """Send a request, or its rest."""
+        try:
+            sent = link.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            link.state = _SENDING
+            self.hand_over_broken(link, error)
+            return
+        if sent == len(data):
+            link.state = _READING
+            if link.rest is not None:
+                link.rest = None
+                self._relay.reactor.await_data(link)
+            return
+        link.state = _SENDING
+        if link.rest is None:
+            self._relay.reactor.await_room(link)
+        link.rest = memoryview(data)[sent:]
+
+    def send_more(self, link: Link, news: News) -> None:
+        assert link.rest is not None
+        self.send(link, link.rest)
+
+    # --- answers ---
+
+    def take_answer(self, link: Link, data: bytes) -> None:
+        """Some bytes of an answer, mostly all of them."""
+        if link.pieces:
+            link.pieces.append(data)
+            link.wanted -= len(data)
+            if link.wanted > 0:
+                return
+            data = b"".join(link.pieces)
+            link.pieces = []
+        answer = self._empty_answers.get(data) if len(data) < _SHORT else None
+        if answer is None:
+            answer = self._recognise(data)
+        if answer is None:
+            if _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
+                self._relay.hand_over.after(link, data)
+            else:
+                self._await_rest(link, data, 0)
+            return
+        client = link.client
+        assert client is not None
+        end, size, cookie, minutes = answer
+        missing = end + size - len(data)
+        if missing < 0 or size > HELD_BODY or not self._books.is_ordinary(client, size, cookie):
+            self._relay.hand_over.after(link, data)
+        elif missing:
+            self._await_rest(link, data, missing)
+        else:
+            self._pass_on(client, link, data, cookie, minutes)
+
+    def _recognise(self, data: bytes) -> AnswerFrame | None:
+        answer = recognise_answer(data)
+        is_empty = answer is not None and answer == (len(data), 0, None, None)
+        if answer is not None and is_empty and len(self._empty_answers) < _MOST_REMEMBERED:
+            self._empty_answers[data] = answer
+        return answer
+
+    def _await_rest(self, link: Link, data: bytes, missing: int) -> None:
+        link.pieces = [data]
+        link.wanted = missing
+
+    def _pass_on(
+        self, client: Client, link: Link, data: bytes, cookie: bytes | None, minutes: bytes | None
+    ) -> None:
+        """The answer is complete: the link is as good as before, and the client gets it."""
+        now = self._clock()
+        siding = link.siding
+        link.state = _IDLE
+        link.since = now
+        link.client = client.link = None
+        siding.idle_links.append(link)
+        siding.upstream.places.give_back()
+        siding.upstream.traffic.answered(200, now - client.sent_at)
+        self._books.note(client, link, cookie, minutes, now)
+        if siding.queue and siding.upstream.places.free:
+            self._relay.clients.take_from_queue(siding)
+        if client.operation is _ACQUIRE:
+            self._relay.grants.append((client, data))
+        else:
+            self._relay.clients.deliver(client, data, now)
+
+    # --- out of the ordinary ---
+
+    def hand_over_ended(self, link: Link, news: News) -> None:
+        self._hand_over(link, ConnectionEnded("closed the connection in the middle of an exchange"))
+
+    def hand_over_broken(self, link: Link, news: News) -> None:
+        reason = news.strerror if isinstance(news, OSError) else None
+        self._hand_over(link, ConnectionBroken(reason or "closed"))
+
+    def hand_over_cut(self, link: Link, news: News) -> None:
+        """Nothing that an ejected backend says reaches a client."""
+        self._relay.hand_over.after(link, b"".join(link.pieces), is_cut=True)
+
+    def _hand_over(self, link: Link, trouble: ConnectionBroken | ConnectionEnded) -> None:
+        self._relay.hand_over.after(link, b"".join(link.pieces), trouble)

@@ -1,0 +1,120 @@
+"""One epoll with all connections of the express lane in it, and the round in which its events are worked off.
+
+Within a round links come first, then clients, and locks last. So a link that its backend has closed is not
+given a request, and a client that has left is not given a lock, where either was to be known.
+"""
+
+import select
+import socket
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from partitioner.net.express.clients import ClientReactions
+from partitioner.net.express.connections import Client, Link
+from partitioner.net.express.links import LinkReactions
+from partitioner.net.express.states import CLIENT_REACTIONS, LINK_REACTIONS, ClientState, LinkState, Signal
+from partitioner.net.upstream import HELD_BODY
+
+RECEIVE_SIZE = HELD_BODY + 4096
+"""Bytes taken in at a time: the largest body that is relayed here, and its head, so that it comes whole."""
+
+Reaction = Callable[[Any, Any], None]
+"""Takes a Client or a Link, and News."""
+
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_DATA, _END, _BROKEN, _ROOM = Signal.DATA, Signal.END, Signal.BROKEN, Signal.ROOM
+
+
+class Reactor:
+    """Waits for connections, and has them reacted to as the tables say."""
+
+    def __init__(
+        self,
+        client_reactions: ClientReactions,
+        link_reactions: LinkReactions,
+        crashed: Callable[[Client | Link, Exception], None],
+    ) -> None:
+        """`crashed` hears of faults of ours in reactions."""
+        self.epoll = select.epoll()
+        self.connections: dict[int, Client | Link] = {}  # by file descriptor
+        self._crashed = crashed
+        self._client_reactions = _compiled(CLIENT_REACTIONS, ClientState, client_reactions)
+        self._link_reactions = _compiled(LINK_REACTIONS, LinkState, link_reactions)
+
+    def register(self, connection: Client | Link) -> None:
+        """From now on have this connection reacted to when something comes."""
+        self.epoll.register(connection.descriptor, select.EPOLLIN)
+        self.connections[connection.descriptor] = connection
+
+    def let_go(self, connection: Client | Link) -> socket.socket:
+        """Forget a connection; answer its socket."""
+        if self.connections.pop(connection.descriptor, None) is not None:
+            self.epoll.unregister(connection.descriptor)
+        return connection.socket
+
+    def close(self, connection: Client | Link) -> None:
+        """Close a connection."""
+        self.connections.pop(connection.descriptor, None)
+        connection.socket.close()
+
+    def await_room(self, connection: Client | Link) -> None:
+        """Have it reacted to when more can be sent, and not when something comes."""
+        self.epoll.modify(connection.descriptor, select.EPOLLOUT)
+
+    def await_data(self, connection: Client | Link) -> None:
+        """The other way round."""
+        self.epoll.modify(connection.descriptor, select.EPOLLIN)
+
+    def signal(self, connection: Client | Link, signal: Signal) -> None:
+        """Have it reacted to a signal that does not come over the network."""
+        reactions = self._link_reactions if isinstance(connection, Link) else self._client_reactions
+        try:
+            reactions[connection.state][signal](connection, b"")
+        except Exception as error:  # noqa: BLE001 - as below
+            self._crashed(connection, error)
+
+    def work_off(self, timeout: float, most_events: int) -> bool:
+        """One round: wait so long for so many events, and react; answer whether there were any."""
+        events = self.epoll.poll(timeout, most_events)
+        connections, react, link_reactions = self.connections, self._react, self._link_reactions
+        clients: list[tuple[Client | Link, int]] = []
+        for descriptor, what in events:
+            connection = connections.get(descriptor)
+            if connection is None:
+                continue  # closed in this very round
+            if connection.is_link:
+                react(connection, what, link_reactions)
+            else:
+                clients.append((connection, what))
+        for connection, what in clients:
+            if connections.get(connection.descriptor) is not connection:
+                continue  # its exchange was handed over in this round, and the client with it
+            react(connection, what, self._client_reactions)
+        return bool(events)
+
+    def _react(self, connection: Client | Link, what: int, reactions: list[list[Reaction]]) -> None:
+        try:
+            if what & _OUT:
+                reactions[connection.state][_ROOM](connection, b"")
+                return
+            try:
+                data = connection.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                return  # woken for nothing
+            except OSError as error:
+                reactions[connection.state][_BROKEN](connection, error)
+                return
+            reactions[connection.state][_DATA if data else _END](connection, data)
+        except Exception as error:  # noqa: BLE001 - one connection's trouble must not become everybody's
+            self._crashed(connection, error)
+
+
+StateT = TypeVar("StateT", bound=IntEnum)
+
+
+def _compiled(
+    table: Mapping[tuple[StateT, Signal], str], states: type[StateT], reactions: object
+) -> list[list[Reaction]]:
+    """The table as lists, because looking up a pair costs more than what is done then."""
+    return [[getattr(reactions, table[state, signal]) for signal in Signal] for state in states]

@@ -1,0 +1,122 @@
+"""The relay: all clients and links of the express lane, and a round of work on them."""
+
+import socket
+from collections.abc import Callable
+
+from partitioner.net.conversation import ConversationPolicy, Opening
+from partitioner.net.downstream import Door
+from partitioner.net.express.books import Books
+from partitioner.net.express.clients import ClientReactions
+from partitioner.net.express.connections import Client, Link
+from partitioner.net.express.handover import HandOver
+from partitioner.net.express.links import LinkReactions
+from partitioner.net.express.reactor import Reactor
+from partitioner.net.express.routes import Routes, Siding
+from partitioner.net.express.states import ClientState
+from partitioner.net.lane import Lane
+
+
+class Relay:
+    """Relays ordinary exchanges."""
+
+    def __init__(
+        self, lane: Lane, policy: ConversationPolicy, clock: Callable[[], float], door: Door
+    ) -> None:
+        """`clock` is trio's; the door is where clients come from, and are handed over to."""
+        self.lane = lane
+        self.clock = clock
+        self.is_draining = False
+        self.connected: dict[Client, None] = {}
+        self.grants: list[tuple[Client, bytes]] = []  # answers of this round that hand a lock over
+        self._door = door
+        routes, self._books = Routes(lane.roster, lane.bookkeeper, lane.mixups, self), Books(lane)
+        self.routes = routes
+        self.links = LinkReactions(self, self._books)
+        self.clients = ClientReactions(self, self._books, routes, policy)
+        self.hand_over = HandOver(lane.router, policy, self)
+        self.reactor = Reactor(self.clients, self.links, self._crashed)
+
+    def __repr__(self) -> str:
+        return f"<Relay, {len(self.connected)} clients>"
+
+    def work_off(self, timeout: float, most_events: int) -> bool:
+        """One round: wait so long for so many events, and react; answer whether there were any."""
+        has_come = self.reactor.work_off(timeout, most_events)
+        if self.grants:
+            self._hand_locks_over()
+        return has_come
+
+    def _hand_locks_over(self) -> None:
+        """At the end of a round: deliver answers that hand a lock over, to clients that are still there."""
+        grants, self.grants = self.grants, []
+        now = self.clock()
+        for client, data in grants:
+            if client.ahead == b"":
+                self.clients.leave_undelivered(client)
+            else:
+                self.clients.deliver(client, data, now)
+
+    # --- clients come and go ---
+
+    def take(self, client: Client) -> None:
+        """From now on serve this client."""
+        self.connected[client] = None
+        self.reactor.register(client)
+
+    def give_away(self, client: Client, opening: Opening) -> None:
+        """Have the await lane serve this client until its exchange is over."""
+        del self.connected[client]
+        self._door.converse(self.reactor.let_go(client), client.peer, opening)
+
+    def close_client(self, client: Client) -> None:
+        del self.connected[client]
+        self.reactor.close(client)
+        self._door.client_left()
+
+    # --- links come and go ---
+
+    def let_go(self, link: Link) -> socket.socket:
+        """Forget a link; answer its socket."""
+        return self.links.let_go(link)
+
+    def idle_links_before(self, moment: float) -> list[Link]:
+        """The links that nobody has used since then."""
+        idle = [link for siding in self.sidings() for link in siding.idle_links]
+        return [link for link in idle if link.since < moment]
+
+    def sidings(self) -> list[Siding]:
+        """Those of all backends."""
+        sidings = [upstream.siding for upstream in self.lane.roster.upstreams.values()]
+        return [each for each in sidings if isinstance(each, Siding)]
+
+    # --- the end, and faults ---
+
+    def end(self) -> None:
+        """Close everything."""
+        for client in tuple(self.connected):
+            if client.state is ClientState.DELIVERING:
+                self.clients.leave_undelivered(client)
+            else:
+                self._close(client)
+        for siding in self.sidings():
+            siding.end()
+        self.reactor.epoll.close()
+
+    def _crashed(self, connection: Client | Link, error: Exception) -> None:
+        """A fault of ours: the connection is given up, and its exchange with it."""
+        client = connection.client if isinstance(connection, Link) else connection
+        if client is None or client not in self.connected:
+            return
+        self.lane.observer.conversation_crashed(client.peer, error)
+        if client.link is not None:
+            client.ahead = b""  # nobody is there to be answered
+            self.hand_over.after(client.link, b"")
+        elif client.route is not None:
+            self.clients.leave_undelivered(client)
+        else:
+            self._close(client)
+
+    def _close(self, client: Client) -> None:
+        if client.siding is not None:
+            del client.siding.queue[client]
+        self.close_client(client)

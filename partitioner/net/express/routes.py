@@ -1,0 +1,162 @@
+"""Where requests of one target go, remembered for as long as the pool does not change."""
+
+from typing import TYPE_CHECKING
+
+from partitioner.membership.backend import Backend
+from partitioner.membership.pool import Pool
+from partitioner.net.bookkeeper import Bookkeeper
+from partitioner.net.canary import CANARIES
+from partitioner.net.channel import Channel, socket_channel
+from partitioner.net.express.states import Signal
+from partitioner.net.finder import Subject
+from partitioner.net.mixups import Mixups
+from partitioner.net.roster import Roster
+from partitioner.net.upstream import Upstream
+from partitioner.protocol.ordinary import is_ordinary_target
+from partitioner.protocol.target import canonical_form, server_key
+
+if TYPE_CHECKING:
+    from partitioner.net.express.connections import Client, Link
+    from partitioner.net.express.relay import Relay
+
+REMEMBERED = 4096
+"""Targets of a generation, of which there are two. A page makes two exchanges, and a user one page after the
+other: those whom a router serves in a minute should find their routes again. A route takes half a KiB."""
+
+NOTED_FOR = 25.0
+"""Seconds: less than half of the minute for which net.mixups remembers."""
+
+
+class Siding:
+    """The links to one backend. This is the Siding of its upstream."""
+
+    __slots__ = ("idle_links", "links", "queue", "relay", "upstream")
+
+    def __init__(self, upstream: Upstream, relay: "Relay") -> None:
+        self.upstream = upstream
+        self.relay = relay
+        self.links: dict[Link, None] = {}  # all of them
+        self.idle_links: list[Link] = []  # the youngest last
+        self.queue: dict[Client, None] = {}  # who waits for one, or for a place; first come, first served
+
+    @property
+    def idle(self) -> int:
+        return len(self.idle_links)
+
+    @property
+    def busy(self) -> int:
+        return len(self.links) - len(self.idle_links)
+
+    def maybe_channel(self) -> Channel | None:
+        """Give one away that nobody uses."""
+        while self.idle_links:
+            link = self.idle_links[-1]
+            channel = socket_channel(self.relay.let_go(link), str(self.upstream.backend.address))
+            if channel.is_quiet():
+                return channel
+            channel.close()
+        return None
+
+    def cut(self) -> None:
+        """The backend is being ejected."""
+        for link in tuple(self.links):
+            self.relay.reactor.signal(link, Signal.LAST_CALL)
+
+    def close_idle(self) -> None:
+        for link in tuple(self.idle_links):
+            self.relay.links.close_link(link)
+
+    def end(self) -> None:
+        """The lane is being stopped: nobody uses these any more."""
+        for link in tuple(self.links):
+            self.relay.let_go(link).close()
+        self.upstream.siding = None
+
+
+class Route:
+    """What is known of a target, and who is asked for it under one pool."""
+
+    __slots__ = (
+        "epoch",
+        "is_written_alone",
+        "key",
+        "noted_until",
+        "passed_over",
+        "placement",
+        "server",
+        "siding",
+        "target",
+    )
+
+    def __init__(self, target: bytes, key: bytes, placement: bytes) -> None:
+        self.target = target
+        self.key = key
+        self.placement = placement
+        self.noted_until = float("-inf")  # its application
+        self.epoch = -1  # of the pool for which the rest holds
+        self.server = ""  # the acting primary, if nothing is marked
+        self.siding: Siding | None = None  # to it; None if there is nobody, or it cannot be asked
+        self.passed_over: Backend | None = None  # the first choice, if that is out
+        self.is_written_alone = False  # there is nobody else whom a write concerns
+
+    def subject(self) -> Subject:
+        return Subject(self.key, self.target, self.placement)
+
+
+class Routes:
+    """The routes of the targets that are asked for just now."""
+
+    def __init__(self, roster: Roster, bookkeeper: Bookkeeper, mixups: Mixups, relay: "Relay") -> None:
+        self._mixups = mixups
+        self._roster = roster
+        self._bookkeeper = bookkeeper
+        self._relay = relay
+        self._young: dict[bytes, Route] = {}
+        self._old: dict[bytes, Route] = {}
+        self.find = self._young.get
+
+    def look_up(self, target: bytes) -> Route | None:
+        """The route of a target that `find` does not find; None if it is not ordinary."""
+        route = self._old.get(target) or self._new_route(target)
+        if route is not None:
+            if len(self._young) >= REMEMBERED:
+                self._old, self._young = self._young, {}
+                self.find = self._young.get
+            self._young[target] = route
+        return route
+
+    def _new_route(self, target: bytes) -> Route | None:
+        if not is_ordinary_target(target):
+            return None
+        key = server_key(target)
+        if canonical_form(key).startswith(CANARIES.encode()):
+            return None
+        return Route(target, key, self._bookkeeper.placement_of(key))
+
+    def note_application(self, route: Route, now: float) -> None:
+        """Two applications of one session ID are noticed within a minute: noting them twice in it will do."""
+        route.noted_until = now + NOTED_FOR
+        self._mixups.note(canonical_form(route.key), route.placement)
+
+    def renew(self, route: Route, pool: Pool) -> None:
+        """Find out who is asked under this pool."""
+        route.epoch = pool.epoch
+        acting = pool.acting_set(route.placement)
+        if acting is None:
+            route.siding = None
+            return
+        route.server = acting.primary
+        route.siding = self.siding_of(self._roster.upstreams[acting.primary])
+        route.is_written_alone = pool.copies == 1 and acting.written == (acting.primary,)
+        route.passed_over = None
+        if len(pool.placed) < len(pool.ready):
+            first = pool.first_choice(route.placement)
+            if first.identity != acting.primary and first.identity not in pool.placed:
+                route.passed_over = first
+
+    def siding_of(self, upstream: Upstream) -> Siding:
+        """The links to a backend."""
+        siding = upstream.siding
+        if not isinstance(siding, Siding):
+            siding = upstream.siding = Siding(upstream, self._relay)
+        return siding

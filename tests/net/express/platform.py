@@ -1,0 +1,110 @@
+"""An express lane without its task: rounds are worked off by hand, over real sockets on loopback."""
+
+import socket
+import struct
+from dataclasses import dataclass, field
+
+import trio
+
+from partitioner.membership.ledger import LedgerPolicy
+from partitioner.net.conversation import Opening
+from partitioner.net.express.connections import Client, Link
+from partitioner.net.express.relay import Relay
+from partitioner.net.express.routes import Siding
+from tests.doubles.routers import CONVERSATION, MemoryRouter
+
+MOST_EVENTS = 256
+LONG_ENOUGH = 2.0
+"""Seconds for which a round waits for what has been sent on loopback; mostly it comes in microseconds."""
+
+SMALL_BUFFER = 4096
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    near.settimeout(5)
+    far.setblocking(False)
+    return near, far
+
+
+def reset(connected: socket.socket) -> None:
+    """Tear a connection down, as the death of a process with unread bytes does."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connected.close()
+
+
+@dataclass
+class RecordingDoor:
+    """Where clients go that are handed over."""
+
+    openings: list[Opening] = field(default_factory=list)
+    sockets: list[socket.socket] = field(default_factory=list)
+    left: int = 0
+
+    def converse(self, connected: socket.socket, peer: str, opening: Opening) -> None:
+        self.openings.append(opening)
+        self.sockets.append(connected)
+
+    def client_left(self) -> None:
+        self.left += 1
+
+
+class Platform:
+    """A relay in front of state-1, which is UP, with its books and connections to look into."""
+
+    def __init__(self, nursery: trio.Nursery, *, copies: int = 1, backends: int = 1) -> None:
+        ledger = LedgerPolicy(session_timeout=1e-9, session_timeout_max=1e-9)
+        self.router = MemoryRouter(nursery, backends, copies=copies, ledger=ledger)
+        self.router.take_in()
+        self.door = RecordingDoor()
+        # The tests' clock stands still, and a moment after the last change of the pool times are settled.
+        self.relay = Relay(self.router.lane, CONVERSATION, lambda: trio.current_time() + 1e-6, self.door)
+        self._sockets: list[socket.socket] = []
+
+    def close(self) -> None:
+        self.relay.end()
+        for upstream in self.router.roster.upstreams.values():
+            upstream.close_idle()
+            for lease in upstream.leases:
+                lease.channel.close()
+        for each in (*self._sockets, *self.door.sockets):
+            each.close()
+
+    def client(self) -> tuple[socket.socket, Client]:
+        """A client that has just connected: its end, and ours."""
+        near, far = self._pair()
+        client = Client(far, "192.0.2.1", self.relay.clock())
+        self.relay.take(client)
+        return near, client
+
+    def link(self, name: str = "state-1") -> tuple[socket.socket, Link]:
+        """An idle link to a backend: its end, and ours."""
+        near, far = self._pair()
+        upstream = self.router.roster.upstreams[name]
+        assert upstream.life is not None
+        siding = self.relay.routes.siding_of(upstream)
+        link = Link(far, siding, upstream.life, self.relay.clock())
+        siding.links[link] = None
+        siding.idle_links.append(link)
+        self.relay.reactor.register(link)
+        return near, link
+
+    def siding(self, name: str = "state-1") -> Siding:
+        return self.relay.routes.siding_of(self.router.roster.upstreams[name])
+
+    def turn(self) -> None:
+        """One round, in which something is expected to come."""
+        assert self.relay.work_off(LONG_ENOUGH, MOST_EVENTS)
+
+    def _pair(self) -> tuple[socket.socket, socket.socket]:
+        pair = tcp_pair()
+        self._sockets += pair
+        return pair
+
+
+def shrink(connected: socket.socket) -> None:
+    """Have little room for what is sent over this end."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)

@@ -1,0 +1,472 @@
+"""What the express lane relays, and what it leaves to the await lane, in rounds worked off by hand."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from partitioner.errors import BackendEjected, BackendHungUp, BackendReset, Phase
+from partitioner.membership.ledger import Lock
+from partitioner.net.express.connections import Client, News
+from partitioner.net.express.states import ClientState, LinkState
+from partitioner.net.upstream import HELD_BODY
+from partitioner.protocol.messages import Operation
+from partitioner.protocol.target import server_key
+from tests.doubles.backends import LIFE, NOT_FOUND, ok
+from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, RELEASE, SET, TARGET, request, target
+from tests.net.express.platform import LONG_ENOUGH, MOST_EVENTS, Platform, reset, shrink
+
+KEY = server_key(TARGET)
+REMOVE = request(Operation.REMOVE)
+FOUND = ok(CONTENT, b"Timeout: 20")
+GRANTED = ok(CONTENT, b"LockCookie: 7", b"Timeout: 20")
+
+
+@pytest.fixture
+def platform(nursery: trio.Nursery) -> Iterator[Platform]:
+    platform = Platform(nursery)
+    yield platform
+    platform.close()
+
+
+def relayed(
+    platform: Platform, near: socket.socket, backend: socket.socket, asked: bytes, answer: bytes
+) -> bytes:
+    """Have a request and its answer relayed; what the client gets."""
+    near.sendall(asked)
+    platform.turn()
+    assert asked == backend.recv(2 * HELD_BODY)
+    backend.sendall(answer)
+    platform.turn()
+    return near.recv(2 * HELD_BODY)
+
+
+ORDINARY = [(GET, FOUND), (ACQUIRE, GRANTED), (RELEASE, ok()), (SET, ok()), (REMOVE, ok()), (HEAD, ok())]
+
+
+@pytest.mark.parametrize(("asked", "answer"), ORDINARY)
+async def test_what_is_ordinary_is_relayed(asked: bytes, answer: bytes, platform: Platform) -> None:
+    """Byte for byte, and reported with status, duration and size; then everything is as before."""
+    backend, link = platform.link()
+    near, client = platform.client()
+
+    assert answer == relayed(platform, near, backend, asked, answer)
+    assert platform.router.observer.named("exchange_finished")[0][2] == 200
+    assert (ClientState.IDLE, [link]) == (client.state, platform.siding().idle_links)
+    assert len(platform.router.lane.gate) == 0
+    assert platform.router.roster.upstreams["state-1"].traffic.answers[200] == 1
+
+
+@pytest.mark.parametrize("asked", [SET, ACQUIRE])
+async def test_a_request_at_every_split(asked: bytes, platform: Platform) -> None:
+    """In whatever two pieces a request comes, it is relayed when it is whole, in one."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    for place in range(1, len(asked)):
+        near.sendall(asked[:place])
+        platform.turn()
+        near.sendall(asked[place:])
+        platform.turn()
+        assert asked == backend.recv(1000)
+        backend.sendall(GRANTED if asked is ACQUIRE else ok())
+        platform.turn()
+        assert near.recv(1000)
+
+
+@pytest.mark.parametrize(("asked", "answer"), [(SET, ok()), (ACQUIRE, GRANTED)])
+async def test_an_answer_at_every_split(asked: bytes, answer: bytes, platform: Platform) -> None:
+    """In whatever two pieces an answer comes, the client gets all of it, and nothing before it is whole."""
+    backend, _ = platform.link()
+    near, client = platform.client()
+    for place in range(1, len(answer)):
+        near.sendall(asked)
+        platform.turn()
+        assert asked == backend.recv(1000)
+        backend.sendall(answer[:place])
+        platform.turn()
+        assert client.state is ClientState.WAITING
+        backend.sendall(answer[place:])
+        platform.turn()
+        assert answer == near.recv(1000)
+
+
+async def test_sessions_as_large_as_are_held(platform: Platform) -> None:
+    """Both ways, in as many reads as they take."""
+    body = bytes(range(256)) * (HELD_BODY // 256)
+    asked = SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY).removesuffix(CONTENT) + body
+    backend, _ = platform.link()
+    near, client = platform.client()
+    heard, got = b"", b""
+    near.sendall(asked)
+    while len(heard) < len(asked):
+        platform.relay.work_off(LONG_ENOUGH, MOST_EVENTS)
+        heard += backend.recv(len(asked)) if client.state is ClientState.WAITING else b""
+    backend.sendall(ok())
+    platform.turn()
+    near.recv(1000)
+    near.sendall(GET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(ok(body, b"Timeout: 20"))
+    while len(got) < len(ok(body, b"Timeout: 20")):
+        platform.relay.work_off(LONG_ENOUGH, MOST_EVENTS)
+        got += near.recv(2 * HELD_BODY) if client.state is not ClientState.WAITING else b""
+
+    assert asked == heard
+    assert ok(body, b"Timeout: 20") == got
+
+
+# --- the books ---
+
+
+async def test_a_lock_is_written_down_and_crossed_out(platform: Platform) -> None:
+    """An acquire's 200 makes an entry in the ledger, the set of its page ends it."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    relayed(platform, near, backend, ACQUIRE, GRANTED)
+    locked = platform.router.ledger.maybe_lock(KEY, trio.current_time())
+    relayed(platform, near, backend, request(Operation.SET, cookie=7), ok())
+
+    assert locked is not None
+    assert (7, "state-1", LIFE) == (locked.cookie, locked.server, locked.life)
+    assert len(platform.router.ledger) == 0
+
+
+async def test_the_gate_is_kept_until_the_answer_is_delivered(platform: Platform) -> None:
+    """A second request of the same key is not for the express lane meanwhile."""
+    platform.link()
+    platform.link()
+    near, _ = platform.client()
+    second, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    second.sendall(GET)
+    platform.turn()
+
+    assert not platform.router.lane.gate.is_free(KEY)
+    assert [GET] == [opening.received for opening in platform.door.openings]
+
+
+async def test_a_lock_whose_client_has_left_is_given_back(platform: Platform, nursery: trio.Nursery) -> None:
+    """Where the end of the client comes in the same round as its grant, it is not delivered."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(ACQUIRE)
+    platform.turn()
+    backend.recv(1000)
+    near.close()
+    backend.sendall(GRANTED)
+    await trio.sleep(0.01)  # both are there now
+    platform.turn()
+
+    assert platform.router.router.is_giving_back
+    assert platform.door.left == 1
+
+
+async def test_who_finds_no_place_is_asked_when_there_is_one(platform: Platform) -> None:
+    """First come, first served; and the places are those of both lanes."""
+    backend, _ = platform.link()
+    (first, _), (second, client), (third, _) = (platform.client() for _ in range(3))
+    places = platform.router.roster.upstreams["state-1"].places
+    places.free = 1
+    for number, near in enumerate((first, second, third)):
+        near.sendall(request(Operation.GET, target(number)))
+        platform.turn()
+    state = client.state
+    heard = [backend.recv(1000)]
+    for near in (first, second, third):
+        backend.sendall(FOUND)
+        platform.turn()
+        assert FOUND == near.recv(1000)
+        heard += [backend.recv(1000)] if near is not third else []
+
+    assert state is ClientState.QUEUED
+    assert [request(Operation.GET, target(number)) for number in range(3)] == heard
+    assert (1, 0) == (places.free, len(platform.siding().queue))
+
+
+async def test_a_place_that_comes_free_without_a_word(platform: Platform) -> None:
+    """A place that the await lane gives back is found at the next look."""
+    backend, _ = platform.link()
+    near, client = platform.client()
+    places = platform.router.roster.upstreams["state-1"].places
+    places.free, free = 0, places.free
+    near.sendall(GET)
+    platform.turn()
+    places.free = free
+    platform.relay.clients.try_queued_again()
+
+    assert client.state is ClientState.WAITING
+    assert GET == backend.recv(1000)
+
+
+# --- what is left to the await lane, before anything was sent ---
+
+
+def nothing_has_come(backend: socket.socket) -> bool:
+    backend.setblocking(False)
+    try:
+        return backend.recv(1) == b""
+    except BlockingIOError:
+        return True
+
+
+def mark(platform: Platform) -> None:
+    platform.router.lane.bookkeeper.mark(KEY, TARGET, "state-1", is_stale=True)
+
+
+def lock_elsewhere(platform: Platform) -> None:
+    lock = Lock(7, "state-2", LIFE, trio.current_time())
+    platform.router.ledger.note_lock(KEY, TARGET, lock, 20)
+
+
+def lock_in_another_life(platform: Platform) -> None:
+    lock = Lock(7, "state-1", b"another", trio.current_time())
+    platform.router.ledger.note_lock(KEY, TARGET, lock, 20)
+
+
+def enter_gate(platform: Platform) -> None:
+    assert platform.router.lane.gate.enter_at_once(KEY)
+
+
+def close_links(platform: Platform) -> None:
+    platform.siding().close_idle()
+
+
+@pytest.mark.parametrize("prepare", [mark, lock_elsewhere, lock_in_another_life, enter_gate, close_links])
+async def test_what_is_not_ordinary_about_a_session(prepare: object, platform: Platform) -> None:
+    """Its request is handed over as it came, and no backend has seen anything of it."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    assert callable(prepare)
+    prepare(platform)
+    near.sendall(GET)
+    platform.turn()
+
+    assert [GET] == [opening.received for opening in platform.door.openings]
+    assert nothing_has_come(backend)
+
+
+CANARY = request(Operation.GET, b"%2fpartitioner%2fcanary%2frouter-1")
+LARGER = SET.replace(b"Content-Length:7", b"Content-Length:%d" % (HELD_BODY + 1))
+ODD = GET.replace(b"HTTP/1.1", b"HTTP/1.0")
+
+
+@pytest.mark.parametrize("asked", [CREATE, CANARY, LARGER, ODD, GET + GET, b"x" * 10_240, b"\r\n\r\n"])
+async def test_what_is_not_ordinary_about_a_request(asked: bytes, platform: Platform) -> None:
+    """The same."""
+    platform.link()
+    near, _ = platform.client()
+    near.sendall(asked)
+    while not platform.door.openings:
+        platform.turn()
+
+    assert asked == platform.door.openings[0].received
+
+
+async def test_a_write_that_concerns_others_is_not_ordinary(nursery: trio.Nursery) -> None:
+    """With two copies a set is left to the await lane, and a get is not."""
+    platform = Platform(nursery, copies=2, backends=2)
+    near, _ = platform.client()
+    for name in ("state-1", "state-2", "state-1", "state-2"):
+        platform.link(name)
+    near.sendall(GET)
+    platform.turn()
+    was_relayed = platform.door.openings == []
+    other, _ = platform.client()
+    other.sendall(request(Operation.SET, target(1)))
+    platform.turn()
+
+    assert was_relayed
+    assert len(platform.door.openings) == 1
+    platform.close()
+
+
+# --- what is left to it after something was sent ---
+
+
+async def failure(platform: Platform) -> BaseException | None:
+    """How the exchange that was handed over ends, if it is not tried again."""
+    (opening,) = platform.door.openings
+    assert opening.respond is not None
+    try:
+        await opening.respond()
+    except (BackendEjected, BackendHungUp, BackendReset) as error:
+        return error
+    return None
+
+
+async def test_an_ejected_backend_is_cut_off(platform: Platform) -> None:
+    """What it says from then on is not relayed: a set under way fails as one of the await lane does."""
+    platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    platform.router.roster.upstreams["state-1"].cut()
+    ended = await failure(platform)
+
+    assert isinstance(ended, BackendEjected)
+    assert ended.phase is Phase.READING
+    assert platform.router.ledger.marks_of("state-1") == 1
+    assert platform.siding().links == {}
+
+
+async def test_a_backend_that_hangs_up_on_a_set(platform: Platform) -> None:
+    """It may have been carried out: it is not sent again, and the client's connection is closed."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    backend.recv(1000)
+    backend.close()
+    platform.turn()
+
+    assert isinstance(await failure(platform), BackendHungUp)
+
+
+async def test_a_backend_that_breaks_off_an_answer(platform: Platform) -> None:
+    """The bytes that had come count: the connection was not stale, the backend is to blame."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(b"200 OK\r\n")
+    platform.turn()
+    reset(backend)
+    platform.turn()
+
+    assert isinstance(await failure(platform), BackendReset)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NOT_FOUND,
+        b"423 Locked\r\nLockAge: 1\r\nLockCookie: 7\r\nContent-Length: 0\r\n\r\n",
+        FOUND.replace(b"Timeout", b"ActionFlags: 1\r\nTimeout"),
+        FOUND.replace(b"Content-Length", b"content-length"),
+        b"HTTP/1.1 " + FOUND,
+    ],
+)
+async def test_an_answer_that_is_not_ordinary(answer: bytes, platform: Platform) -> None:
+    """It is read by the await lane, with what has come of it, and relayed all the same."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(answer)
+    platform.turn()
+    (opening,) = platform.door.openings
+    assert opening.respond is not None
+    response = await opening.respond()
+    response.finish(True)
+
+    assert answer == response.head.raw + response.body
+    assert len(platform.router.lane.gate) == 0
+
+
+async def test_a_request_that_was_cut_off_while_it_was_sent(platform: Platform) -> None:
+    """The phase is known: the failover table tells sending from reading."""
+    _, link = platform.link()
+    near, _ = platform.client()
+    shrink(link.socket)
+    body = b"x" * HELD_BODY
+    asked = SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY).removesuffix(CONTENT) + body
+    near.sendall(asked)
+    while link.state is LinkState.IDLE:
+        platform.turn()
+    platform.router.roster.upstreams["state-1"].cut()
+    ended = await failure(platform)
+
+    assert isinstance(ended, BackendEjected)
+    assert ended.phase is Phase.SENDING
+
+
+async def test_a_client_that_talks_in_the_round_in_which_it_is_handed_over(platform: Platform) -> None:
+    """What it says is for the await lane to read."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(NOT_FOUND)
+    near.sendall(HEAD)
+    await trio.sleep(0.01)  # both are there now
+    platform.turn()
+    (opening,), (connected,) = platform.door.openings, platform.door.sockets
+    assert opening.respond is not None
+    (await opening.respond()).finish(True)
+
+    assert b"" == opening.received
+    assert HEAD == connected.recv(1000)
+
+
+async def test_a_set_during_which_the_pool_has_changed(platform: Platform) -> None:
+    """Its answer is left to the await lane, which tells whoever is concerned now."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    backend.recv(1000)
+    roster = platform.router.roster
+    roster.pool = roster.pool.succeeded_by(roster.pool.members, roster.pool.ranking, 1, trio.current_time())
+    backend.sendall(ok())
+    platform.turn()
+
+    assert platform.door.openings[0].respond is not None
+
+
+# --- links ---
+
+
+async def test_the_await_lane_takes_an_idle_link(platform: Platform) -> None:
+    """Connections are shared: one that lies idle here need not be opened there."""
+    platform.link()
+    upstream = platform.router.roster.upstreams["state-1"]
+    assert upstream.idle == 1
+    channel = platform.siding().maybe_channel()
+
+    assert channel is not None
+    assert (0, {}) == (upstream.idle, platform.siding().links)
+    channel.close()
+
+
+async def test_links_that_nobody_has_used_for_long(platform: Platform) -> None:
+    """They are found, to be closed before the backend does."""
+    _, link = platform.link()
+
+    assert [] == platform.relay.idle_links_before(link.since)
+    assert [link] == platform.relay.idle_links_before(link.since + 1)
+
+
+async def test_a_link_that_its_backend_has_closed_is_not_given_a_request(platform: Platform) -> None:
+    """Where both come in one round, the link's end is seen first."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    backend.close()
+    await trio.sleep(0.01)  # both are there now
+    platform.turn()
+
+    assert [SET] == [opening.received for opening in platform.door.openings]
+    assert platform.door.openings[0].respond is None
+
+
+async def test_a_fault_of_ours_ends_one_connection(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported; the exchange is given up, with its gate left."""
+    near, _ = platform.client()
+
+    def fail(client: Client, news: News) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(platform.relay.clients, "_consider", fail)
+    near.sendall(GET)
+    platform.turn()
+
+    assert len(platform.router.observer.named("conversation_crashed")) == 1
+    assert platform.door.left == 1

@@ -1,0 +1,178 @@
+"""What is recognised at a glance, grammar.py reads in the same way; everything else is left to it."""
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from partitioner.errors import MalformedAnswer, MalformedRequest
+from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_request_head
+from partitioner.protocol.messages import Operation
+from partitioner.protocol.ordinary import is_ordinary_target, recognise_answer, recognise_frame
+from tests.doubles.sessions import TARGET, request
+
+LINES = [
+    b"Host: localhost",
+    b"Host: ",
+    b"Exclusive: acquire",
+    b"Exclusive: release",
+    b"Exclusive: Acquire",
+    b"Exclusive:acquire",
+    b"Timeout:20",
+    b"Timeout: 20",
+    b"Timeout:525601",
+    b"Content-Length:7",
+    b"Content-Length:0",
+    b"content-length:7",
+    b"Content-Length:07",
+    b"ExtraFlags:0",
+    b"ExtraFlags:1",
+    b"LockCookie:5",
+    b"LockCookie:2147483646",
+    b"LockCookie:1999999999",
+    b"LockCookie:9999999999",
+    b"Transfer-Encoding: chunked",
+    b"X: \n",
+    b"",
+]
+ORDER = [
+    b"Host: localhost",
+    b"Exclusive: acquire",
+    b"Timeout:20",
+    b"Content-Length:7",
+    b"ExtraFlags:0",
+    b"LockCookie:5",
+]
+
+heads = st.builds(
+    lambda verb, target, version, lines: (verb, target, b"\r\n".join([version, *lines, b""])),
+    st.sampled_from([b"GET", b"PUT", b"HEAD", b"DELETE", b"POST", b"get", b""]),
+    st.sampled_from([TARGET, b"/", b"", b"a b", b"\x00", b"\xe9"]) | st.binary(max_size=8),
+    st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.1 "]),
+    st.lists(st.sampled_from(LINES), max_size=7)
+    | st.sets(st.sampled_from(ORDER)).map(lambda chosen: [line for line in ORDER if line in chosen]),
+)
+
+
+@given(heads)
+@example((b"GET", TARGET, b"HTTP/1.1\r\n"))
+@example(
+    (b"PUT", TARGET, b"HTTP/1.1\r\nExclusive: acquire\r\nTimeout:1\r\nContent-Length:1\r\nExtraFlags:0\r\n")
+)
+def test_a_frame_that_is_recognised_says_what_the_grammar_reads(head: tuple[bytes, bytes, bytes]) -> None:
+    """The same operation, length and time-out; and never a head that the router would refuse."""
+    verb, target, rest = head
+    frame = recognise_frame(verb + rest)
+    if frame is None or not is_ordinary_target(target):
+        return
+    parsed = parse_request_head(b" ".join(head) + b"\r\n", Dialect.GUARDED)
+
+    operation, size, minutes, _ = frame
+    expected = (parsed.operation, parsed.content_length, parsed.timeout_minutes, parsed.target)
+    assert expected == (operation, size, None if minutes is None else int(minutes), target)
+
+
+@pytest.mark.parametrize(
+    "operation", [each for each in Operation if each is not Operation.CREATE_UNINITIALIZED]
+)
+def test_what_web_servers_send_is_recognised(operation: Operation) -> None:
+    """The form of protocol.md 3.1, of every operation that is served by the express lane."""
+    asked = request(operation, cookie=7)
+    verb, _, rest = asked[: asked.index(b"\r\n\r\n") + 2].split(b" ", 2)
+    frame = recognise_frame(verb + rest)
+
+    assert frame is not None
+    assert operation is frame[0]
+
+
+def test_a_create_is_not_ordinary() -> None:
+    """It takes two exchanges."""
+    asked = request(Operation.CREATE_UNINITIALIZED)
+    verb, _, rest = asked[: asked.index(b"\r\n\r\n") + 2].split(b" ", 2)
+
+    assert recognise_frame(verb + rest) is None
+
+
+ANSWER_LINES = [
+    b"X-AspNet-Version: 4.0.30319",
+    b"LockCookie: 7",
+    b"LockCookie: 3000000000",
+    b"Timeout: 20",
+    b"ActionFlags: 1",
+    b"Cache-Control: private",
+    b"Content-Length: 12",
+    b"Content-Length: 0",
+    b"content-length: 12",
+    b"Transfer-Encoding: chunked",
+]
+ANSWER_ORDER = [
+    b"X-AspNet-Version: 4.0.30319",
+    b"LockCookie: 7",
+    b"Timeout: 20",
+    b"Cache-Control: private",
+    b"Content-Length: 12",
+]
+
+answers = st.builds(
+    lambda status, lines, body: b"\r\n".join([status, *lines, b"", b""]) + body,
+    st.sampled_from([b"200 OK", b"200 OK", b"HTTP/1.1 200 OK", b"404 Not Found", b"2000 OK"]),
+    st.lists(st.sampled_from(ANSWER_LINES), max_size=6)
+    | st.sets(st.sampled_from(ANSWER_ORDER)).map(
+        lambda chosen: [line for line in ANSWER_ORDER if line in chosen]
+    ),
+    st.binary(max_size=20),
+)
+
+
+@given(answers)
+def test_an_answer_that_is_recognised_says_what_the_grammar_reads(data: bytes) -> None:
+    """A success, with the same lengths, lock cookie and time-out; and no flag."""
+    answer = recognise_answer(data)
+    if answer is None:
+        return
+    end, size, cookie, minutes = answer
+    head = parse_answer_head(data[:end])
+
+    assert (200, size, False) == (head.status, head.content_length, head.has_action_flags)
+    assert (head.lock_cookie, head.timeout_minutes) == (_number(cookie), _number(minutes))
+
+
+@given(st.integers(0, len(b"".join(ANSWER_ORDER))), st.binary(min_size=1, max_size=2))
+def test_no_byte_of_a_recognised_answer_is_skipped(place: int, inserted: bytes) -> None:
+    """Whatever is put somewhere into it is noticed, or makes a number another number."""
+    whole = b"\r\n".join([b"200 OK", *ANSWER_ORDER, b"", b""])
+    changed = whole[:place] + inserted + whole[place:]
+    answer = recognise_answer(changed)
+    if answer is None:
+        return
+    try:
+        head = parse_answer_head(changed[: answer[0]])
+    except MalformedAnswer:
+        pytest.fail("it was recognised")
+
+    assert (head.content_length, head.lock_cookie) == (answer[1], _number(answer[2]))
+
+
+@given(st.integers(0, 400), st.binary(min_size=1, max_size=2))
+def test_no_byte_of_a_recognised_frame_is_skipped(place: int, inserted: bytes) -> None:
+    """The same for requests: a recognised one is one that the router takes."""
+    asked = request(Operation.SET, cookie=7)
+    head = asked[: asked.index(b"\r\n\r\n") + 4]
+    changed = head[:place] + inserted + head[place:]
+    parts = changed.removesuffix(b"\r\n").split(b" ", 2)
+    if len(parts) < 3 or re.search(b"\r\n\r\n.", changed, re.DOTALL):
+        return
+    frame = recognise_frame(parts[0] + parts[2])
+    if frame is None or not is_ordinary_target(parts[1]):
+        return
+    try:
+        parsed = parse_request_head(changed, Dialect.GUARDED)
+    except MalformedRequest:
+        pytest.fail("it was recognised")
+
+    assert (parsed.operation, parsed.content_length) == frame[:2]
+
+
+def _number(written: bytes | None) -> int | None:
+    return None if written is None else int(written)
