@@ -232,8 +232,8 @@ def forget_a_granted_lock() -> Iterator[None]:
 def give_no_lock_back() -> Iterator[None]:
     """A lock whose answer could not be delivered stays."""
 
-    async def give_back(self: Router, asked: Any, lock: Any) -> None:
-        self._gate.leave(asked.session.key)
+    async def give_back(self: Router, session: Any, lock: Any) -> None:
+        self._gate.leave(session.key)
 
     return replaced(Router, "_give_back", give_back)
 
