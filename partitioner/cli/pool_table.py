@@ -13,7 +13,7 @@ from partitioner.ops.printable import printable
 
 _COLOURS = {"up": "green", "down": "bold red"}
 _IN_BETWEEN = "yellow"
-_NUMBERS = ("for", "share", "requests/s", "p50", "p99", "failed", "to put right")
+_NUMBERS = ("for", "share", "requests/s", "p50", "p99", "failed", "marked")
 _QUIET = {"-", "0", "ready"}  # what stands in a column in good times
 _BETWEEN, _AT_BOTH_ENDS = 3, 2  # blanks that rich puts there
 
@@ -60,7 +60,7 @@ def summary(seen: Status) -> Table:
     rows.add_row("redundant", _redundancy(seen))
     rows.add_row("requests", f"{requests}; {seen.clients} clients")
     rows.add_row("locks", f"{seen.locks_held} held{oldest}")
-    rows.add_row("to put right", f"{seen.keys_marked} copies")
+    rows.add_row("marked", f"{seen.keys_marked} copies, which have to be put right")
     rows.add_row("map", f"{seen.map_fingerprint} (alike on routers that agree), pool epoch {seen.epoch}")
     return rows
 
@@ -116,6 +116,6 @@ _CELLS: dict[str, Callable[[BackendReport], str | Text]] = {
     "p50": lambda each: duration(each.traffic.p50),
     "p99": lambda each: duration(each.traffic.p99),
     "failed": lambda each: str(each.traffic.failed),
-    "to put right": lambda each: str(each.keys_marked),
+    "marked": lambda each: str(each.keys_marked),
     "drain": lambda each: _short_progress(each.drain),
 }
