@@ -65,6 +65,7 @@ REGRESSIONS = {
     1997: "the same as 1473",
     4168: "a create after a remove that failed was taken for a repair, and a ghost lock stayed",
     5943: "a mark ended while its session was served from elsewhere, and the missing copy was forgotten",
+    9929: "a server was removed while its drain was waited for: the world's mistake",
     372: "a copy lagged behind a primary that was read by nobody but repair",
 }
 """Seeds that have shown a fault, of the router or of its judge, and what it was."""

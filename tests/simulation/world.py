@@ -210,7 +210,10 @@ class World:
         def is_safe() -> bool:
             if self.scenario.copies == 1:
                 return self._is_redundant()
-            return not roster.redundancy.why_not_safe_to_stop(roster.pool.places[name], trio.current_time())
+            members = roster.pool.members.items()  # it may be removed meanwhile, and forgotten in the end
+            identities = [each for each, member in members if member.backend.name == name]
+            why_not = roster.redundancy.why_not_safe_to_stop
+            return not any(why_not(each, trio.current_time()) for each in identities)
 
         await self._wait_until(is_safe)
 
