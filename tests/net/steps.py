@@ -7,7 +7,7 @@ from partitioner.membership.ledger import LedgerPolicy
 from partitioner.net.upstream import HELD_BODY
 from partitioner.placement.rendezvous import Ranking
 from partitioner.protocol.messages import Operation
-from tests.doubles.backends import Hear, Say, Step, ok
+from tests.doubles.backends import Hear, MemoryStateServer, Say, Step, ok
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, request, target
 
@@ -16,6 +16,11 @@ ANSWER = ok(CONTENT, TIMEOUT_FIELD)
 LARGE = b"x" * (HELD_BODY + 1)
 SHORT = LedgerPolicy(session_timeout=60.0, session_timeout_max=60.0)
 """With a T_max of a minute, so that probes can go on until times are settled."""
+
+
+def start_servers(router: MemoryRouter) -> dict[str, MemoryStateServer]:
+    """Start a state server for each backend; all of them, by name."""
+    return {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
 
 
 def exchange(asked: bytes, answer: bytes = ANSWER) -> list[Step]:

@@ -13,7 +13,7 @@ from partitioner.net.responder import Request, Response
 from partitioner.protocol.messages import Operation
 from tests.doubles.clients import is_closed_at
 from tests.doubles.sessions import ACQUIRE, GET, SET
-from tests.net.conversations import ANSWER, PEER, POLICY, Setting, response
+from tests.net.conversations import ANSWER, PEER, POLICY, Respond, Setting, response
 
 # --- time ---
 
@@ -105,16 +105,21 @@ def failures() -> Iterator[PartitionerError]:
             yield kind("had a bad day")
 
 
+def failing(fault: Exception) -> Respond:
+    """A responder that raises this."""
+
+    async def respond(request: Request) -> Response:
+        raise fault
+
+    return respond
+
+
 @pytest.mark.parametrize("failure", list(failures()), ids=lambda failure: type(failure).__name__)
 async def test_failing_responder(
     nursery: trio.Nursery, autojump_clock: MockClock, failure: PartitionerError
 ) -> None:
     """A request that cannot be answered is met by closing, without a byte (protocol.md 8.2)."""
-
-    async def respond(request: Request) -> Response:
-        raise failure
-
-    setting = Setting(nursery, respond)
+    setting = Setting(nursery, failing(failure))
     await setting.client.send(GET)
 
     assert await setting.client.receive_rest() == b""
@@ -130,11 +135,7 @@ async def test_closing_is_reported(
     nursery: trio.Nursery, autojump_clock: MockClock, failure: PartitionerError
 ) -> None:
     """A connection that is closed instead of an answer is reported with the operation and the reason."""
-
-    async def respond(request: Request) -> Response:
-        raise failure
-
-    setting = Setting(nursery, respond)
+    setting = Setting(nursery, failing(failure))
     await setting.client.send(ACQUIRE)
     await setting.client.receive_rest()
 
@@ -144,12 +145,8 @@ async def test_closing_is_reported(
 async def test_fault_of_ours(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """An unforeseen exception ends the one conversation in which it happened, and is reported."""
     fault = ZeroDivisionError("ours")
-
-    async def respond(request: Request) -> Response:
-        raise fault
-
     other = Setting(nursery)
-    setting = Setting(nursery, respond)
+    setting = Setting(nursery, failing(fault))
     await setting.client.send(GET)
 
     assert await setting.client.receive_rest() == b""

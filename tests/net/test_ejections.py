@@ -6,7 +6,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from partitioner.membership.losses import LostSessions
 from partitioner.net.asking import RETRY_PAUSE
 from partitioner.protocol.messages import Operation
-from tests.doubles.backends import NOT_FOUND, Hear, HearEnd, MemoryStateServer, ScriptedBackend, greeting, ok
+from tests.doubles.backends import NOT_FOUND, Hear, HearEnd, ScriptedBackend, greeting, ok
 from tests.doubles.clients import is_closed_at
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
@@ -21,6 +21,7 @@ from tests.net.steps import (
     read,
     save,
     settle,
+    start_servers,
 )
 
 
@@ -55,7 +56,7 @@ async def test_refused_until_ejected(nursery: trio.Nursery, autojump_clock: Mock
 async def test_ejected_sessions_go_to_the_next(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """While a server is out each of its sessions is served by the next of its own preference list."""
     router = MemoryRouter(nursery, backends=3)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     servers["state-2"].kill()
     await router.observer.wait_for("backend_ejected")
@@ -75,7 +76,7 @@ async def test_ejected_sessions_go_to_the_next(nursery: trio.Nursery, autojump_c
 async def test_home_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A server that comes back with what it held serves its sessions again."""
     router = MemoryRouter(nursery, backends=2)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     session = a_session_of("state-1", 2)
     await save(router, session, b"before")
@@ -92,7 +93,7 @@ async def test_what_was_declared_lost_does_not_come_home(
 ) -> None:
     """A session of which its client was told that it is lost never comes back (design.md 7.4, P4)."""
     router = MemoryRouter(nursery, backends=2)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     session = a_session_of("state-1", 2)
     await save(router, session, b"before")
@@ -110,7 +111,7 @@ async def test_what_was_declared_lost_does_not_come_home(
 async def test_other_sessions_notice_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """While one server freezes and is ejected, sessions of the others are answered without delay."""
     router = MemoryRouter(nursery, backends=2)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     session = a_session_of("state-2", 2)
     await save(router, session)
@@ -146,7 +147,7 @@ async def test_cut_request_that_may_run_twice(nursery: trio.Nursery, autojump_cl
 async def test_cut_request_that_may_not_run_twice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A set that waits for a frozen server is closed as soon as the server is ejected."""
     router = MemoryRouter(nursery, backends=2)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     session = a_session_of("state-1", 2)
     await save(router, session)
@@ -188,7 +189,7 @@ async def test_restart_is_noticed_before_anything_is_sent(
 ) -> None:
     """A restarted server sees no request before the router knows: it would say 404 of what it lost."""
     router = MemoryRouter(nursery, backends=2)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     session = a_session_of("state-1", 2)
     await save(router, session)
@@ -204,7 +205,7 @@ async def test_restart_is_noticed_before_anything_is_sent(
 async def test_restarted_server_is_taken_in_empty(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A restarted server is back within one probe interval; what it says then of a session is true."""
     router = MemoryRouter(nursery, backends=2)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     session = a_session_of("state-1", 2)
     await save(router, session)
@@ -222,7 +223,7 @@ async def test_restarted_server_is_taken_in_empty(nursery: trio.Nursery, autojum
 async def test_close_while_the_owner_is_out(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """With `lost_sessions: close` nothing that is out is declared lost: its clients are closed."""
     router = MemoryRouter(nursery, backends=2, lost_sessions=LostSessions.CLOSE)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     servers["state-1"].kill()
     await router.observer.wait_for("backend_ejected")
@@ -237,7 +238,7 @@ async def test_close_leaves_others_alone(nursery: trio.Nursery, autojump_clock: 
     What it does not have then does not exist, whoever else is silent (design.md 7.4).
     """
     router = MemoryRouter(nursery, backends=2, lost_sessions=LostSessions.CLOSE, ledger=SHORT)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     await settle(router)
     servers["state-1"].kill()
@@ -249,7 +250,7 @@ async def test_close_leaves_others_alone(nursery: trio.Nursery, autojump_clock: 
 async def test_close_until_a_server_can_vouch(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Soon after the router's start nobody has always been there, and nobody is believed alone."""
     router = MemoryRouter(nursery, backends=2, lost_sessions=LostSessions.CLOSE)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     servers["state-1"].kill()
     await router.observer.wait_for("backend_ejected")

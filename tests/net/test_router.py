@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.protocol.messages import Operation
-from tests.doubles.backends import READ_CANARY, MemoryStateServer, ScriptedBackend, greeting, ok
+from tests.doubles.backends import READ_CANARY, ScriptedBackend, greeting, ok
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import GET, TARGET, request, target
 from tests.net.steps import (
@@ -21,6 +21,7 @@ from tests.net.steps import (
     read,
     save,
     settle,
+    start_servers,
     times_are_settled,
 )
 
@@ -32,7 +33,7 @@ async def test_each_session_on_the_first_of_its_preference_list(
 ) -> None:
     """A request goes to the first of its session's preference list, and to nobody else (design.md 4)."""
     router = MemoryRouter(nursery, backends=3, ledger=SHORT)
-    servers = {each.name: MemoryStateServer(router.network, each.address) for each in router.backends}
+    servers = start_servers(router)
     await router.probe_on()
     await settle(router)
     expected: dict[str, list[bytes]] = {name: [] for name in servers}
@@ -48,8 +49,7 @@ async def test_each_session_on_the_first_of_its_preference_list(
 async def test_one_connection_many_sessions(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Requests are routed one by one: a client's connection carries all sessions (protocol.md 1, fact 11)."""
     router = MemoryRouter(nursery, backends=3)
-    for each in router.backends:
-        MemoryStateServer(router.network, each.address)
+    start_servers(router)
     await router.probe_on()
     client = router.client()
     bodies = {target(number): b"content of %d" % number for number in range(20)}
@@ -75,8 +75,7 @@ async def test_all_spellings_of_a_session_meet(
 ) -> None:
     """However a client spells a session's target, it is routed to where the session is (protocol.md 4.3)."""
     router = MemoryRouter(nursery, backends=7)
-    for each in router.backends:
-        MemoryStateServer(router.network, each.address)
+    start_servers(router)
     await router.probe_on()
     await save(router, TARGET, b"found me")
 
