@@ -17,7 +17,9 @@ class Client:
 
     __slots__ = (
         "ahead",
+        "answer",
         "began_at",
+        "copying",
         "descriptor",
         "link",
         "minutes",
@@ -60,6 +62,8 @@ class Client:
         self.pool: Pool | None = None  # under which it began
         self.link: Link | None = None
         self.siding: Siding | None = None  # in whose queue it waits
+        self.answer = b""  # which it gets when all copies are written
+        self.copying: list[Link] = []  # on which copies are being written
         self.sent_at = 0.0
         self.ahead: bytes | None = None  # what a DEAF client has sent out of turn; nothing if it has left
         self.rest: memoryview | None = None  # of the answer, while DELIVERING
@@ -108,11 +112,16 @@ class Link:
         self.siding = siding
         self.life = life
         self.state = LinkState.IDLE
-        self.since = now  # idle
+        self.since = now  # idle; or when it was given its request
         self.client: Client | None = None
         self.rest: memoryview | None = None  # of the request, while SENDING
         self.pieces: list[bytes] = []  # of the answer
         self.wanted = 0  # bytes of it that are still to come; 0 while its head is not whole
+
+    @property
+    def identity(self) -> str:
+        """Of its backend."""
+        return self.siding.upstream.backend.identity
 
     def __repr__(self) -> str:
         return f"<Link to {self.siding.upstream.backend.name}, {self.state.name}>"

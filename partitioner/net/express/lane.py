@@ -144,6 +144,8 @@ class ExpressLane:
             relay.reactor.signal(client, Signal.OVERDUE)
         for link in relay.idle_links_before(now - self._backend_idle):
             relay.reactor.signal(link, Signal.OVERDUE)
+        for link in relay.copies_before(now - self._lane.policy.copy * PATIENCE_SHARE):
+            relay.reactor.signal(link, Signal.OVERDUE)
 
 
 def _trio_clock() -> Callable[[], float]:

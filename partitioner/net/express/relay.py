@@ -12,7 +12,7 @@ from partitioner.net.express.handover import HandOver
 from partitioner.net.express.links import LinkReactions
 from partitioner.net.express.reactor import Reactor
 from partitioner.net.express.routes import Routes, Siding
-from partitioner.net.express.states import ClientState
+from partitioner.net.express.states import COPYING, ClientState
 from partitioner.net.lane import Lane
 
 
@@ -84,6 +84,11 @@ class Relay:
         idle = [link for siding in self.sidings() for link in siding.idle_links]
         return [link for link in idle if link.since < moment]
 
+    def copies_before(self, moment: float) -> list[Link]:
+        """The links on which copies are being written since before then."""
+        links = [link for siding in self.sidings() for link in siding.links]
+        return [link for link in links if link.state in COPYING and link.since < moment]
+
     def sidings(self) -> list[Siding]:
         """Those of all backends."""
         sidings = [upstream.siding for upstream in self.lane.roster.upstreams.values()]
@@ -108,9 +113,9 @@ class Relay:
         if client is None or client not in self.connected:
             return
         self.lane.observer.conversation_crashed(client.peer, error)
-        if client.link is not None:
+        if client.link is not None or client.answer:
             client.ahead = b""  # nobody is there to be answered
-            self.hand_over.after(client.link, b"")
+            self.hand_over.after(client)
         elif client.route is not None:
             self.clients.leave_undelivered(client)
         else:
