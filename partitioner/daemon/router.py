@@ -42,6 +42,7 @@ from partitioner.net.connecting import Connector
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.express.lane import IS_AVAILABLE, ExpressLane
+from partitioner.net.express.relay import relay_lane
 from partitioner.net.handoff import ListKeys
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.observer import Observer
@@ -144,7 +145,7 @@ def _maybe_express(settings: Settings, lane: Lane) -> ExpressLane | None:
     """The express lane, if it is wanted and this system has what it needs."""
     if settings.lanes is not Lanes.BOTH or not IS_AVAILABLE:
         return None
-    return ExpressLane(lane, _router_policy(settings).conversation, settings.timeouts.backend_idle)
+    return relay_lane(lane, _router_policy(settings).conversation)
 
 
 def _desk(
