@@ -217,7 +217,7 @@ async def _start_embedded(
 
     Their `tables` are filled in: a drain looks there, so their addresses stand for their admin ports.
     """
-    options = StateServerOptions(listen=_ANY_PORT, max_body=settings.limits.body)
+    options = StateServerOptions(listen=_ANY_PORT, max_body=settings.limits.body, is_express=False)
     backends = []
     for name in settings.weights():
         listeners = await listen_tcp(options.listen)

@@ -35,6 +35,7 @@ class Client:
         "size",
         "socket",
         "state",
+        "status",
         "wanted",
     )
 
@@ -61,6 +62,7 @@ class Client:
         self.link: Link | None = None
         self.siding: Siding | None = None  # in whose queue it waits
         self.sent_at = 0.0
+        self.status = 0  # of the origin's answer
         self.ahead: bytes | None = None  # what a DEAF client has sent out of turn; nothing if it has left
         self.rest: memoryview | None = None  # of the answer, while DELIVERING
 
