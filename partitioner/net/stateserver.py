@@ -9,13 +9,16 @@ from partitioner.net.localtime import local_ticks
 from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Response
 from partitioner.protocol.messages import Answer, AnswerHead, RequestHead
-from partitioner.protocol.target import server_key
-from partitioner.protocol.writer import write_answer_head
+from partitioner.protocol.target import Applications, server_key
+from partitioner.protocol.writer import write_answer, write_answer_head
+from partitioner.sessions.session import OK
 from partitioner.sessions.table import SessionTable
 
 SWEEP_INTERVAL = 1.0
 SWEEP_BATCH = 500
 """Sessions looked at in one go, about half a millisecond; between two goes everybody else has a turn."""
+
+_WRITTEN_OK = write_answer(OK)
 
 
 class StateServer:
@@ -31,7 +34,7 @@ class StateServer:
         """`key_of` derives a session's key from a target; `clock` is monotonic seconds."""
         self._table = table
         self._observer = observer
-        self._key_of = key_of
+        self._key_of = Applications(key_of).key_of
         self._clock = clock
 
     @property
@@ -48,6 +51,8 @@ class StateServer:
     def answer(self, head: RequestHead, body: bytes) -> tuple[int, bytes]:
         """The same without a task: the status of the answer, and all its bytes."""
         answer = self._carry_out(head, body)
+        if answer is OK:
+            return 200, _WRITTEN_OK
         return answer.status.code, _written_head(answer) + answer.body
 
     def _carry_out(self, head: RequestHead, body: bytes) -> Answer:

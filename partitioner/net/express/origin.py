@@ -75,16 +75,12 @@ class Origin(Station):
         if not is_ordinary_target(target):
             return False
         operation, size, minutes, cookie = frame
-        head = RequestHead(
-            data,
-            operation,
-            target,
-            size,
-            None if minutes is None else int(minutes),
-            None if cookie is None else int(cookie),
-        )
+        end = len(data) - size
+        timeout_minutes = None if minutes is None else int(minutes)
+        lock_cookie = None if cookie is None else int(cookie)
+        head = RequestHead(data[:end], operation, target, size, timeout_minutes, lock_cookie)
         client.operation, client.size = operation, size
-        client.status, answer = self._server.answer(head, data[-size:] if size else b"")
+        client.status, answer = self._server.answer(head, data[end:])
         self._deliver(client, answer)
         return True
 
