@@ -20,7 +20,8 @@ FIRST_COOKIE = 1  # counts up before it is handed out, so the first lock has 2 (
 LAST_COOKIE = 2_147_483_645  # a stock server refuses to read greater ones back
 NO_COOKIE = -1  # what a request without LockCookie leaves behind in row 18
 
-OK = Answer(Status.OK)
+_OK = Status.OK
+OK = Answer(_OK)
 BAD_REQUEST = Answer(Status.BAD_REQUEST)
 NOT_FOUND = Answer(Status.NOT_FOUND)
 
@@ -94,9 +95,7 @@ class Session:
         is_first_reader = self._consume_flag()
         if self.locked_since is not None:
             return self._locked(now, action_flags=is_first_reader)
-        return Answer(
-            Status.OK, self.body, action_flags=is_first_reader, timeout_minutes=self.timeout_minutes
-        )
+        return Answer(_OK, self.body, action_flags=is_first_reader, timeout_minutes=self.timeout_minutes)
 
     def acquire(self, now: float) -> Answer:
         """Rows 5 and 6."""
@@ -106,7 +105,7 @@ class Session:
         self.lock_cookie = self.lock_cookie + 1 if self.lock_cookie < LAST_COOKIE else FIRST_COOKIE + 1
         self.locked_since = now
         return Answer(
-            Status.OK,
+            _OK,
             self.body,
             action_flags=is_first_reader,
             lock_cookie=self.lock_cookie,
@@ -121,7 +120,7 @@ class Session:
         if self._is_locked_against(cookie):
             return self._locked(now, action_flags=is_first_reader)
         self.locked_since = None
-        return Answer(Status.OK, action_flags=is_first_reader)
+        return Answer(_OK, action_flags=True) if is_first_reader else OK
 
     def set(self, head: RequestHead, body: bytes, timeout_minutes: int, now: float) -> Answer:
         """Rows 16 to 19."""

@@ -5,7 +5,8 @@ the work itself does. Most exchanges need none of its care: the session's server
 the key, a connection is idle, and the answer comes whole. Those are relayed here:
 
     client --- request ---> relay: gate, ledger ---> link to the acting primary
-    client <--- answer ---- relay: ledger, gate <--- link
+                                                     a write: then links to all acting copies
+    client <--- answer ---- relay: ledger, gate <--- links
 
 One trio task waits for the epoll and pumps its events for a few milliseconds at a time. Every socket is
 registered once. A connection is a small object with a state; states.py has the tables.
@@ -17,6 +18,9 @@ Whatever is out of the ordinary is handed over to the await lane, which then doe
                                 the bytes of an answer, or the trouble, that have come; the gate stays entered
 
 and the await lane gives the client back when its exchange is over. So there is but one place where failures
-are judged, copies written and sessions looked for. The lanes share gate, ledger, roster, and connections:
-the express lane opens none, it takes those that the await lane leaves idle.
+are judged and sessions looked for. The lanes share gate, ledger, roster, and connections: the express lane
+opens none, it takes those that the await lane leaves idle.
+
+A state server has an express lane, too: there the origin, in the place of the relay, answers its clients
+straight from the session table.
 """

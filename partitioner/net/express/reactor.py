@@ -6,14 +6,12 @@ given a request, and a client that has left is not given a lock, where either wa
 
 import select
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from partitioner.net.express.clients import ClientReactions
 from partitioner.net.express.connections import Client, Link
-from partitioner.net.express.links import LinkReactions
-from partitioner.net.express.states import CLIENT_REACTIONS, LINK_REACTIONS, ClientState, LinkState, Signal
+from partitioner.net.express.states import Signal
 from partitioner.net.upstream import HELD_BODY
 
 RECEIVE_SIZE = HELD_BODY + 4096
@@ -21,6 +19,9 @@ RECEIVE_SIZE = HELD_BODY + 4096
 
 Reaction = Callable[[Any, Any], None]
 """Takes a Client or a Link, and News."""
+
+Table = Sequence[Sequence[Reaction]]
+"""Reactions by state and signal."""
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _DATA, _END, _BROKEN, _ROOM = Signal.DATA, Signal.END, Signal.BROKEN, Signal.ROOM
@@ -31,16 +32,16 @@ class Reactor:
 
     def __init__(
         self,
-        client_reactions: ClientReactions,
-        link_reactions: LinkReactions,
+        client_reactions: Table,
+        link_reactions: Table,
         crashed: Callable[[Client | Link, Exception], None],
     ) -> None:
-        """`crashed` hears of faults of ours in reactions."""
+        """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions."""
         self.epoll = select.epoll()
         self.connections: dict[int, Client | Link] = {}  # by file descriptor
         self._crashed = crashed
-        self._client_reactions = _compiled(CLIENT_REACTIONS, ClientState, client_reactions)
-        self._link_reactions = _compiled(LINK_REACTIONS, LinkState, link_reactions)
+        self._client_reactions = client_reactions
+        self._link_reactions = link_reactions
 
     def register(self, connection: Client | Link) -> None:
         """From now on have this connection reacted to when something comes."""
@@ -93,7 +94,7 @@ class Reactor:
             react(connection, what, self._client_reactions)
         return bool(events)
 
-    def _react(self, connection: Client | Link, what: int, reactions: list[list[Reaction]]) -> None:
+    def _react(self, connection: Client | Link, what: int, reactions: Table) -> None:
         try:
             if what & _OUT:
                 reactions[connection.state][_ROOM](connection, b"")
@@ -113,8 +114,15 @@ class Reactor:
 StateT = TypeVar("StateT", bound=IntEnum)
 
 
-def _compiled(
+def compiled(
     table: Mapping[tuple[StateT, Signal], str], states: type[StateT], reactions: object
 ) -> list[list[Reaction]]:
-    """The table as lists, because looking up a pair costs more than what is done then."""
-    return [[getattr(reactions, table[state, signal]) for signal in Signal] for state in states]
+    """The table as lists, because looking up a pair costs more than what is done then.
+
+    It may leave states out that no connection is ever in; all that it has, it has whole.
+    """
+    used = {state for state, _ in table}
+    return [
+        [getattr(reactions, table[state, signal]) for signal in Signal] if state in used else []
+        for state in states
+    ]
