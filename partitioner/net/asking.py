@@ -5,8 +5,8 @@ be read for this key. A request that failed is sent again where the failover tab
 perhaps to another server: each try takes a fresh pool.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -16,7 +16,7 @@ from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Pool
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.finder import Finder, Subject
-from partitioner.net.responder import Request, Response
+from partitioner.net.responder import BegunExchange, Request, Response
 from partitioner.net.roster import Roster
 from partitioner.protocol.messages import Operation
 
@@ -26,15 +26,11 @@ RETRY_PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An exchange that the express lane has begun: with whom, and how to get to its end.
-
-    `finish` raises BackendFailure, like any exchange.
-    """
+    """How far the express lane has got: whom it has asked, under which pool."""
 
     server: str
     pool: Pool
-    sent_at: float
-    finish: Callable[[], Awaitable[Response]]
+    exchange: BegunExchange
 
 
 @dataclass(slots=True)
@@ -44,6 +40,7 @@ class Asked:
     request: Request
     session: Subject  # its key, target and placement
     begun: Begun | None = None  # is taken up by whoever asks first
+    begun_copies: Mapping[str, BegunExchange] = field(default_factory=dict)  # by server
 
     @property
     def operation(self) -> Operation:
@@ -136,12 +133,12 @@ class Asker:
         Raises BackendFailure, which has been reported then.
         """
         begun, asked.begun = asked.begun, None
-        sent_at = trio.current_time() if begun is None else begun.sent_at
+        sent_at = trio.current_time() if begun is None else begun.exchange.sent_at
         try:
             if begun is None:
                 response = await self._roster.upstreams[server].exchange(asked.request)
             else:
-                response = await begun.finish()
+                response = await begun.exchange.finish()
         except BackendFailure as failure:
             self._roster.exchange_failed(failure)
             raise

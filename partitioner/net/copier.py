@@ -7,7 +7,7 @@ all bounded, so that the client waits for the slowest copy and never for a dead 
 """
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -16,6 +16,7 @@ from partitioner.membership.pool import ActingSet, Pool
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.errands import Errand, Errands, Told, release, remove, side_by_side
 from partitioner.net.observer import Observer
+from partitioner.net.responder import BegunExchange
 from partitioner.net.roster import Roster
 from partitioner.protocol.messages import Operation
 
@@ -31,6 +32,7 @@ class Write:
     first: str  # the server
     sent_at: float
     pool: Pool  # under which it began
+    begun: Mapping[str, BegunExchange]  # copies that are being written already, by server
 
     @property
     def operation(self) -> Operation:
@@ -86,7 +88,7 @@ class Copier:
         """
         reached: dict[str, Told] = {}
         tried = {write.first}
-        while wanted := tuple(each for each in self._homes(write, pool) if each not in tried):
+        while wanted := tuple(each for each in self._wanted(write, pool) if each not in tried):
             tried |= set(wanted)
             outcomes = await side_by_side(lambda server: self._write_copy(write, server), wanted)
             got_it = self._note_outcomes(write, wanted, outcomes)
@@ -101,6 +103,10 @@ class Copier:
         for server in wanted:
             if server in members:
                 self._observer.copy_written(members[server].backend, server in got_it)
+
+    def _wanted(self, write: Write, pool: Pool) -> dict[str, None]:
+        """Where it belongs, and where it is being written although it may not belong there any more."""
+        return dict.fromkeys(write.begun) | self._homes(write, pool)
 
     def _homes(self, write: Write, pool: Pool) -> dict[str, None]:
         """Where it is read now, and where it is once the marks are gone."""
@@ -148,9 +154,11 @@ class Copier:
     async def _write_copy(self, write: Write, server: str) -> Told | None:
         if len(write.errand.body) < write.errand.head.content_length:
             return None  # it has streamed through, and is not here any more: repair writes the copy
-        return await self.replace(write.key, server, write.errand)
+        return await self.replace(write.key, server, write.errand, write.begun.get(server))
 
-    async def replace(self, key: bytes, server: str, errand: Errand) -> Told | None:
+    async def replace(
+        self, key: bytes, server: str, errand: Errand, begun: BegunExchange | None = None
+    ) -> Told | None:
         """Have a server hold this instead of whatever it held of the key.
 
         A create is insert-only: where something is, it is answered 200 all the same, and leaves that. On a
@@ -161,11 +169,13 @@ class Copier:
             cleared = await self.insist(key, server, remove(errand.head.target))
             if cleared is None or cleared.status not in (200, 404):
                 return None
-        return await self.insist(key, server, errand)
+        return await self.insist(key, server, errand, begun)
 
-    async def insist(self, key: bytes, server: str, errand: Errand) -> Told | None:
+    async def insist(
+        self, key: bytes, server: str, errand: Errand, begun: BegunExchange | None = None
+    ) -> Told | None:
         """Have it done, through a lock that nobody holds any more; never through one that somebody holds."""
-        told = await self._errands.run(server, errand)
+        told = await self._errands.run(server, errand, begun=begun)
         if told is None or told.status != 423 or told.head.lock_cookie is None:
             return told
         lock = self._bookkeeper.ledger.maybe_lock(key, trio.current_time())

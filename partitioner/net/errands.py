@@ -21,7 +21,7 @@ from partitioner.errors import (
     Phase,
 )
 from partitioner.net.bodies import BodyMemory
-from partitioner.net.responder import Pieces, Request, Response
+from partitioner.net.responder import BegunExchange, Pieces, Request, Response
 from partitioner.net.roster import Roster
 from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
 from partitioner.protocol.writer import write_request
@@ -72,11 +72,16 @@ class Errands:
         self._memory = memory
         self._patience = patience
 
-    async def run(self, server: str, errand: Errand, patience: float = 0.0) -> Told | None:
-        """Have it done; None if it failed, came too late, or cannot be asked. `patience` may be longer."""
-        patience = max(patience, self._patience)
-        deadline = trio.current_time() + patience + len(errand.body) / PACE
-        told = await self._try(server, errand, deadline)
+    async def run(
+        self, server: str, errand: Errand, patience: float = 0.0, begun: BegunExchange | None = None
+    ) -> Told | None:
+        """Have it done; None if it failed, came too late, or cannot be asked. `patience` may be longer.
+
+        Where it has been begun, that is gone on with.
+        """
+        sent_at = trio.current_time() if begun is None else begun.sent_at
+        deadline = sent_at + max(patience, self._patience) + len(errand.body) / PACE
+        told = await self._try(server, errand, deadline, begun)
         if isinstance(told, BackendHungUp | BackendReset) and trio.current_time() < deadline:
             # Whatever lay in that connection is gone with it, and nobody else is at this key.
             told = await self._try(server, errand, deadline)
@@ -98,16 +103,21 @@ class Errands:
             if told is not None and told.held:
                 self._memory.give_back(told.held)
 
-    async def _try(self, server: str, errand: Errand, deadline: float) -> Told | BackendFailure:
-        sent_at = trio.current_time()
+    async def _try(
+        self, server: str, errand: Errand, deadline: float, begun: BegunExchange | None = None
+    ) -> Told | BackendFailure:
+        sent_at = trio.current_time() if begun is None else begun.sent_at
         failure: BackendFailure | None = None
         member = self._roster.pool.members.get(server)
-        if member is None or not member.is_reachable:
+        if begun is None and (member is None or not member.is_reachable):
             return BackendEjected(server, Phase.CONNECTING, "is not to be asked")
         with trio.move_on_at(deadline) as patience:
             try:
-                request = Request(errand.head, errand.body, None, deadline=float("inf"))
-                response = await self._roster.upstreams[server].exchange(request)
+                if begun is None:
+                    request = Request(errand.head, errand.body, None, deadline=float("inf"))
+                    response = await self._roster.upstreams[server].exchange(request)
+                else:
+                    response = await begun.finish()
                 if response.rest is None:
                     return Told(response.head, response.body, sent_at)
                 patience.deadline += response.head.content_length / PACE

@@ -75,6 +75,7 @@ class Lease:
         self._traffic = traffic
         self._on_end = on_end
         self._phase = Phase.CONNECTING
+        self._unsent: bytes | memoryview = b""  # of a request that the express lane has begun to send
         self._reader = answer_reader(request.head.operation)
         self._status = 0  # of the answer, when its head has come
         self._was_answered_a_byte = False
@@ -110,9 +111,10 @@ class Lease:
         head, body = await self._guarded(self._ask(held_body))
         return self._response(head, body)
 
-    def take_up(self, phase: Phase, sent_at: float, received: bytes) -> None:
-        """Go on where the express lane has got to: in this phase, since then, with this of the answer."""
-        self._phase = phase
+    def take_up(self, sent_at: float, unsent: bytes | memoryview, received: bytes) -> None:
+        """Go on where the express lane has got to: so much of the request is left, this has been answered."""
+        self._phase = Phase.SENDING if unsent else Phase.READING
+        self._unsent = unsent
         self._awaits_backend_since = sent_at
         if received:
             self._was_answered_a_byte = True
@@ -120,7 +122,7 @@ class Lease:
 
     async def go_on(self, held_body: int, trouble: ConnectionBroken | ConnectionEnded | None) -> Response:
         """The rest of `exchange` after `take_up`; or its end, if this trouble has befallen the connection."""
-        head, body = await self._guarded(self._read(held_body) if trouble is None else _fail(trouble))
+        head, body = await self._guarded(self._finish(held_body) if trouble is None else _fail(trouble))
         return self._response(head, body)
 
     async def read_to_end(self) -> None:
@@ -135,6 +137,14 @@ class Lease:
     async def _ask(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
         """Send the request; read the answer's head, and its body unless that is longer."""
         await self._send()
+        return await self._read(held_body)
+
+    async def _finish(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
+        """Send what is left of the request; read the answer as above."""
+        if self._unsent:
+            await trio.lowlevel.checkpoint_if_cancelled()  # an ejected backend is sent nothing more
+            await self.channel.send(bytes(self._unsent))
+            self._phase = Phase.READING
         return await self._read(held_body)
 
     async def _read(self, held_body: int) -> tuple[AnswerHead, bytes | None]:

@@ -41,5 +41,14 @@ class Response:
     backend: str = ""  # the name of the one that gave it, if any did
 
 
+@dataclass(frozen=True, slots=True)
+class BegunExchange:
+    """An exchange with a backend that the express lane has begun, and how to get to its end."""
+
+    sent_at: float
+    finish: Callable[[], Awaitable[Response]]
+    """Is called exactly once; raises BackendFailure, like any exchange."""
+
+
 Responder = Callable[[Request], Awaitable[Response]]
 """Raises PartitionerError to have the client's connection closed instead of an answer."""

@@ -348,6 +348,7 @@ class Router:
             reply.server,
             reply.sent_at,
             reply.pool,
+            asked.begun_copies,
         )
         told = await self._copier.spread(write)
         if asked.operation is not Operation.REMOVE:

@@ -8,7 +8,8 @@ In a router most exchanges find the session's server well, nobody else at the ke
 their answer whole. The relay passes them on:
 
     client --- request ---> relay: gate, ledger ---> link to the acting primary
-    client <--- answer ---- relay: ledger, gate <--- link
+                                                     a write: then links to all acting copies
+    client <--- answer ---- relay: ledger, gate <--- links
 
 In a state server nearly all are requests of ordinary size and form. The origin answers them itself:
 
@@ -30,7 +31,7 @@ Whatever is out of the ordinary is handed over to the await lane, which then doe
 
 and the await lane gives the client back when its exchange is over. The origin hands over in the first way
 only: a request that it has carried out is answered here. So there is but one place where failures are
-judged, copies written and sessions looked for. The lanes of a router share gate, ledger, roster, and
-connections: the express lane opens none, it takes those that the await lane leaves idle. Those of a state
-server share its table.
+judged and sessions looked for. The lanes of a router share gate, ledger, roster, and connections: the
+express lane opens none, it takes those that the await lane leaves idle. Those of a state server share its
+table.
 """

@@ -7,7 +7,7 @@ ledger and toucher. Whatever else there would be to do makes an exchange out of 
 from partitioner.membership.ledger import Lock
 from partitioner.net.conversation import SLOW
 from partitioner.net.express.connections import Client, Link
-from partitioner.net.express.routes import Route
+from partitioner.net.express.routes import Route, Siding
 from partitioner.net.lane import Lane
 from partitioner.protocol.messages import Operation
 
@@ -37,7 +37,7 @@ class Books:
             return False
         if operation is _SET or operation is _REMOVE:
             pool = self._roster.pool
-            if not route.is_written_alone or not self._ledger.is_settled(key, pool, now):
+            if route.copies is None or not self._ledger.is_settled(key, pool, now):
                 return False
         return self._gate.enter_at_once(key)
 
@@ -72,6 +72,29 @@ class Books:
             ledger.note_lock(key, route.target, Lock(int(cookie), route.server, link.life, now), timeout)
         if client.copies > 1:
             self._toucher.note_slid(key, route.target, route.placement, route.server, timeout)
+
+    def open_touch(self, route: Route) -> bool:
+        """Begin with a touch, if nothing speaks against it."""
+        return not self._ledger.marks(route.key) and self._gate.enter_at_once(route.key)
+
+    def close_touch(self, route: Route) -> None:
+        self._gate.leave(route.key)
+
+    def copies(self, client: Client) -> tuple[Siding, ...] | None:
+        """Who else is to be told of a write."""
+        assert client.route is not None
+        return client.route.copies
+
+    def note_copied(self, client: Client) -> None:
+        """All copies of a write are written."""
+        route = client.route
+        assert route is not None
+        assert route.copies is not None
+        if client.operation is _SET:
+            for siding in route.copies:
+                self._observer.copy_written(siding.upstream.backend, True)
+            minutes = None if client.minutes is None else int(client.minutes)
+            self._toucher.note_written(route.key, route.target, route.placement, minutes)
 
     def _note_timeout(self, key: bytes, written: bytes) -> int:
         minutes = self._timeouts.get(written)

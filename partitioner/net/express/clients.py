@@ -47,7 +47,7 @@ class ClientReactions:
             self._routes.note_application(route, client.began_at)
         pool = self._roster.pool
         if route.epoch != pool.epoch:
-            self._routes.renew(route, pool)
+            route = self._routes.renewed(route, pool)
         siding = route.siding
         if siding is None:
             return False
@@ -65,7 +65,7 @@ class ClientReactions:
         client.operation, client.size, client.minutes, _ = frame
         client.route, client.pool, client.request = route, pool, data
         client.state = _WAITING
-        client.sent_at = self._clock()
+        client.sent_at = link.since = self._clock()
         self._relay.links.send(link, data)
         return True
 
@@ -128,7 +128,7 @@ class ClientReactions:
         """The exchange is over; this client may ask again."""
         client.began_at = now
         client.route = client.pool = None
-        client.request = b""
+        client.request = client.answer = b""
         client.wanted = 0
         if client.rest is not None:
             client.rest = None
@@ -162,5 +162,4 @@ class ClientReactions:
 
     def hand_over_late(self, client: Client, news: News) -> None:
         """The same for an answer: there its deadline is kept to the moment."""
-        assert client.link is not None
-        self._relay.hand_over.after(client.link, b"".join(client.link.pieces))
+        self._relay.hand_over.after(client)

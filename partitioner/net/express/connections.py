@@ -17,7 +17,9 @@ class Client:
 
     __slots__ = (
         "ahead",
+        "answer",
         "began_at",
+        "copying",
         "descriptor",
         "link",
         "minutes",
@@ -61,6 +63,8 @@ class Client:
         self.pool: Pool | None = None  # under which it began
         self.link: Link | None = None
         self.siding: Siding | None = None  # in whose queue it waits
+        self.answer = b""  # which it gets when all copies are written
+        self.copying: list[Link] = []  # on which copies are being written
         self.sent_at = 0.0
         self.status = 0  # of the origin's answer
         self.ahead: bytes | None = None  # what a DEAF client has sent out of turn; nothing if it has left
@@ -82,6 +86,20 @@ class Client:
         return f"<Client {self.peer}, {self.state.name}>"
 
 
+class Touch:
+    """A touch of the copies of a session, by which they live on like their primary."""
+
+    __slots__ = ("copying", "request", "route")
+
+    def __init__(self, route: Route, request: bytes) -> None:
+        self.route = route
+        self.request = request
+        self.copying: list[Link] = []  # on which it is under way
+
+    def __repr__(self) -> str:
+        return f"<Touch, {len(self.copying)} under way>"
+
+
 class Link:
     """A connection to a backend."""
 
@@ -97,6 +115,7 @@ class Link:
         "since",
         "socket",
         "state",
+        "touch",
         "wanted",
     )
 
@@ -110,11 +129,17 @@ class Link:
         self.siding = siding
         self.life = life
         self.state = LinkState.IDLE
-        self.since = now  # idle
-        self.client: Client | None = None
+        self.since = now  # idle; or when it was given its request
+        self.client: Client | None = None  # whose request is under way
+        self.touch: Touch | None = None  # or which touch
         self.rest: memoryview | None = None  # of the request, while SENDING
         self.pieces: list[bytes] = []  # of the answer
         self.wanted = 0  # bytes of it that are still to come; 0 while its head is not whole
+
+    @property
+    def identity(self) -> str:
+        """Of its backend."""
+        return self.siding.upstream.backend.identity
 
     def __repr__(self) -> str:
         return f"<Link to {self.siding.upstream.backend.name}, {self.state.name}>"

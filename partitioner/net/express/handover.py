@@ -6,73 +6,95 @@ that decides it for exchanges of its own.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from partitioner.errors import ConnectionBroken, ConnectionEnded, Phase
+from partitioner.errors import ConnectionBroken, ConnectionEnded
+from partitioner.net import errands
 from partitioner.net.asking import Asked, Begun
 from partitioner.net.channel import socket_channel
 from partitioner.net.conversation import ANSWER_MARGIN, ConversationPolicy, Opening
-from partitioner.net.express.connections import Client, Link
-from partitioner.net.express.states import LinkState
-from partitioner.net.lease import Lease
-from partitioner.net.responder import Request, Response
+from partitioner.net.express.connections import Client, Link, Touch
+from partitioner.net.lane import Lane
+from partitioner.net.responder import BegunExchange, Request, Response
 from partitioner.net.upstream import HELD_BODY
-from partitioner.protocol.grammar import Dialect, parse_request_head
+from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_request_head
 
 if TYPE_CHECKING:
     from partitioner.net.express.relay import Relay
 
 Trouble = ConnectionBroken | ConnectionEnded
 
+_HEAD_END = b"\r\n\r\n"
 
-class GoOn(Protocol):
-    """What of the router goes on with exchanges that have begun."""
 
-    async def go_on(self, asked: Asked) -> Response: ...
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """What is out of the ordinary on a link."""
+
+    link: Link
+    trouble: Trouble | None = None
+    is_cut: bool = False  # its backend is being ejected
 
 
 class HandOver:
     """Hands clients over together with their links."""
 
-    def __init__(self, router: GoOn, policy: ConversationPolicy, relay: "Relay") -> None:
-        self._router = router
+    def __init__(self, lane: Lane, policy: ConversationPolicy, relay: "Relay") -> None:
+        self._router = lane.router
+        self._toucher = lane.toucher
         self._policy = policy
         self._relay = relay
 
-    def after(
-        self, link: Link, received: bytes, trouble: Trouble | None = None, *, is_cut: bool = False
-    ) -> None:
-        """Some of the request was sent, and this much of an answer has come."""
-        client = link.client
-        assert client is not None
+    def after(self, client: Client, mishap: Mishap | None = None) -> None:
+        """Something of the request was sent; perhaps something has happened on one of its links."""
         assert client.route is not None
         assert client.pool is not None
         request = self._request(client)
-        lease = self._lease(link, request, client.sent_at, received)
-        if is_cut:
-            lease.cut()
-        begun = Begun(client.route.server, client.pool, client.sent_at, _finish(lease, trouble))
-        asked = Asked(request, client.route.subject(), begun)
+        if client.link is not None:
+            first = self._begun(client.link, request, mishap)
+        else:
+            first = BegunExchange(client.sent_at, _answered(client.answer))
+        copies = {link.identity: self._begun(link, request, mishap) for link in client.copying}
+        client.copying = []
+        asked = Asked(request, client.route.subject(), Begun(client.route.server, client.pool, first), copies)
         opening = Opening(client.began_at, client.ahead or b"", request.head, self._respond(asked))
         self._relay.give_away(client, opening)
 
+    def touch(self, touch: Touch, mishap: Mishap | None = None) -> None:
+        """Something has happened on a link over which copies are touched."""
+        request = Request(errands.touch(touch.route.target).head, b"", None, float("inf"))
+        begun = {link.identity: self._begun(link, request, mishap) for link in touch.copying}
+        touch.copying = []
+        self._toucher.go_on(touch.route.subject(), touch.route.server, begun)
+
     def _request(self, client: Client) -> Request:
-        end = client.request.index(b"\r\n\r\n") + 4
+        end = client.request.index(_HEAD_END) + len(_HEAD_END)
         head = parse_request_head(client.request[:end], Dialect.GUARDED)
         deadline = client.began_at + self._policy.exchange - ANSWER_MARGIN
         return Request(head, client.request[end:], None, deadline)
 
-    def _lease(self, link: Link, request: Request, sent_at: float, received: bytes) -> Lease:
-        phase = Phase.SENDING if link.state is LinkState.SENDING else Phase.READING
+    def _begun(self, link: Link, request: Request, mishap: Mishap | None) -> BegunExchange:
         upstream = link.siding.upstream
         channel = socket_channel(self._relay.let_go(link), str(upstream.backend.address))
         lease = upstream.take_up(channel, link.life, request)
-        lease.take_up(phase, sent_at, received)
-        return lease
+        lease.take_up(link.since, link.rest or b"", b"".join(link.pieces))
+        trouble = None
+        if mishap is not None and mishap.link is link:
+            trouble = mishap.trouble
+            if mishap.is_cut:
+                lease.cut()
+        return BegunExchange(link.since, lambda: lease.go_on(HELD_BODY, trouble))
 
     def _respond(self, asked: Asked) -> Callable[[], Awaitable[Response]]:
         return lambda: self._router.go_on(asked)
 
 
-def _finish(lease: Lease, trouble: Trouble | None) -> Callable[[], Awaitable[Response]]:
-    return lambda: lease.go_on(HELD_BODY, trouble)
+def _answered(answer: bytes) -> Callable[[], Awaitable[Response]]:
+    """The first server has answered already."""
+    end = answer.index(_HEAD_END) + len(_HEAD_END)
+
+    async def finish() -> Response:
+        return Response(parse_answer_head(answer[:end]), answer[end:])
+
+    return finish

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from partitioner.errors import ConnectionBroken, ConnectionEnded
 from partitioner.net.express.books import Books
 from partitioner.net.express.connections import Client, Link, News
+from partitioner.net.express.copies import Copies
+from partitioner.net.express.handover import Mishap, Trouble
 from partitioner.net.express.routes import Siding
 from partitioner.net.express.states import LinkState
 from partitioner.net.upstream import HELD_BODY
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 _HEAD_END = b"\r\n\r\n"
 _IDLE, _SENDING, _READING = LinkState.IDLE, LinkState.SENDING, LinkState.READING
-_ACQUIRE = Operation.ACQUIRE
+_READING_COPY = LinkState.READING_COPY
+_UNSENT = {_READING: _SENDING, _READING_COPY: LinkState.SENDING_COPY}
+_ACQUIRE, _SET, _REMOVE = Operation.ACQUIRE, Operation.SET, Operation.REMOVE
 
 _SHORT = 256  # bytes: an answer without content
 _MOST_REMEMBERED = 64
@@ -32,6 +36,9 @@ class LinkReactions:
         self._books = books
         self._clock = relay.clock
         self._empty_answers: dict[bytes, AnswerFrame] = {}  # those without content or numbers, whole
+        self._copies = Copies(relay, books, self)
+        self.touch = self._copies.touch
+        self.take_confirmation = self._copies.take_confirmation
 
     def nothing(self, link: Link, news: News) -> None:
         """It cannot happen, or does not matter."""
@@ -66,30 +73,30 @@ class LinkReactions:
 
     # --- requests ---
 
-    def send(self, link: Link, data: bytes | memoryview) -> None:
-        """Send a request, or its rest."""
+    def send(self, link: Link, data: bytes | memoryview, state: LinkState = _READING) -> None:
+        """Send a request, or its rest; when all of it is sent, the link is in this state."""
         try:
             sent = link.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            link.state = _SENDING
+            link.state, link.rest = _UNSENT[state], memoryview(data)
             self.hand_over_broken(link, error)
             return
         if sent == len(data):
-            link.state = _READING
+            link.state = state
             if link.rest is not None:
                 link.rest = None
                 self._relay.reactor.await_data(link)
             return
-        link.state = _SENDING
+        link.state = _UNSENT[state]
         if link.rest is None:
             self._relay.reactor.await_room(link)
         link.rest = memoryview(data)[sent:]
 
     def send_more(self, link: Link, news: News) -> None:
         assert link.rest is not None
-        self.send(link, link.rest)
+        self.send(link, link.rest, _READING if link.state is _SENDING else _READING_COPY)
 
     # --- answers ---
 
@@ -107,7 +114,7 @@ class LinkReactions:
             answer = self._recognise(data)
         if answer is None:
             if _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
-                self._relay.hand_over.after(link, data)
+                self.hand_over(link, data)
             else:
                 self._await_rest(link, data, 0)
             return
@@ -116,16 +123,19 @@ class LinkReactions:
         end, size, cookie, minutes = answer
         missing = end + size - len(data)
         if missing < 0 or size > HELD_BODY or not self._books.is_ordinary(client, size, cookie):
-            self._relay.hand_over.after(link, data)
+            self.hand_over(link, data)
         elif missing:
             self._await_rest(link, data, missing)
         else:
             self._pass_on(client, link, data, cookie, minutes)
 
+    def is_empty_success(self, data: bytes) -> bool:
+        """Whether this is a whole success that says nothing more."""
+        return data in self._empty_answers or _is_empty(self._recognise(data), data)
+
     def _recognise(self, data: bytes) -> AnswerFrame | None:
         answer = recognise_answer(data)
-        is_empty = answer is not None and answer == (len(data), 0, None, None)
-        if answer is not None and is_empty and len(self._empty_answers) < _MOST_REMEMBERED:
+        if answer is not None and _is_empty(answer, data) and len(self._empty_answers) < _MOST_REMEMBERED:
             self._empty_answers[data] = answer
         return answer
 
@@ -137,34 +147,59 @@ class LinkReactions:
         self, client: Client, link: Link, data: bytes, cookie: bytes | None, minutes: bytes | None
     ) -> None:
         """The answer is complete: the link is as good as before, and the client gets it."""
-        now = self._clock()
-        siding = link.siding
-        link.state = _IDLE
-        link.since = now
-        link.client = client.link = None
-        siding.idle_links.append(link)
-        siding.upstream.places.give_back()
-        siding.upstream.traffic.answered(200, now - client.sent_at)
+        now, operation = self._clock(), client.operation
+        client.link = None
+        self.free(link, now)
         self._books.note(client, link, cookie, minutes, now)
-        if siding.queue and siding.upstream.places.free:
-            self._relay.clients.take_from_queue(siding)
-        if client.operation is _ACQUIRE:
+        if operation is _ACQUIRE:
             self._relay.grants.append((client, data))
+        elif (operation is _SET or operation is _REMOVE) and (copies := self._books.copies(client)):
+            self._copies.write(client, copies, data, now)
         else:
             self._relay.clients.deliver(client, data, now)
+
+    def free(self, link: Link, now: float) -> None:
+        """An exchange is over on this link; whoever waits for its place gets it."""
+        siding = link.siding
+        siding.upstream.traffic.answered(200, now - link.since)
+        link.state = _IDLE
+        link.since = now
+        link.client = link.touch = None
+        siding.idle_links.append(link)
+        siding.upstream.places.give_back()
+        if siding.queue and siding.upstream.places.free:
+            self._relay.clients.take_from_queue(siding)
 
     # --- out of the ordinary ---
 
     def hand_over_ended(self, link: Link, news: News) -> None:
-        self._hand_over(link, ConnectionEnded("closed the connection in the middle of an exchange"))
+        trouble = ConnectionEnded("closed the connection in the middle of an exchange")
+        self.hand_over(link, trouble=trouble)
 
     def hand_over_broken(self, link: Link, news: News) -> None:
         reason = news.strerror if isinstance(news, OSError) else None
-        self._hand_over(link, ConnectionBroken(reason or "closed"))
+        self.hand_over(link, trouble=ConnectionBroken(reason or "closed"))
 
     def hand_over_cut(self, link: Link, news: News) -> None:
         """Nothing that an ejected backend says reaches a client."""
-        self._relay.hand_over.after(link, b"".join(link.pieces), is_cut=True)
+        self.hand_over(link, is_cut=True)
 
-    def _hand_over(self, link: Link, trouble: ConnectionBroken | ConnectionEnded) -> None:
-        self._relay.hand_over.after(link, b"".join(link.pieces), trouble)
+    def hand_over_late(self, link: Link, news: News) -> None:
+        """A copy or touch takes long. The await lane waits for it to its exact deadline."""
+        self.hand_over(link)
+
+    def hand_over(
+        self, link: Link, data: bytes = b"", trouble: Trouble | None = None, *, is_cut: bool = False
+    ) -> None:
+        """Have the await lane go on with what is under way here; this has come of the answer, last of all."""
+        link.pieces = [*link.pieces, data]
+        mishap = Mishap(link, trouble, is_cut)
+        if link.client is not None:
+            self._relay.hand_over.after(link.client, mishap)
+        elif link.touch is not None:
+            self._relay.hand_over.touch(link.touch, mishap)
+
+
+def _is_empty(answer: AnswerFrame | None, data: bytes) -> bool:
+    """Whether this is a success without content or numbers, and nothing comes after it."""
+    return answer == (len(data), 0, None, None)

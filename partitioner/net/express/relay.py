@@ -8,12 +8,13 @@ from partitioner.net.express.books import Books
 from partitioner.net.express.clients import ClientReactions
 from partitioner.net.express.connections import Client, Link
 from partitioner.net.express.handover import HandOver
-from partitioner.net.express.lane import ExpressLane
+from partitioner.net.express.lane import PATIENCE_SHARE, ExpressLane
 from partitioner.net.express.links import LinkReactions
 from partitioner.net.express.reactor import Reactor, compiled
 from partitioner.net.express.routes import Routes, Siding
 from partitioner.net.express.states import (
     CLIENT_REACTIONS,
+    COPYING,
     LINK_REACTIONS,
     ClientState,
     LinkState,
@@ -40,10 +41,11 @@ class Relay(Station):
         self.routes = routes
         self.links = LinkReactions(self, self._books)
         self.clients = ClientReactions(self, self._books, routes, policy)
-        self.hand_over = HandOver(lane.router, policy, self)
+        self.hand_over = HandOver(lane, policy, self)
         client_table = compiled(CLIENT_REACTIONS, ClientState, self.clients)
         link_table = compiled(LINK_REACTIONS, LinkState, self.links)
         self.reactor = Reactor(client_table, link_table, self._crashed)
+        lane.toucher.shortcut = self.touch
 
     def work_off(self, timeout: float, most_events: int) -> bool:
         has_come = self.reactor.work_off(timeout, most_events)
@@ -61,6 +63,15 @@ class Relay(Station):
             else:
                 self.clients.deliver(client, data, now)
 
+    # --- copies ---
+
+    def touch(self, target: bytes, slid_by: str) -> bool:
+        """Touch the copies of a session that this server has slid, if that is ordinary. A Shortcut."""
+        route = self.routes.find(target) or self.routes.look_up(target)
+        if route is not None and route.epoch != self.lane.roster.pool.epoch:
+            route = self.routes.renewed(route, self.lane.roster.pool)
+        return route is not None and route.server == slid_by and self.links.touch(route, self.clock())
+
     # --- links come and go ---
 
     def let_go(self, link: Link) -> socket.socket:
@@ -72,6 +83,11 @@ class Relay(Station):
         idle = [link for siding in self.sidings() for link in siding.idle_links]
         return [link for link in idle if link.since < moment]
 
+    def copies_before(self, moment: float) -> list[Link]:
+        """The links on which copies are being written since before then."""
+        links = [link for siding in self.sidings() for link in siding.links]
+        return [link for link in links if link.state in COPYING and link.since < moment]
+
     def sidings(self) -> list[Siding]:
         """Those of all backends."""
         sidings = [upstream.siding for upstream in self.lane.roster.upstreams.values()]
@@ -82,9 +98,12 @@ class Relay(Station):
     def look_after(self, now: float) -> None:
         for link in self.idle_links_before(now - self.lane.policy.upstream.idle):
             self.reactor.signal(link, Signal.OVERDUE)
+        for link in self.copies_before(now - self.lane.policy.copy * PATIENCE_SHARE):
+            self.reactor.signal(link, Signal.OVERDUE)
         self.clients.try_queued_again()
 
     def end(self) -> None:
+        self.lane.toucher.shortcut = None
         for client in tuple(self.connected):
             if client.state is ClientState.DELIVERING:
                 self.clients.leave_undelivered(client)
@@ -97,12 +116,14 @@ class Relay(Station):
     def _crashed(self, connection: Client | Link, error: Exception) -> None:
         """A fault of ours: the connection is given up, and its exchange with it."""
         client = connection.client if isinstance(connection, Link) else connection
+        if isinstance(connection, Link) and connection.touch is not None:
+            self.hand_over.touch(connection.touch)
         if client is None or client not in self.connected:
             return
         self.lane.observer.conversation_crashed(client.peer, error)
-        if client.link is not None:
+        if client.link is not None or client.answer:
             client.ahead = b""  # nobody is there to be answered
-            self.hand_over.after(client.link, b"")
+            self.hand_over.after(client)
         elif client.route is not None:
             self.clients.leave_undelivered(client)
         else:

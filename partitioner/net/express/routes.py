@@ -77,8 +77,8 @@ class Route:
     """What is known of a target, and who is asked for it under one pool."""
 
     __slots__ = (
+        "copies",
         "epoch",
-        "is_written_alone",
         "key",
         "noted_until",
         "passed_over",
@@ -97,7 +97,7 @@ class Route:
         self.server = ""  # the acting primary, if nothing is marked
         self.siding: Siding | None = None  # to it; None if there is nobody, or it cannot be asked
         self.passed_over: Backend | None = None  # the first choice, if that is out
-        self.is_written_alone = False  # there is nobody else whom a write concerns
+        self.copies: tuple[Siding, ...] | None = None  # None if a write concerns others than these
 
     def subject(self) -> Subject:
         return Subject(self.key, self.target, self.placement)
@@ -138,21 +138,23 @@ class Routes:
         route.noted_until = now + NOTED_FOR
         self._mixups.note(canonical_form(route.key), route.placement)
 
-    def renew(self, route: Route, pool: Pool) -> None:
-        """Find out who is asked under this pool."""
+    def renewed(self, old: Route, pool: Pool) -> Route:
+        """The route under this pool. The old one stays as it was, for exchanges that are under way on it."""
+        route = self._young[old.target] = Route(old.target, old.key, old.placement)
+        route.noted_until = old.noted_until
         route.epoch = pool.epoch
         acting = pool.acting_set(route.placement)
         if acting is None:
-            route.siding = None
-            return
+            return route
         route.server = acting.primary
         route.siding = self.siding_of(self._roster.upstreams[acting.primary])
-        route.is_written_alone = pool.copies == 1 and acting.written == (acting.primary,)
-        route.passed_over = None
+        if len(acting.copies) == pool.copies - 1 and not acting.recovering:
+            route.copies = tuple(self.siding_of(self._roster.upstreams[each]) for each in acting.copies)
         if len(pool.placed) < len(pool.ready):
             first = pool.first_choice(route.placement)
             if first.identity != acting.primary and first.identity not in pool.placed:
                 route.passed_over = first
+        return route
 
     def siding_of(self, upstream: Upstream) -> Siding:
         """The links to a backend."""

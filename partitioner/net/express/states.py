@@ -16,6 +16,11 @@ A link, which is a connection to a backend:
     IDLE ---request---> READING ---answer---> IDLE
       short send: SENDING --^
 
+or, where its request is the copy of a write, whose client WAITS until all copies are written:
+
+    IDLE ---copy---> READING_COPY ---success---> IDLE
+      short send: SENDING_COPY --^
+
 Reactions are methods of relay and origin. What cannot happen in a state, because nothing of the kind is
 registered then, is `nothing`: an event that was fetched in the same round may still come by.
 """
@@ -40,6 +45,11 @@ class LinkState(IntEnum):
     IDLE = 0
     SENDING = 1  # some of a request was sent
     READING = 2  # all of it was
+    SENDING_COPY = 3  # some of a copy was sent
+    READING_COPY = 4  # all of it was
+
+
+COPYING = (LinkState.SENDING_COPY, LinkState.READING_COPY)
 
 
 class Signal(IntEnum):
@@ -133,4 +143,16 @@ LINK_REACTIONS: dict[tuple[LinkState, Signal], str] = {
     (LinkState.READING, Signal.ROOM): "nothing",
     (LinkState.READING, Signal.OVERDUE): "nothing",
     (LinkState.READING, Signal.LAST_CALL): "hand_over_cut",
+    (LinkState.SENDING_COPY, Signal.DATA): "nothing",
+    (LinkState.SENDING_COPY, Signal.END): "nothing",
+    (LinkState.SENDING_COPY, Signal.BROKEN): "nothing",
+    (LinkState.SENDING_COPY, Signal.ROOM): "send_more",
+    (LinkState.SENDING_COPY, Signal.OVERDUE): "hand_over_late",
+    (LinkState.SENDING_COPY, Signal.LAST_CALL): "hand_over_cut",
+    (LinkState.READING_COPY, Signal.DATA): "take_confirmation",
+    (LinkState.READING_COPY, Signal.END): "hand_over_ended",
+    (LinkState.READING_COPY, Signal.BROKEN): "hand_over_broken",
+    (LinkState.READING_COPY, Signal.ROOM): "nothing",
+    (LinkState.READING_COPY, Signal.OVERDUE): "hand_over_late",
+    (LinkState.READING_COPY, Signal.LAST_CALL): "hand_over_cut",
 }

@@ -11,6 +11,7 @@ from partitioner.net.conversation import Opening
 from partitioner.net.express.connections import Client, Link
 from partitioner.net.express.relay import Relay
 from partitioner.net.express.routes import Siding
+from partitioner.protocol.target import server_key
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 
 MOST_EVENTS = 256
@@ -92,6 +93,13 @@ class Platform:
         self.relay.reactor.register(link)
         return near, link
 
+    def holders(self, target: bytes) -> tuple[str, ...]:
+        """Who holds a session, the primary first."""
+        lane = self.router.lane
+        acting = lane.roster.pool.acting_set(lane.bookkeeper.placement_of(server_key(target)))
+        assert acting is not None
+        return acting.written
+
     def siding(self, name: str = "state-1") -> Siding:
         return self.relay.routes.siding_of(self.router.roster.upstreams[name])
 
@@ -108,3 +116,12 @@ class Platform:
 def shrink(connected: socket.socket) -> None:
     """Have little room for what is sent over this end."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+
+
+def nothing_has_come(backend: socket.socket) -> bool:
+    """Whether nothing more has come to this end than perhaps its end of file."""
+    backend.setblocking(False)
+    try:
+        return backend.recv(1) == b""
+    except BlockingIOError:
+        return True

@@ -90,6 +90,7 @@ class Action:
     repeats: bool  # sends it twice at once
     garbles: bool  # its head
     fault: Fault
+    at: int  # the backend that fails, where but one does
 
 
 def plan(seed: int, length: int, faults: Sequence[Fault] = tuple(Fault)) -> list[Action]:
@@ -115,6 +116,7 @@ def plan(seed: int, length: int, faults: Sequence[Fault] = tuple(Fault)) -> list
             repeats=not leaves and dice.random() < 0.05,  # or whether the second is answered were a race
             garbles=is_odd and dice.random() < 0.3,
             fault=fault,
+            at=dice.randrange(2),
         )
         if action.leaves or action.finishes:
             action = replace(action, fault=Fault.LATE)  # or whether it has left before the answer were a race
@@ -235,12 +237,17 @@ class Seen:
     clients: list[bytes] = field(default_factory=list)  # what came, by action
     backends: list[list[bytes]] = field(default_factory=list)  # what each was asked
     operations: list[str] = field(default_factory=list)  # that were reported
+    marks: set[tuple[bytes, str]] = field(default_factory=set)  # that were left at the end: key and server
 
 
 class Shadow(Observer):
     """One run of a plan."""
 
-    def __init__(self, *, is_express: bool, backends: int, copies: int, is_settled: bool) -> None:
+    def __init__(
+        self, *, is_express: bool, backends: int, copies: int, is_settled: bool, all_fail: bool
+    ) -> None:
+        """Where not all of them fail when one is to, the others do as they should."""
+        self._all_fail = all_fail
         self._is_express = is_express
         self._backends = [TellingBackend() for _ in range(backends)]
         self._copies = copies
@@ -280,6 +287,9 @@ class Shadow(Observer):
             for action in actions:
                 await self._act(action)
                 await self._come_to_rest()
+            ledger = self._lane.ledger
+            servers = self._lane.roster.upstreams
+            self.seen.marks = {(key, each) for each in servers for key in ledger.keys_marked_on(each)}
             for client in self._clients.values():
                 await client.aclose()
             for upstream in self._lane.roster.upstreams.values():
@@ -306,8 +316,8 @@ class Shadow(Observer):
         return lane
 
     async def _act(self, action: Action) -> None:
-        for telling in self._backends:
-            telling.faults = [action.fault]
+        for number, telling in enumerate(self._backends):
+            telling.faults = [action.fault] if self._all_fail or number == action.at else []
         stream = self._clients.get(action.client) or await self._connect(action.client)
         asked = self._request(action)
         try:

@@ -181,7 +181,7 @@ def is_locked(depot: Depot) -> bool:
 
 
 def test_a_client_that_has_left_before_its_answer(depot: Depot) -> None:
-    """Its request is carried out all the same; a lock stays until the client breaks it, as on any lane."""
+    """Its request is carried out all the same; a lock stays until it is broken, as on the await lane."""
     near, client = depot.client()
     depot.ask(near, SET)
     near.sendall(ACQUIRE)

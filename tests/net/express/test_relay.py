@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from partitioner.errors import BackendEjected, BackendHungUp, BackendReset, Phase
+from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import Lock
 from partitioner.net.express.connections import Client, News
 from partitioner.net.express.states import ClientState, LinkState
@@ -15,7 +16,14 @@ from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import server_key
 from tests.doubles.backends import LIFE, NOT_FOUND, ok
 from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, RELEASE, SET, TARGET, request, target
-from tests.net.express.platform import LONG_ENOUGH, MOST_EVENTS, Platform, reset, shrink
+from tests.net.express.platform import (
+    LONG_ENOUGH,
+    MOST_EVENTS,
+    Platform,
+    nothing_has_come,
+    reset,
+    shrink,
+)
 
 KEY = server_key(TARGET)
 REMOVE = request(Operation.REMOVE)
@@ -133,6 +141,29 @@ async def test_a_lock_is_written_down_and_crossed_out(platform: Platform) -> Non
     assert len(platform.router.ledger) == 0
 
 
+async def test_the_pool_changes_during_an_exchange(nursery: trio.Nursery) -> None:
+    """A lock is written down for the server that has granted it, whoever is asked for its session by then."""
+    platform = Platform(nursery, backends=2)
+    (holder,) = platform.holders(TARGET)
+    backend, _ = platform.link(holder)
+    near, _ = platform.client()
+    other, _ = platform.client()
+    near.sendall(ACQUIRE)
+    platform.turn()
+    backend.recv(1000)
+    platform.router.roster.set_intent(holder, Intent.DRAIN)
+    other.sendall(GET)
+    platform.turn()
+    backend.sendall(GRANTED)
+    platform.turn()
+    lock = platform.router.ledger.maybe_lock(KEY, trio.current_time())
+
+    assert lock is not None
+    assert holder == lock.server
+    assert (holder,) != platform.holders(TARGET)
+    platform.close()
+
+
 async def test_the_gate_is_kept_until_the_answer_is_delivered(platform: Platform) -> None:
     """A second request of the same key is not for the express lane meanwhile."""
     platform.link()
@@ -204,14 +235,6 @@ async def test_a_place_that_comes_free_without_a_word(platform: Platform) -> Non
 # --- what is left to the await lane, before anything was sent ---
 
 
-def nothing_has_come(backend: socket.socket) -> bool:
-    backend.setblocking(False)
-    try:
-        return backend.recv(1) == b""
-    except BlockingIOError:
-        return True
-
-
 def mark(platform: Platform) -> None:
     platform.router.lane.bookkeeper.mark(KEY, TARGET, "state-1", is_stale=True)
 
@@ -263,24 +286,6 @@ async def test_what_is_not_ordinary_about_a_request(asked: bytes, platform: Plat
         platform.turn()
 
     assert asked == platform.door.openings[0].received
-
-
-async def test_a_write_that_concerns_others_is_not_ordinary(nursery: trio.Nursery) -> None:
-    """With two copies a set is left to the await lane, and a get is not."""
-    platform = Platform(nursery, copies=2, backends=2)
-    near, _ = platform.client()
-    for name in ("state-1", "state-2", "state-1", "state-2"):
-        platform.link(name)
-    near.sendall(GET)
-    platform.turn()
-    was_relayed = platform.door.openings == []
-    other, _ = platform.client()
-    other.sendall(request(Operation.SET, target(1)))
-    platform.turn()
-
-    assert was_relayed
-    assert len(platform.door.openings) == 1
-    platform.close()
 
 
 # --- what is left to it after something was sent ---

@@ -14,6 +14,7 @@ import trio
 from partitioner.net.express.connections import Client, Link
 from partitioner.net.express.states import (
     CLIENT_REACTIONS,
+    COPYING,
     LINK_REACTIONS,
     ClientState,
     LinkState,
@@ -21,7 +22,7 @@ from partitioner.net.express.states import (
 )
 from partitioner.net.upstream import HELD_BODY
 from tests.doubles.backends import ok
-from tests.doubles.sessions import CONTENT, GET, SET
+from tests.doubles.sessions import CONTENT, GET, SET, TARGET
 from tests.net.express.platform import Platform, reset, shrink
 
 ANSWER = ok(CONTENT, b"Timeout: 20")
@@ -51,18 +52,22 @@ LINK_OUTCOMES = {
     LinkState.IDLE:          (CLOSED, CLOSED, CLOSED, STAYS, CLOSED, CLOSED),
     LinkState.SENDING:       (STAYS,  STAYS,  STAYS,  WAITS, STAYS,  AFTER),
     LinkState.READING:       (IDLE,   AFTER,  AFTER,  STAYS, STAYS,  AFTER),
+    LinkState.SENDING_COPY:  (STAYS,  STAYS,  STAYS,  WAITS, AFTER,  AFTER),
+    LinkState.READING_COPY:  (IDLE,   AFTER,  AFTER,  STAYS, AFTER,  AFTER),
 }  # fmt: skip
 
 
 @dataclass
 class Scene:
-    """A client with a request for the one backend, and the far ends of both connections."""
+    """A client, links to whoever holds its session, and the far ends of all three connections."""
 
     platform: Platform
     near: socket.socket
     client: Client
     backend: socket.socket
     link: Link
+    copy_backend: socket.socket
+    copy_link: Link
 
     def bring_client(self, state: ClientState) -> None:
         match state:
@@ -70,7 +75,7 @@ class Scene:
                 self.near.sendall(GET[:50])
                 self.platform.turn()
             case ClientState.QUEUED:
-                self.platform.router.roster.upstreams["state-1"].places.free = 0
+                self.link.siding.upstream.places.free = 0
                 self.ask(GET)
             case ClientState.WAITING:
                 self.ask(GET)
@@ -86,7 +91,8 @@ class Scene:
                     self.platform.turn()
         assert self.client.state is state
 
-    def bring_link(self, state: LinkState) -> None:
+    def bring_link(self, state: LinkState) -> tuple[socket.socket, Link]:
+        """Bring one into this state; its far end, and it."""
         match state:
             case LinkState.READING:
                 self.ask(GET)
@@ -95,7 +101,25 @@ class Scene:
                 self.near.sendall(request_of(LARGE))
                 while self.client.state is not ClientState.WAITING:
                     self.platform.turn()
-        assert self.link.state is state
+            case LinkState.READING_COPY:
+                self.have_accepted(SET)
+            case LinkState.SENDING_COPY:
+                shrink(self.copy_link.socket)
+                self.have_accepted(request_of(LARGE))
+        is_copy = state in COPYING
+        far, link = (self.copy_backend, self.copy_link) if is_copy else (self.backend, self.link)
+        assert link.state is state
+        return far, link
+
+    def have_accepted(self, write: bytes) -> None:
+        """Have the first server accept a write, so that it is the copy's turn."""
+        self.near.sendall(write)
+        heard = b""
+        while len(heard) < len(write):
+            self.platform.turn()
+            heard += self.backend.recv(len(write)) if self.client.state is ClientState.WAITING else b""
+        self.backend.sendall(ok())
+        self.platform.turn()
 
     def ask(self, request: bytes) -> None:
         self.near.sendall(request)
@@ -108,12 +132,12 @@ class Scene:
             return STAYS
         return {ClientState.WAITING: WAITS, ClientState.DEAF: DEAF, ClientState.IDLE: IDLE}[self.client.state]
 
-    def link_outcome(self, state: LinkState) -> str:
-        if self.link not in self.platform.siding().links:
+    def link_outcome(self, link: Link, state: LinkState) -> str:
+        if link not in link.siding.links:
             return AFTER if self.platform.door.openings else CLOSED
-        if self.link.state is state:
+        if link.state is state:
             return STAYS
-        return {LinkState.READING: WAITS, LinkState.IDLE: IDLE}[self.link.state]
+        return IDLE if link.state is LinkState.IDLE else WAITS
 
     def _where_it_went(self) -> str:
         if not self.platform.door.openings:
@@ -128,10 +152,10 @@ def request_of(body: bytes) -> bytes:
 
 @pytest.fixture
 def scene(nursery: trio.Nursery) -> Iterator[Scene]:
-    platform = Platform(nursery)
-    backend, link = platform.link()
+    platform = Platform(nursery, copies=2, backends=2)
+    (backend, link), (copy_backend, copy_link) = (platform.link(name) for name in platform.holders(TARGET))
     near, client = platform.client()
-    yield Scene(platform, near, client, backend, link)
+    yield Scene(platform, near, client, backend, link, copy_backend, copy_link)
     platform.close()
 
 
@@ -139,7 +163,7 @@ def send(signal: Signal, scene: Scene, far: socket.socket, connection: Client | 
     """Have a signal come in: over the network where the connection listens to it, else by hand."""
     is_heard = connection.state not in (ClientState.DEAF, ClientState.DELIVERING)
     if isinstance(connection, Link):
-        is_heard = connection.state is not LinkState.SENDING
+        is_heard = connection.state not in (LinkState.SENDING, LinkState.SENDING_COPY)
     over_network: dict[Signal, Callable[[], None]] = {
         Signal.DATA: lambda: far.sendall(data),
         Signal.END: lambda: far.shutdown(socket.SHUT_WR),
@@ -171,10 +195,10 @@ async def test_a_client_reacts_as_the_table_says(state: ClientState, signal: Sig
 @pytest.mark.parametrize("signal", Signal)
 async def test_a_link_reacts_as_the_table_says(state: LinkState, signal: Signal, scene: Scene) -> None:
     """Each cell of the table of links, by what becomes of the link."""
-    scene.bring_link(state)
-    send(signal, scene, scene.backend, scene.link, ANSWER)
+    far, link = scene.bring_link(state)
+    send(signal, scene, far, link, ok() if state in COPYING else ANSWER)
 
-    assert LINK_OUTCOMES[state][signal] == scene.link_outcome(state)
+    assert LINK_OUTCOMES[state][signal] == scene.link_outcome(link, state)
 
 
 def test_no_cell_is_left_out() -> None:
