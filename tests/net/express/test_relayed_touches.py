@@ -1,7 +1,7 @@
 """Touches on the express lane: copies live on like their primary, and who cannot be touched is marked."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
@@ -47,15 +47,10 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(nursery: trio.Nursery) -> Scene:
+async def scene(nursery: trio.Nursery) -> AsyncIterator[Scene]:
     scene = Scene(nursery)
     await wait_all_tasks_blocked()  # the toucher runs
-    return scene
-
-
-@pytest.fixture(autouse=True)
-def closed(scene: Scene) -> Iterator[None]:
-    yield
+    yield scene
     scene.platform.close()
 
 
