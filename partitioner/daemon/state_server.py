@@ -4,7 +4,8 @@ state server
 ├── admin port, if there is one
 ├── broom
 └── downstream
-    └── conversations, one a client
+    ├── express lane: ordinary exchanges of all clients
+    └── conversations, one a client, for a single exchange if there is an express lane
 """
 
 from collections.abc import Callable
@@ -101,6 +102,8 @@ async def run_state_server(
             if admin is not None:
                 await background.start(admin.run)
             announce(port.address, None if admin_port is None else admin_port.address)
+            if not options.is_express:
+                observer.note("await lane alone", cause="this system has no epoll")
             requests = Rate(lambda: tally.answered, trio.current_time)
             background.start_soon(notifier.keep_telling, lambda: state_server_status(table, requests))
             background.start_soon(notifier.feed_watchdog)

@@ -18,7 +18,7 @@ SWEEP_INTERVAL = 1.0
 SWEEP_BATCH = 500
 """Sessions looked at in one go, about half a millisecond; between two goes everybody else has a turn."""
 
-_WRITTEN_OK = write_answer(OK)
+_OK_CODE, _WRITTEN_OK = OK.status.code, write_answer(OK)
 
 
 class StateServer:
@@ -52,7 +52,7 @@ class StateServer:
         """The same without a task: the status of the answer, and all its bytes."""
         answer = self._carry_out(head, body)
         if answer is OK:
-            return 200, _WRITTEN_OK
+            return _OK_CODE, _WRITTEN_OK
         return answer.status.code, _written_head(answer) + answer.body
 
     def _carry_out(self, head: RequestHead, body: bytes) -> Answer:

@@ -88,7 +88,7 @@ class SessionTable:
         session = self._maybe_find(key, now)
         if session is None:
             return self._create(head, key, body, now) if is_write else NOT_FOUND  # rows 1, 4, 7, 20, 24
-        answer = self._apply_to(session, head, body, now)
+        answer = self._apply_to(session, key, head, body, now)
         if operation is _REMOVE and answer is OK:
             self._forget(key, session)
         else:
@@ -122,9 +122,10 @@ class SessionTable:
         """Take in a session that another table held, as it is; the limit of memory is for new ones."""
         self._key_bytes += len(key)
         self.body_bytes += session.size
+        self._records[key] = session.record
         self._file(key, session)
 
-    def _apply_to(self, session: Session, head: RequestHead, body: bytes, now: float) -> Answer:
+    def _apply_to(self, session: Session, key: bytes, head: RequestHead, body: bytes, now: float) -> Answer:
         operation = head.operation
         if operation is _ACQUIRE:
             return session.acquire(now)
@@ -132,6 +133,7 @@ class SessionTable:
             self.body_bytes -= session.size
             answer = session.set(head, body, _timeout_minutes(head), now)
             self.body_bytes += session.size
+            self._records[key] = session.record
             return answer
         if operation is _RELEASE:
             return session.release(head.lock_cookie, now)
@@ -152,6 +154,7 @@ class SessionTable:
         session = Session.create(body, _timeout_minutes(head), is_uninitialized=is_uninitialized)
         self._key_bytes += len(key)
         self.body_bytes += len(body)
+        self._records[key] = session.record
         self._keep(key, session, now)
         return OK
 
@@ -167,15 +170,15 @@ class SessionTable:
         return session
 
     def _keep(self, key: bytes, session: Session, now: float) -> None:
-        """Put a session back after an operation, its time-out started anew."""
+        """Write a session down after an operation, its time-out started anew."""
         session.slide(now)
         self._file(key, session)
 
     def _file(self, key: bytes, session: Session) -> None:
-        """Store a session's record, and see to it that the wheel knows it if it can expire."""
+        """Write a session to its record, and see to it that the wheel knows it if it can expire."""
         if session.timeout_minutes:
             session.slot = self._wheel.file(key, session.expires_at, session.slot)
-        self._records[key] = session.pack()
+        session.pack()
 
     def _forget(self, key: bytes, session: Session) -> None:
         del self._records[key]

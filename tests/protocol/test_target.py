@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from partitioner.protocol.target import (
@@ -221,6 +221,7 @@ pieces = st.sampled_from(
 
 @pytest.mark.parametrize("key_of", [server_key, canonical_key])
 @given(targets=st.lists(st.lists(pieces, max_size=6).map(b"".join), min_size=1, max_size=5))
+@example(targets=[b"%2fs1", b"s1"])
 def test_applications_are_decoded_once_and_all_the_same(
     key_of: Callable[[bytes], bytes], targets: list[bytes]
 ) -> None:
