@@ -101,7 +101,7 @@ class ClientReactions:
         if siding is None:
             return False
         links, places = siding.idle_links, siding.upstream.places
-        if not places.free:
+        if not places.free or (siding.queue and client.state is not _QUEUED):
             self._queue(client, data, siding)
             return True
         if not links and not self._relay.links.adopt(siding):
@@ -115,7 +115,7 @@ class ClientReactions:
         client.route, client.pool, client.request = route, pool, data
         client.state = _WAITING
         client.sent_at = link.since = self._clock()
-        self._relay.links.send(link, data)
+        self._relay.asked.append(link)
         return True
 
     # --- requests that wait for a place ---
@@ -124,17 +124,13 @@ class ClientReactions:
         client.state = _QUEUED
         client.request, client.siding = data, siding
         siding.queue[client] = None
+        self._relay.crowded[siding] = None
 
-    def take_from_queue(self, siding: Siding) -> None:
-        """There may be a place again: have the first one asked that waits for it."""
-        client = next(iter(siding.queue))
-        self._consider(client, self._unqueue(client))
-
-    def try_queued_again(self) -> None:
-        """A place may have come free without a word; have as many asked as there are places."""
-        for siding in self._relay.sidings():
-            for _ in range(min(len(siding.queue), siding.upstream.places.free)):
-                self.take_from_queue(siding)
+    def ask_queued(self, siding: Siding) -> None:
+        """Have as many asked as there are places, first come, first served."""
+        for _ in range(min(len(siding.queue), siding.upstream.places.free)):
+            client = next(iter(siding.queue))
+            self._consider(client, self._unqueue(client))
 
     def hand_over_queued(self, client: Client, news: News) -> None:
         """It has waited for long, has left, or talks out of turn: the await lane may wait on."""

@@ -132,7 +132,7 @@ class ExpressLane:
         while True:
             await trio.sleep(SWEEP_INTERVAL)
             self.look_at_deadlines(relay, trio.current_time())
-            relay.clients.try_queued_again()
+            relay.try_queued()
             if relay.is_draining and not relay.connected:
                 self._waiting.cancel()
 

@@ -14,6 +14,9 @@ from partitioner.net.express.reactor import Reactor
 from partitioner.net.express.routes import Routes, Siding
 from partitioner.net.express.states import COPYING, ClientState
 from partitioner.net.lane import Lane
+from partitioner.protocol.messages import Operation
+
+_ACQUIRE = Operation.ACQUIRE
 
 
 class Relay:
@@ -27,7 +30,10 @@ class Relay:
         self.clock = clock
         self.is_draining = False
         self.connected: dict[Client, None] = {}
-        self.grants: list[tuple[Client, bytes]] = []  # answers of this round that hand a lock over
+        # Of this round:
+        self.asked: list[Link] = []  # the links that have been given a request, which is not sent yet
+        self.answers: list[tuple[Client, bytes]] = []
+        self.crowded: dict[Siding, None] = {}  # those with a queue
         self._door = door
         routes, self._books = Routes(lane.roster, lane.bookkeeper, lane.mixups, self), Books(lane)
         self.routes = routes
@@ -42,19 +48,45 @@ class Relay:
     def work_off(self, timeout: float, most_events: int) -> bool:
         """One round: wait so long for so many events, and react; answer whether there were any."""
         has_come = self.reactor.work_off(timeout, most_events)
-        if self.grants:
-            self._hand_locks_over()
+        if self.crowded:
+            self._ask_queued()
+        self._send_requests()
+        self._deliver_answers()
         return has_come
 
-    def _hand_locks_over(self) -> None:
-        """At the end of a round: deliver answers that hand a lock over, to clients that are still there."""
-        grants, self.grants = self.grants, []
+    def try_queued(self) -> None:
+        """A place may have come free without a word."""
+        self._ask_queued()
+        self._send_requests()
+
+    def _ask_queued(self) -> None:
+        for siding in tuple(self.crowded):
+            self.clients.ask_queued(siding)
+            if not siding.queue:
+                del self.crowded[siding]
+
+    def _send_requests(self) -> None:
+        asked, self.asked = self.asked, []
+        for link in asked:
+            client = link.client
+            assert client is not None
+            try:
+                self.links.send(link, client.request)
+            except Exception as error:  # noqa: BLE001 - as in a reaction
+                self._crashed(link, error)
+
+    def _deliver_answers(self) -> None:
+        """To clients that are still there, as far as a lock is handed over."""
+        answers, self.answers = self.answers, []
         now = self.clock()
-        for client, data in grants:
-            if client.ahead == b"":
-                self.clients.leave_undelivered(client)
-            else:
-                self.clients.deliver(client, data, now)
+        for client, data in answers:
+            try:
+                if client.ahead == b"" and client.operation is _ACQUIRE:
+                    self.clients.leave_undelivered(client)
+                else:
+                    self.clients.deliver(client, data, now)
+            except Exception as error:  # noqa: BLE001 - as in a reaction
+                self._crashed(client, error)
 
     # --- clients come and go ---
 

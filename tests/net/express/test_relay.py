@@ -217,6 +217,25 @@ async def test_who_finds_no_place_is_asked_when_there_is_one(platform: Platform)
     assert (1, 0) == (places.free, len(platform.siding().queue))
 
 
+async def test_nobody_overtakes_those_who_wait_for_a_place(platform: Platform) -> None:
+    """A request that comes in the round in which a place becomes free is asked after those that wait."""
+    backend, _ = platform.link()
+    nears = [platform.client()[0] for _ in range(3)]
+    platform.router.roster.upstreams["state-1"].places.free = 1
+    asked = [request(Operation.GET, target(number)) for number in range(3)]
+    for number in (0, 1):
+        nears[number].sendall(asked[number])
+        platform.turn()
+    backend.recv(1000)
+    backend.sendall(FOUND)
+    nears[2].sendall(asked[2])
+    await trio.sleep(0.01)  # both are there now
+    platform.turn()
+
+    assert asked[1] == backend.recv(1000)
+    assert 1 == len(platform.siding().queue)
+
+
 async def test_a_place_that_comes_free_without_a_word(platform: Platform) -> None:
     """A place that the await lane gives back is found at the next look."""
     backend, _ = platform.link()
@@ -226,7 +245,7 @@ async def test_a_place_that_comes_free_without_a_word(platform: Platform) -> Non
     near.sendall(GET)
     platform.turn()
     places.free = free
-    platform.relay.clients.try_queued_again()
+    platform.relay.try_queued()
 
     assert client.state is ClientState.WAITING
     assert GET == backend.recv(1000)
