@@ -29,24 +29,19 @@ _DOTTED_DIGITS = re.compile(r"[0-9.]+")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,256}")  # what RFC 6750 2.1 lets a bearer token be
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
+_A_DURATION = "a duration such as 250ms, 2s or 1h"
+
 
 def duration(least: str, most: str) -> BeforeValidator:
     """A duration with its unit, from `least` to `most`, as float seconds."""
-
-    def read(value: object) -> float:
-        seconds = _with_unit(value, parse_duration, "a duration such as 250ms, 2s or 1h")
-        if not parse_duration(least) <= seconds <= parse_duration(most):
-            raise ValueError(f"{sight(value)} is out of range; expected {least} to {most}")
-        return seconds
-
-    return BeforeValidator(read)
+    return _quantity(parse_duration, _A_DURATION, least, most)
 
 
 def duration_below(least: str, limit: str, reason: str) -> BeforeValidator:
     """A duration with its unit, from `least` to what is shorter than `limit`, as float seconds."""
 
     def read(value: object) -> float:
-        seconds = _with_unit(value, parse_duration, "a duration such as 250ms, 2s or 1h")
+        seconds = _with_unit(value, parse_duration, _A_DURATION)
         if not parse_duration(least) <= seconds < parse_duration(limit):
             expected = f"expected at least {least} and less than {limit}, {reason}"
             raise ValueError(f"{sight(value)} is out of range; {expected}")
@@ -57,14 +52,7 @@ def duration_below(least: str, limit: str, reason: str) -> BeforeValidator:
 
 def size(least: str, most: str) -> BeforeValidator:
     """A size with its unit, from `least` to `most`, as int bytes."""
-
-    def read(value: object) -> int:
-        read_size = _with_unit(value, parse_size, "a size such as 512B, 64KiB or 2GiB")
-        if not parse_size(least) <= read_size <= parse_size(most):
-            raise ValueError(f"{sight(value)} is out of range; expected {least} to {most}")
-        return read_size
-
-    return BeforeValidator(read)
+    return _quantity(parse_size, "a size such as 512B, 64KiB or 2GiB", least, most)
 
 
 def whole_number(least: int, most: int) -> BeforeValidator:
@@ -208,6 +196,16 @@ def refuse_empty(networks: tuple[Network, ...]) -> tuple[Network, ...]:
     if not networks:
         raise ValueError("an empty list lets nobody in; expected at least one network")
     return networks
+
+
+def _quantity(parse: Callable[[str], Quantity], expected: str, least: str, most: str) -> BeforeValidator:
+    def read(value: object) -> Quantity:
+        quantity = _with_unit(value, parse, expected)
+        if not parse(least) <= quantity <= parse(most):
+            raise ValueError(f"{sight(value)} is out of range; expected {least} to {most}")
+        return quantity
+
+    return BeforeValidator(read)
 
 
 def _with_unit(value: object, parse: Callable[[str], Quantity], expected: str) -> Quantity:

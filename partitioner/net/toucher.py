@@ -11,13 +11,16 @@ there are too few servers for all copies, whoever is away: what they have would 
 """
 
 import heapq
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import trio
 
 from partitioner.net.bookkeeper import Bookkeeper
-from partitioner.net.errands import Errands, release, touch
+from partitioner.net.errands import Errands, release, side_by_side, touch
+from partitioner.net.finder import Subject
 from partitioner.net.gate import KeyGate
+from partitioner.net.responder import BegunExchange
 from partitioner.net.roster import Roster
 
 WINDOW_SHARE = 1 / 20
@@ -26,6 +29,10 @@ SHORTEST_WINDOW = 3.0
 
 AT_ONCE = 16
 """Keys that are touched side by side; others that are due wait, and not each in a task of its own."""
+
+
+Shortcut = Callable[[bytes, str], bool]
+"""Touches the copies of a target that this server has slid, if that is an ordinary thing to do."""
 
 
 @dataclass(slots=True)
@@ -51,6 +58,8 @@ class Toucher:
         self._due: list[tuple[float, bytes]] = []  # a heap: when to look at which key
         self._is_wanted = trio.Event()
         self._under_way = 0  # touches
+        self._touching: trio.Nursery | None = None  # while it runs
+        self.shortcut: Shortcut | None = None
 
     def __len__(self) -> int:
         """How many keys are remembered."""
@@ -92,12 +101,12 @@ class Toucher:
 
     async def run(self) -> None:
         """Touch what is due, for as long as the router runs."""
-        async with trio.open_nursery() as touching:
+        async with trio.open_nursery() as self._touching:
             while True:
                 now = trio.current_time()
                 while self._due and self._due[0][0] <= now and self._under_way < AT_ONCE:
                     _, key = heapq.heappop(self._due)
-                    self._take_up(key, now, touching)
+                    self._take_up(key, now, self._touching)
                 is_waiting_for_time = self._due and self._under_way < AT_ONCE
                 wake_at = self._due[0][0] if is_waiting_for_time else float("inf")
                 with trio.move_on_at(wake_at):
@@ -109,8 +118,10 @@ class Toucher:
         if known.slid_by is not None:
             slid_by, known.slid_by, known.touched_at = known.slid_by, None, now
             self._look_at(key, now + known.window)
+            if self.shortcut is not None and self.shortcut(known.target, slid_by):
+                return
             self._under_way += 1
-            touching.start_soon(self._touch, key, known, slid_by)
+            touching.start_soon(self._touch, Subject(key, known.target, known.placement), slid_by)
         elif now < known.touched_at + known.window:
             self._look_at(key, known.touched_at + known.window)
         else:
@@ -121,44 +132,59 @@ class Toucher:
         if self._due[0][1] is key:
             self._is_wanted.set()
 
-    async def _touch(self, key: bytes, known: _Key, slid_by: str) -> None:
+    def go_on(self, session: Subject, slid_by: str, begun: Mapping[str, BegunExchange]) -> None:
+        """The express lane has begun with a touch of these servers, and is behind the gate."""
+        assert self._touching is not None  # or nobody would have asked it to
+        self._touching.start_soon(self._finish, session, slid_by, begun)
+
+    async def _touch(self, session: Subject, slid_by: str) -> None:
         try:
-            await self._gate.enter(key)
-            try:
-                await self._touch_copies(key, known, slid_by)
-            finally:
-                self._gate.leave(key)
+            await self._gate.enter(session.key)
+            await self._finish(session, slid_by, {})
         finally:
             if self._under_way == AT_ONCE:
                 self._is_wanted.set()  # what is due has waited for this place
             self._under_way -= 1
 
-    async def _touch_copies(self, key: bytes, known: _Key, slid_by: str) -> None:
+    async def _finish(self, session: Subject, slid_by: str, begun: Mapping[str, BegunExchange]) -> None:
+        """The rest of a touch, behind the gate."""
+        try:
+            await self._touch_copies(session, slid_by, begun)
+        finally:
+            self._gate.leave(session.key)
+
+    async def _touch_copies(self, session: Subject, slid_by: str, begun: Mapping[str, BegunExchange]) -> None:
         """Touch every holder of a key but the one that the clients' own requests have touched."""
+        key, errand = session.key, touch(session.target)
         pool, marks = self._roster.pool, self._bookkeeper.ledger.marks(key)
-        acting = pool.acting_set(known.placement, marks)
+        acting = pool.acting_set(session.placement, marks)
+        holders = () if acting is None else (acting.primary, *acting.copies)
+        due = [each for each in holders if each != slid_by and each not in marks]
+        servers = tuple(dict.fromkeys((*begun, *due)))
+        answers = await side_by_side(
+            lambda each: self._errands.run(each, errand, begun=begun.get(each)), servers
+        )
         if acting is None:
             return
-        holders = (acting.primary, *acting.copies)
-        servers = [each for each in holders if each != slid_by and each not in marks]
-        told = await self._errands.run_all([(each, touch(known.target)) for each in servers])
+        told = dict(zip(servers, answers, strict=True))
         # Only who is read now can say that the session exists; it may have been removed since it was slid.
         is_known_there = slid_by in holders and slid_by not in marks
-        is_there = is_known_there or any(answer is not None and answer.status == 200 for answer in told)
-        for server, answer in zip(servers, told, strict=True):
+        is_there = is_known_there or any(each is not None and each.status == 200 for each in told.values())
+        for server in due:
+            answer = told[server]
             if answer is not None and answer.status == 404 and is_there:
-                self._mark(key, known, server, is_missing=True)
+                self._mark(session, server, is_missing=True)
             elif answer is None and server != acting.primary:
-                self._mark(key, known, server, is_missing=False)
+                self._mark(session, server, is_missing=False)
         if len(acting.copies) < pool.copies - 1:
             for server in pool.members:
                 if server not in pool.ready or server in marks or server in acting.written:
                     continue
-                self._mark(key, known, server, is_missing=False)
+                self._mark(session, server, is_missing=False)
 
-    def _mark(self, key: bytes, known: _Key, server: str, *, is_missing: bool) -> None:
+    def _mark(self, session: Subject, server: str, *, is_missing: bool) -> None:
         """A copy is missing, or will expire too early: have it written again, time-out and all."""
-        self._bookkeeper.mark(key, known.target, server, is_stale=is_missing)
+        self._bookkeeper.mark(session.key, session.target, server, is_stale=is_missing)
 
 
 def _window(timeout_minutes: int | None) -> float:

@@ -37,13 +37,8 @@ from partitioner.protocol.messages import Operation
 from partitioner.units import parse_duration, parse_size
 from tests.benchmarks.accounting import cpu_seconds
 from tests.benchmarks.load import Load
+from tests.benchmarks.yardstick.rivals import LIFE, PATIENT, SETTLED
 from tests.end_to_end.processes import CONFIGURATION, RouterProcess, router, state_server
-
-LIFE = 2.0
-SETTLED = f"session_timeout: {LIFE:g}s\nsession_timeout_max: {LIFE:g}s\n"
-PATIENT = (
-    "timeouts: {copy: 5s}\n"  # under full load on a busy machine, 250 ms would be too short now and then
-)
 
 ROUTERS = {
     "copies 1": f"copies: 1\n{SETTLED}{PATIENT}",
@@ -156,7 +151,7 @@ async def measure_all(
     for subject in track(subjects, "creating sessions", console=console):
         subject.load = Load(subject.process.port, connections, sessions, parse_size(size))
         await subject.load.create()
-    await trio.sleep(LIFE + 1)
+    await trio.sleep(parse_duration(LIFE) + 1)
     turns = [subject for number in range(rounds) for subject in in_turn(subjects, number)]
     for subject in track(turns, "benching", console=console):
         subject.full.append(await subject.measure(duration, None))

@@ -7,13 +7,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.end_to_end.processes import state_server
+from tests.end_to_end.processes import Program, state_server
 from tests.end_to_end.service_manager import Ear, ear, listening, service
 from tests.end_to_end.web_server import WebServer
 
@@ -31,6 +31,19 @@ def notified(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ear]:
 
 
 # --- the notify protocol ---
+
+
+@contextmanager
+def ready_router(directory: Path) -> Iterator[tuple[Path, Ear, Program]]:
+    """A router that has said that it is ready: its configuration file, who hears it, and the process."""
+    file = directory / "partitioner.yml"
+    file.write_text("embedded: 3\n")
+    with (
+        ear(str(directory / "notify")) as notified,
+        service(*ROUTER, "-c", str(file), NOTIFY_SOCKET=notified.name) as program,
+    ):
+        notified.wait_for_name("READY")
+        yield file, notified, program
 
 
 def test_a_router_tells_how_it_fares(notified: Ear, tmp_path: Path) -> None:
@@ -59,13 +72,7 @@ def test_a_router_tells_how_it_fares(notified: Ear, tmp_path: Path) -> None:
 
 def test_a_reload_that_is_asked_for_is_told_too(tmp_path: Path) -> None:
     """However it was ordered, and whatever came of it: `systemctl status` says that it is going on."""
-    file = tmp_path / "partitioner.yml"
-    file.write_text("embedded: 3\n")
-    with (
-        ear(str(tmp_path / "notify")) as notified,
-        service(*ROUTER, "-c", str(file), NOTIFY_SOCKET=notified.name) as program,
-    ):
-        notified.wait_for_name("READY")
+    with ready_router(tmp_path) as (file, notified, program):
         reload = program.wait_for(r"(http://\S+:[0-9]+)/api/v1/status")[1] + "/api/v1/reload"
         for text, status in (("embedded: 3\n", 200), ("embeded: 3\n", 422)):
             file.write_text(text)
@@ -77,13 +84,7 @@ def test_a_reload_that_is_asked_for_is_told_too(tmp_path: Path) -> None:
 
 def test_a_failed_reload_is_over_too(tmp_path: Path) -> None:
     """A service manager that waits for READY is not left waiting."""
-    file = tmp_path / "partitioner.yml"
-    file.write_text("embedded: 3\n")
-    with (
-        ear(str(tmp_path / "notify")) as notified,
-        service(*ROUTER, "-c", str(file), NOTIFY_SOCKET=notified.name) as program,
-    ):
-        notified.wait_for_name("READY")
+    with ready_router(tmp_path) as (file, notified, program):
         file.write_text("embeded: 3\n")
         program.process.send_signal(signal.SIGHUP)
         notified.wait_for_name("RELOADING")

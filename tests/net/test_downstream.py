@@ -57,6 +57,17 @@ class Setting:
         port = self.listeners[0].socket.getsockname()[1]
         return await self._open_things.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
 
+    async def drain_amid_an_exchange(self, nursery: trio.Nursery) -> trio.SocketStream:
+        """Have it begin to drain while this one client waits for its answer."""
+        self.may_answer = trio.Event()
+        await self.start(nursery)
+        client = await self.connect()
+        await client.send_all(GET)
+        await self.asked.wait()
+        self.downstream.drain()
+        await wait_all_tasks_blocked()
+        return client
+
     async def _serve(self) -> None:
         await self.downstream.serve(self.listeners)
         self.has_ended.set()
@@ -152,13 +163,7 @@ async def test_drain_closes_idle_connections(nursery: trio.Nursery, open_things:
 async def test_drain_lets_exchanges_finish(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:
     """Draining waits for exchanges under way, and closes their connections after the answer."""
     setting = Setting(open_things)
-    setting.may_answer = trio.Event()
-    await setting.start(nursery)
-    client = await setting.connect()
-    await client.send_all(GET)
-    await setting.asked.wait()
-    setting.downstream.drain()
-    await wait_all_tasks_blocked()
+    client = await setting.drain_amid_an_exchange(nursery)
     had_ended = setting.has_ended.is_set()
     setting.may_answer.set()
 
@@ -171,13 +176,7 @@ async def test_drain_lets_exchanges_finish(nursery: trio.Nursery, open_things: A
 async def test_drain_accepts_nobody(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:
     """While exchanges finish, nobody is accepted any more."""
     setting = Setting(open_things)
-    setting.may_answer = trio.Event()
-    await setting.start(nursery)
-    client = await setting.connect()
-    await client.send_all(GET)
-    await setting.asked.wait()
-    setting.downstream.drain()
-    await wait_all_tasks_blocked()
+    await setting.drain_amid_an_exchange(nursery)
 
     assert setting.listeners[0].socket.fileno() == -1  # it is closed
 

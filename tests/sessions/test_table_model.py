@@ -34,6 +34,18 @@ class Step:
     timeout: int | None
     body: bytes
 
+    @property
+    def head(self) -> RequestHead:
+        """The head of that request."""
+        return RequestHead(
+            b"",
+            self.operation,
+            self.key,
+            len(self.body),
+            timeout_minutes=self.timeout,
+            lock_cookie=self.cookie,
+        )
+
 
 class Model:
     """The decision table once more, without regard to speed or memory."""
@@ -133,16 +145,8 @@ def test_every_answer_is_the_models(history: list[Step], sweep_every: int) -> No
         now += step.after
         if number % sweep_every == 0:
             table.sweep(now, at_most=10)
-        head = RequestHead(
-            b"",
-            step.operation,
-            step.key,
-            len(step.body),
-            timeout_minutes=step.timeout,
-            lock_cookie=step.cookie,
-        )
 
-        assert model.answer(step, now) == table.apply(head, step.key, step.body, now)
+        assert model.answer(step, now) == table.apply(step.head, step.key, step.body, now)
 
 
 _locking_steps = st.builds(
@@ -165,13 +169,5 @@ def test_every_answer_about_one_busy_session(history: list[Step]) -> None:
     first = Step(0.0, b"/a", Operation.CREATE_UNINITIALIZED, None, 20, b"first")
     for step in [first, *history]:
         now += step.after
-        head = RequestHead(
-            b"",
-            step.operation,
-            step.key,
-            len(step.body),
-            timeout_minutes=step.timeout,
-            lock_cookie=step.cookie,
-        )
 
-        assert model.answer(step, now) == table.apply(head, step.key, step.body, now)
+        assert model.answer(step, now) == table.apply(step.head, step.key, step.body, now)

@@ -73,6 +73,13 @@ class Books:
         if client.copies > 1:
             self._toucher.note_slid(key, route.target, route.placement, route.server, timeout)
 
+    def open_touch(self, route: Route) -> bool:
+        """Begin with a touch, if nothing speaks against it."""
+        return not self._ledger.marks(route.key) and self._gate.enter_at_once(route.key)
+
+    def close_touch(self, route: Route) -> None:
+        self._gate.leave(route.key)
+
     def copies(self, client: Client) -> tuple[Siding, ...] | None:
         """Who else is to be told of a write."""
         assert client.route is not None

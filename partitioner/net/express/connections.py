@@ -84,6 +84,20 @@ class Client:
         return f"<Client {self.peer}, {self.state.name}>"
 
 
+class Touch:
+    """A touch of the copies of a session, by which they live on like their primary."""
+
+    __slots__ = ("copying", "request", "route")
+
+    def __init__(self, route: Route, request: bytes) -> None:
+        self.route = route
+        self.request = request
+        self.copying: list[Link] = []  # on which it is under way
+
+    def __repr__(self) -> str:
+        return f"<Touch, {len(self.copying)} under way>"
+
+
 class Link:
     """A connection to a backend."""
 
@@ -99,6 +113,7 @@ class Link:
         "since",
         "socket",
         "state",
+        "touch",
         "wanted",
     )
 
@@ -113,7 +128,8 @@ class Link:
         self.life = life
         self.state = LinkState.IDLE
         self.since = now  # idle; or when it was given its request
-        self.client: Client | None = None
+        self.client: Client | None = None  # whose request is under way
+        self.touch: Touch | None = None  # or which touch
         self.rest: memoryview | None = None  # of the request, while SENDING
         self.pieces: list[bytes] = []  # of the answer
         self.wanted = 0  # bytes of it that are still to come; 0 while its head is not whole

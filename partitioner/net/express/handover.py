@@ -7,13 +7,15 @@ that decides it for exchanges of its own.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded
+from partitioner.net import errands
 from partitioner.net.asking import Asked, Begun
 from partitioner.net.channel import socket_channel
 from partitioner.net.conversation import ANSWER_MARGIN, ConversationPolicy, Opening
-from partitioner.net.express.connections import Client, Link
+from partitioner.net.express.connections import Client, Link, Touch
+from partitioner.net.lane import Lane
 from partitioner.net.responder import BegunExchange, Request, Response
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_request_head
@@ -35,17 +37,12 @@ class Mishap:
     is_cut: bool = False  # its backend is being ejected
 
 
-class GoOn(Protocol):
-    """What of the router goes on with exchanges that have begun."""
-
-    async def go_on(self, asked: Asked) -> Response: ...
-
-
 class HandOver:
     """Hands clients and links over."""
 
-    def __init__(self, router: GoOn, policy: ConversationPolicy, relay: "Relay") -> None:
-        self._router = router
+    def __init__(self, lane: Lane, policy: ConversationPolicy, relay: "Relay") -> None:
+        self._router = lane.router
+        self._toucher = lane.toucher
         self._policy = policy
         self._relay = relay
 
@@ -67,6 +64,13 @@ class HandOver:
         asked = Asked(request, client.route.subject(), Begun(client.route.server, client.pool, first), copies)
         opening = Opening(client.began_at, client.ahead or b"", request.head, self._respond(asked))
         self._relay.give_away(client, opening)
+
+    def touch(self, touch: Touch, mishap: Mishap | None = None) -> None:
+        """Something has happened on a link over which copies are touched."""
+        request = Request(errands.touch(touch.route.target).head, b"", None, float("inf"))
+        begun = {link.identity: self._begun(link, request, mishap) for link in touch.copying}
+        touch.copying = []
+        self._toucher.go_on(touch.route.subject(), touch.route.server, begun)
 
     def _request(self, client: Client) -> Request:
         end = client.request.index(_HEAD_END) + len(_HEAD_END)

@@ -108,6 +108,7 @@ class ExpressLane:
         relay = self._relay = Relay(self._lane, self._policy, _trio_clock(), door)
         company = Company()
         trio.lowlevel.add_instrument(company)
+        self._lane.toucher.shortcut = relay.touch
         try:
             async with trio.open_nursery() as sweeping:
                 sweeping.start_soon(self._sweep, relay)
@@ -116,6 +117,7 @@ class ExpressLane:
                     self._pump(relay, IN_COMPANY if company.has_moved() else ALONE)
                 sweeping.cancel_scope.cancel()
         finally:
+            self._lane.toucher.shortcut = None
             trio.lowlevel.remove_instrument(company)
             relay.end()
 

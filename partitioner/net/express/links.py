@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded
 from partitioner.net.express.books import Books
-from partitioner.net.express.connections import Client, Link, News
+from partitioner.net.express.connections import Client, Link, News, Touch
 from partitioner.net.express.handover import Mishap, Trouble
-from partitioner.net.express.routes import Siding
+from partitioner.net.express.routes import Route, Siding
 from partitioner.net.express.states import LinkState
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import AnswerFrame, recognise_answer
+from partitioner.protocol.writer import write_request
 
 if TYPE_CHECKING:
     from partitioner.net.express.relay import Relay
@@ -154,7 +155,7 @@ class LinkReactions:
         siding.upstream.traffic.answered(200, now - link.since)
         link.state = _IDLE
         link.since = now
-        link.client = None
+        link.client = link.touch = None
         siding.idle_links.append(link)
         siding.upstream.places.give_back()
 
@@ -163,31 +164,61 @@ class LinkReactions:
     def _write_copies(self, client: Client, sidings: tuple[Siding, ...], answer: bytes, now: float) -> None:
         """The first server has accepted a write: send it to the others before the client gets its answer."""
         client.answer = answer
+        if not self._has_room(sidings):
+            self._relay.hand_over.after(client)
+            return
         for siding in sidings:
-            if not siding.upstream.places.free or not (siding.idle_links or self.adopt(siding)):
-                self._relay.hand_over.after(client)
-                return
-        for siding in sidings:
-            link = siding.idle_links.pop()
-            siding.upstream.places.free -= 1
-            link.client, link.since = client, now
+            link = self._take_idle(siding, now)
+            link.client = client
             client.copying.append(link)
             self.send(link, client.request, _READING_COPY)
             if not client.copying:
                 return  # that link was broken, and all have been handed over
 
+    def touch(self, route: Route, now: float) -> bool:
+        """Touch the copies of a session, if that is ordinary; answer whether it is under way."""
+        sidings = route.copies
+        if not sidings or not self._has_room(sidings) or not self._books.open_touch(route):
+            return False
+        touch = Touch(route, write_request(Operation.RESET_TIMEOUT, route.target))
+        for siding in sidings:
+            link = self._take_idle(siding, now)
+            link.touch = touch
+            touch.copying.append(link)
+            self.send(link, touch.request, _READING_COPY)
+            if not touch.copying:
+                break
+        return True
+
+    def _has_room(self, sidings: tuple[Siding, ...]) -> bool:
+        """Whether each of these backends can be asked at once."""
+        for siding in sidings:
+            if not siding.upstream.places.free or not (siding.idle_links or self.adopt(siding)):
+                return False
+        return True
+
+    def _take_idle(self, siding: Siding, now: float) -> Link:
+        link = siding.idle_links.pop()
+        siding.upstream.places.free -= 1
+        link.since = now
+        return link
+
     def take_confirmation(self, link: Link, data: bytes) -> None:
-        """A server has answered a copy, mostly with an empty success."""
+        """A server has answered a copy or a touch, mostly with an empty success."""
         if data not in self._empty_answers and not _is_empty(self._recognise(data), data):
             self._hand_over(link, data)
             return
-        now, client = self._clock(), link.client
-        assert client is not None
-        client.copying.remove(link)
+        now, client, touch = self._clock(), link.client, link.touch
         self._free(link, now)
-        if not client.copying:
-            self._books.note_copied(client)
-            self._relay.answers.append((client, client.answer))
+        if client is not None:
+            client.copying.remove(link)
+            if not client.copying:
+                self._books.note_copied(client)
+                self._relay.answers.append((client, client.answer))
+        elif touch is not None:
+            touch.copying.remove(link)
+            if not touch.copying:
+                self._books.close_touch(touch.route)
 
     # --- out of the ordinary ---
 
@@ -204,15 +235,18 @@ class LinkReactions:
         self._hand_over(link, is_cut=True)
 
     def hand_over_late(self, link: Link, news: News) -> None:
-        """A copy takes long. The await lane waits for it to its exact deadline."""
+        """A copy or touch takes long. The await lane waits for it to its exact deadline."""
         self._hand_over(link)
 
     def _hand_over(
         self, link: Link, data: bytes = b"", trouble: Trouble | None = None, *, is_cut: bool = False
     ) -> None:
-        assert link.client is not None
         link.pieces = [*link.pieces, data]
-        self._relay.hand_over.after(link.client, Mishap(link, trouble, is_cut))
+        mishap = Mishap(link, trouble, is_cut)
+        if link.client is not None:
+            self._relay.hand_over.after(link.client, mishap)
+        elif link.touch is not None:
+            self._relay.hand_over.touch(link.touch, mishap)
 
 
 def _is_empty(answer: AnswerFrame | None, data: bytes) -> bool:

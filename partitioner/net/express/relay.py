@@ -39,7 +39,7 @@ class Relay:
         self.routes = routes
         self.links = LinkReactions(self, self._books)
         self.clients = ClientReactions(self, self._books, routes, policy)
-        self.hand_over = HandOver(lane.router, policy, self)
+        self.hand_over = HandOver(lane, policy, self)
         self.reactor = Reactor(self.clients, self.links, self._crashed)
 
     def __repr__(self) -> str:
@@ -105,6 +105,15 @@ class Relay:
         self.reactor.close(client)
         self._door.client_left()
 
+    # --- copies ---
+
+    def touch(self, target: bytes, slid_by: str) -> bool:
+        """Touch the copies of a session that this server has slid, if that is ordinary. A Shortcut."""
+        route = self.routes.find(target) or self.routes.look_up(target)
+        if route is not None and route.epoch != self.lane.roster.pool.epoch:
+            route = self.routes.renewed(route, self.lane.roster.pool)
+        return route is not None and route.server == slid_by and self.links.touch(route, self.clock())
+
     # --- links come and go ---
 
     def let_go(self, link: Link) -> socket.socket:
@@ -142,6 +151,8 @@ class Relay:
     def _crashed(self, connection: Client | Link, error: Exception) -> None:
         """A fault of ours: the connection is given up, and its exchange with it."""
         client = connection.client if isinstance(connection, Link) else connection
+        if isinstance(connection, Link) and connection.touch is not None:
+            self.hand_over.touch(connection.touch)
         if client is None or client not in self.connected:
             return
         self.lane.observer.conversation_crashed(client.peer, error)

@@ -1,0 +1,82 @@
+"""What serves the sessions of a router, put together: the lanes, and what clients connect to before them."""
+
+import trio
+
+from partitioner.config import Lanes, Settings
+from partitioner.daemon.state_dir import StateDir
+from partitioner.membership.backend import Backend
+from partitioner.membership.ledger import LedgerPolicy
+from partitioner.membership.pool import first_pool
+from partitioner.net.canary import Canary
+from partitioner.net.channel import dial_tcp
+from partitioner.net.connecting import Connector
+from partitioner.net.conversation import ConversationPolicy
+from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.net.express.lane import IS_AVAILABLE, ExpressLane
+from partitioner.net.handoff import ListKeys
+from partitioner.net.lane import Lane, LanePolicy
+from partitioner.net.observer import Observer
+from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
+from partitioner.protocol.grammar import Dialect
+
+
+def build_lane(
+    settings: Settings,
+    backends: tuple[Backend, ...],
+    observer: Observer,
+    background: trio.Nursery,
+    list_keys: ListKeys | None = None,
+    state_dir: StateDir | None = None,
+) -> Lane:
+    """Put the await lane together: nothing is known of its backends, or what the state directory knows."""
+    policy = _lane_policy(settings)
+    pool = first_pool(backends, policy.health, settings.copies_kept(), trio.current_time())
+    if state_dir is not None:
+        pool = state_dir.recall_pool(pool, policy.health)
+    connector = Connector(dial_tcp, Canary(settings.name))
+    lane = Lane(pool, policy, connector, observer, background, list_keys=list_keys)
+    if state_dir is not None:
+        state_dir.recall_rest(lane)
+    return lane
+
+
+def build_downstream(settings: Settings, lane: Lane, observer: Observer) -> Downstream:
+    """Put together what clients connect to; the express lane goes with it, if there is one."""
+    conversation = _conversation_policy(settings)
+    express = None
+    if settings.lanes is Lanes.BOTH and IS_AVAILABLE:
+        express = ExpressLane(lane, conversation, settings.timeouts.backend_idle)
+    policy = DownstreamPolicy(settings.allow_clients, settings.limits.connections, conversation)
+    return Downstream(lane.router.respond, policy, observer, express)
+
+
+def lacks_express(settings: Settings) -> bool:
+    """Whether the express lane is wanted, and this system has not what it needs."""
+    return settings.lanes is Lanes.BOTH and not IS_AVAILABLE
+
+
+def _lane_policy(settings: Settings) -> LanePolicy:
+    upstream = UpstreamPolicy(
+        connect=settings.timeouts.connect,
+        idle=settings.timeouts.backend_idle,
+        connections=settings.limits.per_backend_connections,
+    )
+    return LanePolicy(
+        health=settings.health.policy(),
+        upstream=upstream,
+        ledger=LedgerPolicy(settings.session_timeout, settings.session_timeout_max, settings.limits.ledger),
+        lost_sessions=settings.lost_sessions,
+        hash_key=settings.hash_key,
+        copy=settings.timeouts.copying,
+        body_memory=settings.limits.body_memory,
+    )
+
+
+def _conversation_policy(settings: Settings) -> ConversationPolicy:
+    return ConversationPolicy(
+        dialect=Dialect.GUARDED,
+        exchange=settings.timeouts.exchange,
+        client_idle=settings.timeouts.client_idle,
+        max_body=settings.limits.body,
+        held_body=HELD_BODY,
+    )

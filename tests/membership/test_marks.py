@@ -1,0 +1,195 @@
+"""Marks: who has missed a change of a session, and how long that counts (design.md 7.3)."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from partitioner.membership.ledger import SWEEP_BATCH
+from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
+
+# --- Marks ------------------------------------------------------------------------------------------
+
+
+def test_a_mark_is_one_servers_and_one_keys() -> None:
+    """A mark keeps one server from being read for one key."""
+    book = marked("a")
+
+    assert (["a"], []) == (list(book.marks(KEY)), list(book.marks(OTHER)))
+    assert ((KEY,), ()) == (book.keys_marked_on("a"), book.keys_marked_on("b"))
+
+
+def test_marks_are_counted() -> None:
+    """How many keys are marked on a server is a figure for operators (design.md 9.4)."""
+    book = marked("a", "b")
+    book.mark(OTHER, TARGET, "b", NOW, is_stale=True)
+    book.mark(OTHER, TARGET, "b", NOW, is_stale=True)
+
+    assert (1, 2, 3, "b") == (book.marks_of("a"), book.marks_of("b"), book.keys_marked, book.most_marked)
+
+
+def test_staleness_is_not_forgotten() -> None:
+    """A server that an acknowledged change has passed by stays stale, whatever goes unanswered later."""
+    book = marked("a", is_stale=True)
+    book.mark(KEY, TARGET, "a", NOW + 1, is_stale=False)
+
+    assert book.marks(KEY)["a"].is_stale
+
+
+def test_a_change_passes_by_whom_it_did_not_reach() -> None:
+    """What marked servers hold is stale once a change was acknowledged that did not reach them."""
+    book = marked("a", "b")
+    book.note_passed_by(KEY, {"b", "c"})
+
+    assert [True, False] == [book.marks(KEY)[each].is_stale for each in ("a", "b")]
+
+
+# When a connection ended, if any was open; when the write was sent; whether it puts the server right.
+PUTTING_RIGHT = {
+    "nothing was open": (None, NOW + 1, True),
+    "sent in the moment of the mark": (None, NOW, True),
+    "sent before the mark": (None, NOW - 1, False),
+    "sent before the end": (NOW + 5, NOW + 4, False),
+    "sent in the moment of the end": (NOW + 5, NOW + 5, True),
+    "sent after the end": (NOW + 5, NOW + 6, True),
+}
+
+
+@pytest.mark.parametrize(("ended_at", "sent_at", "expected"), PUTTING_RIGHT.values(), ids=PUTTING_RIGHT)
+def test_putting_right(ended_at: float | None, sent_at: float, expected: bool) -> None:
+    """Only what is sent after the last connection has ended comes after all that lay in them (7.3)."""
+    book = marked("a")
+    if ended_at is not None:
+        book.note_unanswered(KEY, TARGET, "a", NOW)
+        book.note_worked_off(KEY, "a", ended_at)
+
+    assert expected is book.note_put_right(KEY, "a", sent_at)
+    assert expected is ("a" not in book.marks(KEY))
+
+
+def test_nothing_is_put_right_while_a_connection_is_open() -> None:
+    """What lies in it may be carried out after whatever is sent now (design.md 6)."""
+    book = ledger()
+    book.note_unanswered(KEY, TARGET, "a", NOW)
+
+    assert not book.note_put_right(KEY, "a", NOW + 100)
+
+
+def test_the_last_of_several_connections_counts() -> None:
+    """Two unanswered requests on two connections: both must have ended."""
+    book = ledger()
+    book.note_unanswered(KEY, TARGET, "a", NOW)
+    book.note_unanswered(KEY, TARGET, "a", NOW + 1)
+    book.note_worked_off(KEY, "a", NOW + 2)
+    early = book.note_put_right(KEY, "a", NOW + 3)
+    book.note_worked_off(KEY, "a", NOW + 4)
+    between = book.note_put_right(KEY, "a", NOW + 3)
+
+    assert (False, False, True) == (early, between, book.note_put_right(KEY, "a", NOW + 5))
+
+
+def test_an_unmarked_server_is_right() -> None:
+    """To write to a server that nothing is wrong with leaves nothing wrong with it."""
+    assert ledger().note_put_right(KEY, "a", NOW)
+
+
+def test_an_end_without_a_mark_changes_nothing() -> None:
+    """A connection may end after its server began an empty life, and nothing is marked any more."""
+    book = marked("a")
+    book.unmark_all("a")
+    book.note_worked_off(KEY, "a", NOW + 1)
+
+    assert not book.marks(KEY)
+
+
+def test_a_server_of_an_empty_life_has_no_marks() -> None:
+    """What is empty holds nothing wrong, for any key; other servers' marks stay (design.md 7.3)."""
+    book = marked("a", "b")
+    book.mark(OTHER, TARGET, "a", NOW, is_stale=True)
+    book.unmark_all("a")
+
+    assert (["b"], [], 0) == (list(book.marks(KEY)), list(book.marks(OTHER)), book.marks_of("a"))
+
+
+def test_the_target_is_kept_as_it_was_spelt() -> None:
+    """Repair asks for the session as some client has spelt it."""
+    assert TARGET == marked("a").target(KEY)
+
+
+# --- Marks expire -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("after", "is_marked"), [(HOUR, True), (HOUR + 1, False)])
+def test_a_mark_ends_after_the_sessions_time_out(after: float, is_marked: bool) -> None:
+    """Whatever wrong thing the server held has expired by then (design.md 7.3)."""
+    book = marked("a")
+    sweep(book, NOW + after)
+
+    assert is_marked is ("a" in book.marks(KEY))
+
+
+@pytest.mark.parametrize(("is_stale", "is_marked"), [(True, True), (False, False)])
+def test_a_missing_copy_is_remembered_while_the_session_is_served(is_stale: bool, is_marked: bool) -> None:
+    """What the server held has expired, but it lacks what others have; none is served where none has it."""
+    book = marked("a", is_stale=is_stale)
+    book.note_served(KEY, NOW + HOUR / 2)
+    sweep(book, NOW + HOUR + 1)
+    first = "a" in book.marks(KEY)
+    sweep(book, NOW + 1.5 * HOUR + 1)
+
+    assert (is_marked, False) == (first, "a" in book.marks(KEY))
+
+
+def test_a_mark_ends_a_time_out_after_the_last_connection() -> None:
+    """Until its end a late write may have come from the connection, and it lives from then on."""
+    book = ledger()
+    book.note_unanswered(KEY, TARGET, "a", NOW)
+    book.note_worked_off(KEY, "a", NOW + 500)
+    sweep(book, NOW + HOUR + 499)
+    before = set(book.marks(KEY))
+    sweep(book, NOW + HOUR + 501)
+
+    assert ({"a"}, set()) == (before, set(book.marks(KEY)))
+
+
+def test_a_mark_does_not_end_while_a_connection_is_open() -> None:
+    """A server may be frozen for longer than any session lives, and carry a write out after that."""
+    book = ledger()
+    book.note_unanswered(KEY, TARGET, "a", NOW)
+    sweep(book, NOW + 100 * HOUR)
+
+    assert "a" in book.marks(KEY)
+
+
+def test_a_mark_of_a_longer_session_lasts_longer() -> None:
+    """Where the session's time-out is known to be longer, so is the mark."""
+    book = marked("a")
+    book.note_timeout(KEY, 180)
+    sweep(book, NOW + 2 * HOUR)
+
+    assert "a" in book.marks(KEY)
+
+
+def test_sweeping_pauses() -> None:
+    """A sweep over many keys lets others have their turn between every few of them."""
+    book = ledger()
+    for number in range(3 * SWEEP_BATCH):
+        book.mark(b"%d" % number, TARGET, "a", NOW, is_stale=True)
+    sweeping: Iterator[None] = book.sweep(NOW + HOUR + 1)
+    next(sweeping)
+
+    assert 3 * SWEEP_BATCH - (SWEEP_BATCH - 1) == book.marks_of("a")
+    assert 2 == len(list(sweeping))
+    assert 0 == book.marks_of("a")
+
+
+def test_keys_may_go_while_a_sweep_pauses() -> None:
+    """What ends between two batches is not there any more when the sweep comes to it."""
+    book = ledger()
+    for number in range(SWEEP_BATCH + 1):
+        book.mark(b"%d" % number, TARGET, "a", NOW, is_stale=True)
+    sweeping = book.sweep(NOW)
+    next(sweeping)
+    book.unmark_all("a")
+
+    assert [] == list(sweeping)
+    assert 0 == len(book)
