@@ -134,7 +134,7 @@ class ExpressLane:
         while True:
             await trio.sleep(SWEEP_INTERVAL)
             self.look_at_deadlines(relay, trio.current_time())
-            relay.try_queued()
+            relay.look_at_queues(trio.current_time())
             if relay.is_draining and not relay.connected:
                 self._waiting.cancel()
 

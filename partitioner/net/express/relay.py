@@ -18,6 +18,9 @@ from partitioner.protocol.messages import Operation
 
 _ACQUIRE = Operation.ACQUIRE
 
+LONG_WAIT = 0.25
+"""Seconds to wait for a link, however busy the relay is; at 1000 connections it is a tenth."""
+
 
 class Relay:
     """Relays ordinary exchanges."""
@@ -50,14 +53,21 @@ class Relay:
         has_come = self.reactor.work_off(timeout, most_events)
         if self.crowded:
             self._ask_queued()
+            if timeout and not has_come:
+                self._open_more(self.clock())  # it is not for us that they wait, but for the backends
         self._send_requests()
         self._deliver_answers()
         return has_come
 
-    def try_queued(self) -> None:
-        """A place may have come free without a word."""
+    def look_at_queues(self, now: float) -> None:
+        """Places may have come free without a word, and a slow backend may be hidden by fast ones."""
         self._ask_queued()
+        self._open_more(now - LONG_WAIT)
         self._send_requests()
+
+    def _open_more(self, before: float) -> None:
+        for siding in self.crowded:
+            self.clients.open_more(siding, before)
 
     def _ask_queued(self) -> None:
         for siding in tuple(self.crowded):
