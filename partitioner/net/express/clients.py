@@ -1,5 +1,6 @@
 """Reactions to what happens to clients' connections: takes requests, and delivers answers."""
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from partitioner.net.conversation import ConversationPolicy
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 _IDLE, _QUEUED, _WAITING = ClientState.IDLE, ClientState.QUEUED, ClientState.WAITING
 _DEAF, _DELIVERING = ClientState.DEAF, ClientState.DELIVERING
+
+_SOME = 4
+"""Connections opened at a time where there are many: a busy machine falls silent for other reasons, too."""
 
 
 class ClientReactions:
@@ -52,11 +56,13 @@ class ClientReactions:
         if siding is None:
             return False
         links, places = siding.idle_links, siding.upstream.places
-        if not places.free:
-            self._queue(client, data, siding)
+        if not places.free or (siding.queue and client.state is not _QUEUED):
+            self._queue(client, data, siding, (target, frame))
             return True
         if not links and not self._relay.links.adopt(siding):
-            return False
+            if siding.has_enough:
+                self._queue(client, data, siding, (target, frame))
+            return siding.has_enough
         if not self._books.open(frame[0], route, links[-1], client.began_at):
             return False
         places.free -= 1
@@ -66,26 +72,30 @@ class ClientReactions:
         client.route, client.pool, client.request = route, pool, data
         client.state = _WAITING
         client.sent_at = link.since = self._clock()
-        self._relay.links.send(link, data)
+        self._relay.asked.append(link)
         return True
 
-    # --- requests that wait for a place ---
+    # --- requests that wait for a place, or a link ---
 
-    def _queue(self, client: Client, data: bytes, siding: Siding) -> None:
+    def _queue(self, client: Client, data: bytes, siding: Siding, seen: tuple[bytes, Frame]) -> None:
         client.state = _QUEUED
         client.request, client.siding = data, siding
-        siding.queue[client] = None
+        siding.queue[client] = seen
+        self._relay.crowded[siding] = None
 
-    def take_from_queue(self, siding: Siding) -> None:
-        """There may be a place again: have the first one asked that waits for it."""
-        client = next(iter(siding.queue))
-        self.intake.consider(client, self._unqueue(client))
+    def ask_queued(self, siding: Siding) -> None:
+        """Have as many asked as may be, first come, first served."""
+        for _ in range(min(len(siding.queue), siding.room)):
+            client, (target, frame) = next(iter(siding.queue.items()))
+            data = self._unqueue(client)
+            if not self._ask(client, data, target, frame):
+                self.intake.hand_over(client, data)
 
-    def try_queued_again(self) -> None:
-        """A place may have come free without a word; have as many asked as there are places."""
-        for siding in self._relay.sidings():
-            for _ in range(min(len(siding.queue), siding.upstream.places.free)):
-                self.take_from_queue(siding)
+    def open_more(self, siding: Siding, before: float) -> None:
+        """Hand some over that have come before then and wait for a link: that opens as many connections."""
+        for client in tuple(islice(siding.queue, min(siding.upstream.places.free, _SOME))):
+            if client.began_at < before:
+                self.hand_over_queued(client, b"")
 
     def hand_over_queued(self, client: Client, news: News) -> None:
         """It has waited for long, has left, or talks out of turn: the await lane may wait on."""

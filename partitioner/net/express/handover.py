@@ -76,9 +76,11 @@ class HandOver:
 
     def _begun(self, link: Link, request: Request, mishap: Mishap | None) -> BegunExchange:
         upstream = link.siding.upstream
+        received = b"".join((*link.pieces, self._relay.reactor.unread(link)))
         channel = socket_channel(self._relay.let_go(link), str(upstream.backend.address))
+        link.client = link.touch = None  # whatever still comes for this link today finds nothing to do
         lease = upstream.take_up(channel, link.life, request)
-        lease.take_up(link.since, link.rest or b"", b"".join(link.pieces))
+        lease.take_up(link.since, link.rest or b"", received)
         trouble = None
         if mishap is not None and mishap.link is link:
             trouble = mishap.trouble

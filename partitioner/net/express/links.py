@@ -22,7 +22,7 @@ _HEAD_END = b"\r\n\r\n"
 _IDLE, _SENDING, _READING = LinkState.IDLE, LinkState.SENDING, LinkState.READING
 _READING_COPY = LinkState.READING_COPY
 _UNSENT = {_READING: _SENDING, _READING_COPY: LinkState.SENDING_COPY}
-_ACQUIRE, _SET, _REMOVE = Operation.ACQUIRE, Operation.SET, Operation.REMOVE
+_SET, _REMOVE = Operation.SET, Operation.REMOVE
 
 _SHORT = 256  # bytes: an answer without content
 _MOST_REMEMBERED = 64
@@ -151,15 +151,13 @@ class LinkReactions:
         client.link = None
         self.free(link, now)
         self._books.note(client, link, cookie, minutes, now)
-        if operation is _ACQUIRE:
-            self._relay.grants.append((client, data))
-        elif (operation is _SET or operation is _REMOVE) and (copies := self._books.copies(client)):
+        if (operation is _SET or operation is _REMOVE) and (copies := self._books.copies(client)):
             self._copies.write(client, copies, data, now)
         else:
-            self._relay.clients.deliver(client, data, now)
+            self._relay.answers.append((client, data))
 
     def free(self, link: Link, now: float) -> None:
-        """An exchange is over on this link; whoever waits for its place gets it."""
+        """An exchange is over on this link."""
         siding = link.siding
         siding.upstream.traffic.answered(200, now - link.since)
         link.state = _IDLE
@@ -167,8 +165,6 @@ class LinkReactions:
         link.client = link.touch = None
         siding.idle_links.append(link)
         siding.upstream.places.give_back()
-        if siding.queue and siding.upstream.places.free:
-            self._relay.clients.take_from_queue(siding)
 
     # --- out of the ordinary ---
 

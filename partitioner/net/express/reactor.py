@@ -1,16 +1,21 @@
 """One epoll with all connections of the express lane in it, and the round in which its events are worked off.
 
-Within a round links come first, then clients, and locks last. So a link that its backend has closed is not
-given a request, and a client that has left is not given a lock, where either was to be known.
+Within a round links come first, then clients; what is to be sent is sent last (relay.py). So a link that
+its backend has closed is not given a request, and a client that has left is not given a lock, where either
+was to be known.
+
+All is received before anything is reacted to. Every system call drives this program out of the processor's
+caches: one after the other for each connection costs a tenth more than all receiving, then all reacting, then
+all sending.
 """
 
 import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from partitioner.net.express.connections import Client, Link
+from partitioner.net.express.connections import Client, Link, News
 from partitioner.net.express.states import Signal
 from partitioner.net.upstream import HELD_BODY
 
@@ -23,7 +28,10 @@ Reaction = Callable[[Any, Any], None]
 Table = Sequence[Sequence[Reaction]]
 """Reactions by state and signal."""
 
-_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+Ready: TypeAlias = tuple[Client | Link, int]
+"""A connection, and what epoll says of it."""
+
+_OUT = select.EPOLLOUT
 _DATA, _END, _BROKEN, _ROOM = Signal.DATA, Signal.END, Signal.BROKEN, Signal.ROOM
 
 
@@ -39,6 +47,7 @@ class Reactor:
         """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions."""
         self.epoll = select.epoll()
         self.connections: dict[int, Client | Link] = {}  # by file descriptor
+        self._received: list[tuple[Client | Link, Signal, News]] = []  # in this round, the next one last
         self._crashed = crashed
         self._client_reactions = client_reactions
         self._link_reactions = link_reactions
@@ -78,37 +87,51 @@ class Reactor:
     def work_off(self, timeout: float, most_events: int) -> bool:
         """One round: wait so long for so many events, and react; answer whether there were any."""
         events = self.epoll.poll(timeout, most_events)
-        connections, react, link_reactions = self.connections, self._react, self._link_reactions
-        clients: list[tuple[Client | Link, int]] = []
+        links: list[Ready] = []
+        clients: list[Ready] = []
         for descriptor, what in events:
-            connection = connections.get(descriptor)
-            if connection is None:
-                continue  # closed in this very round
-            if connection.is_link:
-                react(connection, what, link_reactions)
-            else:
-                clients.append((connection, what))
-        for connection, what in clients:
-            if connections.get(connection.descriptor) is not connection:
-                continue  # its exchange was handed over in this round, and the client with it
-            react(connection, what, self._client_reactions)
+            connection = self.connections[descriptor]
+            (links if connection.is_link else clients).append((connection, what))
+        self._react(links, self._link_reactions)
+        self._react(clients, self._client_reactions)
         return bool(events)
 
-    def _react(self, connection: Client | Link, what: int, reactions: Table) -> None:
-        try:
+    def unread(self, connection: Client | Link) -> bytes:
+        """What has come over it in this round and has not been reacted to."""
+        for each, _, news in self._received:
+            if each is connection and isinstance(news, bytes):
+                return news
+        return b""
+
+    def _react(self, ready: list[Ready], reactions: Table) -> None:
+        connections, received = self.connections, self._received
+        self._receive(ready)
+        while received:
+            connection, signal, news = received.pop()
+            if connections.get(connection.descriptor) is not connection:
+                continue  # it was handed over with another link's exchange, and what is unread as well
+            try:
+                reactions[connection.state][signal](connection, news)
+            except Exception as error:  # noqa: BLE001 - one connection's trouble must not become everybody's
+                self._crashed(connection, error)
+
+    def _receive(self, ready: list[Ready]) -> None:
+        """Take in what has come over these connections, the first last."""
+        connections, received = self.connections, self._received
+        for connection, what in reversed(ready):
+            if connections.get(connection.descriptor) is not connection:
+                continue  # its exchange was handed over in this round, and the client with it
             if what & _OUT:
-                reactions[connection.state][_ROOM](connection, b"")
-                return
+                received.append((connection, _ROOM, b""))
+                continue
             try:
                 data = connection.recv(RECEIVE_SIZE)
             except BlockingIOError:
-                return  # woken for nothing
+                continue  # woken for nothing
             except OSError as error:
-                reactions[connection.state][_BROKEN](connection, error)
-                return
-            reactions[connection.state][_DATA if data else _END](connection, data)
-        except Exception as error:  # noqa: BLE001 - one connection's trouble must not become everybody's
-            self._crashed(connection, error)
+                received.append((connection, _BROKEN, error))
+                continue
+            received.append((connection, _DATA if data else _END, data))
 
 
 StateT = TypeVar("StateT", bound=IntEnum)

@@ -22,6 +22,12 @@ from partitioner.net.express.states import (
 )
 from partitioner.net.express.station import Clock, Station
 from partitioner.net.lane import Lane
+from partitioner.protocol.messages import Operation
+
+_ACQUIRE = Operation.ACQUIRE
+
+LONG_WAIT = 0.25
+"""Seconds to wait for a link, however busy the relay is; at 1000 connections it is a tenth."""
 
 
 def relay_lane(lane: Lane, policy: ConversationPolicy) -> ExpressLane:
@@ -36,7 +42,10 @@ class Relay(Station):
         """Shares everything with the await lane."""
         super().__init__(clock, door)
         self.lane = lane
-        self.grants: list[tuple[Client, bytes]] = []  # answers of this round that hand a lock over
+        # Of this round:
+        self.asked: list[Link] = []  # the links that have been given a request, which is not sent yet
+        self.answers: list[tuple[Client, bytes]] = []
+        self.crowded: dict[Siding, None] = {}  # those with a queue
         routes, self._books = Routes(lane.roster, lane.bookkeeper, lane.mixups, self), Books(lane)
         self.routes = routes
         self.links = LinkReactions(self, self._books)
@@ -49,19 +58,52 @@ class Relay(Station):
 
     def work_off(self, timeout: float, most_events: int) -> bool:
         has_come = self.reactor.work_off(timeout, most_events)
-        if self.grants:
-            self._hand_locks_over()
+        if self.crowded:
+            self._ask_queued()
+            if timeout and not has_come:
+                self._open_more(self.clock())  # it is not for us that they wait, but for the backends
+        self._send_requests()
+        self._deliver_answers()
         return has_come
 
-    def _hand_locks_over(self) -> None:
-        """At the end of a round: deliver answers that hand a lock over, to clients that are still there."""
-        grants, self.grants = self.grants, []
+    def look_at_queues(self, now: float) -> None:
+        """Places may have come free without a word, and a slow backend may be hidden by fast ones."""
+        self._ask_queued()
+        self._open_more(now - LONG_WAIT)
+        self._send_requests()
+
+    def _open_more(self, before: float) -> None:
+        for siding in self.crowded:
+            self.clients.open_more(siding, before)
+
+    def _ask_queued(self) -> None:
+        for siding in tuple(self.crowded):
+            self.clients.ask_queued(siding)
+            if not siding.queue:
+                del self.crowded[siding]
+
+    def _send_requests(self) -> None:
+        asked, self.asked = self.asked, []
+        for link in asked:
+            client = link.client
+            assert client is not None
+            try:
+                self.links.send(link, client.request)
+            except Exception as error:  # noqa: BLE001 - as in a reaction
+                self._crashed(link, error)
+
+    def _deliver_answers(self) -> None:
+        """To clients that are still there, as far as a lock is handed over."""
+        answers, self.answers = self.answers, []
         now = self.clock()
-        for client, data in grants:
-            if client.ahead == b"":
-                self.clients.leave_undelivered(client)
-            else:
-                self.clients.deliver(client, data, now)
+        for client, data in answers:
+            try:
+                if client.ahead == b"" and client.operation is _ACQUIRE:
+                    self.clients.leave_undelivered(client)
+                else:
+                    self.clients.deliver(client, data, now)
+            except Exception as error:  # noqa: BLE001 - as in a reaction
+                self._crashed(client, error)
 
     # --- copies ---
 
@@ -100,7 +142,7 @@ class Relay(Station):
             self.reactor.signal(link, Signal.OVERDUE)
         for link in self.copies_before(now - self.lane.policy.copy * PATIENCE_SHARE):
             self.reactor.signal(link, Signal.OVERDUE)
-        self.clients.try_queued_again()
+        self.look_at_queues(now)
 
     def end(self) -> None:
         self.lane.toucher.shortcut = None

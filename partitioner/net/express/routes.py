@@ -12,7 +12,7 @@ from partitioner.net.finder import Subject
 from partitioner.net.mixups import Mixups
 from partitioner.net.roster import Roster
 from partitioner.net.upstream import Upstream
-from partitioner.protocol.ordinary import is_ordinary_target
+from partitioner.protocol.ordinary import Frame, is_ordinary_target
 from partitioner.protocol.target import canonical_form, server_key
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ other: those whom a router serves in a minute should find their routes again. A 
 NOTED_FOR = 25.0
 """Seconds: less than half of the minute for which net.mixups remembers."""
 
+ENOUGH_LINKS = 32
+"""With so many links to one backend, a request waits until one of them is idle, mostly for a millisecond or
+two; to have the await lane open another one costs as much as ten exchanges. Relay has the exceptions."""
+
 
 class Siding:
     """The links to one backend. This is the Siding of its upstream."""
@@ -37,7 +41,8 @@ class Siding:
         self.relay = relay
         self.links: dict[Link, None] = {}  # all of them
         self.idle_links: list[Link] = []  # the youngest last
-        self.queue: dict[Client, None] = {}  # who waits for one, or for a place; first come, first served
+        # Who waits for one, or for a place, with the target and what else is said; first come, first served.
+        self.queue: dict[Client, tuple[bytes, Frame]] = {}
 
     @property
     def idle(self) -> int:
@@ -46,6 +51,17 @@ class Siding:
     @property
     def busy(self) -> int:
         return len(self.links) - len(self.idle_links)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether whoever finds no idle link waits for one."""
+        return len(self.links) >= ENOUGH_LINKS
+
+    @property
+    def room(self) -> int:
+        """How many of those who wait may be asked now."""
+        free = self.upstream.places.free
+        return min(free, len(self.idle_links)) if self.has_enough else free
 
     def maybe_channel(self) -> Channel | None:
         """Give one away that nobody uses."""

@@ -128,6 +128,18 @@ async def test_a_remove_is_not_reported_as_a_copy(scene: Scene) -> None:
     assert 0 == len(scene.platform.router.lane.toucher)
 
 
+async def test_a_confirmation_in_the_round_of_a_failure(wide_scene: Scene) -> None:
+    """What one copy has confirmed is not lost when another one of the same round is out of the ordinary."""
+    wide_scene.have_accepted()
+    wide_scene.backends[1].close()
+    wide_scene.backends[2].sendall(ok())
+    await trio.sleep(0.01)  # both are there now
+    wide_scene.platform.turn()
+    await wide_scene.go_on()
+
+    assert {(wide_scene.holders[1], False), (wide_scene.holders[2], True)} == set(wide_scene.copies_written())
+
+
 async def test_all_copies_are_written_at_the_same_time(wide_scene: Scene) -> None:
     """And the client waits for the slowest."""
     wide_scene.have_accepted()
@@ -270,6 +282,15 @@ async def test_copies_that_take_long(scene: Scene) -> None:
 
     assert [] == scene.platform.relay.copies_before(link.since)
     assert [link] == scene.platform.relay.copies_before(link.since + 1)
+
+
+async def test_two_copies_that_take_long(wide_scene: Scene) -> None:
+    """They are handed over together, and once."""
+    wide_scene.have_accepted()
+    wide_scene.platform.relay.look_after(wide_scene.links[1].since + 1)
+
+    assert 1 == len(wide_scene.platform.door.openings)
+    assert 2 == sum(len(upstream.leases) for upstream in wide_scene.platform.router.roster.upstreams.values())
 
 
 async def test_a_client_that_leaves_before_its_copy_is_written(scene: Scene) -> None:
