@@ -31,7 +31,7 @@ RESTARTS = [
     ("hash_key: target", "", "hash_key: changed from session-id to target"),
     ("state_dir: /var/lib/x", "", "state_dir: changed from none to /var/lib/x"),
     ("log_format: json", "", "log_format: changed from console to json"),
-    ("lanes: both", "", "lanes: changed from await to both"),
+    ("lanes: await", "", "lanes: changed from both to await"),
     ("session_timeout: 30m", "", "session_timeout: changed from 1h to 30m"),
     ("session_timeout_max: 2d", "", "session_timeout_max: changed from 1d to 2d"),
     ("health: {interval: 250ms}", "", "health.interval: changed from 2s to 250ms"),

@@ -141,7 +141,7 @@ class Settings(Section):
     session_timeout_max: Annotated[float, duration("1s", "366d")] = 86_400.0
     state_dir: Annotated[Path | None, or_none(read_directory)] = None
     log_format: Annotated[LogFormat, choice(LogFormat)] = LogFormat.CONSOLE
-    lanes: Annotated[Lanes, choice(Lanes)] = Lanes.AWAIT
+    lanes: Annotated[Lanes, choice(Lanes)] = Lanes.BOTH
     embedded: Annotated[int | None, whole_number(1, 64)] = None
     backends: tuple[BackendSettings, ...] = ()
     health: HealthSettings = HealthSettings()

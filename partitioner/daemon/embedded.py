@@ -28,7 +28,7 @@ async def start_embedded(settings: Settings, background: trio.Nursery) -> Embedd
 
     A drain looks into their tables, so their addresses stand for their admin ports.
     """
-    options = StateServerOptions(listen=_ANY_PORT, max_body=settings.limits.body)
+    options = StateServerOptions(listen=_ANY_PORT, max_body=settings.limits.body, is_express=False)
     backends, tables = [], {}
     for name in settings.embedded_names():
         listeners = await listen_tcp(options.listen)

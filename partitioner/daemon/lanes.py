@@ -12,7 +12,8 @@ from partitioner.net.channel import dial_tcp
 from partitioner.net.connecting import Connector
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
-from partitioner.net.express.lane import IS_AVAILABLE, ExpressLane
+from partitioner.net.express.lane import IS_AVAILABLE
+from partitioner.net.express.relay import relay_lane
 from partitioner.net.handoff import ListKeys
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.observer import Observer
@@ -43,9 +44,8 @@ def build_lane(
 def build_downstream(settings: Settings, lane: Lane, observer: Observer) -> Downstream:
     """Put together what clients connect to; the express lane goes with it, if there is one."""
     conversation = _conversation_policy(settings)
-    express = None
-    if settings.lanes is Lanes.BOTH and IS_AVAILABLE:
-        express = ExpressLane(lane, conversation, settings.timeouts.backend_idle)
+    is_express = settings.lanes is Lanes.BOTH and IS_AVAILABLE
+    express = relay_lane(lane, conversation) if is_express else None
     policy = DownstreamPolicy(settings.allow_clients, settings.limits.connections, conversation)
     return Downstream(lane.router.respond, policy, observer, express)
 

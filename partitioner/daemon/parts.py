@@ -43,6 +43,7 @@ class RouterParts:
     lane: Lane
     downstream: Downstream
     reloader: Reloader
+    state_dir: StateDir | None
 
 
 async def build_parts(footing: Footing, http: httpx.AsyncClient, background: trio.Nursery) -> RouterParts:
@@ -60,4 +61,4 @@ async def build_parts(footing: Footing, http: httpx.AsyncClient, background: tri
     observers.log.follow(lambda: lane.roster.pool)
     downstream = build_downstream(settings, lane, observers.fanout)
     reloader = Reloader(settings, footing.read, lane, downstream, observers.log, footing.notifier)
-    return RouterParts(settings, embedded, observers, lane, downstream, reloader)
+    return RouterParts(settings, embedded, observers, lane, downstream, reloader, footing.state_dir)

@@ -72,10 +72,7 @@ async def run_router(
         async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             parts = await build_parts(footing, http, background)
             admin = await _start(parts, ports.admin, background)
-            if state_dir is not None:
-                background.start_soon(state_dir.keep, parts.lane)
-            announce(Welcome(ports.state.address, ports.admin.address, parts.lane.roster.pool))
-            _note_start(parts, ports.state)
+            _say_that_it_begins(parts, ports, announce)
             # What is there now stays: the garbage collector need not look through it again and again.
             gc.freeze()
             _start_telling(notifier, parts, background)
@@ -105,12 +102,16 @@ async def _start(parts: RouterParts, port: Port, background: trio.Nursery) -> Ad
     await background.start(admin.run)
     await parts.lane.probing.first_look()
     background.start_soon(parts.lane.run)
+    if parts.state_dir is not None:
+        background.start_soon(parts.state_dir.keep, parts.lane)
     return admin
 
 
-def _note_start(parts: RouterParts, port: Port) -> None:
-    settings, log = parts.settings, parts.observers.log
-    log.note_start(settings.name, port.address, len(parts.lane.roster.pool.eligible))
+def _say_that_it_begins(parts: RouterParts, ports: Ports, announce: Callable[[Welcome], None]) -> None:
+    """Say it to whoever started the router, and to the log."""
+    settings, log, pool = parts.settings, parts.observers.log, parts.lane.roster.pool
+    announce(Welcome(ports.state.address, ports.admin.address, pool))
+    log.note_start(settings.name, ports.state.address, len(pool.eligible))
     if lacks_express(settings):
         log.note("await lane alone", cause="this system has no epoll")
 

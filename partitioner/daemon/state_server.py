@@ -4,7 +4,8 @@ state server
 ├── admin port, if there is one
 ├── broom
 └── downstream
-    └── conversations, one a client
+    ├── express lane: ordinary exchanges of all clients
+    └── conversations, one a client, for a single exchange if there is an express lane
 """
 
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from partitioner.daemon.status_line import Rate, state_server_status
 from partitioner.membership.backend import Address, Network
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.net.express.lane import IS_AVAILABLE
+from partitioner.net.express.origin import origin_lane
 from partitioner.net.observer import Observer
 from partitioner.net.stateserver import StateServer
 from partitioner.ops.admin.guard import AccessPolicy
@@ -64,6 +67,7 @@ class StateServerOptions:
     client_idle: float = 30.0  # a stock server closes after 15 s; clients after 5 to 10 s
     shutdown: float = 30.0
     admin: Address | None = None  # open to the same networks
+    is_express: bool = IS_AVAILABLE  # ordinary exchanges by the express lane, all others by the await lane
 
 
 async def run_state_server(
@@ -98,6 +102,8 @@ async def run_state_server(
             if admin is not None:
                 await background.start(admin.run)
             announce(port.address, None if admin_port is None else admin_port.address)
+            if not options.is_express:
+                observer.note("await lane alone", cause="this system has no epoll")
             requests = Rate(lambda: tally.answered, trio.current_time)
             background.start_soon(notifier.keep_telling, lambda: state_server_status(table, requests))
             background.start_soon(notifier.feed_watchdog)
@@ -139,4 +145,5 @@ def build_state_server(
         held_body=options.max_body,
     )
     policy = DownstreamPolicy(options.allow, options.connections, conversation)
-    return server, Downstream(server.respond, policy, observer)
+    express = origin_lane(server, conversation, observer) if options.is_express else None
+    return server, Downstream(server.respond, policy, observer, express)

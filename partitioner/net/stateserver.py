@@ -8,14 +8,17 @@ import trio
 from partitioner.net.localtime import local_ticks
 from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Response
-from partitioner.protocol.messages import Answer, AnswerHead
-from partitioner.protocol.target import server_key
-from partitioner.protocol.writer import write_answer_head
+from partitioner.protocol.messages import Answer, AnswerHead, RequestHead
+from partitioner.protocol.target import Applications, server_key
+from partitioner.protocol.writer import write_answer, write_answer_head
+from partitioner.sessions.session import OK
 from partitioner.sessions.table import SessionTable
 
 SWEEP_INTERVAL = 1.0
 SWEEP_BATCH = 500
 """Sessions looked at in one go, about half a millisecond; between two goes everybody else has a turn."""
+
+_OK_CODE, _WRITTEN_OK = OK.status.code, write_answer(OK)
 
 
 class StateServer:
@@ -31,7 +34,7 @@ class StateServer:
         """`key_of` derives a session's key from a target; `clock` is monotonic seconds."""
         self._table = table
         self._observer = observer
-        self._key_of = key_of
+        self._key_of = Applications(key_of).key_of
         self._clock = clock
 
     @property
@@ -40,12 +43,24 @@ class StateServer:
 
     async def respond(self, request: Request) -> Response:
         """Carry out a request; this is a Responder."""
-        head = request.head
+        answer = self._carry_out(request.head, request.body)
+        code = answer.status.code
+        head = AnswerHead(_written_head(answer), code, len(answer.body), answer.lock_cookie)
+        return Response(head, answer.body)
+
+    def answer(self, head: RequestHead, body: bytes) -> tuple[int, bytes]:
+        """The same without a task: the status of the answer, and all its bytes."""
+        answer = self._carry_out(head, body)
+        if answer is OK:
+            return _OK_CODE, _WRITTEN_OK
+        return answer.status.code, _written_head(answer) + answer.body
+
+    def _carry_out(self, head: RequestHead, body: bytes) -> Answer:
         refused_before = self._table.refused_creations
-        answer = self._table.apply(head, self._key_of(head.target), request.body, self._clock())
+        answer = self._table.apply(head, self._key_of(head.target), body, self._clock())
         if self._table.refused_creations != refused_before:
             self._observer.creation_refused(len(self._table), self._table.used_memory)
-        return _response(answer)
+        return answer
 
     async def sweep_forever(self) -> None:
         """Forget expired sessions, a few at a time."""
@@ -55,7 +70,5 @@ class StateServer:
                 await trio.lowlevel.checkpoint()
 
 
-def _response(answer: Answer) -> Response:
-    raw = write_answer_head(answer, local_ticks() if answer.lock_age is not None else 0)
-    head = AnswerHead(raw, answer.status.code, len(answer.body), answer.lock_cookie)
-    return Response(head, answer.body)
+def _written_head(answer: Answer) -> bytes:
+    return write_answer_head(answer, local_ticks() if answer.lock_age is not None else 0)

@@ -8,6 +8,7 @@ a stock server matches header lines byte for byte, and takes no lock when a prox
 import re
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 _TIMEOUT = re.compile(rb"\r\nTimeout: *([0-9]{1,9})\r\n", re.IGNORECASE)
 _ACTION_FLAGS = re.compile(rb"\r\nActionFlags: *1\r\n", re.IGNORECASE)
@@ -41,8 +42,11 @@ class Status(Enum):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+# Named tuples, where other values are frozen dataclasses: these are made in every exchange of a state server,
+# and cost half as much.
+
+
+class RequestHead(NamedTuple):
     """The head of one request: its bytes as received, empty line included, and what they say."""
 
     raw: bytes
@@ -74,8 +78,7 @@ class AnswerHead:
         return _ACTION_FLAGS.search(self.raw) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An answer before it is bytes. Fields that are None or False are not written."""
 
     status: Status

@@ -41,9 +41,9 @@ _OPERATIONS: dict[tuple[bytes, bytes | None, bool], Operation] = {
 
 # Plain tuples, because a name for each field would cost as much as finding out what they are.
 
-Frame: TypeAlias = tuple[Operation, int, bytes | None, bool]
+Frame: TypeAlias = tuple[Operation, int, bytes | None, bytes | None]
 """What an ordinary request says besides its target: the operation, the size of its content, the time-out in
-minutes as it is written, and whether there are numbers in it."""
+minutes and the lock cookie, both as they are written."""
 
 AnswerFrame: TypeAlias = tuple[int, int, bytes | None, bytes | None]
 """Of an ordinary success: where its head ends, the size of its content, lock cookie, and time-out in minutes,
@@ -63,7 +63,7 @@ def recognise_frame(frame: bytes) -> Frame | None:
     if operation is None:
         return None
     size = 0 if length is None else int(length)
-    return operation, size, minutes, length is not None or cookie is not None
+    return operation, size, minutes, cookie
 
 
 _answer = re.compile(

@@ -8,12 +8,16 @@ Keys are UTF-8 bytes (lone surrogates pass): half the size of text, and what pla
 """
 
 import re
+from collections.abc import Callable
 from urllib.parse import quote, unquote_to_bytes
 
 _UTF_16_UNIT = re.compile(rb"%u([0-9A-Fa-f]{4})")
 _SURROGATE = re.compile("([\ud800-\udfff])")
 # HttpUtility.UrlEncode leaves these literal (protocol.md 4.1); quote() always leaves letters, digits and _.-~
 _LITERAL = "-_.!*()"
+
+_MOST_APPLICATIONS = 256
+"""More than a farm has. Whoever invents others is served all the same, at the price of decoding them."""
 
 
 def server_key(target: bytes) -> bytes:
@@ -55,6 +59,30 @@ def target_of(key: bytes) -> bytes:
         b"%%u%04x" % ord(piece) if index % 2 else encode_target(piece) for index, piece in enumerate(pieces)
     ]
     return b"".join(spelt)
+
+
+class Applications:
+    """Derives keys as one of the functions above does, at a fraction of the price.
+
+    A target is mostly that of its application, `%2f`, and an ID that stands for itself. No escape and no
+    character reaches across a `%2f`, so the part before it can be decoded once for all of the sessions.
+    """
+
+    def __init__(self, key_of: Callable[[bytes], bytes]) -> None:
+        self._key_of = key_of
+        self._decoded: dict[bytes, bytes] = {}  # of applications: the beginning of the keys of their sessions
+
+    def key_of(self, target: bytes) -> bytes:
+        """The key that the function derives from this target."""
+        application, slash, session_id = target.rpartition(b"%2f")
+        if not application or not session_id.isalnum():
+            return self._key_of(target)
+        decoded = self._decoded.get(application)
+        if decoded is None:
+            decoded = self._key_of(application + slash)
+            if len(self._decoded) < _MOST_APPLICATIONS:
+                self._decoded[application] = decoded
+        return decoded + session_id
 
 
 def _decode(target: bytes) -> bytes:

@@ -58,19 +58,17 @@ def write_answer_head(answer: Answer, local_ticks: int = 0) -> bytes:
     `local_ticks` is the local time now, in 100 ns since the year 1; it is used for a lock's date only.
     Source: protocol.md 5.1.
     """
-    lines = [f"{answer.status.code} {answer.status.reason}", f"X-AspNet-Version: {ASPNET_VERSION}"]
+    head = f"{answer.status.code} {answer.status.reason}\r\nX-AspNet-Version: {ASPNET_VERSION}\r\n"
     if answer.action_flags:
-        lines.append("ActionFlags: 1")
+        head += "ActionFlags: 1\r\n"
     if answer.lock_age is not None:
-        lines.append(f"LockDate: {local_ticks - round(answer.lock_age * 10_000_000)}")
-        lines.append(f"LockAge: {min(int(answer.lock_age), _MAX_LOCK_AGE)}")
+        head += f"LockDate: {local_ticks - round(answer.lock_age * 10_000_000)}\r\n"
+        head += f"LockAge: {min(int(answer.lock_age), _MAX_LOCK_AGE)}\r\n"
     if answer.lock_cookie is not None:
-        lines.append(f"LockCookie: {answer.lock_cookie}")
+        head += f"LockCookie: {answer.lock_cookie}\r\n"
     if answer.timeout_minutes is not None:
-        lines.append(f"Timeout: {answer.timeout_minutes}")
-    lines.append("Cache-Control: private")
-    lines.append(f"Content-Length: {len(answer.body)}")
-    return "\r\n".join([*lines, "", ""]).encode()
+        head += f"Timeout: {answer.timeout_minutes}\r\n"
+    return f"{head}Cache-Control: private\r\nContent-Length: {len(answer.body)}\r\n\r\n".encode()
 
 
 REFUSAL = write_answer(Answer(Status.BAD_REQUEST))

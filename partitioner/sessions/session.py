@@ -20,7 +20,8 @@ FIRST_COOKIE = 1  # counts up before it is handed out, so the first lock has 2 (
 LAST_COOKIE = 2_147_483_645  # a stock server refuses to read greater ones back
 NO_COOKIE = -1  # what a request without LockCookie leaves behind in row 18
 
-OK = Answer(Status.OK)
+_OK = Status.OK
+OK = Answer(_OK)
 BAD_REQUEST = Answer(Status.BAD_REQUEST)
 NOT_FOUND = Answer(Status.NOT_FOUND)
 
@@ -33,18 +34,18 @@ class Session:
     """A session unpacked from its record for the time of one operation."""
 
     __slots__ = (
-        "_record",
         "expires_at",
         "is_uninitialized",
         "lock_cookie",
         "locked_since",
+        "record",
         "slot",
         "timeout_minutes",
     )
 
     def __init__(self, record: bytearray) -> None:
         """Unpack a record."""
-        self._record = record
+        self.record = record
         expires_at, locked_since, timeout_minutes, lock_cookie, slot, flags = _HEADER.unpack_from(record)
         self.expires_at: float = expires_at
         self.timeout_minutes: int = timeout_minutes
@@ -60,11 +61,11 @@ class Session:
         header = _HEADER.pack(0.0, 0.0, timeout_minutes, FIRST_COOKIE, _NO_SLOT, flags)
         return cls(bytearray(header + body))
 
-    def pack(self) -> bytearray:
-        """Write all fields to the record, and answer it."""
+    def pack(self) -> None:
+        """Write all fields to the record."""
         is_locked = self.locked_since is not None
         _HEADER.pack_into(
-            self._record,
+            self.record,
             0,
             self.expires_at,
             self.locked_since or 0.0,
@@ -73,7 +74,6 @@ class Session:
             _NO_SLOT if self.slot is None else self.slot,
             _UNINITIALIZED * self.is_uninitialized | _LOCKED * is_locked,
         )
-        return self._record
 
     def slide(self, now: float) -> None:
         """Start the time-out anew. A time-out of 0 never passes, as in the stock server."""
@@ -82,21 +82,19 @@ class Session:
     @property
     def size(self) -> int:
         """Bytes of the body."""
-        return len(self._record) - _HEADER.size
+        return len(self.record) - _HEADER.size
 
     @property
     def body(self) -> bytes:
         """What was saved last."""
-        return bytes(memoryview(self._record)[_HEADER.size :])
+        return bytes(memoryview(self.record)[_HEADER.size :])
 
     def get(self, now: float) -> Answer:
         """Rows 2 and 3."""
         is_first_reader = self._consume_flag()
         if self.locked_since is not None:
             return self._locked(now, action_flags=is_first_reader)
-        return Answer(
-            Status.OK, self.body, action_flags=is_first_reader, timeout_minutes=self.timeout_minutes
-        )
+        return Answer(_OK, self.body, action_flags=is_first_reader, timeout_minutes=self.timeout_minutes)
 
     def acquire(self, now: float) -> Answer:
         """Rows 5 and 6."""
@@ -106,7 +104,7 @@ class Session:
         self.lock_cookie = self.lock_cookie + 1 if self.lock_cookie < LAST_COOKIE else FIRST_COOKIE + 1
         self.locked_since = now
         return Answer(
-            Status.OK,
+            _OK,
             self.body,
             action_flags=is_first_reader,
             lock_cookie=self.lock_cookie,
@@ -121,10 +119,10 @@ class Session:
         if self._is_locked_against(cookie):
             return self._locked(now, action_flags=is_first_reader)
         self.locked_since = None
-        return Answer(Status.OK, action_flags=is_first_reader)
+        return Answer(_OK, action_flags=True) if is_first_reader else OK
 
     def set(self, head: RequestHead, body: bytes, timeout_minutes: int, now: float) -> Answer:
-        """Rows 16 to 19."""
+        """Rows 16 to 19. A new body makes a new record."""
         if self._is_locked_against(head.lock_cookie):
             return self._locked(now)
         if timeout_minutes != self.timeout_minutes:
@@ -132,7 +130,7 @@ class Session:
             self.timeout_minutes = timeout_minutes
             self.lock_cookie = NO_COOKIE if head.lock_cookie is None else head.lock_cookie
             self.is_uninitialized = False
-        self._record = bytearray(_HEADER.size) + body
+        self.record = bytearray(_HEADER.size) + body
         self.locked_since = None
         return OK
 

@@ -22,6 +22,12 @@ and the wheel, and what the allocator rounds up. Counted a little higher than me
 """
 
 
+# Looking up a member of an Enum takes a fifth of a microsecond, each time, and a match does it case by case.
+_GET, _ACQUIRE, _RELEASE = Operation.GET, Operation.ACQUIRE, Operation.RELEASE
+_SET, _CREATE_UNINITIALIZED = Operation.SET, Operation.CREATE_UNINITIALIZED
+_REMOVE, _RESET_TIMEOUT = Operation.REMOVE, Operation.RESET_TIMEOUT
+
+
 class SessionTable:
     """Sessions by key, as protocol.md 4.2 derives it."""
 
@@ -75,14 +81,15 @@ class SessionTable:
 
         Source: protocol.md 6, row by row.
         """
-        is_write = head.operation in (Operation.SET, Operation.CREATE_UNINITIALIZED)
+        operation = head.operation
+        is_write = operation is _SET or operation is _CREATE_UNINITIALIZED
         if is_write and _timeout_minutes(head) > LONGEST_TIMEOUT_MINUTES:
             return BAD_REQUEST  # row 12: checked before the lookup
         session = self._maybe_find(key, now)
         if session is None:
             return self._create(head, key, body, now) if is_write else NOT_FOUND  # rows 1, 4, 7, 20, 24
-        answer = self._apply_to(session, head, body, now)
-        if head.operation is Operation.REMOVE and answer is OK:
+        answer = self._apply_to(session, key, head, body, now)
+        if operation is _REMOVE and answer is OK:
             self._forget(key, session)
         else:
             self._keep(key, session, now)
@@ -115,27 +122,27 @@ class SessionTable:
         """Take in a session that another table held, as it is; the limit of memory is for new ones."""
         self._key_bytes += len(key)
         self.body_bytes += session.size
+        self._records[key] = session.record
         self._file(key, session)
 
-    def _apply_to(self, session: Session, head: RequestHead, body: bytes, now: float) -> Answer:
-        match head.operation:
-            case Operation.GET:
-                return session.get(now)
-            case Operation.ACQUIRE:
-                return session.acquire(now)
-            case Operation.RELEASE:
-                return session.release(head.lock_cookie, now)
-            case Operation.SET:
-                self.body_bytes -= session.size
-                answer = session.set(head, body, _timeout_minutes(head), now)
-                self.body_bytes += session.size
-                return answer
-            case Operation.CREATE_UNINITIALIZED:
-                return OK  # row 15: insert only
-            case Operation.REMOVE:
-                return session.remove(head.lock_cookie, now)
-            case Operation.RESET_TIMEOUT:
-                return OK  # row 25
+    def _apply_to(self, session: Session, key: bytes, head: RequestHead, body: bytes, now: float) -> Answer:
+        operation = head.operation
+        if operation is _ACQUIRE:
+            return session.acquire(now)
+        if operation is _SET:
+            self.body_bytes -= session.size
+            answer = session.set(head, body, _timeout_minutes(head), now)
+            self.body_bytes += session.size
+            self._records[key] = session.record
+            return answer
+        if operation is _RELEASE:
+            return session.release(head.lock_cookie, now)
+        if operation is _GET:
+            return session.get(now)
+        if operation is _REMOVE:
+            return session.remove(head.lock_cookie, now)
+        assert operation is _CREATE_UNINITIALIZED or operation is _RESET_TIMEOUT
+        return OK  # rows 15 and 25: insert only, and nothing but the time-out
 
     def _create(self, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
         """Rows 13 and 14; or 400 for want of memory, never 404 (protocol.md 10.2.9)."""
@@ -143,10 +150,11 @@ class SessionTable:
         if self._max_memory is not None and self.used_memory + cost > self._max_memory:
             self.refused_creations += 1
             return BAD_REQUEST
-        is_uninitialized = head.operation is Operation.CREATE_UNINITIALIZED
+        is_uninitialized = head.operation is _CREATE_UNINITIALIZED
         session = Session.create(body, _timeout_minutes(head), is_uninitialized=is_uninitialized)
         self._key_bytes += len(key)
         self.body_bytes += len(body)
+        self._records[key] = session.record
         self._keep(key, session, now)
         return OK
 
@@ -162,15 +170,15 @@ class SessionTable:
         return session
 
     def _keep(self, key: bytes, session: Session, now: float) -> None:
-        """Put a session back after an operation, its time-out started anew."""
+        """Write a session down after an operation, its time-out started anew."""
         session.slide(now)
         self._file(key, session)
 
     def _file(self, key: bytes, session: Session) -> None:
-        """Store a session's record, and see to it that the wheel knows it if it can expire."""
+        """Write a session to its record, and see to it that the wheel knows it if it can expire."""
         if session.timeout_minutes:
             session.slot = self._wheel.file(key, session.expires_at, session.slot)
-        self._records[key] = session.pack()
+        session.pack()
 
     def _forget(self, key: bytes, session: Session) -> None:
         del self._records[key]

@@ -10,24 +10,29 @@ import pytest
 import trio
 
 from tests.conformance.runner import VECTORS, Deviation, run_vector
-from tests.end_to_end.processes import router, state_server
+from tests.end_to_end.processes import WITHOUT_EPOLL, router, state_server
 
 ROUTERS = {
     "router": "lanes: await\n",
     "router, both lanes": "lanes: both\n",
     "router, both lanes, one copy": "lanes: both\ncopies: 1\n",
 }
-"""The routers that are compared with a state server, and their settings."""
+"""The routers that are compared with state servers, and their settings."""
 
-TARGETS = ("state server", *ROUTERS)
+SERVERS = {"state server": "partitioner", "state server, await lane": WITHOUT_EPOLL}
+"""The state servers that they are compared with, and the module that runs each."""
+
+TARGETS = (*SERVERS, *ROUTERS)
 TIME_VECTORS = [vector for vector in VECTORS if "time" in vector["tags"]]
 
 
 @pytest.fixture(scope="session")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
-    """The ports of a state server, and of the routers, each in front of three others."""
+    """The ports of two state servers, and of the routers, each in front of three others."""
     with ExitStack() as stack:
-        found = {"state server": stack.enter_context(state_server()).port}
+        found = {
+            name: stack.enter_context(state_server(module=module)).port for name, module in SERVERS.items()
+        }
         for name, settings in ROUTERS.items():
             directory: Path = tmp_path_factory.mktemp("router")
             in_pool = [stack.enter_context(state_server()).port for _ in range(3)]

@@ -63,10 +63,13 @@ class Program:
                 self._news.notify_all()
 
 
+WITHOUT_EPOLL = "tests.end_to_end.without_epoll"
+
+
 @contextmanager
-def running(*arguments: str) -> Iterator[Program]:
+def running(*arguments: str, module: str = "partitioner") -> Iterator[Program]:
     """Start `partitioner` with these arguments; whatever is left of it at the end is killed."""
-    with started([sys.executable, "-m", "partitioner", *arguments]) as program:
+    with started([sys.executable, "-m", module, *arguments]) as program:
         yield program
 
 
@@ -108,9 +111,9 @@ class StateServerProcess:
 
 
 @contextmanager
-def state_server(port: int = 0, *arguments: str) -> Iterator[StateServerProcess]:
+def state_server(port: int = 0, *arguments: str, module: str = "partitioner") -> Iterator[StateServerProcess]:
     listen = ("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
-    with running("state-server", *listen, *arguments) as program:
+    with running("state-server", *listen, *arguments, module=module) as program:
         match = program.wait_for(
             r"state server on 127\.0\.0\.1:([0-9]+).*admin port on 127\.0\.0\.1:([0-9]+)"
         )

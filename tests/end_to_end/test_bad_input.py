@@ -12,7 +12,7 @@ import pytest
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.writer import REFUSAL
-from tests.end_to_end.conftest import ROUTERS, TARGETS
+from tests.end_to_end.conftest import ROUTERS, SERVERS, TARGETS
 from tests.end_to_end.processes import router, running, state_server
 from tests.end_to_end.web_server import Closed, WebServer, request_bytes
 
@@ -58,26 +58,31 @@ def test_a_malformed_request_is_answered_400_and_closed_by_the_router(
     assert REFUSAL == received_until_closed(ports[target], MALFORMED[request_name])
 
 
+@pytest.mark.parametrize("target", SERVERS)
 @pytest.mark.parametrize("request_name", sorted(set(MALFORMED) - TAKEN_BY_STOCK))
 def test_a_malformed_request_is_answered_400_and_closed_by_a_state_server(
-    request_name: str, ports: dict[str, int]
+    request_name: str, target: str, ports: dict[str, int]
 ) -> None:
     """Length 0, then the end."""
-    assert REFUSAL == received_until_closed(ports["state server"], MALFORMED[request_name])
+    assert REFUSAL == received_until_closed(ports[target], MALFORMED[request_name])
 
 
-def test_a_state_server_skips_an_odd_spelling_as_a_stock_one_does(ports: dict[str, int]) -> None:
+@pytest.mark.parametrize("target", SERVERS)
+def test_a_state_server_skips_an_odd_spelling_as_a_stock_one_does(target: str, ports: dict[str, int]) -> None:
     """An acquire that is oddly spelt is a plain get, and takes no lock (protocol.md 13, X36)."""
-    with WebServer(ports["state server"]) as web:
+    with WebServer(ports[target]) as web:
         web.save(SESSION, b"not locked")
         reply = web.send(MALFORMED["a field in an odd spelling"])
 
         assert (200, None, b"not locked") == (reply.status, reply.head.lock_cookie, reply.body)
 
 
-def test_a_state_server_takes_the_last_of_two_lengths_as_a_stock_one_does(ports: dict[str, int]) -> None:
+@pytest.mark.parametrize("target", SERVERS)
+def test_a_state_server_takes_the_last_of_two_lengths_as_a_stock_one_does(
+    target: str, ports: dict[str, int]
+) -> None:
     """Of duplicates the last one wins (protocol.md 3.2)."""
-    with WebServer(ports["state server"]) as web:
+    with WebServer(ports[target]) as web:
         reply = web.send(MALFORMED["two lengths"], Operation.SET)
 
         assert reply.status == 200

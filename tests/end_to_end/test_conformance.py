@@ -1,4 +1,4 @@
-"""The conformance vectors, against the state server and through a router in front of three."""
+"""The conformance vectors, against state servers and through routers in front of three, by each lane."""
 
 from concurrent.futures import Future
 from typing import Any

@@ -1,222 +1,28 @@
-"""What the log says: one line for a change, with its cause and its consequence, and never a session ID."""
+"""What the log says, and how often: a change each time, what may happen all the time once a minute."""
 
-import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator
 
 import pytest
-import structlog
 
-from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, MalformedRequest, Phase
+from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, Phase
 from partitioner.membership.backend import Backend, Intent
-from partitioner.membership.health import HealthPolicy, HealthRecord, Symptom
+from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import first_pool
-from partitioner.net.observer import Observer
 from partitioner.ops.log import LogObserver, configure_log
 from partitioner.ops.metrics.tally import Tally
-from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
 from tests.doubles.routers import backend
-from tests.doubles.sessions import APPLICATION
+from tests.ops.logged import BACKEND, EJECTED, Report, Screen, lines, without_time
 
-SESSION_ID = b"bpr4mimb2vjnvtn2jc4yp3uo"
-BACKEND = backend(1)
-TELLTALE = 9
-"""So many characters of a session ID in a row are too many; clipped to eight, 80 bits of it are secret."""
-
-Line = dict[str, str]
-Report = Callable[[LogObserver], None]
-Screen = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def structlog_as_before() -> Iterator[None]:
-    """The log is configured for the whole process; other tests shall not notice."""
-    yield
-    structlog.reset_defaults()
-
-
-def lines(capsys: Screen, *reports: Report) -> list[Line]:
-    """What one observer writes when it hears these reports."""
-    configure_log(as_json=True)
-    log = LogObserver(pool_size=3)
-    for report in reports:
-        report(log)
-    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+pytestmark = pytest.mark.usefixtures("structlog_as_before")
 
 
 def end(log: LogObserver) -> None:
     """The last line of a program that has done nothing."""
     log.note_end(Tally())
-
-
-def without_time(line: Line) -> Line:
-    return {name: value for name, value in line.items() if name != "timestamp"}
-
-
-EJECTED = HealthRecord(symptom=Symptom.TIMED_OUT, since=100.0, held_until=100.0)
-HELD = HealthRecord(symptom=Symptom.REFUSED, since=100.0, held_until=120.0)
-RESTARTED = HealthRecord(symptom=Symptom.RESTARTED, since=100.0, held_until=100.0)
-
-LINES: dict[str, tuple[Report, Line]] = {
-    "turned away": (
-        lambda log: log.client_turned_away("192.0.2.1"),
-        {
-            "level": "warning",
-            "event": "client turned away",
-            "client": "192.0.2.1",
-            "cause": "its address is not in allow_clients",
-        },
-    ),
-    "closed": (
-        lambda log: log.exchange_closed("192.0.2.1", Operation.SET, "no backend is up"),
-        {
-            "level": "warning",
-            "event": "client connection closed instead of an answer",
-            "client": "192.0.2.1",
-            "operation": "set",
-            "cause": "no backend is up",
-        },
-    ),
-    "slow": (
-        lambda log: log.exchange_was_slow("192.0.2.1", Operation.SET, 1.23456, "state-1"),
-        {
-            "level": "warning",
-            "event": "slow exchange",
-            "client": "192.0.2.1",
-            "operation": "set",
-            "backend": "state-1",
-            "took": "1.23s",
-            "consequence": "answered, and its page waited for it",
-        },
-    ),
-    "missing": (
-        lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
-        {
-            "level": "warning",
-            "event": "backend is not there yet",
-            "backend": "state-1",
-            "address": "10.0.0.1:42424",
-            "cause": "refused the connection",
-            "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
-        },
-    ),
-    "up": (
-        lambda log: log.backend_came_up(BACKEND, Symptom.REFUSED, None, 2),
-        {
-            "level": "info",
-            "event": "backend is up",
-            "backend": "state-1",
-            "cause": "it answers, and remembers what is stored there",
-            "consequence": "takes its sessions; 2 of 3 serve",
-        },
-    ),
-    "back": (
-        lambda log: log.backend_came_up(BACKEND, Symptom.TIMED_OUT, False, 3),
-        {
-            "level": "warning",
-            "event": "backend is back",
-            "backend": "state-1",
-            "after": "timed out",
-            "cause": "it still holds what it held",
-            "consequence": "takes its sessions; 3 of 3 serve",
-        },
-    ),
-    "recovering": (
-        lambda log: log.backend_doubted(BACKEND, 3600.0, 2),
-        {
-            "level": "warning",
-            "event": "backend is recovering",
-            "backend": "state-1",
-            "address": "10.0.0.1:42424",
-            "cause": "it answers, and what it missed is not known",
-            "consequence": "it is written to, and not read for 1h, unless `partitioner ready state-1` "
-            "vouches for it; 2 of 3 serve",
-        },
-    ),
-    "recovered": (
-        lambda log: log.backend_trusted(BACKEND, 3),
-        {
-            "level": "warning",
-            "event": "backend has recovered",
-            "backend": "state-1",
-            "cause": "whatever it missed has expired since, or an operator vouched for it",
-            "consequence": "it is read again; 3 of 3 serve",
-        },
-    ),
-    "back and empty": (
-        lambda log: log.backend_came_up(BACKEND, Symptom.RESTARTED, True, 3),
-        {
-            "level": "warning",
-            "event": "backend is back",
-            "backend": "state-1",
-            "after": "restarted",
-            "cause": "it was restarted, and starts empty",
-            "consequence": "takes its sessions; 3 of 3 serve",
-        },
-    ),
-    "ejected": (
-        lambda log: log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 2),
-        {
-            "level": "error",
-            "event": "backend is down",
-            "backend": "state-1",
-            "address": "10.0.0.1:42424",
-            "cause": "did not connect within 1s",
-            "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
-        },
-    ),
-    "ejected and held down": (
-        lambda log: log.backend_ejected(BACKEND, HELD, "refused the connection", 2),
-        {
-            "level": "error",
-            "event": "backend is down",
-            "backend": "state-1",
-            "address": "10.0.0.1:42424",
-            "cause": "refused the connection",
-            "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
-            "stays_out_at_least": "20s",
-        },
-    ),
-    "restarted": (
-        lambda log: log.backend_ejected(BACKEND, RESTARTED, "has forgotten its canary", 2),
-        {
-            "level": "error",
-            "event": "backend is down",
-            "backend": "state-1",
-            "address": "10.0.0.1:42424",
-            "cause": "it was restarted: has forgotten its canary",
-            "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
-        },
-    ),
-    "not redundant": (
-        lambda log: log.redundancy_lost(("state-1 went down 2s ago", "1 key is still marked")),
-        {
-            "level": "warning",
-            "event": "pool is not redundant",
-            "cause": "state-1 went down 2s ago; 1 key is still marked",
-            "consequence": "if another server fails now, sessions may be lost",
-        },
-    ),
-    "redundant again": (
-        lambda log: log.redundancy_regained(3599.7),
-        {
-            "level": "info",
-            "event": "pool is redundant again",
-            "after": "1h",
-            "consequence": "any one server may fail",
-        },
-    ),
-}
-
-
-@pytest.mark.parametrize(("report", "line"), LINES.values(), ids=LINES)
-def test_line(capsys: Screen, report: Report, line: Line) -> None:
-    """A change is one line that says what, of whom, why, and what follows."""
-    assert [line] == [without_time(each) for each in lines(capsys, report)]
 
 
 EVERY_FACT: dict[str, Report] = {
@@ -440,109 +246,6 @@ def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> Non
         (line["level"], line["backends"]) for line in written
     ]
     assert [("router-1", str(address))] * 2 == [(line["name"], line["listen"]) for line in written]
-
-
-# --- hostile strings ---
-
-HOSTILE = {
-    "a line": "x\n2026-01-01 00:00:00 [info     ] backend is up",
-    "a carriage return": "x\r2026-01-01 00:00:00 [info     ] backend is up",
-    "a colour": "\x1b[31mred",
-    "a title": "\x1b]0;owned\x07",
-    "an eight-bit escape": "\x9b31m",
-    "right to left": "\u202eevil",
-    "another separator of lines": "x\u2028[info     ]",
-    "half a character": "\udc80",
-    "nothing": "\x00",
-}
-
-
-@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("as_json", [False, True])
-def test_hostile_strings_forge_nothing(capsys: Screen, hostile: str, as_json: bool) -> None:
-    """What others have sent is one line, and does nothing to the terminal that shows it."""
-    configure_log(as_json=as_json)
-    log = LogObserver()
-    log.request_rejected("192.0.2.1", hostile)
-    log.note(hostile, subject=hostile)
-    log.conversation_crashed("192.0.2.1", ValueError(hostile))
-
-    written = capsys.readouterr().err
-    entries = [line for line in written.split("\n") if line and not line.startswith("  ")]
-    assert 3 == len(entries)
-    assert [] == [line for line in written.split("\n") if not line.isprintable()]
-
-
-def test_what_is_harmless_stays_as_it_is(capsys: Screen) -> None:
-    """Text in any language, paths and quotes are read as they were written."""
-    configure_log(as_json=False)
-    LogObserver().note("reload", subject="Größe", path="C:\\new\\file")
-
-    assert "subject=Größe path=C:\\new\\file" in capsys.readouterr().err
-
-
-# --- no session ID ---
-
-TARGET = APPLICATION + SESSION_ID
-
-LEAKY = {
-    "blank before the ID": b"GET " + APPLICATION + b" " + SESSION_ID + b" HTTP/1.1\r\n\r\n",
-    "blank in the ID": b"GET " + APPLICATION + b"x " + SESSION_ID + b" HTTP/1.1\r\n\r\n",
-    "no version": b"GET x " + SESSION_ID + b"\r\n\r\n",
-    "ID for a verb": SESSION_ID + b" HTTP/1.1\r\n\r\n",
-    "target for a verb": b"/" + SESSION_ID + b" HTTP/1.1\r\n\r\n",
-    "verb runs on": b"GET" + SESSION_ID + b" HTTP/1.1\r\n\r\n",
-    "HTTP/1.0": b"GET " + TARGET + b" HTTP/1.0\r\n\r\n",
-    "control character": b"GET " + TARGET + b"\x01 HTTP/1.1\r\n\r\n",
-    "ID for a number": b"GET " + TARGET + b" HTTP/1.1\r\nLockCookie:" + SESSION_ID + b"\r\n\r\n",
-    "ID for an order": b"GET " + TARGET + b" HTTP/1.1\r\nExclusive: " + SESSION_ID + b"\r\n\r\n",
-    "line break in the ID": b"GET " + TARGET + b" HTTP/1.1\r\n" + SESSION_ID + b"\n: x\r\n\r\n",
-    "odd field": b"GET " + TARGET + b" HTTP/1.1\r\ntimeout:1\r\n\r\n",
-    "content of a get": b"GET " + TARGET + b" HTTP/1.1\r\nContent-Length:1\r\n\r\n",
-}
-
-
-def pieces_of_the_id() -> list[str]:
-    text = SESSION_ID.decode()
-    return [text[start : start + TELLTALE] for start in range(len(text) - TELLTALE + 1)]
-
-
-@pytest.mark.parametrize("raw", LEAKY.values(), ids=LEAKY)
-def test_no_session_id_of_a_malformed_request(capsys: Screen, raw: bytes) -> None:
-    """However a request is malformed, the log does not show its session ID (protocol.md 10.1.13)."""
-    with pytest.raises(MalformedRequest) as refusal:
-        parse_request_head(raw, Dialect.GUARDED)
-    reason = str(refusal.value)
-    text = json.dumps(lines(capsys, lambda log: log.request_rejected("192.0.2.1", reason)))
-
-    assert [piece for piece in pieces_of_the_id() if piece in text] == []
-
-
-def test_no_report_takes_a_session() -> None:
-    """No fact has a request, a target or a key to tell of: what is not told cannot be written."""
-    told = {
-        parameter
-        for name in FACT_NAMES
-        for parameter in inspect.signature(getattr(Observer, name)).parameters
-        if parameter != "self"
-    }
-
-    assert told.isdisjoint({"request", "head", "target", "key", "session", "session_id", "body"})
-
-
-def test_no_session_id_of_a_crash(capsys: Screen) -> None:
-    """The traceback of a fault of ours shows code, and not what was in the variables."""
-
-    def divide(target: bytes) -> float:
-        return len(target) / 0
-
-    with pytest.raises(ZeroDivisionError) as crash:
-        divide(TARGET)
-    error = crash.value
-    [line] = lines(capsys, lambda log: log.conversation_crashed("192.0.2.1", error))
-
-    assert "ZeroDivisionError" in line["exception"]
-    assert [piece for piece in pieces_of_the_id() if piece in json.dumps(line)] == []
 
 
 class Broken:

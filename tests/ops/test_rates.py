@@ -22,20 +22,18 @@ class Counters:
         return Sample(trio.current_time(), {"ok": self.ok}, {"state-1": self.backend})
 
 
-async def test_a_rate_is_over_the_last_minute(autojump_clock: MockClock) -> None:
+async def test_a_rate_is_over_the_last_minute(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """What was done before that does not count any more."""
-    async with trio.open_nursery() as nursery:
-        counters = Counters()
-        sampler = Sampler(counters.read)
-        nursery.start_soon(sampler.run)
-        counters.ok = 1_000_000
-        await trio.sleep(WINDOW + EVERY + 1)
-        counters.ok += 130
-        growth = sampler.growth()
+    counters = Counters()
+    sampler = Sampler(counters.read)
+    nursery.start_soon(sampler.run)
+    counters.ok = 1_000_000
+    await trio.sleep(WINDOW + EVERY + 1)
+    counters.ok += 130
+    growth = sampler.growth()
 
-        assert ({"ok": 130}, 61.0) == (growth.requests, growth.seconds)
-        assert 130 / 61 == growth.rate(growth.requests["ok"])
-        nursery.cancel_scope.cancel()
+    assert ({"ok": 130}, 61.0) == (growth.requests, growth.seconds)
+    assert 130 / 61 == growth.rate(growth.requests["ok"])
 
 
 async def test_a_rate_just_after_the_start(autojump_clock: MockClock) -> None:

@@ -55,22 +55,28 @@ heads = st.builds(
 )
 
 
-@given(heads)
-@example((b"GET", TARGET, b"HTTP/1.1\r\n"))
+@pytest.mark.parametrize("dialect", Dialect)
+@given(head=heads)
+@example(head=(b"GET", TARGET, b"HTTP/1.1\r\n"))
 @example(
-    (b"PUT", TARGET, b"HTTP/1.1\r\nExclusive: acquire\r\nTimeout:1\r\nContent-Length:1\r\nExtraFlags:0\r\n")
+    head=(
+        b"PUT",
+        TARGET,
+        b"HTTP/1.1\r\nExclusive: acquire\r\nTimeout:1\r\nContent-Length:1\r\nExtraFlags:0\r\n",
+    )
 )
-def test_a_frame_that_is_recognised_says_what_the_grammar_reads(head: tuple[bytes, bytes, bytes]) -> None:
-    """The same operation, length and time-out; and never a head that the router would refuse."""
+def test_a_frame_that_is_recognised_says_what_the_grammar_reads(
+    dialect: Dialect, head: tuple[bytes, bytes, bytes]
+) -> None:
+    """Operation, length, time-out and cookie; and never a head that a router or state server refuses."""
     verb, target, rest = head
     frame = recognise_frame(verb + rest)
     if frame is None or not is_ordinary_target(target):
         return
-    parsed = parse_request_head(b" ".join(head) + b"\r\n", Dialect.GUARDED)
+    parsed = parse_request_head(b" ".join(head) + b"\r\n", dialect)
 
-    operation, size, minutes, _ = frame
-    expected = (parsed.operation, parsed.content_length, parsed.timeout_minutes, parsed.target)
-    assert expected == (operation, size, None if minutes is None else int(minutes), target)
+    operation, size, minutes, cookie = frame
+    assert parsed == (parsed.raw, operation, target, size, _number(minutes), _number(cookie))
 
 
 @pytest.mark.parametrize(

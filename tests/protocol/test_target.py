@@ -1,10 +1,18 @@
 """From targets to keys: protocol.md 4.1 to 4.3."""
 
+from collections.abc import Callable
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from partitioner.protocol.target import canonical_key, encode_target, server_key, target_of
+from partitioner.protocol.target import (
+    Applications,
+    canonical_key,
+    encode_target,
+    server_key,
+    target_of,
+)
 from tests.samples.exchanges import (
     EXCHANGES,
     FIRST,
@@ -188,3 +196,53 @@ def test_targets_of_the_examples() -> None:
     keys = {server_key(exchange.asked.target) for exchange in EXCHANGES if exchange.asked is not None}
 
     assert {server_key(FIRST), SECOND_KEY.encode(), b"/asp-probe"} == keys
+
+
+pieces = st.sampled_from(
+    [
+        b"%2f",
+        b"%2F",
+        b"/",
+        b"%",
+        b"%2",
+        b"%u00",
+        b"%ud83d",
+        b"%ude00",
+        b"%c3",
+        b"%a9",
+        b"+",
+        b"LM",
+        b"s1",
+        b"(",
+        b".",
+    ]
+)
+
+
+@pytest.mark.parametrize("key_of", [server_key, canonical_key])
+@given(targets=st.lists(st.lists(pieces, max_size=6).map(b"".join), min_size=1, max_size=5))
+@example(targets=[b"%2fs1", b"s1"])
+def test_applications_are_decoded_once_and_all_the_same(
+    key_of: Callable[[bytes], bytes], targets: list[bytes]
+) -> None:
+    """Whatever was asked before, a key is the one that the function derives from the target alone."""
+    applications = Applications(key_of)
+
+    for each in targets * 2:
+        assert key_of(each) == applications.key_of(each)
+
+
+def test_applications_that_somebody_invents_are_not_remembered() -> None:
+    """There are 256 places, and whoever comes too late for one is served all the same."""
+    decoded = []
+
+    def key_of(target: bytes) -> bytes:
+        decoded.append(target)
+        return server_key(target)
+
+    applications = Applications(key_of)
+    for _ in range(2):
+        for number in range(300):
+            assert b"/%d/s1" % number == applications.key_of(b"/%d%%2fs1" % number)
+
+    assert len(decoded) == 300 + 44

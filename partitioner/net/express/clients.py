@@ -6,20 +6,16 @@ from typing import TYPE_CHECKING
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.express.books import Books
 from partitioner.net.express.connections import Client, News
+from partitioner.net.express.intake import Intake
 from partitioner.net.express.routes import Routes, Siding
 from partitioner.net.express.states import ClientState
-from partitioner.net.upstream import HELD_BODY
-from partitioner.protocol.grammar import MAX_HEAD_BYTES
-from partitioner.protocol.ordinary import Frame, recognise_frame
+from partitioner.protocol.ordinary import Frame
 
 if TYPE_CHECKING:
     from partitioner.net.express.relay import Relay
 
-_HEAD_END = b"\r\n\r\n"
-_IDLE, _RECEIVING, _WAITING = ClientState.IDLE, ClientState.RECEIVING, ClientState.WAITING
-_QUEUED, _DEAF, _DELIVERING = ClientState.QUEUED, ClientState.DEAF, ClientState.DELIVERING
-
-_MOST_REMEMBERED = 256
+_IDLE, _QUEUED, _WAITING = ClientState.IDLE, ClientState.QUEUED, ClientState.WAITING
+_DEAF, _DELIVERING = ClientState.DEAF, ClientState.DELIVERING
 
 _SOME = 4
 """Connections opened at a time where there are many: a busy machine falls silent for other reasons, too."""
@@ -36,60 +32,15 @@ class ClientReactions:
         self._roster = relay.lane.roster
         self._observer = relay.lane.observer
         self._clock = relay.clock
-        self._largest = min(HELD_BODY, policy.max_body)
-        self._frames: dict[bytes, Frame] = {}  # those without numbers
+        self.intake = Intake(relay, policy.max_body, self._ask)
+        self.take_request = self.intake.take_request
+        self.take_more_of_request = self.intake.take_more_of_request
+        self.hand_over_request = self.intake.hand_over_request
 
     def nothing(self, client: Client, news: News) -> None:
         """It cannot happen, or does not matter."""
 
     # --- requests ---
-
-    def take_request(self, client: Client, data: bytes) -> None:
-        """The first bytes of a request, mostly all of them."""
-        client.began_at = self._clock()
-        self._consider(client, data)
-
-    def take_more_of_request(self, client: Client, data: bytes) -> None:
-        client.pieces.append(data)
-        client.wanted -= len(data)
-        if client.wanted <= 0:
-            whole = b"".join(client.pieces)
-            client.pieces = []
-            self._consider(client, whole)
-
-    def _consider(self, client: Client, data: bytes) -> None:
-        """Relay a request if it is whole, and ordinary; wait for its rest, or hand it over."""
-        end = data.find(_HEAD_END)
-        if end < 0:
-            if len(data) < MAX_HEAD_BYTES:
-                self._await_rest(client, data, 0)
-            else:
-                self._relay.hand_over.before(client, data)
-            return
-        parts = data[: end + 2].split(b" ", 2)
-        frame = self._recognise(parts) if len(parts) == 3 else None
-        if frame is None or frame[1] > self._largest:
-            self._relay.hand_over.before(client, data)
-            return
-        missing = end + 4 + frame[1] - len(data)
-        if missing > 0:
-            self._await_rest(client, data, missing)
-        elif missing < 0 or not self._ask(client, data, parts[1], frame):
-            self._relay.hand_over.before(client, data)
-
-    def _recognise(self, parts: list[bytes]) -> Frame | None:
-        joined = parts[0] + parts[2]
-        frame = self._frames.get(joined)
-        if frame is None:
-            frame = recognise_frame(joined)
-            if frame is not None and not frame[3] and len(self._frames) < _MOST_REMEMBERED:
-                self._frames[joined] = frame
-        return frame
-
-    def _await_rest(self, client: Client, data: bytes, missing: int) -> None:
-        client.state = _RECEIVING
-        client.pieces = [data]
-        client.wanted = missing
 
     def _ask(self, client: Client, data: bytes, target: bytes, frame: Frame) -> bool:
         """Send a request to its acting primary, unless something about it is out of the ordinary."""
@@ -138,7 +89,7 @@ class ClientReactions:
             client, (target, frame) = next(iter(siding.queue.items()))
             data = self._unqueue(client)
             if not self._ask(client, data, target, frame):
-                self._relay.hand_over.before(client, data)
+                self.intake.hand_over(client, data)
 
     def open_more(self, siding: Siding, before: float) -> None:
         """Hand some over that have come before then and wait for a link: that opens as many connections."""
@@ -149,7 +100,7 @@ class ClientReactions:
     def hand_over_queued(self, client: Client, news: News) -> None:
         """It has waited for long, has left, or talks out of turn: the await lane may wait on."""
         data = self._unqueue(client)
-        self._relay.hand_over.before(client, data + news if isinstance(news, bytes) else data)
+        self.intake.hand_over(client, data + news if isinstance(news, bytes) else data)
 
     def _unqueue(self, client: Client) -> bytes:
         assert client.siding is not None
@@ -196,7 +147,7 @@ class ClientReactions:
         if self._relay.is_draining or client.ahead == b"":
             self.close_client(client)
         elif client.ahead is not None:
-            self._relay.hand_over.before(client, client.ahead)
+            self.intake.hand_over(client, client.ahead)
 
     def leave_undelivered(self, client: Client) -> None:
         """The client has gone, and with it its answer."""
@@ -218,10 +169,6 @@ class ClientReactions:
         client.ahead = news if isinstance(news, bytes) else b""
         client.state = _DEAF
         self._relay.reactor.let_go(client)
-
-    def hand_over_request(self, client: Client, news: News) -> None:
-        """A request takes long to come. The await lane waits for the rest of it."""
-        self._relay.hand_over.before(client, b"".join(client.pieces))
 
     def hand_over_late(self, client: Client, news: News) -> None:
         """The same for an answer: there its deadline is kept to the moment."""

@@ -37,6 +37,7 @@ class Client:
         "size",
         "socket",
         "state",
+        "status",
         "wanted",
     )
 
@@ -65,6 +66,7 @@ class Client:
         self.answer = b""  # which it gets when all copies are written
         self.copying: list[Link] = []  # on which copies are being written
         self.sent_at = 0.0
+        self.status = 0  # of the origin's answer
         self.ahead: bytes | None = None  # what a DEAF client has sent out of turn; nothing if it has left
         self.rest: memoryview | None = None  # of the answer, while DELIVERING
 

@@ -1,4 +1,4 @@
-"""How an exchange gets from the express lane to the await lane: before anything was sent, or with a lease.
+"""How an exchange gets from the relay to the await lane when some of it was sent: with a lease.
 
 The await lane goes on exactly where this lane has got to. It is told which bytes have come, which phase the
 exchange with the backend is in, and what trouble there was; what that means is decided there, by the code
@@ -38,17 +38,13 @@ class Mishap:
 
 
 class HandOver:
-    """Hands clients and links over."""
+    """Hands clients over together with their links."""
 
     def __init__(self, lane: Lane, policy: ConversationPolicy, relay: "Relay") -> None:
         self._router = lane.router
         self._toucher = lane.toucher
         self._policy = policy
         self._relay = relay
-
-    def before(self, client: Client, received: bytes) -> None:
-        """Nothing of this request was sent: the await lane begins with its first byte."""
-        self._relay.give_away(client, Opening(client.began_at, received))
 
     def after(self, client: Client, mishap: Mishap | None = None) -> None:
         """Something of the request was sent; perhaps something has happened on one of its links."""
@@ -82,6 +78,7 @@ class HandOver:
         upstream = link.siding.upstream
         received = b"".join((*link.pieces, self._relay.reactor.unread(link)))
         channel = socket_channel(self._relay.let_go(link), str(upstream.backend.address))
+        link.client = link.touch = None  # whatever still comes for this link today finds nothing to do
         lease = upstream.take_up(channel, link.life, request)
         lease.take_up(link.since, link.rest or b"", received)
         trouble = None

@@ -8,16 +8,17 @@ import select
 import socket
 from collections.abc import Callable
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import trio
 
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Door
 from partitioner.net.express.connections import Client
-from partitioner.net.express.relay import Relay
 from partitioner.net.express.states import ClientState, Signal
-from partitioner.net.lane import Lane
+from partitioner.net.express.station import Clock, Station
+
+OpenStation: TypeAlias = Callable[[Clock, Door], Station]
 
 
 class Measure(NamedTuple):
@@ -62,12 +63,10 @@ class Company(trio.abc.Instrument):
 class ExpressLane:
     """Serves clients whose exchanges are ordinary. This is the OtherLane of a Downstream."""
 
-    def __init__(self, lane: Lane, policy: ConversationPolicy, backend_idle: float) -> None:
-        """Shares everything with the await lane. `backend_idle` is for how long links are kept idle."""
-        self._lane = lane
-        self._policy = policy
-        self._backend_idle = backend_idle
-        self._relay: Relay | None = None
+    def __init__(self, open_station: OpenStation, policy: ConversationPolicy) -> None:
+        """The station is opened when the lane begins to run."""
+        self._open_station = open_station
+        self._station: Station | None = None
         patience = policy.exchange * PATIENCE_SHARE
         self._times = {
             ClientState.IDLE: policy.client_idle,
@@ -81,76 +80,70 @@ class ExpressLane:
 
     @property
     def clients(self) -> int:
-        return 0 if self._relay is None else len(self._relay.connected)
+        return 0 if self._station is None else len(self._station.connected)
 
     @property
     def exchanges_under_way(self) -> int:
-        if self._relay is None:
+        if self._station is None:
             return 0
-        return sum(client.state is not ClientState.IDLE for client in self._relay.connected)
+        return sum(client.state is not ClientState.IDLE for client in self._station.connected)
 
     def take(self, connected: socket.socket, peer: str) -> None:
         """Serve a client from now on."""
-        assert self._relay is not None
-        self._relay.take(Client(connected, peer, trio.current_time()))
+        assert self._station is not None
+        self._station.take(Client(connected, peer, trio.current_time()))
 
     def drain(self) -> None:
         """Close idle connections, and let the others finish their exchange."""
-        if self._relay is None:
+        if self._station is None:
             return
-        self._relay.is_draining = True
-        for client in tuple(self._relay.connected):
-            self._relay.reactor.signal(client, Signal.LAST_CALL)
+        self._station.is_draining = True
+        for client in tuple(self._station.connected):
+            self._station.reactor.signal(client, Signal.LAST_CALL)
         self._waiting.cancel()
 
     async def run(self, door: Door) -> None:
         """Serve whoever is there, until it is drained and the last client has left."""
-        relay = self._relay = Relay(self._lane, self._policy, _trio_clock(), door)
+        station = self._station = self._open_station(_trio_clock(), door)
         company = Company()
         trio.lowlevel.add_instrument(company)
-        self._lane.toucher.shortcut = relay.touch
         try:
             async with trio.open_nursery() as sweeping:
-                sweeping.start_soon(self._sweep, relay)
-                while not (relay.is_draining and not relay.connected):
-                    await self._wait(relay)
-                    self._pump(relay, IN_COMPANY if company.has_moved() else ALONE)
+                sweeping.start_soon(self._sweep, station)
+                while not (station.is_draining and not station.connected):
+                    await self._wait(station)
+                    self._pump(station, IN_COMPANY if company.has_moved() else ALONE)
                 sweeping.cancel_scope.cancel()
         finally:
-            self._lane.toucher.shortcut = None
             trio.lowlevel.remove_instrument(company)
-            relay.end()
+            station.end()
 
-    async def _wait(self, relay: Relay) -> None:
+    async def _wait(self, station: Station) -> None:
         with trio.CancelScope() as self._waiting:
-            await trio.lowlevel.wait_readable(relay.reactor.epoll.fileno())
+            await trio.lowlevel.wait_readable(station.reactor.epoll.fileno())
 
-    def _pump(self, relay: Relay, measure: Measure) -> None:
+    def _pump(self, station: Station, measure: Measure) -> None:
         until = perf_counter() + measure.longest
-        while relay.work_off(measure.silence, measure.events) and perf_counter() < until:
+        while station.work_off(measure.silence, measure.events) and perf_counter() < until:
             pass
 
-    async def _sweep(self, relay: Relay) -> None:
+    async def _sweep(self, station: Station) -> None:
         while True:
             await trio.sleep(SWEEP_INTERVAL)
-            self.look_at_deadlines(relay, trio.current_time())
-            relay.look_at_queues(trio.current_time())
-            if relay.is_draining and not relay.connected:
+            self.look_at_deadlines(station, trio.current_time())
+            station.look_after(trio.current_time())
+            if station.is_draining and not station.connected:
                 self._waiting.cancel()
 
-    def look_at_deadlines(self, relay: Relay, now: float) -> None:
+    def look_at_deadlines(self, station: Station, now: float) -> None:
         """Have those reacted to whose time is over."""
         began_before = [now - self._times[state] for state in ClientState]
-        overdue = [client for client in relay.connected if client.began_at < began_before[client.state]]
+        overdue = [client for client in station.connected if client.began_at < began_before[client.state]]
         for client in overdue:
-            relay.reactor.signal(client, Signal.OVERDUE)
-        for link in relay.idle_links_before(now - self._backend_idle):
-            relay.reactor.signal(link, Signal.OVERDUE)
-        for link in relay.copies_before(now - self._lane.policy.copy * PATIENCE_SHARE):
-            relay.reactor.signal(link, Signal.OVERDUE)
+            station.reactor.signal(client, Signal.OVERDUE)
 
 
-def _trio_clock() -> Callable[[], float]:
+def _trio_clock() -> Clock:
     """trio's clock, at a fraction of its price. Times of both lanes are compared."""
     offset = trio.current_time() - perf_counter()
     return lambda: perf_counter() + offset

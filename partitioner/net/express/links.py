@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded
 from partitioner.net.express.books import Books
-from partitioner.net.express.connections import Client, Link, News, Touch
+from partitioner.net.express.connections import Client, Link, News
+from partitioner.net.express.copies import Copies
 from partitioner.net.express.handover import Mishap, Trouble
-from partitioner.net.express.routes import Route, Siding
+from partitioner.net.express.routes import Siding
 from partitioner.net.express.states import LinkState
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import AnswerFrame, recognise_answer
-from partitioner.protocol.writer import write_request
 
 if TYPE_CHECKING:
     from partitioner.net.express.relay import Relay
@@ -36,6 +36,9 @@ class LinkReactions:
         self._books = books
         self._clock = relay.clock
         self._empty_answers: dict[bytes, AnswerFrame] = {}  # those without content or numbers, whole
+        self._copies = Copies(relay, books, self)
+        self.touch = self._copies.touch
+        self.take_confirmation = self._copies.take_confirmation
 
     def nothing(self, link: Link, news: News) -> None:
         """It cannot happen, or does not matter."""
@@ -111,7 +114,7 @@ class LinkReactions:
             answer = self._recognise(data)
         if answer is None:
             if _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
-                self._hand_over(link, data)
+                self.hand_over(link, data)
             else:
                 self._await_rest(link, data, 0)
             return
@@ -120,11 +123,15 @@ class LinkReactions:
         end, size, cookie, minutes = answer
         missing = end + size - len(data)
         if missing < 0 or size > HELD_BODY or not self._books.is_ordinary(client, size, cookie):
-            self._hand_over(link, data)
+            self.hand_over(link, data)
         elif missing:
             self._await_rest(link, data, missing)
         else:
             self._pass_on(client, link, data, cookie, minutes)
+
+    def is_empty_success(self, data: bytes) -> bool:
+        """Whether this is a whole success that says nothing more."""
+        return data in self._empty_answers or _is_empty(self._recognise(data), data)
 
     def _recognise(self, data: bytes) -> AnswerFrame | None:
         answer = recognise_answer(data)
@@ -142,14 +149,14 @@ class LinkReactions:
         """The answer is complete: the link is as good as before, and the client gets it."""
         now, operation = self._clock(), client.operation
         client.link = None
-        self._free(link, now)
+        self.free(link, now)
         self._books.note(client, link, cookie, minutes, now)
         if (operation is _SET or operation is _REMOVE) and (copies := self._books.copies(client)):
-            self._write_copies(client, copies, data, now)
+            self._copies.write(client, copies, data, now)
         else:
             self._relay.answers.append((client, data))
 
-    def _free(self, link: Link, now: float) -> None:
+    def free(self, link: Link, now: float) -> None:
         """An exchange is over on this link."""
         siding = link.siding
         siding.upstream.traffic.answered(200, now - link.since)
@@ -159,88 +166,28 @@ class LinkReactions:
         siding.idle_links.append(link)
         siding.upstream.places.give_back()
 
-    # --- copies ---
-
-    def _write_copies(self, client: Client, sidings: tuple[Siding, ...], answer: bytes, now: float) -> None:
-        """The first server has accepted a write: send it to the others before the client gets its answer."""
-        client.answer = answer
-        if not self._has_room(sidings):
-            self._relay.hand_over.after(client)
-            return
-        for siding in sidings:
-            link = self._take_idle(siding, now)
-            link.client = client
-            client.copying.append(link)
-            self.send(link, client.request, _READING_COPY)
-            if not client.copying:
-                return  # that link was broken, and all have been handed over
-
-    def touch(self, route: Route, now: float) -> bool:
-        """Touch the copies of a session, if that is ordinary; answer whether it is under way."""
-        sidings = route.copies
-        if not sidings or not self._has_room(sidings) or not self._books.open_touch(route):
-            return False
-        touch = Touch(route, write_request(Operation.RESET_TIMEOUT, route.target))
-        for siding in sidings:
-            link = self._take_idle(siding, now)
-            link.touch = touch
-            touch.copying.append(link)
-            self.send(link, touch.request, _READING_COPY)
-            if not touch.copying:
-                break
-        return True
-
-    def _has_room(self, sidings: tuple[Siding, ...]) -> bool:
-        """Whether each of these backends can be asked at once."""
-        for siding in sidings:
-            if not siding.upstream.places.free or not (siding.idle_links or self.adopt(siding)):
-                return False
-        return True
-
-    def _take_idle(self, siding: Siding, now: float) -> Link:
-        link = siding.idle_links.pop()
-        siding.upstream.places.free -= 1
-        link.since = now
-        return link
-
-    def take_confirmation(self, link: Link, data: bytes) -> None:
-        """A server has answered a copy or a touch, mostly with an empty success."""
-        if data not in self._empty_answers and not _is_empty(self._recognise(data), data):
-            self._hand_over(link, data)
-            return
-        now, client, touch = self._clock(), link.client, link.touch
-        self._free(link, now)
-        if client is not None:
-            client.copying.remove(link)
-            if not client.copying:
-                self._books.note_copied(client)
-                self._relay.answers.append((client, client.answer))
-        elif touch is not None:
-            touch.copying.remove(link)
-            if not touch.copying:
-                self._books.close_touch(touch.route)
-
     # --- out of the ordinary ---
 
     def hand_over_ended(self, link: Link, news: News) -> None:
         trouble = ConnectionEnded("closed the connection in the middle of an exchange")
-        self._hand_over(link, trouble=trouble)
+        self.hand_over(link, trouble=trouble)
 
     def hand_over_broken(self, link: Link, news: News) -> None:
         reason = news.strerror if isinstance(news, OSError) else None
-        self._hand_over(link, trouble=ConnectionBroken(reason or "closed"))
+        self.hand_over(link, trouble=ConnectionBroken(reason or "closed"))
 
     def hand_over_cut(self, link: Link, news: News) -> None:
         """Nothing that an ejected backend says reaches a client."""
-        self._hand_over(link, is_cut=True)
+        self.hand_over(link, is_cut=True)
 
     def hand_over_late(self, link: Link, news: News) -> None:
         """A copy or touch takes long. The await lane waits for it to its exact deadline."""
-        self._hand_over(link)
+        self.hand_over(link)
 
-    def _hand_over(
+    def hand_over(
         self, link: Link, data: bytes = b"", trouble: Trouble | None = None, *, is_cut: bool = False
     ) -> None:
+        """Have the await lane go on with what is under way here; this has come of the answer, last of all."""
         link.pieces = [*link.pieces, data]
         mishap = Mishap(link, trouble, is_cut)
         if link.client is not None:

@@ -11,14 +11,12 @@ all sending.
 
 import select
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, TypeAlias, TypeVar
 
-from partitioner.net.express.clients import ClientReactions
 from partitioner.net.express.connections import Client, Link, News
-from partitioner.net.express.links import LinkReactions
-from partitioner.net.express.states import CLIENT_REACTIONS, LINK_REACTIONS, ClientState, LinkState, Signal
+from partitioner.net.express.states import Signal
 from partitioner.net.upstream import HELD_BODY
 
 RECEIVE_SIZE = HELD_BODY + 4096
@@ -26,6 +24,9 @@ RECEIVE_SIZE = HELD_BODY + 4096
 
 Reaction = Callable[[Any, Any], None]
 """Takes a Client or a Link, and News."""
+
+Table = Sequence[Sequence[Reaction]]
+"""Reactions by state and signal."""
 
 Ready: TypeAlias = tuple[Client | Link, int]
 """A connection, and what epoll says of it."""
@@ -39,17 +40,17 @@ class Reactor:
 
     def __init__(
         self,
-        client_reactions: ClientReactions,
-        link_reactions: LinkReactions,
+        client_reactions: Table,
+        link_reactions: Table,
         crashed: Callable[[Client | Link, Exception], None],
     ) -> None:
-        """`crashed` hears of faults of ours in reactions."""
+        """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions."""
         self.epoll = select.epoll()
         self.connections: dict[int, Client | Link] = {}  # by file descriptor
         self._received: list[tuple[Client | Link, Signal, News]] = []  # in this round, the next one last
         self._crashed = crashed
-        self._client_reactions = _compiled(CLIENT_REACTIONS, ClientState, client_reactions)
-        self._link_reactions = _compiled(LINK_REACTIONS, LinkState, link_reactions)
+        self._client_reactions = client_reactions
+        self._link_reactions = link_reactions
 
     def register(self, connection: Client | Link) -> None:
         """From now on have this connection reacted to when something comes."""
@@ -102,7 +103,7 @@ class Reactor:
                 return news
         return b""
 
-    def _react(self, ready: list[Ready], reactions: list[list[Reaction]]) -> None:
+    def _react(self, ready: list[Ready], reactions: Table) -> None:
         connections, received = self.connections, self._received
         self._receive(ready)
         while received:
@@ -136,8 +137,15 @@ class Reactor:
 StateT = TypeVar("StateT", bound=IntEnum)
 
 
-def _compiled(
+def compiled(
     table: Mapping[tuple[StateT, Signal], str], states: type[StateT], reactions: object
 ) -> list[list[Reaction]]:
-    """The table as lists, because looking up a pair costs more than what is done then."""
-    return [[getattr(reactions, table[state, signal]) for signal in Signal] for state in states]
+    """The table as lists, because looking up a pair costs more than what is done then.
+
+    It may leave states out that no connection is ever in; all that it has, it has whole.
+    """
+    used = {state for state, _ in table}
+    return [
+        [getattr(reactions, table[state, signal]) for signal in Signal] if state in used else []
+        for state in states
+    ]

@@ -1,18 +1,26 @@
 """The relay: all clients and links of the express lane, and a round of work on them."""
 
 import socket
-from collections.abc import Callable
 
-from partitioner.net.conversation import ConversationPolicy, Opening
+from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Door
 from partitioner.net.express.books import Books
 from partitioner.net.express.clients import ClientReactions
 from partitioner.net.express.connections import Client, Link
 from partitioner.net.express.handover import HandOver
+from partitioner.net.express.lane import PATIENCE_SHARE, ExpressLane
 from partitioner.net.express.links import LinkReactions
-from partitioner.net.express.reactor import Reactor
+from partitioner.net.express.reactor import Reactor, compiled
 from partitioner.net.express.routes import Routes, Siding
-from partitioner.net.express.states import COPYING, ClientState
+from partitioner.net.express.states import (
+    CLIENT_REACTIONS,
+    COPYING,
+    LINK_REACTIONS,
+    ClientState,
+    LinkState,
+    Signal,
+)
+from partitioner.net.express.station import Clock, Station
 from partitioner.net.lane import Lane
 from partitioner.protocol.messages import Operation
 
@@ -22,34 +30,33 @@ LONG_WAIT = 0.25
 """Seconds to wait for a link, however busy the relay is; at 1000 connections it is a tenth."""
 
 
-class Relay:
+def relay_lane(lane: Lane, policy: ConversationPolicy) -> ExpressLane:
+    """The express lane of a router, beside its await lane."""
+    return ExpressLane(lambda clock, door: Relay(lane, policy, clock, door), policy)
+
+
+class Relay(Station):
     """Relays ordinary exchanges."""
 
-    def __init__(
-        self, lane: Lane, policy: ConversationPolicy, clock: Callable[[], float], door: Door
-    ) -> None:
-        """`clock` is trio's; the door is where clients come from, and are handed over to."""
+    def __init__(self, lane: Lane, policy: ConversationPolicy, clock: Clock, door: Door) -> None:
+        """Shares everything with the await lane."""
+        super().__init__(clock, door)
         self.lane = lane
-        self.clock = clock
-        self.is_draining = False
-        self.connected: dict[Client, None] = {}
         # Of this round:
         self.asked: list[Link] = []  # the links that have been given a request, which is not sent yet
         self.answers: list[tuple[Client, bytes]] = []
         self.crowded: dict[Siding, None] = {}  # those with a queue
-        self._door = door
         routes, self._books = Routes(lane.roster, lane.bookkeeper, lane.mixups, self), Books(lane)
         self.routes = routes
         self.links = LinkReactions(self, self._books)
         self.clients = ClientReactions(self, self._books, routes, policy)
         self.hand_over = HandOver(lane, policy, self)
-        self.reactor = Reactor(self.clients, self.links, self._crashed)
-
-    def __repr__(self) -> str:
-        return f"<Relay, {len(self.connected)} clients>"
+        client_table = compiled(CLIENT_REACTIONS, ClientState, self.clients)
+        link_table = compiled(LINK_REACTIONS, LinkState, self.links)
+        self.reactor = Reactor(client_table, link_table, self._crashed)
+        lane.toucher.shortcut = self.touch
 
     def work_off(self, timeout: float, most_events: int) -> bool:
-        """One round: wait so long for so many events, and react; answer whether there were any."""
         has_come = self.reactor.work_off(timeout, most_events)
         if self.crowded:
             self._ask_queued()
@@ -98,23 +105,6 @@ class Relay:
             except Exception as error:  # noqa: BLE001 - as in a reaction
                 self._crashed(client, error)
 
-    # --- clients come and go ---
-
-    def take(self, client: Client) -> None:
-        """From now on serve this client."""
-        self.connected[client] = None
-        self.reactor.register(client)
-
-    def give_away(self, client: Client, opening: Opening) -> None:
-        """Have the await lane serve this client until its exchange is over."""
-        del self.connected[client]
-        self._door.converse(self.reactor.let_go(client), client.peer, opening)
-
-    def close_client(self, client: Client) -> None:
-        del self.connected[client]
-        self.reactor.close(client)
-        self._door.client_left()
-
     # --- copies ---
 
     def touch(self, target: bytes, slid_by: str) -> bool:
@@ -145,10 +135,17 @@ class Relay:
         sidings = [upstream.siding for upstream in self.lane.roster.upstreams.values()]
         return [each for each in sidings if isinstance(each, Siding)]
 
-    # --- the end, and faults ---
+    # --- from time to time, the end, and faults ---
+
+    def look_after(self, now: float) -> None:
+        for link in self.idle_links_before(now - self.lane.policy.upstream.idle):
+            self.reactor.signal(link, Signal.OVERDUE)
+        for link in self.copies_before(now - self.lane.policy.copy * PATIENCE_SHARE):
+            self.reactor.signal(link, Signal.OVERDUE)
+        self.look_at_queues(now)
 
     def end(self) -> None:
-        """Close everything."""
+        self.lane.toucher.shortcut = None
         for client in tuple(self.connected):
             if client.state is ClientState.DELIVERING:
                 self.clients.leave_undelivered(client)

@@ -1,10 +1,15 @@
-"""The states of a connection of the express lane, and what happens in each: two tables.
+"""The states of a connection of the express lane, and what happens in each: three tables.
 
-A client's connection:
+A client's connection to a router:
 
     IDLE ---request begins---> RECEIVING ---it is whole---> WAITING ---answer---> IDLE
                                         no place: QUEUED --^   |                    ^
                          talks out of turn, or leaves: DEAF <--+--short send--> DELIVERING
+
+A client's connection to a state server, which answers at once:
+
+    IDLE ---request begins---> RECEIVING ---it is whole, and answered---> IDLE
+                                         short send: DELIVERING --^
 
 A link, which is a connection to a backend:
 
@@ -16,8 +21,8 @@ or, where its request is the copy of a write, whose client WAITS until all copie
     IDLE ---copy---> READING_COPY ---success---> IDLE
       short send: SENDING_COPY --^
 
-Reactions are methods of the relay. What cannot happen in a state, because nothing of the kind is registered
-then, is `nothing`: an event that was fetched in the same round may still come by.
+Reactions are methods of relay and origin. What cannot happen in a state, because nothing of the kind is
+registered then, is `nothing`: an event that was fetched in the same round may still come by.
 """
 
 from enum import IntEnum
@@ -96,6 +101,28 @@ CLIENT_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.DELIVERING, Signal.OVERDUE): "close_undelivered_late",
     (ClientState.DELIVERING, Signal.LAST_CALL): "nothing",
 }
+
+ORIGIN_REACTIONS: dict[tuple[ClientState, Signal], str] = {
+    (ClientState.IDLE, Signal.DATA): "take_request",
+    (ClientState.IDLE, Signal.END): "close_silently",
+    (ClientState.IDLE, Signal.BROKEN): "close_silently",
+    (ClientState.IDLE, Signal.ROOM): "nothing",
+    (ClientState.IDLE, Signal.OVERDUE): "close_silently",
+    (ClientState.IDLE, Signal.LAST_CALL): "close_silently",
+    (ClientState.RECEIVING, Signal.DATA): "take_more_of_request",
+    (ClientState.RECEIVING, Signal.END): "close_silently",
+    (ClientState.RECEIVING, Signal.BROKEN): "close_silently",
+    (ClientState.RECEIVING, Signal.ROOM): "nothing",
+    (ClientState.RECEIVING, Signal.OVERDUE): "hand_over_request",
+    (ClientState.RECEIVING, Signal.LAST_CALL): "nothing",  # it is closed after its exchange
+    (ClientState.DELIVERING, Signal.DATA): "nothing",
+    (ClientState.DELIVERING, Signal.END): "nothing",
+    (ClientState.DELIVERING, Signal.BROKEN): "nothing",  # sending will tell
+    (ClientState.DELIVERING, Signal.ROOM): "deliver_more",
+    (ClientState.DELIVERING, Signal.OVERDUE): "close_undelivered_late",
+    (ClientState.DELIVERING, Signal.LAST_CALL): "nothing",
+}
+"""Of a state server's clients. They never wait for an answer, so there are no other states."""
 
 LINK_REACTIONS: dict[tuple[LinkState, Signal], str] = {
     (LinkState.IDLE, Signal.DATA): "close_link",  # it talks without being asked

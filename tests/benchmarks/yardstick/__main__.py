@@ -1,7 +1,10 @@
 """CPU for each exchange of the router as a ratio to HAProxy's, in the same interleaved run.
 
     python -m tests.benchmarks.yardstick [--rounds 10] [--seconds 2] [--points 1KiB/64,8KiB/64] [--copies 1,2]
-                                         [--settings 'lanes: await'] [--json]
+                                         [--settings 'lanes: await'] [--state-server] [--json]
+
+With `--state-server` a state server of our own is a rival as well: it has the same load, answers itself, and
+is compared with the first router.
 
 HAProxy 2.6 has the easier job: it hashes the target and relays, and gets its traffic in a form that it
 takes for HTTP. The router gets the real one. Both relay the same pages and bodies to stand-ins that are
@@ -25,7 +28,7 @@ from rich.progress import Progress
 from tests.benchmarks.yardstick.native import LoadPlan, compile_programs
 from tests.benchmarks.yardstick.points import HALF, POINTS, Point
 from tests.benchmarks.yardstick.report import Results, as_json, as_table
-from tests.benchmarks.yardstick.rivals import Rival, haproxy, partitioner, pick_cores
+from tests.benchmarks.yardstick.rivals import Rival, haproxy, origin, partitioner, pick_cores
 
 RAMP = 1.0
 """Seconds of the slice that finds out how much the router takes."""
@@ -39,8 +42,11 @@ RAMP = 1.0
 )
 @click.option("--copies", default="1,2", show_default=True)
 @click.option("--settings", default="", help="More of the router's configuration, as YAML.")
+@click.option("--state-server", "with_server", is_flag=True, help="Measure the state server as well.")
 @click.option("--json", "is_json", is_flag=True)
-def main(rounds: int, seconds: float, names: str, copies: str, settings: str, is_json: bool) -> None:
+def main(
+    rounds: int, seconds: float, names: str, copies: str, settings: str, with_server: bool, is_json: bool
+) -> None:
     """Measure the router against HAProxy."""
     points = chosen(names)
     with ExitStack() as stack:
@@ -52,6 +58,8 @@ def main(rounds: int, seconds: float, names: str, copies: str, settings: str, is
             name = f"copies {count}"
             where = directory / f"copies-{count}"
             rivals.append(stack.enter_context(partitioner(name, text, programs, cores, where)))
+        if with_server:
+            rivals.append(stack.enter_context(origin(programs, cores)))
         results = compare(rivals, points, rounds, seconds)
     if is_json:
         click.echo(json.dumps(as_json(results), indent=2))

@@ -1,4 +1,4 @@
-"""What is measured: HAProxy, and routers, each in front of stand-ins of its own and pinned to one core."""
+"""What is measured, each pinned to a core: HAProxy and routers in front of stand-ins, and a state server."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.benchmarks.accounting import running_seconds
 from tests.benchmarks.yardstick.native import Load, LoadPlan, LoadResult, Programs, pinned, standins
-from tests.end_to_end.processes import router
+from tests.end_to_end.processes import router, state_server
 
 BACKENDS = 3
 
@@ -125,10 +125,24 @@ def partitioner(
         directory.mkdir()
         text = f"{SETTLED}{PATIENT}{settings}"
         started = stack.enter_context(router(directory, ports, text))
-        process = started.program.process
-        for thread in os.listdir(f"/proc/{process.pid}/task"):
-            os.sched_setaffinity(int(thread), {cores.rival})
-        yield Rival(name, process.pid, started.port, programs, cores.rest, admin=started.admin)
+        pid = started.program.process.pid
+        pin(pid, cores.rival)
+        yield Rival(name, pid, started.port, programs, cores.rest, admin=started.admin)
+
+
+@contextmanager
+def origin(programs: Programs, cores: Cores) -> Iterator[Rival]:
+    """A state server of our own, with nobody in front of it."""
+    with state_server() as started:
+        pid = started.program.process.pid
+        pin(pid, cores.rival)
+        yield Rival("state server", pid, started.port, programs, cores.rest)
+
+
+def pin(pid: int, core: int) -> None:
+    """Have all threads of a process run there and nowhere else."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(thread), {core})
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -30,7 +30,7 @@ REPORT_EVERY = 2.0
 @click.option("--timeout", type=float, default=1.0, show_default=True, help="Seconds that a probe may take.")
 @click.option("--longest-life", type=float, default=60.0, show_default=True, help="T_max in seconds.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is asked, and when.")
-@click.option("--lanes", type=click.Choice(["await", "both"]), default="await", show_default=True)
+@click.option("--lanes", type=click.Choice(["await", "both"]), default="both", show_default=True)
 @click.option("--history", type=click.Path(path_type=Path), help="Where to write what users saw.")
 def main(
     sessions: int,

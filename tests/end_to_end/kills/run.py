@@ -30,7 +30,7 @@ class Plan:
     servers: int = 3
     waits_at_the_start: bool = True  # until the router knows what is known here: that all sessions are new
     seed: int = 0
-    lanes: str = "await"  # how the router serves
+    lanes: str = "both"  # how the router serves
 
     @property
     def longest_time(self) -> float:

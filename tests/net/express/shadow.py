@@ -24,6 +24,7 @@ from partitioner.net.connecting import Connector
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.net.express.lane import ExpressLane
+from partitioner.net.express.relay import relay_lane
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.observer import Observer
 from partitioner.net.responder import Request
@@ -278,7 +279,7 @@ class Shadow(Observer):
             self._lane = await self._open_lane(nursery)
             policy = DownstreamPolicy((LOOPBACK,), 100, POLICY)
             if self._is_express:
-                self.express = ExpressLane(self._lane, POLICY, 10.0)
+                self.express = relay_lane(self._lane, POLICY)
             self._downstream = Downstream(self._lane.router.respond, policy, self, self.express)
             (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
             self._address = listening_address(listener)

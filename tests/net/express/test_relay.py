@@ -537,7 +537,7 @@ async def test_a_fault_of_ours_ends_one_connection(
     def fail(client: Client, news: News) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(platform.relay.clients, "_consider", fail)
+    monkeypatch.setattr(platform.relay.clients.intake, "consider", fail)
     near.sendall(GET)
     platform.turn()
 

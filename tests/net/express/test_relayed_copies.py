@@ -284,6 +284,15 @@ async def test_copies_that_take_long(scene: Scene) -> None:
     assert [link] == scene.platform.relay.copies_before(link.since + 1)
 
 
+async def test_two_copies_that_take_long(wide_scene: Scene) -> None:
+    """They are handed over together, and once."""
+    wide_scene.have_accepted()
+    wide_scene.platform.relay.look_after(wide_scene.links[1].since + 1)
+
+    assert 1 == len(wide_scene.platform.door.openings)
+    assert 2 == sum(len(upstream.leases) for upstream in wide_scene.platform.router.roster.upstreams.values())
+
+
 async def test_a_client_that_leaves_before_its_copy_is_written(scene: Scene) -> None:
     """It is written all the same, or copies would differ and nobody would know."""
     scene.have_accepted()

@@ -71,29 +71,25 @@ class Site:
         return answer.status_code, answer.json()["error"]
 
 
-async def test_healthz(autojump_clock: MockClock) -> None:
+async def test_healthz(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The process lives, whatever else."""
-    async with trio.open_nursery() as nursery:
-        answer = await Site(nursery).operator.get("/healthz")
+    answer = await Site(nursery).operator.get("/healthz")
 
-        assert (200, "ok\n") == (answer.status_code, answer.text)
-        nursery.cancel_scope.cancel()
+    assert (200, "ok\n") == (answer.status_code, answer.text)
 
 
-async def test_readyz(autojump_clock: MockClock) -> None:
+async def test_readyz(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Ready while it serves and somebody is behind it; otherwise every reason is told."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        before = await site.operator.get("/readyz")
-        await site.router.probe_on()
-        after = await site.operator.get("/readyz")
-        site.not_served = ("it is stopping",)
-        stopping = await site.operator.get("/readyz")
+    site = Site(nursery)
+    before = await site.operator.get("/readyz")
+    await site.router.probe_on()
+    after = await site.operator.get("/readyz")
+    site.not_served = ("it is stopping",)
+    stopping = await site.operator.get("/readyz")
 
-        assert (503, ["no backend is up"]) == (before.status_code, before.json()["reasons"])
-        assert (200, []) == (after.status_code, after.json()["reasons"])
-        assert (503, ["it is stopping"]) == (stopping.status_code, stopping.json()["reasons"])
-        nursery.cancel_scope.cancel()
+    assert (503, ["no backend is up"]) == (before.status_code, before.json()["reasons"])
+    assert (200, []) == (after.status_code, after.json()["reasons"])
+    assert (503, ["it is stopping"]) == (stopping.status_code, stopping.json()["reasons"])
 
 
 STATUS = (
@@ -102,241 +98,219 @@ STATUS = (
 )
 
 
-async def test_status(autojump_clock: MockClock) -> None:
+async def test_status(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The whole on one page, with ages in seconds."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery, began_at=trio.current_time())
-        await site.router.probe_on()
-        client = site.router.client()
-        await client.ask(request(Operation.SET, target(1)))
-        await client.ask(request(Operation.ACQUIRE, target(1)))
-        await trio.sleep(10)
-        status = (await site.operator.get("/api/v1/status")).json()
+    site = Site(nursery, began_at=trio.current_time())
+    await site.router.probe_on()
+    client = site.router.client()
+    await client.ask(request(Operation.SET, target(1)))
+    await client.ask(request(Operation.ACQUIRE, target(1)))
+    await trio.sleep(10)
+    status = (await site.operator.get("/api/v1/status")).json()
 
-        assert {
-            "name": "router-1",
-            "ready": True,
-            "not_ready": [],
-            "copies": 2,
-            "t_max": 3600.0,
-            "locks_held": 1,
-            "oldest_lock": 10.0,
-            "keys_marked": 0,
-            "serving": 3,
-            "drains": [],
-            "redundant_since": None,
-            "not_redundant": [
-                "the router was started 10s ago; sessions untouched since then may lack a copy for 60m more"
-            ],
-        } == {key: status[key] for key in STATUS}
-        assert ["state-1", "state-2", "state-3"] == [each["name"] for each in status["backends"]]
-        nursery.cancel_scope.cancel()
+    assert {
+        "name": "router-1",
+        "ready": True,
+        "not_ready": [],
+        "copies": 2,
+        "t_max": 3600.0,
+        "locks_held": 1,
+        "oldest_lock": 10.0,
+        "keys_marked": 0,
+        "serving": 3,
+        "drains": [],
+        "redundant_since": None,
+        "not_redundant": [
+            "the router was started 10s ago; sessions untouched since then may lack a copy for 60m more"
+        ],
+    } == {key: status[key] for key in STATUS}
+    assert ["state-1", "state-2", "state-3"] == [each["name"] for each in status["backends"]]
 
 
-async def test_redundant_since(autojump_clock: MockClock) -> None:
+async def test_redundant_since(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """T_max after the last change every session that lives has its copies."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery, began_at=trio.current_time())
-        await site.router.probe_on()
-        await trio.sleep(3600 + 7)
-        status = (await site.operator.get("/api/v1/status")).json()
+    site = Site(nursery, began_at=trio.current_time())
+    await site.router.probe_on()
+    await trio.sleep(3600 + 7)
+    status = (await site.operator.get("/api/v1/status")).json()
 
-        assert 2.0 <= status["redundant_since"] <= 7.0  # it is looked at every 5 s
-        assert [] == status["not_redundant"]
-        assert [True] * 3 == [each["safe_to_stop"] for each in status["backends"]]
-        nursery.cancel_scope.cancel()
+    assert 2.0 <= status["redundant_since"] <= 7.0  # it is looked at every 5 s
+    assert [] == status["not_redundant"]
+    assert [True] * 3 == [each["safe_to_stop"] for each in status["backends"]]
 
 
-async def test_requests_are_told_by_what_became_of_them(autojump_clock: MockClock) -> None:
+async def test_requests_are_told_by_what_became_of_them(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     """A second, over the last minute; with how many clients there are, and for how long the router runs."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        await site.router.probe_on()
-        client = site.router.client()
-        await client.ask(request(Operation.SET, target(1)))
-        await client.ask(request(Operation.ACQUIRE, target(1)))
-        await client.ask(request(Operation.ACQUIRE, target(1)))
-        await client.ask(request(Operation.GET, target(2)))
-        await client.ask(b"NONSENSE /x HTTP/1.1\r\n\r\n")
-        await trio.sleep_until(site.began_at + 20)
-        status = (await site.operator.get("/api/v1/status")).json()
+    site = Site(nursery)
+    await site.router.probe_on()
+    client = site.router.client()
+    await client.ask(request(Operation.SET, target(1)))
+    await client.ask(request(Operation.ACQUIRE, target(1)))
+    await client.ask(request(Operation.ACQUIRE, target(1)))
+    await client.ask(request(Operation.GET, target(2)))
+    await client.ask(b"NONSENSE /x HTTP/1.1\r\n\r\n")
+    await trio.sleep_until(site.began_at + 20)
+    status = (await site.operator.get("/api/v1/status")).json()
 
-        expected = {"ok": 0.1, "miss": 0.05, "locked": 0.05, "rejected": 0.05, "closed": 0.0}
-        assert expected == status["requests"]
-        assert (64, 20.0) == (status["clients"], status["uptime"])
-        nursery.cancel_scope.cancel()
+    expected = {"ok": 0.1, "miss": 0.05, "locked": 0.05, "rejected": 0.05, "closed": 0.0}
+    assert expected == status["requests"]
+    assert (64, 20.0) == (status["clients"], status["uptime"])
 
 
-async def test_for_how_long_sessions_are_on_the_move(autojump_clock: MockClock) -> None:
+async def test_for_how_long_sessions_are_on_the_move(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     """At T_max after a change of the pool each is where it belongs."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        await site.router.probe_on()
-        await trio.sleep(10)
-        before = (await site.operator.get("/api/v1/status")).json()["unsettled_for"]
-        await trio.sleep(3600)
-        after = (await site.operator.get("/api/v1/status")).json()["unsettled_for"]
+    site = Site(nursery)
+    await site.router.probe_on()
+    await trio.sleep(10)
+    before = (await site.operator.get("/api/v1/status")).json()["unsettled_for"]
+    await trio.sleep(3600)
+    after = (await site.operator.get("/api/v1/status")).json()["unsettled_for"]
 
-        assert (3590.0, None) == (before, after)
-        nursery.cancel_scope.cancel()
+    assert (3590.0, None) == (before, after)
 
 
-async def test_what_each_backend_is_asked(autojump_clock: MockClock) -> None:
+async def test_what_each_backend_is_asked(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Its part of the traffic, how long it takes, what failed, and its last probe, if that was good."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        await site.router.probe_on()
-        client = site.router.client()
-        for number in range(40):
-            await client.ask(request(Operation.SET, target(number)))
-        site.servers[1].freeze()
-        await site.router.observer.wait_for("backend_ejected")
-        found = (await site.operator.get("/api/v1/backends")).json()["backends"]
-        traffic = [each["traffic"] for each in found]
+    site = Site(nursery)
+    await site.router.probe_on()
+    client = site.router.client()
+    for number in range(40):
+        await client.ask(request(Operation.SET, target(number)))
+    site.servers[1].freeze()
+    await site.router.observer.wait_for("backend_ejected")
+    found = (await site.operator.get("/api/v1/backends")).json()["backends"]
+    traffic = [each["traffic"] for each in found]
 
-        assert 1.0 == pytest.approx(sum(each["share"] for each in traffic))
-        assert all(0.2 < each["share"] < 0.5 and each["rate"] > 1.0 for each in traffic)
-        assert all(0.0 <= each["p50"] <= each["p99"] <= 0.001 for each in traffic)
-        assert [0.0, None, 0.0] == [each["probe"] for each in found]
-        nursery.cancel_scope.cancel()
+    assert 1.0 == pytest.approx(sum(each["share"] for each in traffic))
+    assert all(0.2 < each["share"] < 0.5 and each["rate"] > 1.0 for each in traffic)
+    assert all(0.0 <= each["p50"] <= each["p99"] <= 0.001 for each in traffic)
+    assert [0.0, None, 0.0] == [each["probe"] for each in found]
 
 
-async def test_an_exchange_that_failed(autojump_clock: MockClock) -> None:
+async def test_an_exchange_that_failed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Is counted for its backend alone."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        await site.router.probe_on()
-        client = site.router.client()
-        for number in range(40):
-            await client.ask(request(Operation.SET, target(number)))
-        site.servers[1].kill()
-        for number in range(40):
-            await client.ask(request(Operation.GET, target(number)))
-        found = (await site.operator.get("/api/v1/backends")).json()["backends"]
+    site = Site(nursery)
+    await site.router.probe_on()
+    client = site.router.client()
+    for number in range(40):
+        await client.ask(request(Operation.SET, target(number)))
+    site.servers[1].kill()
+    for number in range(40):
+        await client.ask(request(Operation.GET, target(number)))
+    found = (await site.operator.get("/api/v1/backends")).json()["backends"]
 
-        failed = [each["traffic"]["failed"] for each in found]
-        assert (0, 0) == (failed[0], failed[2])
-        assert failed[1] > 0
-        nursery.cancel_scope.cancel()
+    failed = [each["traffic"]["failed"] for each in found]
+    assert (0, 0) == (failed[0], failed[2])
+    assert failed[1] > 0
 
 
-async def test_events(autojump_clock: MockClock) -> None:
+async def test_events(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The youngest first; what the log calls cause and consequence stands by itself."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        log = LogObserver(3, journal=site.journal)
-        log.backend_ejected(site.router.backends[0], HealthRecord(since=0.0), "refused the connection", 2)
-        await trio.sleep(7)
-        log.note("stopping now")
-        events = (await site.operator.get("/api/v1/events")).json()["events"]
+    site = Site(nursery)
+    log = LogObserver(3, journal=site.journal)
+    log.backend_ejected(site.router.backends[0], HealthRecord(since=0.0), "refused the connection", 2)
+    await trio.sleep(7)
+    log.note("stopping now")
+    events = (await site.operator.get("/api/v1/events")).json()["events"]
 
-        assert [("stopping now", 0.0, None), ("backend is down", 7.0, "refused the connection")] == [
-            (each["event"], each["ago"], each["cause"]) for each in events
-        ]
-        assert {"backend": "state-1", "address": "10.0.0.1:42424"} == events[1]["facts"]
-        nursery.cancel_scope.cancel()
+    assert [("stopping now", 0.0, None), ("backend is down", 7.0, "refused the connection")] == [
+        (each["event"], each["ago"], each["cause"]) for each in events
+    ]
+    assert {"backend": "state-1", "address": "10.0.0.1:42424"} == events[1]["facts"]
 
 
-async def test_who_was_refused_is_an_event(autojump_clock: MockClock) -> None:
+async def test_who_was_refused_is_an_event(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The page shows it as the log does: once a minute for each who asks."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        for _ in range(3):
-            await site.operator.ask("GET", "/api/v1/status", host="example.org")
-        [event] = (await site.operator.get("/api/v1/events")).json()["events"]
+    site = Site(nursery)
+    for _ in range(3):
+        await site.operator.ask("GET", "/api/v1/status", host="example.org")
+    [event] = (await site.operator.get("/api/v1/events")).json()["events"]
 
-        assert ("warning", "admin request refused", "its Host 'example.org' is not this machine") == (
-            event["level"],
-            event["event"],
-            event["cause"],
-        )
-        assert {"client": "127.0.0.1", "status": "403"} == event["facts"]
-        nursery.cancel_scope.cancel()
+    assert ("warning", "admin request refused", "its Host 'example.org' is not this machine") == (
+        event["level"],
+        event["event"],
+        event["cause"],
+    )
+    assert {"client": "127.0.0.1", "status": "403"} == event["facts"]
 
 
-async def test_backends(autojump_clock: MockClock) -> None:
+async def test_backends(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Each with what is wanted of it, what is seen, and what it holds."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        await site.router.probe_on()
-        site.servers[1].kill()
-        await site.router.observer.wait_for("backend_ejected")
-        answer = (await site.operator.get("/api/v1/backends")).json()["backends"]
+    site = Site(nursery)
+    await site.router.probe_on()
+    site.servers[1].kill()
+    await site.router.observer.wait_for("backend_ejected")
+    answer = (await site.operator.get("/api/v1/backends")).json()["backends"]
 
-        assert [("up", True, None), ("down", False, "refused"), ("up", True, None)] == [
-            (each["health"], each["serves"], each["trouble"]) for each in answer
-        ]
-        assert ["10.0.0.1:42424", "10.0.0.2:42424", "10.0.0.3:42424"] == [each["address"] for each in answer]
-        assert pytest.approx(1.0) == sum(each["share"] for each in answer)
-        nursery.cancel_scope.cancel()
+    assert [("up", True, None), ("down", False, "refused"), ("up", True, None)] == [
+        (each["health"], each["serves"], each["trouble"]) for each in answer
+    ]
+    assert ["10.0.0.1:42424", "10.0.0.2:42424", "10.0.0.3:42424"] == [each["address"] for each in answer]
+    assert pytest.approx(1.0) == sum(each["share"] for each in answer)
 
 
-async def test_locate(autojump_clock: MockClock) -> None:
+async def test_locate(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """As `partitioner locate --json` says it."""
-    async with trio.open_nursery() as nursery:
-        expected = Ranking(dict.fromkeys(("state-1", "state-2", "state-3"), 1.0)).preference_list(
-            SESSION_ID.encode()
-        )
+    expected = Ranking(dict.fromkeys(("state-1", "state-2", "state-3"), 1.0)).preference_list(
+        SESSION_ID.encode()
+    )
 
-        assert {"key": SESSION_ID, "session_id": SESSION_ID, "backends": list(expected)} == await Site(
-            nursery
-        ).get(f"/api/v1/locate?key={SESSION_ID}")
-        nursery.cancel_scope.cancel()
+    assert {"key": SESSION_ID, "session_id": SESSION_ID, "backends": list(expected)} == await Site(
+        nursery
+    ).get(f"/api/v1/locate?key={SESSION_ID}")
 
 
-async def test_locks_name_no_session(autojump_clock: MockClock) -> None:
+async def test_locks_name_no_session(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Held where and how long, the oldest first; neither the key nor the cookie is told."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        await site.router.probe_on()
-        for number in (1, 2):
-            client = site.router.client()
-            await client.ask(request(Operation.SET, target(number)))
-            await client.ask(request(Operation.ACQUIRE, target(number)))
-            await trio.sleep(5)
-        answer = await site.operator.get("/api/v1/locks")
+    site = Site(nursery)
+    await site.router.probe_on()
+    for number in (1, 2):
+        client = site.router.client()
+        await client.ask(request(Operation.SET, target(number)))
+        await client.ask(request(Operation.ACQUIRE, target(number)))
+        await trio.sleep(5)
+    answer = await site.operator.get("/api/v1/locks")
 
-        told = answer.json()
-        assert (2, [10.0, 5.0]) == (told["held"], [each["age"] for each in told["locks"]])
-        assert {"key", "server", "reachable", "age"} == set(told["locks"][0])
-        assert [8, 8] == [len(each["key"]) for each in told["locks"]]
-        assert "s0000" not in answer.text
-        nursery.cancel_scope.cancel()
+    told = answer.json()
+    assert (2, [10.0, 5.0]) == (told["held"], [each["age"] for each in told["locks"]])
+    assert {"key", "server", "reachable", "age"} == set(told["locks"][0])
+    assert [8, 8] == [len(each["key"]) for each in told["locks"]]
+    assert "s0000" not in answer.text
 
 
-async def test_an_order_is_carried_out(autojump_clock: MockClock) -> None:
+async def test_an_order_is_carried_out(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Drain, maint and ready; the answer is the backend as it is now."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        await site.router.probe_on()
-        seen = []
-        for order in ("drain", "maint", "ready"):
-            answer = await site.operator.post(f"/api/v1/backends/state-2/{order}")
-            seen.append((answer.status_code, answer.json()["intent"]))
+    site = Site(nursery)
+    await site.router.probe_on()
+    seen = []
+    for order in ("drain", "maint", "ready"):
+        answer = await site.operator.post(f"/api/v1/backends/state-2/{order}")
+        seen.append((answer.status_code, answer.json()["intent"]))
 
-        assert [(200, "drain"), (200, "maint"), (200, "ready")] == seen
-        assert Intent.READY is site.router.roster.pool.members["state-2"].backend.intent
-        nursery.cancel_scope.cancel()
+    assert [(200, "drain"), (200, "maint"), (200, "ready")] == seen
+    assert Intent.READY is site.router.roster.pool.members["state-2"].backend.intent
 
 
-async def test_a_drain_is_followed(autojump_clock: MockClock) -> None:
+async def test_a_drain_is_followed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Its progress is told with its backend and with the whole; what has handed all off is safe to stop."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        site.router.roster.adopt([replace(each, admin=each.address) for each in site.router.backends])
-        for each, server in zip(site.router.backends, site.servers, strict=True):
-            site.router.listings[each.address] = server.list_keys
-        await site.router.probe_on()
-        await site.operator.post("/api/v1/backends/state-1/drain")
-        await site.router.observer.wait_for("drain_ended")
-        status = (await site.operator.get("/api/v1/status")).json()
+    site = Site(nursery)
+    site.router.roster.adopt([replace(each, admin=each.address) for each in site.router.backends])
+    for each, server in zip(site.router.backends, site.servers, strict=True):
+        site.router.listings[each.address] = server.list_keys
+    await site.router.probe_on()
+    await site.operator.post("/api/v1/backends/state-1/drain")
+    await site.router.observer.wait_for("drain_ended")
+    status = (await site.operator.get("/api/v1/status")).json()
 
-        (drain,) = status["drains"]
-        assert ("state-1", 0, 0, True, None) == (
-            drain["backend"], drain["moved"], drain["left"], drain["done"], drain["stalled"],
-        )  # fmt: skip
-        assert [True, True, True] == [each["safe_to_stop"] for each in status["backends"]]
-        nursery.cancel_scope.cancel()
+    (drain,) = status["drains"]
+    assert ("state-1", 0, 0, True, None) == (
+        drain["backend"], drain["moved"], drain["left"], drain["done"], drain["stalled"],
+    )  # fmt: skip
+    assert [True, True, True] == [each["safe_to_stop"] for each in status["backends"]]
 
 
 REFUSED = {
@@ -360,44 +334,40 @@ REFUSED = {
 
 @pytest.mark.parametrize(("asked", "answer"), REFUSED.items())
 async def test_what_cannot_be_is_refused_in_a_sentence(
-    autojump_clock: MockClock, asked: tuple[str, str], answer: tuple[int, str]
+    nursery: trio.Nursery, autojump_clock: MockClock, asked: tuple[str, str], answer: tuple[int, str]
 ) -> None:
     """A status that programs understand, a sentence that people do."""
-    async with trio.open_nursery() as nursery:
-        status, sentence = await Site(nursery).error(*asked)
+    status, sentence = await Site(nursery).error(*asked)
 
-        assert answer[0] == status
-        assert answer[1] in sentence
-        nursery.cancel_scope.cancel()
+    assert answer[0] == status
+    assert answer[1] in sentence
 
 
-async def test_a_bare_session_id_has_no_place_where_targets_are_hashed(autojump_clock: MockClock) -> None:
+async def test_a_bare_session_id_has_no_place_where_targets_are_hashed(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     """As on the command line."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery, hash_key=HashKey.TARGET)
-        status, sentence = await site.error("GET", f"/api/v1/locate?key={SESSION_ID}")
+    site = Site(nursery, hash_key=HashKey.TARGET)
+    status, sentence = await site.error("GET", f"/api/v1/locate?key={SESSION_ID}")
 
-        assert 400 == status
-        assert "is a bare session ID" in sentence
-        nursery.cancel_scope.cancel()
+    assert 400 == status
+    assert "is a bare session ID" in sentence
 
 
-async def test_the_last_ready_server_is_not_drained(autojump_clock: MockClock) -> None:
+async def test_the_last_ready_server_is_not_drained(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Nobody would be there to take its sessions: 409 with the reason, and nothing has changed."""
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        await site.router.probe_on()
-        await site.operator.post("/api/v1/backends/state-1/drain")
-        await site.operator.post("/api/v1/backends/state-2/maint")
-        status, sentence = await site.error("POST", "/api/v1/backends/state-3/drain")
+    site = Site(nursery)
+    await site.router.probe_on()
+    await site.operator.post("/api/v1/backends/state-1/drain")
+    await site.operator.post("/api/v1/backends/state-2/maint")
+    status, sentence = await site.error("POST", "/api/v1/backends/state-3/drain")
 
-        assert 409 == status
-        assert "no backend would be ready any more" in sentence
-        assert Intent.READY is site.router.roster.pool.members["state-3"].backend.intent
-        nursery.cancel_scope.cancel()
+    assert 409 == status
+    assert "no backend would be ready any more" in sentence
+    assert Intent.READY is site.router.roster.pool.members["state-3"].backend.intent
 
 
-async def test_a_reload_reports(autojump_clock: MockClock) -> None:
+async def test_a_reload_reports(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Whatever the reload says is the answer; all problems of a file are told at once."""
 
     async def well() -> object:
@@ -406,13 +376,11 @@ async def test_a_reload_reports(autojump_clock: MockClock) -> None:
     async def invalid() -> object:
         raise ConfigurationInvalid([Problem("listen", "one"), Problem("copies", "two")])
 
-    async with trio.open_nursery() as nursery:
-        site = Site(nursery)
-        site.reload = well
-        done = await site.operator.post("/api/v1/reload")
-        site.reload = invalid
-        refused = await site.operator.post("/api/v1/reload")
+    site = Site(nursery)
+    site.reload = well
+    done = await site.operator.post("/api/v1/reload")
+    site.reload = invalid
+    refused = await site.operator.post("/api/v1/reload")
 
-        assert (200, {"added": ["state-4"]}) == (done.status_code, done.json())
-        assert (422, ["listen: one", "copies: two"]) == (refused.status_code, refused.json()["problems"])
-        nursery.cancel_scope.cancel()
+    assert (200, {"added": ["state-4"]}) == (done.status_code, done.json())
+    assert (422, ["listen: one", "copies: two"]) == (refused.status_code, refused.json()["problems"])

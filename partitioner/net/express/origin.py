@@ -1,0 +1,123 @@
+"""The origin: the clients of a state server on the reactor, answered straight from its session table.
+
+An ordinary request is carried out in the moment in which it is whole, and its answer sent in the next. So a
+client waits for nothing but room in the network, nothing can happen to a request between its table and its
+client, and nothing has to be handed over once a request was carried out.
+"""
+
+from partitioner.net.conversation import SLOW, ConversationPolicy
+from partitioner.net.downstream import Door
+from partitioner.net.express.connections import Client, Link, News
+from partitioner.net.express.intake import Intake
+from partitioner.net.express.lane import ExpressLane
+from partitioner.net.express.reactor import Reactor, compiled
+from partitioner.net.express.states import ORIGIN_REACTIONS, ClientState
+from partitioner.net.express.station import Clock, Station
+from partitioner.net.observer import Observer
+from partitioner.net.stateserver import StateServer
+from partitioner.protocol.messages import RequestHead
+from partitioner.protocol.ordinary import Frame, is_ordinary_target
+
+_IDLE, _DELIVERING = ClientState.IDLE, ClientState.DELIVERING
+
+
+def origin_lane(server: StateServer, policy: ConversationPolicy, observer: Observer) -> ExpressLane:
+    """The express lane of a state server, beside its await lane."""
+    return ExpressLane(lambda clock, door: Origin(server, policy, observer, clock, door), policy)
+
+
+class Origin(Station):
+    """Answers ordinary requests; these are the reactions that the table of its clients names."""
+
+    def __init__(
+        self, server: StateServer, policy: ConversationPolicy, observer: Observer, clock: Clock, door: Door
+    ) -> None:
+        super().__init__(clock, door)
+        self._server = server
+        self._policy = policy
+        self._observer = observer
+        self.intake = Intake(self, policy.max_body, self._answer)
+        self.take_request = self.intake.take_request
+        self.take_more_of_request = self.intake.take_more_of_request
+        self.hand_over_request = self.intake.hand_over_request
+        self.reactor = Reactor(compiled(ORIGIN_REACTIONS, ClientState, self), [], self._crashed)
+
+    def look_after(self, now: float) -> None:
+        """There are no connections besides clients."""
+
+    def end(self) -> None:
+        for client in tuple(self.connected):
+            self.close_client(client)
+        self.reactor.epoll.close()
+
+    # --- reactions ---
+
+    def nothing(self, client: Client, news: News) -> None:
+        """It cannot happen, or does not matter."""
+
+    def close_silently(self, client: Client, news: News) -> None:
+        """Nobody is there to be answered, or nothing was asked."""
+        self.close_client(client)
+
+    def deliver_more(self, client: Client, news: News) -> None:
+        assert client.rest is not None
+        self._deliver(client, client.rest)
+
+    def close_undelivered_late(self, client: Client, news: News) -> None:
+        reason = f"the exchange was not over after {self._policy.exchange:g} s"
+        self._observer.exchange_closed(client.peer, client.operation, reason)
+        self.close_client(client)
+
+    # --- exchanges ---
+
+    def _answer(self, client: Client, data: bytes, target: bytes, frame: Frame) -> bool:
+        """Carry out a request, and send the answer."""
+        if not is_ordinary_target(target):
+            return False
+        operation, size, minutes, cookie = frame
+        end = len(data) - size
+        timeout_minutes = None if minutes is None else int(minutes)
+        lock_cookie = None if cookie is None else int(cookie)
+        head = RequestHead(data[:end], operation, target, size, timeout_minutes, lock_cookie)
+        client.operation, client.size = operation, size
+        client.status, answer = self._server.answer(head, data[end:])
+        self._deliver(client, answer)
+        return True
+
+    def _deliver(self, client: Client, data: bytes | memoryview) -> None:
+        """Send an answer, or its rest."""
+        try:
+            sent = client.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close_client(client)  # it has gone, and with it its answer
+            return
+        if sent == len(data):
+            self._finish(client)
+            return
+        if client.rest is None:
+            self.reactor.await_room(client)
+        client.state = _DELIVERING
+        client.rest = memoryview(data)[sent:]
+
+    def _finish(self, client: Client) -> None:
+        """The exchange is over; this client may ask again."""
+        now = self.clock()
+        duration = now - client.began_at
+        self._observer.exchange_finished(client.operation, client.status, duration, client.size)
+        if duration >= SLOW:
+            self._observer.exchange_was_slow(client.peer, client.operation, duration, "")
+        client.began_at = now
+        client.state = _IDLE
+        if client.rest is not None:
+            client.rest = None
+            self.reactor.await_data(client)
+        if self.is_draining:
+            self.close_client(client)
+
+    def _crashed(self, connection: Client | Link, error: Exception) -> None:
+        """A fault of ours: the client is given up."""
+        if isinstance(connection, Client) and connection in self.connected:
+            self._observer.conversation_crashed(connection.peer, error)
+            self.close_client(connection)

@@ -1,0 +1,162 @@
+"""Touches on the express lane: copies live on like their primary, and who cannot be touched is marked."""
+
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from partitioner.net.express.connections import Link
+from partitioner.protocol.target import server_key
+from tests.doubles.backends import NOT_FOUND, ok
+from tests.doubles.sessions import CONTENT, GET, HEAD, TARGET
+from tests.net.express.platform import Platform, nothing_has_come
+
+KEY = server_key(TARGET)
+FOUND = ok(CONTENT, b"Timeout: 20")
+
+
+class Scene:
+    """A session's primary and its copy, with a link to each."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.platform = Platform(nursery, copies=2, backends=2)
+        self.lane = self.platform.router.lane
+        self.primary, self.copy = self.platform.holders(TARGET)
+        self.primary_backend, _ = self.platform.link(self.primary)
+        self.copy_backend, self.copy_link = self.platform.link(self.copy)
+        self.copy_backend.settimeout(5)
+        nursery.start_soon(self.lane.toucher.run)
+
+    def touch(self) -> bool:
+        return self.platform.relay.touch(TARGET, self.primary)
+
+    def answer(self, answer: bytes) -> None:
+        self.copy_backend.sendall(answer)
+        self.platform.turn()
+
+    async def come_to_rest(self) -> None:
+        """Wait until the toucher has finished what was handed over to it."""
+        with trio.fail_after(5):
+            while len(self.lane.gate):
+                await trio.lowlevel.checkpoint()
+
+    def marked(self) -> list[str]:
+        return list(self.platform.router.ledger.marks(KEY))
+
+
+@pytest.fixture
+async def scene(nursery: trio.Nursery) -> AsyncIterator[Scene]:
+    scene = Scene(nursery)
+    await wait_all_tasks_blocked()  # the toucher runs
+    yield scene
+    scene.platform.close()
+
+
+async def test_the_copy_is_touched_behind_the_gate(scene: Scene) -> None:
+    """One HEAD for the copy and none for the primary, and nobody else is at the key until it is answered."""
+    is_under_way = scene.touch()
+    asked, was_free = scene.copy_backend.recv(1000), scene.lane.gate.is_free(KEY)
+    scene.answer(ok())
+
+    assert is_under_way
+    assert (HEAD, False) == (asked, was_free)
+    assert nothing_has_come(scene.primary_backend)
+    assert scene.lane.gate.is_free(KEY)
+    assert [scene.copy_link] == scene.platform.siding(scene.copy).idle_links
+
+
+async def test_a_touch_that_is_due_is_offered_to_the_express_lane(scene: Scene) -> None:
+    """A client's get slides its primary; its copy is touched over an idle link."""
+    near, _ = scene.platform.client()
+    near.sendall(GET)
+    scene.platform.turn()
+    scene.primary_backend.recv(1000)
+    scene.primary_backend.sendall(FOUND)
+    scene.platform.turn()
+    await wait_all_tasks_blocked()
+    asked = scene.copy_backend.recv(1000)
+    scene.answer(ok())
+
+    assert FOUND == near.recv(1000)
+    assert HEAD == asked
+    assert scene.lane.gate.is_free(KEY)
+
+
+def enter_gate(scene: Scene) -> None:
+    assert scene.lane.gate.enter_at_once(KEY)
+
+
+def mark(scene: Scene) -> None:
+    scene.lane.bookkeeper.mark(KEY, TARGET, scene.copy, is_stale=True)
+
+
+def close_links(scene: Scene) -> None:
+    scene.platform.siding(scene.copy).close_idle()
+
+
+def take_places(scene: Scene) -> None:
+    scene.platform.router.roster.upstreams[scene.copy].places.free = 0
+
+
+@pytest.mark.parametrize("prepare", [enter_gate, mark, close_links, take_places])
+async def test_what_is_left_to_the_toucher(prepare: Callable[[Scene], None], scene: Scene) -> None:
+    """Nothing of it has been begun then."""
+    prepare(scene)
+
+    assert not scene.touch()
+    assert prepare is enter_gate or scene.lane.gate.is_free(KEY)
+    assert prepare is close_links or nothing_has_come(scene.copy_backend)
+
+
+async def test_a_session_that_another_server_has_slid(scene: Scene) -> None:
+    """After a failover more than the copies have to be touched."""
+    assert not scene.platform.relay.touch(TARGET, scene.copy)
+
+
+async def test_a_copy_that_is_missing(scene: Scene) -> None:
+    """It is marked, so that it will be written again."""
+    scene.touch()
+    scene.copy_backend.recv(1000)
+    scene.answer(NOT_FOUND)
+    await scene.come_to_rest()
+
+    assert [scene.copy] == scene.marked()
+
+
+def hang_up(scene: Scene) -> None:
+    scene.copy_backend.shutdown(socket.SHUT_RDWR)
+    scene.platform.turn()
+
+
+def eject(scene: Scene) -> None:
+    scene.platform.router.roster.upstreams[scene.copy].cut()
+
+
+@pytest.mark.parametrize("fail", [hang_up, eject])
+async def test_a_copy_that_cannot_be_touched(fail: Callable[[Scene], None], scene: Scene) -> None:
+    """It will expire too early, so it is marked as well; and the gate is left."""
+    scene.touch()
+    scene.copy_backend.recv(1000)
+    fail(scene)
+    await scene.come_to_rest()
+
+    assert [scene.copy] == scene.marked()
+    assert {} == scene.platform.siding(scene.copy).links
+
+
+async def test_a_fault_of_ours_in_a_touch(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toucher goes on with it, and the gate is left."""
+    scene.touch()
+    scene.copy_backend.recv(1000)
+
+    def fail(link: Link, data: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(scene.platform.relay.links, "is_empty_success", fail)
+    scene.answer(ok())
+    scene.copy_backend.shutdown(socket.SHUT_RDWR)
+    await scene.come_to_rest()
+
+    assert [scene.copy] == scene.marked()

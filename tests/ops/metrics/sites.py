@@ -1,0 +1,69 @@
+"""A router with the page that Prometheus reads of it."""
+
+from ipaddress import ip_network
+
+import trio
+
+from partitioner.membership.backend import Address
+from partitioner.net.downstream import Downstream, DownstreamPolicy
+from partitioner.ops.admin.guard import AccessPolicy
+from partitioner.ops.admin.metrics_route import metrics_route
+from partitioner.ops.admin.router_app import router_app
+from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
+from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.router_readings import RouterReading
+from partitioner.ops.metrics.tally import Tally
+from partitioner.sessions.table import SessionTable
+from tests.doubles.backends import MemoryStateServer
+from tests.doubles.routers import CONVERSATION, MemoryRouter
+from tests.ops.admin.asking import Operator
+from tests.ops.admin.desks import desk_of
+from tests.ops.metrics.pages import MetricsPage
+
+POLICY = DownstreamPolicy((ip_network("127.0.0.0/8"),), 500, CONVERSATION)
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Site:
+    """A router in front of state servers, and the page that Prometheus reads of it."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        servers: int = 3,
+        *,
+        copies: int = 2,
+        listed: bool = False,
+        embedded: dict[Address, SessionTable] | None = None,
+    ) -> None:
+        self.tally = Tally(clock=lambda: 1234.5)
+        self.router = MemoryRouter(nursery, servers, copies=copies, listed=listed, watcher=self.tally)
+        self.lane, self.roster = self.router.lane, self.router.roster
+        network = self.router.network
+        self.servers = [MemoryStateServer(network, each.address) for each in self.router.backends]
+        self.not_served: tuple[str, ...] = ()
+        desk = desk_of(self.lane, why_not_served=lambda: self.not_served, reload=self._reload)
+        downstream = Downstream(self.router.router.respond, POLICY, self.router.observer)
+        reading = RouterReading(self.lane, downstream, self.tally, desk.why_not_ready, embedded or {})
+        metrics = EMBEDDING_ROUTER if embedded else ROUTER
+        self.collector = TableCollector(metrics, reading)
+        access = AccessPolicy(is_loopback=True)
+        self.operator = Operator(router_app(desk, access, metrics_route(self.collector)))
+
+    async def scrape(self) -> MetricsPage:
+        answer = await self.operator.get("/metrics")
+        assert (200, "text/plain; version=0.0.4; charset=utf-8") == (
+            answer.status_code,
+            answer.headers["content-type"],
+        )
+        return MetricsPage(answer.text)
+
+    async def ask(self, *asked: bytes) -> None:
+        """Have a client ask one thing after the other."""
+        client = self.router.client()
+        for each in asked:
+            await client.ask(each)
+        client.leave()
+
+    async def _reload(self) -> object:
+        raise AssertionError("nobody reloads over this desk")
