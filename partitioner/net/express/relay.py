@@ -156,6 +156,7 @@ class Relay(Station):
         """A fault of ours: the connection is given up, and its exchange with it."""
         client = connection.client if isinstance(connection, Link) else connection
         if isinstance(connection, Link) and connection.touch is not None:
+            self.lane.observer.conversation_crashed(connection.identity, error)
             self.hand_over.touch(connection.touch)
         if client is None or client not in self.connected:
             return
