@@ -22,9 +22,6 @@ from partitioner.net.express.states import (
 )
 from partitioner.net.express.station import Clock, Station
 from partitioner.net.lane import Lane
-from partitioner.protocol.messages import Operation
-
-_ACQUIRE = Operation.ACQUIRE
 
 LONG_WAIT = 0.25
 """Seconds to wait for a link, however busy the relay is; at 1000 connections it is a tenth."""
@@ -98,7 +95,7 @@ class Relay(Station):
         now = self.clock()
         for client, data in answers:
             try:
-                if client.ahead == b"" and client.operation is _ACQUIRE:
+                if client.ahead == b"" and client.has_been_granted:
                     self.clients.leave_undelivered(client)
                 else:
                     self.clients.deliver(client, data, now)
