@@ -27,6 +27,7 @@ class Client:
         "peer",
         "pieces",
         "pool",
+        "receive_size",
         "recv",
         "request",
         "rest",
@@ -47,6 +48,7 @@ class Client:
         self.socket = connected
         self.descriptor = connected.fileno()
         self.recv = connected.recv
+        self.receive_size = 0  # bytes taken in at a time, as the reactor says
         self.send = connected.send
         self.peer = peer
         self.state = ClientState.IDLE
@@ -113,6 +115,7 @@ class Link:
         "descriptor",
         "life",
         "pieces",
+        "receive_size",
         "recv",
         "rest",
         "send",
@@ -130,6 +133,7 @@ class Link:
         self.socket = connected
         self.descriptor = connected.fileno()
         self.recv = connected.recv
+        self.receive_size = 0  # bytes taken in at a time, as the reactor says
         self.send = connected.send
         self.siding = siding
         self.life = life

@@ -10,6 +10,7 @@ from partitioner.errors import BackendEjected, BackendHungUp, BackendReset, Phas
 from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import Lock
 from partitioner.net.express.connections import Client, News
+from partitioner.net.express.reactor import RECEIVE_SIZE, SHORT_SIZE
 from partitioner.net.express.relay import LONG_WAIT
 from partitioner.net.express.routes import ENOUGH_LINKS
 from partitioner.net.express.states import ClientState, LinkState
@@ -126,6 +127,20 @@ async def test_sessions_as_large_as_are_held(platform: Platform) -> None:
 
     assert asked == heard
     assert ok(body, b"Timeout: 20") == got
+
+
+async def test_where_sessions_are_large_more_is_taken_in_at_a_time(platform: Platform) -> None:
+    """Once a read was filled, a session as large as is held comes in one, over that connection."""
+    _, link = platform.link()
+    near, client = platform.client()
+    near.sendall(b"PUT " + b"x" * (SHORT_SIZE - 4))
+    await trio.sleep(0.01)  # all of it is there now
+    sizes = [client.receive_size]
+    platform.relay.work_off(LONG_ENOUGH, MOST_EVENTS)
+    sizes.append(client.receive_size)
+
+    assert [SHORT_SIZE, RECEIVE_SIZE] == sizes
+    assert SHORT_SIZE == link.receive_size
 
 
 LOCKED = write_answer(Answer(Status.LOCKED, lock_age=3.0, lock_cookie=9), 638_000_000_000_000_000)
