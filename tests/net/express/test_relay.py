@@ -300,6 +300,22 @@ async def test_a_place_that_comes_free_without_a_word(platform: Platform) -> Non
     assert GET == backend.recv(1000)
 
 
+async def test_who_waits_for_a_place_at_a_backend_that_is_ejected(nursery: trio.Nursery) -> None:
+    """What that has left unanswered keeps its places for long; who waits for one is served elsewhere."""
+    platform = Platform(nursery, backends=2)
+    (holder,) = platform.holders(TARGET)
+    upstream = platform.router.roster.upstreams[holder]
+    upstream.places.free = 0
+    near, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    upstream.cut()
+
+    assert [GET] == [opening.received for opening in platform.door.openings]
+    assert {} == platform.siding(holder).queue
+    platform.close()
+
+
 # --- what is left to the await lane, before anything was sent ---
 
 
