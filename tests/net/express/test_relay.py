@@ -544,6 +544,26 @@ async def test_a_link_that_its_backend_has_closed_is_not_given_a_request(platfor
     assert platform.door.openings[0].respond is None
 
 
+@pytest.mark.parametrize("answer", [FOUND, ok()])
+async def test_a_link_that_its_backend_closes_after_an_answer(answer: bytes, platform: Platform) -> None:
+    """It is not given the next request of the same round either, which would fail without need."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    second, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    backend.recv(1000)
+    second.sendall(request(Operation.SET, target(2)))
+    backend.sendall(answer)
+    backend.close()
+    await trio.sleep(0.01)  # all are there now
+    platform.turn()
+
+    assert answer == near.recv(1000)
+    assert [None] == [opening.respond for opening in platform.door.openings]
+    assert {} == platform.siding().links
+
+
 async def test_a_fault_of_ours_ends_one_connection(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
