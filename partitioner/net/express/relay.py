@@ -151,6 +151,9 @@ class Relay(Station):
                 self.clients.leave_undelivered(client)
             else:
                 self._close(client)
+        for link in self.copies_before(float("inf")):
+            if link.touch is not None:
+                self.links.give_up(link.touch)
         for siding in self.sidings():
             siding.end()
         self.reactor.epoll.close()

@@ -160,3 +160,11 @@ async def test_a_fault_of_ours_in_a_touch(scene: Scene, monkeypatch: pytest.Monk
     await scene.come_to_rest()
 
     assert [scene.copy] == scene.marked()
+
+
+async def test_the_lane_ends_during_a_touch(scene: Scene) -> None:
+    """The gate is left: clients that the await lane still serves may wait for it."""
+    scene.touch()
+    scene.platform.relay.end()
+
+    assert scene.lane.gate.is_free(KEY)
