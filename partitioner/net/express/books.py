@@ -107,8 +107,7 @@ class Books:
 
     def close(self, client: Client, now: float) -> None:
         """The answer is on its way to its client."""
-        route = client.route
-        assert route is not None
+        route = self._leave_route(client)
         self._gate.leave(route.key)
         duration = now - client.began_at
         self._observer.exchange_finished(client.operation, 200, duration, client.size)
@@ -120,9 +119,16 @@ class Books:
 
     def close_undelivered(self, client: Client) -> None:
         """The client has gone. A lock that it was to be given is given back, still behind the gate."""
-        route = client.route
-        assert route is not None
+        route = self._leave_route(client)
         if client.operation is _ACQUIRE:
             self._lane.router.give_back_soon(route.subject())
         else:
             self._gate.leave(route.key)
+
+    def _leave_route(self, client: Client) -> Route:
+        """An exchange ends once, whatever goes wrong from now on: by then somebody else may be at the key."""
+        route = client.route
+        assert route is not None
+        client.route = client.pool = None
+        client.request = client.answer = b""
+        return route

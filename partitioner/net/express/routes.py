@@ -78,7 +78,7 @@ class Siding:
         for link in tuple(self.links):
             self.relay.reactor.signal(link, Signal.LAST_CALL)
         for client in tuple(self.queue):  # its places may stay taken for long; the others have theirs
-            self.relay.clients.hand_over_queued(client, b"")
+            self.relay.reactor.signal(client, Signal.OVERDUE)
 
     def close_idle(self) -> None:
         for link in tuple(self.idle_links):

@@ -579,3 +579,45 @@ async def test_a_fault_of_ours_ends_one_connection(
 
     assert len(platform.router.observer.named("conversation_crashed")) == 1
     assert platform.door.left == 1
+
+
+@pytest.mark.parametrize(("asked", "answer"), [(GET, FOUND), (ACQUIRE, GRANTED)])
+async def test_a_fault_of_ours_after_an_answer(
+    asked: bytes, answer: bytes, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client has its answer, and its lock; the gate is left once, and its connection closed."""
+
+    def fail(*fact: object) -> None:
+        raise ZeroDivisionError
+
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    monkeypatch.setattr(platform.router.observer, "exchange_finished", fail, raising=False)
+    got = relayed(platform, near, backend, asked, answer)
+
+    assert answer == got
+    assert (0, 1) == (len(platform.router.lane.gate), platform.door.left)
+    assert not platform.router.router.is_giving_back
+    assert 1 == len(platform.router.observer.named("conversation_crashed"))
+
+
+async def test_a_fault_of_ours_with_a_request_that_has_waited(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends that client's connection, and the lane goes on."""
+
+    def fail(*seen: object) -> None:
+        raise ZeroDivisionError
+
+    platform.link()
+    places = platform.router.roster.upstreams["state-1"].places
+    places.free, free = 0, places.free
+    near, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    places.free = free
+    monkeypatch.setattr(platform.relay.routes, "find", fail)
+    platform.relay.look_at_queues(platform.relay.clock())
+
+    assert 1 == platform.door.left
+    assert 1 == len(platform.router.observer.named("conversation_crashed"))
