@@ -63,7 +63,8 @@ class ClientReactions:
             if siding.has_enough:
                 self._queue(client, data, siding, (target, frame))
             return siding.has_enough
-        if not self._books.open(frame[0], route, links[-1], client.began_at):
+        now = self._clock()
+        if not self._books.open(frame[0], route, links[-1], now):
             return False
         places.free -= 1
         link = links.pop()
@@ -71,7 +72,7 @@ class ClientReactions:
         client.operation, client.size, client.minutes, _ = frame
         client.route, client.pool, client.request = route, pool, data
         client.state = _WAITING
-        client.sent_at = link.since = self._clock()
+        client.sent_at = link.since = now
         self._relay.asked.append(link)
         return True
 

@@ -316,6 +316,23 @@ async def test_who_waits_for_a_place_at_a_backend_that_is_ejected(nursery: trio.
     platform.close()
 
 
+async def test_a_lock_lives_on_from_when_a_request_is_sent(platform: Platform) -> None:
+    """Not from when it came, before it had to wait: another one may have slid the session since."""
+    platform.link()
+    places = platform.router.roster.upstreams["state-1"].places
+    places.free, free = 0, places.free
+    near, client = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    client.began_at -= 3.0
+    places.free, now = free, trio.current_time()
+    platform.router.ledger.note_lock(KEY, TARGET, Lock(7, "state-1", LIFE, now), 20)
+    platform.relay.look_at_queues(now)
+
+    assert client.state is ClientState.WAITING
+    assert platform.router.ledger.maybe_lock(KEY, now + 1199.0) is not None
+
+
 # --- what is left to the await lane, before anything was sent ---
 
 
