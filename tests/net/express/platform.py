@@ -56,8 +56,11 @@ class RecordingDoor:
 class Platform:
     """A relay in front of state-1, which is UP, with its books and connections to look into."""
 
-    def __init__(self, nursery: trio.Nursery, *, copies: int = 1, backends: int = 1) -> None:
-        ledger = LedgerPolicy(session_timeout=1e-9, session_timeout_max=1e-9)
+    def __init__(
+        self, nursery: trio.Nursery, *, copies: int = 1, backends: int = 1, longest_life: float = 1e-9
+    ) -> None:
+        """Sessions are not known to live for any time, and never will be for longer than `longest_life`."""
+        ledger = LedgerPolicy(session_timeout=1e-9, session_timeout_max=longest_life)
         self.router = MemoryRouter(nursery, backends, copies=copies, ledger=ledger)
         self.router.take_in()
         self.door = RecordingDoor()

@@ -525,6 +525,21 @@ async def test_a_set_during_which_the_pool_has_changed(platform: Platform) -> No
     assert platform.door.openings[0].respond is not None
 
 
+async def test_a_set_that_tells_of_longer_lives(nursery: trio.Nursery) -> None:
+    """What an earlier pool has left behind may be alive by that time-out, so others are told of the write."""
+    platform = Platform(nursery, longest_life=86_400.0)
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(ok())
+    platform.turn()
+
+    assert platform.door.openings[0].respond is not None
+    platform.close()
+
+
 # --- links ---
 
 
