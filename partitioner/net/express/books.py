@@ -48,11 +48,24 @@ class Books:
         """Whether the await lane would do nothing more with this answer than what is done here."""
         operation = client.operation
         if operation is _SET or operation is _REMOVE:
-            # If the pool has changed since, others may have to be told as well.
-            return cookie is None and self._roster.pool.epoch == client.epoch
+            return cookie is None and self._is_still_settled(client)
         if operation is _RESET_TIMEOUT:
             return cookie is None and size == 0  # there is no body, whatever the head says
         return (cookie is not None) is (operation is _ACQUIRE)
+
+    def _is_still_settled(self, client: Client) -> bool:
+        """Whether an accepted write concerns its copies alone.
+
+        If the pool has changed since it began, others may have to be told as well. So they have if sessions
+        turn out to live longer than was known, perhaps by this very write: no change is long enough ago then.
+        """
+        route, pool = client.route, self._roster.pool
+        assert route is not None
+        if pool.epoch != client.epoch:
+            return False
+        if client.minutes is not None and client.minutes not in self._timeouts:
+            self._note_timeout(route.key, client.minutes)
+        return self._ledger.is_settled(route.key, pool, client.sent_at)
 
     def note(
         self, client: Client, link: Link, cookie: bytes | None, minutes: bytes | None, now: float
@@ -63,8 +76,6 @@ class Books:
         key, ledger = route.key, self._ledger
         if operation is _SET or operation is _REMOVE:
             ledger.end_lock(key)
-            if client.minutes is not None:
-                self._note_timeout(key, client.minutes)
             return
         timeout = None
         if operation is _RELEASE:
@@ -126,8 +137,7 @@ class Books:
 
     def close(self, client: Client, now: float) -> None:
         """The answer is on its way to its client."""
-        route = client.route
-        assert route is not None
+        route = self._leave_route(client)
         self._gate.leave(route.key)
         duration = now - client.began_at
         self._observer.exchange_finished(client.operation, client.status, duration, client.size)
@@ -139,9 +149,16 @@ class Books:
 
     def close_undelivered(self, client: Client) -> None:
         """The client has gone. A lock that it was to be given is given back, still behind the gate."""
-        route = client.route
-        assert route is not None
+        route = self._leave_route(client)
         if client.has_been_granted:
             self._lane.router.give_back_soon(route.subject())
         else:
             self._gate.leave(route.key)
+
+    def _leave_route(self, client: Client) -> Route:
+        """An exchange ends once, whatever goes wrong from now on: by then somebody else may be at the key."""
+        route = client.route
+        assert route is not None
+        client.route = client.pool = None
+        client.request = client.answer = b""
+        return route

@@ -8,7 +8,7 @@ from partitioner.net.express.books import Books
 from partitioner.net.express.connections import Client, News
 from partitioner.net.express.intake import Intake
 from partitioner.net.express.routes import Routes, Siding
-from partitioner.net.express.states import ClientState
+from partitioner.net.express.states import ClientState, Signal
 from partitioner.protocol.ordinary import Frame
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class ClientReactions:
             if siding.has_enough:
                 self._queue(client, data, siding, (target, frame))
             return siding.has_enough
-        if not self._books.open(frame[0], route, links[-1], client.began_at):
+        now = self._clock()
+        if not self._books.open(frame[0], route, links[-1], now):
             return False
         places.free -= 1
         link = links.pop()
@@ -71,7 +72,7 @@ class ClientReactions:
         client.operation, client.size, client.minutes, _ = frame
         client.route, client.pool, client.request = route, pool, data
         client.state = _WAITING
-        client.sent_at = link.since = self._clock()
+        client.sent_at = link.since = now
         self._relay.asked.append(link)
         return True
 
@@ -86,16 +87,21 @@ class ClientReactions:
     def ask_queued(self, siding: Siding) -> None:
         """Have as many asked as may be, first come, first served."""
         for _ in range(min(len(siding.queue), siding.room)):
-            client, (target, frame) = next(iter(siding.queue.items()))
-            data = self._unqueue(client)
-            if not self._ask(client, data, target, frame):
-                self.intake.hand_over(client, data)
+            self._relay.reactor.signal(next(iter(siding.queue)), Signal.ROOM)
+
+    def ask_now(self, client: Client, news: News) -> None:
+        """There is room for a request that has waited."""
+        assert client.siding is not None
+        target, frame = client.siding.queue[client]
+        data = self._unqueue(client)
+        if not self._ask(client, data, target, frame):
+            self.intake.hand_over(client, data)
 
     def open_more(self, siding: Siding, before: float) -> None:
         """Hand some over that have come before then and wait for a link: that opens as many connections."""
         for client in tuple(islice(siding.queue, min(siding.upstream.places.free, _SOME))):
             if client.began_at < before:
-                self.hand_over_queued(client, b"")
+                self._relay.reactor.signal(client, Signal.OVERDUE)
 
     def hand_over_queued(self, client: Client, news: News) -> None:
         """It has waited for long, has left, or talks out of turn: the await lane may wait on."""
@@ -137,8 +143,6 @@ class ClientReactions:
     def _go_idle(self, client: Client, now: float) -> None:
         """The exchange is over; this client may ask again."""
         client.began_at = now
-        client.route = client.pool = None
-        client.request = client.answer = b""
         client.wanted = 0
         if client.rest is not None:
             client.rest = None

@@ -61,6 +61,12 @@ class Copies:
                 break  # as above
         return True
 
+    def give_up(self, touch: Touch) -> None:
+        """The lane ends: nobody will hear how this touch has gone."""
+        if touch.copying:
+            touch.copying = []
+            self._books.close_touch(touch.route)
+
     def take_confirmation(self, link: Link, data: bytes) -> None:
         """A server has answered a copy or a touch."""
         if not self._links.is_empty_success(data):

@@ -67,6 +67,7 @@ class ExpressLane:
         """The station is opened when the lane begins to run."""
         self._open_station = open_station
         self._station: Station | None = None
+        self._is_draining = False
         patience = policy.exchange * PATIENCE_SHARE
         self._times = {
             ClientState.IDLE: policy.client_idle,
@@ -95,8 +96,9 @@ class ExpressLane:
 
     def drain(self) -> None:
         """Close idle connections, and let the others finish their exchange."""
+        self._is_draining = True
         if self._station is None:
-            return
+            return  # it is told before it runs
         self._station.is_draining = True
         for client in tuple(self._station.connected):
             self._station.reactor.signal(client, Signal.LAST_CALL)
@@ -105,6 +107,7 @@ class ExpressLane:
     async def run(self, door: Door) -> None:
         """Serve whoever is there, until it is drained and the last client has left."""
         station = self._station = self._open_station(_trio_clock(), door)
+        station.is_draining = self._is_draining
         company = Company()
         trio.lowlevel.add_instrument(company)
         try:

@@ -38,6 +38,7 @@ class LinkReactions:
         self._empty_answers: dict[bytes, AnswerFrame] = {}  # those without content or numbers, whole
         self._copies = Copies(relay, books, self)
         self.touch = self._copies.touch
+        self.give_up = self._copies.give_up
         self.take_confirmation = self._copies.take_confirmation
 
     def nothing(self, link: Link, news: News) -> None:

@@ -34,7 +34,8 @@ Table = Sequence[Sequence[Reaction]]
 Ready: TypeAlias = tuple[Client | Link, int]
 """A connection, and what epoll says of it."""
 
-_OUT = select.EPOLLOUT
+_OUT, _HAS_FINISHED = select.EPOLLOUT, select.EPOLLRDHUP
+_IN = select.EPOLLIN | _HAS_FINISHED
 _DATA, _END, _BROKEN, _ROOM = Signal.DATA, Signal.END, Signal.BROKEN, Signal.ROOM
 
 
@@ -57,7 +58,7 @@ class Reactor:
 
     def register(self, connection: Client | Link) -> None:
         """From now on have this connection reacted to when something comes."""
-        self.epoll.register(connection.descriptor, select.EPOLLIN)
+        self.epoll.register(connection.descriptor, _IN)
         connection.receive_size = SHORT_SIZE
         self.connections[connection.descriptor] = connection
 
@@ -74,11 +75,11 @@ class Reactor:
 
     def await_room(self, connection: Client | Link) -> None:
         """Have it reacted to when more can be sent, and not when something comes."""
-        self.epoll.modify(connection.descriptor, select.EPOLLOUT)
+        self.epoll.modify(connection.descriptor, _OUT)
 
     def await_data(self, connection: Client | Link) -> None:
         """The other way round."""
-        self.epoll.modify(connection.descriptor, select.EPOLLIN)
+        self.epoll.modify(connection.descriptor, _IN)
 
     def signal(self, connection: Client | Link, signal: Signal) -> None:
         """Have it reacted to a signal that does not come over the network."""
@@ -102,8 +103,8 @@ class Reactor:
 
     def unread(self, connection: Client | Link) -> bytes:
         """What has come over it in this round and has not been reacted to."""
-        for each, _, news in self._received:
-            if each is connection and isinstance(news, bytes):
+        for each, signal, news in self._received:
+            if each is connection and signal is _DATA and isinstance(news, bytes):
                 return news
         return b""
 
@@ -135,9 +136,13 @@ class Reactor:
             except OSError as error:
                 received.append((connection, _BROKEN, error))
                 continue
+            if not data or (what & _HAS_FINISHED and len(data) < connection.receive_size):
+                # Known before the next request is given to a link over which that would get lost.
+                received.append((connection, _END, b""))
+            if data:
+                received.append((connection, _DATA, data))
             if len(data) == SHORT_SIZE:
                 connection.receive_size = RECEIVE_SIZE
-            received.append((connection, _DATA if data else _END, data))
 
 
 StateT = TypeVar("StateT", bound=IntEnum)

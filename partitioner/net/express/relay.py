@@ -148,6 +148,9 @@ class Relay(Station):
                 self.clients.leave_undelivered(client)
             else:
                 self._close(client)
+        for link in self.copies_before(float("inf")):
+            if link.touch is not None:
+                self.links.give_up(link.touch)
         for siding in self.sidings():
             siding.end()
         self.reactor.epoll.close()
@@ -161,13 +164,13 @@ class Relay(Station):
         if client is None or client not in self.connected:
             return
         self.lane.observer.conversation_crashed(client.peer, error)
-        if client.link is not None or client.answer:
+        if client.route is None:
+            self._close(client)
+        elif client.link is not None or client.answer:
             client.ahead = b""  # nobody is there to be answered
             self.hand_over.after(client)
-        elif client.route is not None:
-            self.clients.leave_undelivered(client)
         else:
-            self._close(client)
+            self.clients.leave_undelivered(client)
 
     def _close(self, client: Client) -> None:
         if client.siding is not None:

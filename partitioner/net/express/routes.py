@@ -77,6 +77,8 @@ class Siding:
         """The backend is being ejected."""
         for link in tuple(self.links):
             self.relay.reactor.signal(link, Signal.LAST_CALL)
+        for client in tuple(self.queue):  # its places may stay taken for long; the others have theirs
+            self.relay.reactor.signal(client, Signal.OVERDUE)
 
     def close_idle(self) -> None:
         for link in tuple(self.idle_links):

@@ -58,7 +58,7 @@ class Signal(IntEnum):
     DATA = 0
     END = 1  # of file
     BROKEN = 2
-    ROOM = 3  # to send more
+    ROOM = 3  # to send more; or at a backend
     OVERDUE = 4  # its time is over: for an ordinary exchange, or for being idle
     LAST_CALL = 5  # to a client: the router is being stopped; to a link: its backend is being ejected
 
@@ -79,7 +79,7 @@ CLIENT_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.QUEUED, Signal.DATA): "hand_over_queued",
     (ClientState.QUEUED, Signal.END): "hand_over_queued",
     (ClientState.QUEUED, Signal.BROKEN): "hand_over_queued",
-    (ClientState.QUEUED, Signal.ROOM): "nothing",
+    (ClientState.QUEUED, Signal.ROOM): "ask_now",
     (ClientState.QUEUED, Signal.OVERDUE): "hand_over_queued",
     (ClientState.QUEUED, Signal.LAST_CALL): "nothing",
     (ClientState.WAITING, Signal.DATA): "listen_no_more",

@@ -20,6 +20,8 @@ LONG_ENOUGH = 2.0
 
 SMALL_BUFFER = 4096
 
+A_MOMENT, AN_HOUR = 1e-9, 3600.0
+
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
     """Two ends of a connection."""
@@ -57,10 +59,17 @@ class Platform:
     """A relay in front of state-1, which is UP, with its books and connections to look into."""
 
     def __init__(
-        self, nursery: trio.Nursery, *, copies: int = 1, backends: int = 1, is_settled: bool = True
+        self,
+        nursery: trio.Nursery,
+        *,
+        copies: int = 1,
+        backends: int = 1,
+        is_settled: bool = True,
+        longest_life: float = A_MOMENT,
     ) -> None:
-        life = 1e-9 if is_settled else 3600.0
-        ledger = LedgerPolicy(session_timeout=life, session_timeout_max=life)
+        """Sessions are not known to live for any time, and never will be for longer than `longest_life`."""
+        shortest = A_MOMENT if is_settled else AN_HOUR
+        ledger = LedgerPolicy(session_timeout=shortest, session_timeout_max=max(shortest, longest_life))
         self.router = MemoryRouter(nursery, backends, copies=copies, ledger=ledger)
         self.router.take_in()
         self.door = RecordingDoor()

@@ -129,3 +129,14 @@ async def test_draining_waits_for_an_exchange(setting: Setting) -> None:
     assert (1, False) == (under_way, had_ended)
     assert (NOT_FOUND, b"") == (answer, await client.receive_rest())
     await setting.has_ended.wait()
+
+
+async def test_who_is_stopped_before_it_serves() -> None:
+    """Where the signal comes while it still starts, it does not wait for clients that cannot come."""
+    setting = Setting(OPTIONS)
+    setting.downstream.drain()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await setting.start(nursery)
+
+    assert setting.has_ended.is_set()

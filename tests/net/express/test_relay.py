@@ -396,6 +396,39 @@ async def test_a_place_that_comes_free_without_a_word(platform: Platform) -> Non
     assert GET == backend.recv(1000)
 
 
+async def test_who_waits_for_a_place_at_a_backend_that_is_ejected(nursery: trio.Nursery) -> None:
+    """What that has left unanswered keeps its places for long; who waits for one is served elsewhere."""
+    platform = Platform(nursery, backends=2)
+    (holder,) = platform.holders(TARGET)
+    upstream = platform.router.roster.upstreams[holder]
+    upstream.places.free = 0
+    near, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    upstream.cut()
+
+    assert [GET] == [opening.received for opening in platform.door.openings]
+    assert {} == platform.siding(holder).queue
+    platform.close()
+
+
+async def test_a_lock_lives_on_from_when_a_request_is_sent(platform: Platform) -> None:
+    """Not from when it came, before it had to wait: another one may have slid the session since."""
+    platform.link()
+    places = platform.router.roster.upstreams["state-1"].places
+    places.free, free = 0, places.free
+    near, client = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    client.began_at -= 3.0
+    places.free, now = free, trio.current_time()
+    platform.router.ledger.note_lock(KEY, TARGET, Lock(7, "state-1", LIFE, now), 20)
+    platform.relay.look_at_queues(now)
+
+    assert client.state is ClientState.WAITING
+    assert platform.router.ledger.maybe_lock(KEY, now + 1199.0) is not None
+
+
 # --- what is left to the await lane, before anything was sent ---
 
 
@@ -588,6 +621,21 @@ async def test_a_set_during_which_the_pool_has_changed(platform: Platform) -> No
     assert platform.door.openings[0].respond is not None
 
 
+async def test_a_set_that_tells_of_longer_lives(nursery: trio.Nursery) -> None:
+    """What an earlier pool has left behind may be alive by that time-out, so others are told of the write."""
+    platform = Platform(nursery, longest_life=86_400.0)
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(ok())
+    platform.turn()
+
+    assert platform.door.openings[0].respond is not None
+    platform.close()
+
+
 # --- links ---
 
 
@@ -624,6 +672,26 @@ async def test_a_link_that_its_backend_has_closed_is_not_given_a_request(platfor
     assert platform.door.openings[0].respond is None
 
 
+@pytest.mark.parametrize("answer", [FOUND, ok()])
+async def test_a_link_that_its_backend_closes_after_an_answer(answer: bytes, platform: Platform) -> None:
+    """It is not given the next request of the same round either, which would fail without need."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    second, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    backend.recv(1000)
+    second.sendall(request(Operation.SET, target(2)))
+    backend.sendall(answer)
+    backend.close()
+    await trio.sleep(0.01)  # all are there now
+    platform.turn()
+
+    assert answer == near.recv(1000)
+    assert [None] == [opening.respond for opening in platform.door.openings]
+    assert {} == platform.siding().links
+
+
 async def test_a_fault_of_ours_ends_one_connection(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -639,3 +707,45 @@ async def test_a_fault_of_ours_ends_one_connection(
 
     assert len(platform.router.observer.named("conversation_crashed")) == 1
     assert platform.door.left == 1
+
+
+@pytest.mark.parametrize(("asked", "answer"), [(GET, FOUND), (ACQUIRE, GRANTED)])
+async def test_a_fault_of_ours_after_an_answer(
+    asked: bytes, answer: bytes, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client has its answer, and its lock; the gate is left once, and its connection closed."""
+
+    def fail(*fact: object) -> None:
+        raise ZeroDivisionError
+
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    monkeypatch.setattr(platform.router.observer, "exchange_finished", fail, raising=False)
+    got = relayed(platform, near, backend, asked, answer)
+
+    assert answer == got
+    assert (0, 1) == (len(platform.router.lane.gate), platform.door.left)
+    assert not platform.router.router.is_giving_back
+    assert 1 == len(platform.router.observer.named("conversation_crashed"))
+
+
+async def test_a_fault_of_ours_with_a_request_that_has_waited(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends that client's connection, and the lane goes on."""
+
+    def fail(*seen: object) -> None:
+        raise ZeroDivisionError
+
+    platform.link()
+    places = platform.router.roster.upstreams["state-1"].places
+    places.free, free = 0, places.free
+    near, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    places.free = free
+    monkeypatch.setattr(platform.relay.routes, "find", fail)
+    platform.relay.look_at_queues(platform.relay.clock())
+
+    assert 1 == platform.door.left
+    assert 1 == len(platform.router.observer.named("conversation_crashed"))

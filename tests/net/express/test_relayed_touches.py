@@ -182,3 +182,11 @@ async def test_a_fault_of_ours_in_a_touch(scene: Scene, monkeypatch: pytest.Monk
 
     assert [scene.copy] == scene.marked()
     assert 1 == len(scene.platform.router.observer.named("conversation_crashed"))
+
+
+async def test_the_lane_ends_during_a_touch(scene: Scene) -> None:
+    """The gate is left: clients that the await lane still serves may wait for it."""
+    scene.touch()
+    scene.platform.relay.end()
+
+    assert scene.lane.gate.is_free(KEY)
