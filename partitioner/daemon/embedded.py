@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.config import Settings
+from partitioner.daemon.lanes import has_express
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
 from partitioner.membership.backend import Address, Backend
 from partitioner.net.channel import listen_tcp, listening_address
@@ -24,11 +25,13 @@ class Embedded:
 
 
 async def start_embedded(settings: Settings, background: trio.Nursery) -> Embedded:
-    """Start as many as are configured; they live as long as `background`.
+    """Start as many as are configured, with the lanes that the router has; they live as long as `background`.
 
     A drain looks into their tables, so their addresses stand for their admin ports.
     """
-    options = StateServerOptions(listen=_ANY_PORT, max_body=settings.limits.body, is_express=False)
+    options = StateServerOptions(
+        listen=_ANY_PORT, max_body=settings.limits.body, is_express=has_express(settings)
+    )
     backends, tables = [], {}
     for name in settings.embedded_names():
         listeners = await listen_tcp(options.listen)

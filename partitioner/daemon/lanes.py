@@ -44,10 +44,14 @@ def build_lane(
 def build_downstream(settings: Settings, lane: Lane, observer: Observer) -> Downstream:
     """Put together what clients connect to; the express lane goes with it, if there is one."""
     conversation = _conversation_policy(settings)
-    is_express = settings.lanes is Lanes.BOTH and IS_AVAILABLE
-    express = relay_lane(lane, conversation) if is_express else None
+    express = relay_lane(lane, conversation) if has_express(settings) else None
     policy = DownstreamPolicy(settings.allow_clients, settings.limits.connections, conversation)
     return Downstream(lane.router.respond, policy, observer, express)
+
+
+def has_express(settings: Settings) -> bool:
+    """Whether ordinary exchanges go by the express lane, here and in embedded state servers."""
+    return settings.lanes is Lanes.BOTH and IS_AVAILABLE
 
 
 def lacks_express(settings: Settings) -> bool:

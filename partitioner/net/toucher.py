@@ -31,6 +31,12 @@ AT_ONCE = 16
 """Keys that are touched side by side; others that are due wait, and not each in a task of its own."""
 
 
+TOGETHER = 0.01
+"""Seconds for which touches are collected where they are cheap: waking up for each one would cost more."""
+
+NEXT_LOOK = 0.1
+"""Seconds after which to look again at a key that is busy. It may be with a write, which touches as well."""
+
 Shortcut = Callable[[bytes, str], bool]
 """Touches the copies of a target that this server has slid, if that is an ordinary thing to do."""
 
@@ -112,10 +118,15 @@ class Toucher:
                 with trio.move_on_at(wake_at):
                     await self._is_wanted.wait()
                 self._is_wanted = trio.Event()
+                if self.shortcut is not None:
+                    await trio.sleep(TOGETHER)
 
     def _take_up(self, key: bytes, now: float, touching: trio.Nursery) -> None:
         known = self._keys[key]
         if known.slid_by is not None:
+            if self.shortcut is not None and not self._gate.is_free(key):
+                self._look_at(key, now + NEXT_LOOK)
+                return
             slid_by, known.slid_by, known.touched_at = known.slid_by, None, now
             self._look_at(key, now + known.window)
             if self.shortcut is not None and self.shortcut(known.target, slid_by):

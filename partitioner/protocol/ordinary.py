@@ -82,3 +82,17 @@ def recognise_answer(data: bytes) -> AnswerFrame | None:
         return None
     cookie, minutes, length = match.groups()
     return match.end(), int(length), cookie, minutes
+
+
+_refusal = re.compile(
+    rb"(?:404 Not Found\r\nX-AspNet-Version: [0-9.]+\r\n"
+    rb"|423 Locked\r\nX-AspNet-Version: [0-9.]+\r\n"
+    rb"LockDate: [0-9]{1,18}\r\nLockAge: [0-9]{1,9}\r\nLockCookie: " + _NUMBER + rb"\r\n)"
+    rb"Cache-Control: private\r\n"
+    rb"Content-Length: 0\r\n\r\n"
+).fullmatch
+
+
+def recognise_refusal(data: bytes) -> int | None:
+    """Recognise a whole answer that says that a session is not there, or locked; its status, else None."""
+    return None if _refusal(data) is None else int(data[:3])

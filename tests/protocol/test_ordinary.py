@@ -8,8 +8,14 @@ from hypothesis import strategies as st
 
 from partitioner.errors import MalformedAnswer, MalformedRequest
 from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_request_head
-from partitioner.protocol.messages import Operation
-from partitioner.protocol.ordinary import is_ordinary_target, recognise_answer, recognise_frame
+from partitioner.protocol.messages import Answer, Operation, Status
+from partitioner.protocol.ordinary import (
+    is_ordinary_target,
+    recognise_answer,
+    recognise_frame,
+    recognise_refusal,
+)
+from partitioner.protocol.writer import write_answer
 from tests.doubles.sessions import TARGET, request
 
 LINES = [
@@ -142,6 +148,47 @@ def test_an_answer_that_is_recognised_says_what_the_grammar_reads(data: bytes) -
 
     assert (200, size, False) == (head.status, head.content_length, head.has_action_flags)
     assert (head.lock_cookie, head.timeout_minutes) == (_number(cookie), _number(minutes))
+
+
+LOCK_LINES = [b"LockDate: 638000000000000000", b"LockAge: 3", b"LockCookie: 7"]
+REFUSAL_ORDER = [ANSWER_LINES[0], *LOCK_LINES, b"Cache-Control: private", b"Content-Length: 0"]
+
+refusals = st.builds(
+    lambda status, lines: b"\r\n".join([status, *lines, b"", b""]),
+    st.sampled_from(
+        [b"404 Not Found", b"423 Locked", b"423 Not Found", b"HTTP/1.1 404 Not Found", b"200 OK"]
+    ),
+    st.lists(st.sampled_from([*REFUSAL_ORDER, *ANSWER_LINES]), max_size=7)
+    | st.sets(st.sampled_from(REFUSAL_ORDER)).map(
+        lambda chosen: [line for line in REFUSAL_ORDER if line in chosen]
+    ),
+)
+
+
+@given(refusals)
+def test_a_refusal_that_is_recognised_is_what_the_grammar_reads(data: bytes) -> None:
+    """With the same status, without content; a lock has its cookie, and what is not there has none."""
+    status = recognise_refusal(data)
+    if status is None:
+        return
+    head = parse_answer_head(data)
+
+    assert (status, 0) == (head.status, head.content_length)
+    assert (status == 423) is (head.lock_cookie is not None)
+
+
+@pytest.mark.parametrize("status", [Status.NOT_FOUND, Status.LOCKED])
+@given(place=st.integers(0, 200), inserted=st.binary(min_size=1, max_size=2))
+def test_no_byte_of_a_recognised_refusal_is_skipped(status: Status, place: int, inserted: bytes) -> None:
+    """Whatever is put somewhere into what servers write is noticed, or makes a number another number."""
+    answer = Answer(Status.LOCKED, lock_age=3.0, lock_cookie=7) if status is Status.LOCKED else Answer(status)
+    whole = write_answer(answer, 638_000_000_000_000)
+    changed = whole[:place] + inserted + whole[place:]
+
+    recognised = recognise_refusal(changed)
+
+    assert status.code == recognise_refusal(whole)
+    assert recognised is None or recognised == parse_answer_head(changed).status
 
 
 @given(st.integers(0, len(b"".join(ANSWER_ORDER))), st.binary(min_size=1, max_size=2))

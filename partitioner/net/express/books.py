@@ -15,6 +15,9 @@ from partitioner.protocol.messages import Operation
 _ACQUIRE, _RELEASE, _SET, _REMOVE = Operation.ACQUIRE, Operation.RELEASE, Operation.SET, Operation.REMOVE
 _RESET_TIMEOUT = Operation.RESET_TIMEOUT
 
+_OF_ONE_SERVER = (Operation.GET, _ACQUIRE, _RELEASE, _RESET_TIMEOUT)
+"""Operations that are nobody's business but the acting primary's."""
+
 _MOST_TIMEOUTS = 64
 
 
@@ -84,6 +87,22 @@ class Books:
         if client.copies > 1:
             self._toucher.note_slid(key, route.target, route.placement, route.server, timeout)
 
+    def note_refusal(self, client: Client, status: int, now: float) -> bool:
+        """Remember what a 404 or 423 says, if the await lane would do nothing more about it; else nothing."""
+        route, operation = client.route, client.operation
+        assert route is not None
+        key = route.key
+        if status == 404:
+            if operation not in _OF_ONE_SERVER or not self._ledger.is_settled(key, self._roster.pool, now):
+                return False
+            self._ledger.end_lock(key)  # or it would be there
+            return True
+        if operation is _RESET_TIMEOUT:
+            return False  # which takes no heed of locks
+        if operation in _OF_ONE_SERVER and client.copies > 1:
+            self._toucher.note_slid(key, route.target, route.placement, route.server, None)
+        return True
+
     def open_touch(self, route: Route) -> bool:
         """Begin with a touch, if nothing speaks against it."""
         return not self._ledger.marks(route.key) and self._gate.enter_at_once(route.key)
@@ -121,7 +140,7 @@ class Books:
         route = self._leave_route(client)
         self._gate.leave(route.key)
         duration = now - client.began_at
-        self._observer.exchange_finished(client.operation, 200, duration, client.size)
+        self._observer.exchange_finished(client.operation, client.status, duration, client.size)
         if duration >= SLOW:
             backend = self._roster.pool.members[route.server].backend.name
             self._observer.exchange_was_slow(client.peer, client.operation, duration, backend)
@@ -131,7 +150,7 @@ class Books:
     def close_undelivered(self, client: Client) -> None:
         """The client has gone. A lock that it was to be given is given back, still behind the gate."""
         route = self._leave_route(client)
-        if client.operation is _ACQUIRE:
+        if client.has_been_granted:
             self._lane.router.give_back_soon(route.subject())
         else:
             self._gate.leave(route.key)

@@ -27,6 +27,7 @@ class Client:
         "peer",
         "pieces",
         "pool",
+        "receive_size",
         "recv",
         "request",
         "rest",
@@ -47,6 +48,7 @@ class Client:
         self.socket = connected
         self.descriptor = connected.fileno()
         self.recv = connected.recv
+        self.receive_size = 0  # bytes taken in at a time, as the reactor says
         self.send = connected.send
         self.peer = peer
         self.state = ClientState.IDLE
@@ -66,7 +68,7 @@ class Client:
         self.answer = b""  # which it gets when all copies are written
         self.copying: list[Link] = []  # on which copies are being written
         self.sent_at = 0.0
-        self.status = 0  # of the origin's answer
+        self.status = 0  # of the answer
         self.ahead: bytes | None = None  # what a DEAF client has sent out of turn; nothing if it has left
         self.rest: memoryview | None = None  # of the answer, while DELIVERING
 
@@ -81,6 +83,11 @@ class Client:
         """How many servers shall hold its session."""
         assert self.pool is not None
         return self.pool.copies
+
+    @property
+    def has_been_granted(self) -> bool:
+        """Whether its answer hands a lock over."""
+        return self.operation is Operation.ACQUIRE and self.status == 200
 
     def __repr__(self) -> str:
         return f"<Client {self.peer}, {self.state.name}>"
@@ -108,6 +115,7 @@ class Link:
         "descriptor",
         "life",
         "pieces",
+        "receive_size",
         "recv",
         "rest",
         "send",
@@ -125,6 +133,7 @@ class Link:
         self.socket = connected
         self.descriptor = connected.fileno()
         self.recv = connected.recv
+        self.receive_size = 0  # bytes taken in at a time, as the reactor says
         self.send = connected.send
         self.siding = siding
         self.life = life

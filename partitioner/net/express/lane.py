@@ -29,7 +29,7 @@ class Measure(NamedTuple):
     events: int
 
 
-ALONE = Measure(0.004, 0.001, 256)
+ALONE = Measure(0.004, 0.001, 128)
 IN_COMPANY = Measure(0.0005, 0.0, 32)
 """While nobody else has anything to do, and while somebody has. A page of the admin port takes a dozen turns,
 each of which waits for a round to end; at every turn the others cost as much as two exchanges."""

@@ -13,7 +13,7 @@ from partitioner.net.express.states import LinkState
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
-from partitioner.protocol.ordinary import AnswerFrame, recognise_answer
+from partitioner.protocol.ordinary import AnswerFrame, recognise_answer, recognise_refusal
 
 if TYPE_CHECKING:
     from partitioner.net.express.relay import Relay
@@ -113,14 +113,11 @@ class LinkReactions:
         answer = self._empty_answers.get(data) if len(data) < _SHORT else None
         if answer is None:
             answer = self._recognise(data)
-        if answer is None:
-            if _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
-                self.hand_over(link, data)
-            else:
-                self._await_rest(link, data, 0)
-            return
         client = link.client
         assert client is not None
+        if answer is None:
+            self._take_other(client, link, data)
+            return
         end, size, cookie, minutes = answer
         missing = end + size - len(data)
         if missing < 0 or size > HELD_BODY or not self._books.is_ordinary(client, size, cookie):
@@ -144,12 +141,24 @@ class LinkReactions:
         link.pieces = [data]
         link.wanted = missing
 
+    def _take_other(self, client: Client, link: Link, data: bytes) -> None:
+        """No success: a refusal, the beginning of something, or something for the await lane to read."""
+        status, now = recognise_refusal(data), self._clock()
+        if status is not None and self._books.note_refusal(client, status, now):
+            client.link, client.status = None, status
+            self.free(link, now, status)
+            self._relay.answers.append((client, data))
+        elif _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
+            self.hand_over(link, data)
+        else:
+            self._await_rest(link, data, 0)
+
     def _pass_on(
         self, client: Client, link: Link, data: bytes, cookie: bytes | None, minutes: bytes | None
     ) -> None:
         """The answer is complete: the link is as good as before, and the client gets it."""
         now, operation = self._clock(), client.operation
-        client.link = None
+        client.link, client.status = None, 200
         self.free(link, now)
         self._books.note(client, link, cookie, minutes, now)
         if (operation is _SET or operation is _REMOVE) and (copies := self._books.copies(client)):
@@ -157,10 +166,10 @@ class LinkReactions:
         else:
             self._relay.answers.append((client, data))
 
-    def free(self, link: Link, now: float) -> None:
+    def free(self, link: Link, now: float, status: int = 200) -> None:
         """An exchange is over on this link."""
         siding = link.siding
-        siding.upstream.traffic.answered(200, now - link.since)
+        siding.upstream.traffic.answered(status, now - link.since)
         link.state = _IDLE
         link.since = now
         link.client = link.touch = None

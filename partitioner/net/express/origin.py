@@ -1,8 +1,8 @@
 """The origin: the clients of a state server on the reactor, answered straight from its session table.
 
-An ordinary request is carried out in the moment in which it is whole, and its answer sent in the next. So a
-client waits for nothing but room in the network, nothing can happen to a request between its table and its
-client, and nothing has to be handed over once a request was carried out.
+An ordinary request is carried out in the round in which it is whole, and its answer is sent at the end of
+that. So a client waits for nothing but room in the network, and nothing has to be handed over once a request
+was carried out.
 """
 
 from partitioner.net.conversation import SLOW, ConversationPolicy
@@ -36,11 +36,22 @@ class Origin(Station):
         self._server = server
         self._policy = policy
         self._observer = observer
+        self._answers: list[tuple[Client, bytes]] = []  # of this round
         self.intake = Intake(self, policy.max_body, self._answer)
         self.take_request = self.intake.take_request
         self.take_more_of_request = self.intake.take_more_of_request
         self.hand_over_request = self.intake.hand_over_request
         self.reactor = Reactor(compiled(ORIGIN_REACTIONS, ClientState, self), [], self._crashed)
+
+    def work_off(self, timeout: float, most_events: int) -> bool:
+        has_come = self.reactor.work_off(timeout, most_events)
+        answers, self._answers = self._answers, []
+        for client, data in answers:
+            try:
+                self._deliver(client, data)
+            except Exception as error:  # noqa: BLE001 - as in a reaction
+                self._crashed(client, error)
+        return has_come
 
     def look_after(self, now: float) -> None:
         """There are no connections besides clients."""
@@ -71,7 +82,7 @@ class Origin(Station):
     # --- exchanges ---
 
     def _answer(self, client: Client, data: bytes, target: bytes, frame: Frame) -> bool:
-        """Carry out a request, and send the answer."""
+        """Carry out a request."""
         if not is_ordinary_target(target):
             return False
         operation, size, minutes, cookie = frame
@@ -81,7 +92,7 @@ class Origin(Station):
         head = RequestHead(data[:end], operation, target, size, timeout_minutes, lock_cookie)
         client.operation, client.size = operation, size
         client.status, answer = self._server.answer(head, data[end:])
-        self._deliver(client, answer)
+        self._answers.append((client, answer))
         return True
 
     def _deliver(self, client: Client, data: bytes | memoryview) -> None:

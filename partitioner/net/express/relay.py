@@ -22,9 +22,6 @@ from partitioner.net.express.states import (
 )
 from partitioner.net.express.station import Clock, Station
 from partitioner.net.lane import Lane
-from partitioner.protocol.messages import Operation
-
-_ACQUIRE = Operation.ACQUIRE
 
 LONG_WAIT = 0.25
 """Seconds to wait for a link, however busy the relay is; at 1000 connections it is a tenth."""
@@ -98,7 +95,7 @@ class Relay(Station):
         now = self.clock()
         for client, data in answers:
             try:
-                if client.operation is _ACQUIRE and self._has_left(client):
+                if client.has_been_granted and self._has_left(client):
                     self.clients.leave_undelivered(client)
                 else:
                     self.clients.deliver(client, data, now)
@@ -173,6 +170,7 @@ class Relay(Station):
         """A fault of ours: the connection is given up, and its exchange with it."""
         client = connection.client if isinstance(connection, Link) else connection
         if isinstance(connection, Link) and connection.touch is not None:
+            self.lane.observer.conversation_crashed(connection.identity, error)
             self.hand_over.touch(connection.touch)
         if client is None or client not in self.connected:
             return

@@ -20,6 +20,8 @@ LONG_ENOUGH = 2.0
 
 SMALL_BUFFER = 4096
 
+A_MOMENT, AN_HOUR = 1e-9, 3600.0
+
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
     """Two ends of a connection."""
@@ -57,10 +59,17 @@ class Platform:
     """A relay in front of state-1, which is UP, with its books and connections to look into."""
 
     def __init__(
-        self, nursery: trio.Nursery, *, copies: int = 1, backends: int = 1, longest_life: float = 1e-9
+        self,
+        nursery: trio.Nursery,
+        *,
+        copies: int = 1,
+        backends: int = 1,
+        is_settled: bool = True,
+        longest_life: float = A_MOMENT,
     ) -> None:
         """Sessions are not known to live for any time, and never will be for longer than `longest_life`."""
-        ledger = LedgerPolicy(session_timeout=1e-9, session_timeout_max=longest_life)
+        shortest = A_MOMENT if is_settled else AN_HOUR
+        ledger = LedgerPolicy(session_timeout=shortest, session_timeout_max=max(shortest, longest_life))
         self.router = MemoryRouter(nursery, backends, copies=copies, ledger=ledger)
         self.router.take_in()
         self.door = RecordingDoor()

@@ -288,6 +288,25 @@ def test_a_fault_of_ours_is_one_clients(depot: Depot, monkeypatch: pytest.Monkey
     assert depot.ask(other, SET).startswith(b"200 OK")
 
 
+def test_a_fault_of_ours_after_an_answer(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where its answer was sent; answers to others in the same round are sent all the same."""
+    (near, _), (other, _) = depot.client(), depot.client()
+
+    def fail(operation: Operation, status: int, duration: float, size: int) -> None:
+        if operation is Operation.GET:
+            raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(depot.observer, "exchange_finished", fail)
+    near.sendall(GET)
+    other.sendall(HEAD)
+    depot.turn()
+
+    assert near.recv(1000).startswith(b"404 Not Found")
+    assert b"" == near.recv(1)
+    assert other.recv(1000).startswith(b"404 Not Found")
+    assert ["conversation_crashed"] == [name for name, *_ in depot.observer.facts]
+
+
 @pytest.mark.parametrize(
     ("state", "patience"),
     [(ClientState.IDLE, 30.0), (ClientState.RECEIVING, 15.0), (ClientState.DELIVERING, 30.0)],

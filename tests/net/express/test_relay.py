@@ -10,12 +10,14 @@ from partitioner.errors import BackendEjected, BackendHungUp, BackendReset, Phas
 from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import Lock
 from partitioner.net.express.connections import Client, News
+from partitioner.net.express.reactor import RECEIVE_SIZE, SHORT_SIZE
 from partitioner.net.express.relay import LONG_WAIT
 from partitioner.net.express.routes import ENOUGH_LINKS
 from partitioner.net.express.states import ClientState, LinkState
 from partitioner.net.upstream import HELD_BODY
-from partitioner.protocol.messages import Operation
+from partitioner.protocol.messages import Answer, Operation, Status
 from partitioner.protocol.target import server_key
+from partitioner.protocol.writer import write_answer
 from tests.doubles.backends import LIFE, NOT_FOUND, ok
 from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, RELEASE, SET, TARGET, request, target
 from tests.net.express.platform import (
@@ -125,6 +127,100 @@ async def test_sessions_as_large_as_are_held(platform: Platform) -> None:
 
     assert asked == heard
     assert ok(body, b"Timeout: 20") == got
+
+
+async def test_where_sessions_are_large_more_is_taken_in_at_a_time(platform: Platform) -> None:
+    """Once a read was filled, a session as large as is held comes in one, over that connection."""
+    _, link = platform.link()
+    near, client = platform.client()
+    near.sendall(b"PUT " + b"x" * (SHORT_SIZE - 4))
+    await trio.sleep(0.01)  # all of it is there now
+    sizes = [client.receive_size]
+    platform.relay.work_off(LONG_ENOUGH, MOST_EVENTS)
+    sizes.append(client.receive_size)
+
+    assert [SHORT_SIZE, RECEIVE_SIZE] == sizes
+    assert SHORT_SIZE == link.receive_size
+
+
+LOCKED = write_answer(Answer(Status.LOCKED, lock_age=3.0, lock_cookie=9), 638_000_000_000_000_000)
+REFUSALS = [
+    *((asked, NOT_FOUND, 404) for asked in (GET, ACQUIRE, RELEASE, HEAD)),
+    *((asked, LOCKED, 423) for asked in (GET, ACQUIRE, RELEASE, SET, REMOVE)),
+]
+
+
+@pytest.mark.parametrize(("asked", "answer", "status"), REFUSALS)
+async def test_what_is_refused_is_relayed(
+    asked: bytes, answer: bytes, status: int, platform: Platform
+) -> None:
+    """In settled times a 404 is the truth, and whoever polls a locked session is answered here, too."""
+    backend, link = platform.link()
+    near, client = platform.client()
+
+    assert answer == relayed(platform, near, backend, asked, answer)
+    assert status == platform.router.observer.named("exchange_finished")[0][2]
+    assert (ClientState.IDLE, [link]) == (client.state, platform.siding().idle_links)
+    assert len(platform.router.lane.gate) == 0
+    assert platform.router.roster.upstreams["state-1"].traffic.answers[status] == 1
+
+
+@pytest.mark.parametrize(("asked", "answer"), [(SET, NOT_FOUND), (REMOVE, NOT_FOUND), (HEAD, LOCKED)])
+async def test_what_is_refused_for_no_common_reason(asked: bytes, answer: bytes, platform: Platform) -> None:
+    """A remove of what is not there concerns others; the rest no state server should say."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(asked)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(answer)
+    platform.turn()
+
+    assert 1 == len(platform.door.openings)
+
+
+async def test_a_404_in_unsettled_times(nursery: trio.Nursery) -> None:
+    """The session may be elsewhere: the await lane looks for it."""
+    platform = Platform(nursery, is_settled=False)
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(NOT_FOUND)
+    platform.turn()
+
+    assert 1 == len(platform.door.openings)
+    platform.close()
+
+
+async def test_a_404_ends_a_lock(platform: Platform) -> None:
+    """A session that is not there is not locked either."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    relayed(platform, near, backend, ACQUIRE, GRANTED)
+    relayed(platform, near, backend, GET, NOT_FOUND)
+
+    assert 0 == platform.router.ledger.locks_held
+
+
+async def test_a_lock_of_another_client_is_not_given_back(platform: Platform) -> None:
+    """Whoever is refused a lock and leaves has nothing to give back."""
+    backend, _ = platform.link()
+    holder, _ = platform.client()
+    near, _ = platform.client()
+    relayed(platform, holder, backend, ACQUIRE, GRANTED)
+    near.sendall(ACQUIRE)
+    platform.turn()
+    backend.recv(1000)
+    near.close()
+    backend.sendall(LOCKED)
+    await trio.sleep(0.01)  # both are there now
+    platform.turn()
+
+    assert not platform.router.router.is_giving_back
+    assert 1 == platform.router.ledger.locks_held
+    assert 0 == len(platform.router.lane.gate)
 
 
 # --- the books ---
@@ -482,7 +578,7 @@ async def test_a_backend_that_breaks_off_an_answer(platform: Platform) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        NOT_FOUND,
+        NOT_FOUND.replace(b"X-AspNet", b"X-Net"),
         b"423 Locked\r\nLockAge: 1\r\nLockCookie: 7\r\nContent-Length: 0\r\n\r\n",
         FOUND.replace(b"Timeout", b"ActionFlags: 1\r\nTimeout"),
         FOUND.replace(b"Content-Length", b"content-length"),
@@ -531,7 +627,7 @@ async def test_a_client_that_talks_in_the_round_in_which_it_is_handed_over(platf
     near.sendall(GET)
     platform.turn()
     backend.recv(1000)
-    backend.sendall(NOT_FOUND)
+    backend.sendall(b"HTTP/1.1 " + FOUND)
     near.sendall(HEAD)
     await trio.sleep(0.01)  # both are there now
     platform.turn()

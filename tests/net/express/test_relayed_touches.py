@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.net.express.connections import Link
+from partitioner.net.toucher import NEXT_LOOK
 from partitioner.protocol.target import server_key
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.sessions import CONTENT, GET, HEAD, TARGET
@@ -75,13 +76,33 @@ async def test_a_touch_that_is_due_is_offered_to_the_express_lane(scene: Scene) 
     scene.primary_backend.recv(1000)
     scene.primary_backend.sendall(FOUND)
     scene.platform.turn()
-    await wait_all_tasks_blocked()
+    with trio.fail_after(5):
+        await trio.lowlevel.wait_readable(scene.copy_backend)
     asked = scene.copy_backend.recv(1000)
     scene.answer(ok())
 
     assert FOUND == near.recv(1000)
     assert HEAD == asked
     assert scene.lane.gate.is_free(KEY)
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_a_key_that_is_busy_is_looked_at_again(
+    is_written: bool, scene: Scene, autojump_clock: MockClock
+) -> None:
+    """What is under way may be a write, which touches the copies, too; if not, they are touched after it."""
+    placement = scene.lane.bookkeeper.placement_of(KEY)
+    assert scene.lane.gate.enter_at_once(KEY)
+    scene.lane.toucher.note_slid(KEY, TARGET, placement, scene.primary, 20)
+    await trio.sleep(NEXT_LOOK / 2)
+    was_early = not nothing_has_come(scene.copy_backend)
+    if is_written:
+        scene.lane.toucher.note_written(KEY, TARGET, placement, 20)
+    scene.lane.gate.leave(KEY)
+    await trio.sleep(2 * NEXT_LOOK)
+
+    assert not was_early
+    assert is_written is nothing_has_come(scene.copy_backend)
 
 
 def enter_gate(scene: Scene) -> None:
@@ -147,7 +168,7 @@ async def test_a_copy_that_cannot_be_touched(fail: Callable[[Scene], None], scen
 
 
 async def test_a_fault_of_ours_in_a_touch(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The toucher goes on with it, and the gate is left."""
+    """It is reported; the toucher goes on with the touch, and the gate is left."""
     scene.touch()
     scene.copy_backend.recv(1000)
 
@@ -160,6 +181,7 @@ async def test_a_fault_of_ours_in_a_touch(scene: Scene, monkeypatch: pytest.Monk
     await scene.come_to_rest()
 
     assert [scene.copy] == scene.marked()
+    assert 1 == len(scene.platform.router.observer.named("conversation_crashed"))
 
 
 async def test_the_lane_ends_during_a_touch(scene: Scene) -> None:
