@@ -51,6 +51,7 @@ class Reactor:
         """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions."""
         self.epoll = select.epoll()
         self.connections: dict[int, Client | Link] = {}  # by file descriptor
+        self.was_full = False  # the last round: more may have come than it has told of
         self._received: list[tuple[Client | Link, Signal, News]] = []  # in this round, the next one last
         self._crashed = crashed
         self._client_reactions = client_reactions
@@ -92,6 +93,7 @@ class Reactor:
     def work_off(self, timeout: float, most_events: int) -> bool:
         """One round: wait so long for so many events, and react; answer whether there were any."""
         events = self.epoll.poll(timeout, most_events)
+        self.was_full = len(events) == most_events
         links: list[Ready] = []
         clients: list[Ready] = []
         for descriptor, what in events:

@@ -95,12 +95,23 @@ class Relay(Station):
         now = self.clock()
         for client, data in answers:
             try:
-                if client.ahead == b"" and client.has_been_granted:
+                if client.has_been_granted and self._has_left(client):
                     self.clients.leave_undelivered(client)
                 else:
                     self.clients.deliver(client, data, now)
             except Exception as error:  # noqa: BLE001 - as in a reaction
                 self._crashed(client, error)
+
+    def _has_left(self, client: Client) -> bool:
+        """Whether nobody is there to be given a lock; a full round has not told of everybody who has left."""
+        if client.ahead is not None or not self.reactor.was_full:
+            return client.ahead == b""
+        try:
+            return client.socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     # --- copies ---
 
