@@ -11,6 +11,7 @@ from partitioner.net.conversation import Opening
 from partitioner.net.express.connections import Client, Link
 from partitioner.net.express.relay import Relay
 from partitioner.net.express.routes import Siding
+from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.target import server_key
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 
@@ -137,3 +138,15 @@ def nothing_has_come(backend: socket.socket) -> bool:
         return backend.recv(1) == b""
     except BlockingIOError:
         return True
+
+
+def relayed(
+    platform: Platform, near: socket.socket, backend: socket.socket, asked: bytes, answer: bytes
+) -> bytes:
+    """Have a request and its answer relayed; what the client gets."""
+    near.sendall(asked)
+    platform.turn()
+    assert asked == backend.recv(2 * HELD_BODY)
+    backend.sendall(answer)
+    platform.turn()
+    return near.recv(2 * HELD_BODY)

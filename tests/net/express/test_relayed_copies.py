@@ -11,14 +11,11 @@ from partitioner.net.express.states import ClientState, LinkState
 from partitioner.net.responder import Response
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.messages import Operation
-from partitioner.protocol.target import server_key
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, SET, TARGET, request
 from tests.net.express.platform import Platform, nothing_has_come, reset, shrink
+from tests.net.express.samples import GRANTED, KEY, REMOVE
 
-KEY = server_key(TARGET)
-REMOVE = request(Operation.REMOVE)
-GRANTED = ok(CONTENT, b"LockCookie: 7", b"Timeout: 20")
 LARGE = b"x" * HELD_BODY
 LARGE_SET = SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY).removesuffix(CONTENT) + LARGE
 

@@ -9,13 +9,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.net.express.connections import Link
 from partitioner.net.toucher import NEXT_LOOK
-from partitioner.protocol.target import server_key
 from tests.doubles.backends import NOT_FOUND, ok
-from tests.doubles.sessions import CONTENT, GET, HEAD, TARGET
+from tests.doubles.sessions import GET, HEAD, TARGET
 from tests.net.express.platform import Platform, nothing_has_come
-
-KEY = server_key(TARGET)
-FOUND = ok(CONTENT, b"Timeout: 20")
+from tests.net.express.samples import FOUND, KEY
 
 
 class Scene:

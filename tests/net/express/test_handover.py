@@ -1,0 +1,220 @@
+"""What the express lane leaves to the await lane: before anything was sent, or with all that was."""
+
+import pytest
+import trio
+
+from partitioner.errors import BackendEjected, BackendHungUp, BackendReset, Phase
+from partitioner.membership.ledger import Lock
+from partitioner.net.express.states import LinkState
+from partitioner.net.upstream import HELD_BODY
+from partitioner.protocol.messages import Operation
+from tests.doubles.backends import LIFE, NOT_FOUND, ok
+from tests.doubles.sessions import CONTENT, CREATE, GET, HEAD, SET, TARGET, request
+from tests.net.express.platform import (
+    Platform,
+    nothing_has_come,
+    reset,
+    shrink,
+)
+from tests.net.express.samples import FOUND, KEY
+
+
+def mark(platform: Platform) -> None:
+    platform.router.lane.bookkeeper.mark(KEY, TARGET, "state-1", is_stale=True)
+
+
+def lock_elsewhere(platform: Platform) -> None:
+    lock = Lock(7, "state-2", LIFE, trio.current_time())
+    platform.router.ledger.note_lock(KEY, TARGET, lock, 20)
+
+
+def lock_in_another_life(platform: Platform) -> None:
+    lock = Lock(7, "state-1", b"another", trio.current_time())
+    platform.router.ledger.note_lock(KEY, TARGET, lock, 20)
+
+
+def enter_gate(platform: Platform) -> None:
+    assert platform.router.lane.gate.enter_at_once(KEY)
+
+
+def close_links(platform: Platform) -> None:
+    platform.siding().close_idle()
+
+
+@pytest.mark.parametrize("prepare", [mark, lock_elsewhere, lock_in_another_life, enter_gate, close_links])
+async def test_what_is_not_ordinary_about_a_session(prepare: object, platform: Platform) -> None:
+    """Its request is handed over as it came, and no backend has seen anything of it."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    assert callable(prepare)
+    prepare(platform)
+    near.sendall(GET)
+    platform.turn()
+
+    assert [GET] == [opening.received for opening in platform.door.openings]
+    assert nothing_has_come(backend)
+
+
+CANARY = request(Operation.GET, b"%2fpartitioner%2fcanary%2frouter-1")
+LARGER = SET.replace(b"Content-Length:7", b"Content-Length:%d" % (HELD_BODY + 1))
+ODD = GET.replace(b"HTTP/1.1", b"HTTP/1.0")
+
+
+@pytest.mark.parametrize("asked", [CREATE, CANARY, LARGER, ODD, GET + GET, b"x" * 10_240, b"\r\n\r\n"])
+async def test_what_is_not_ordinary_about_a_request(asked: bytes, platform: Platform) -> None:
+    """The same."""
+    platform.link()
+    near, _ = platform.client()
+    near.sendall(asked)
+    while not platform.door.openings:
+        platform.turn()
+
+    assert asked == platform.door.openings[0].received
+
+
+async def failure(platform: Platform) -> BaseException | None:
+    """How the exchange that was handed over ends, if it is not tried again."""
+    (opening,) = platform.door.openings
+    assert opening.respond is not None
+    try:
+        await opening.respond()
+    except (BackendEjected, BackendHungUp, BackendReset) as error:
+        return error
+    return None
+
+
+async def test_an_ejected_backend_is_cut_off(platform: Platform) -> None:
+    """What it says from then on is not relayed: a set under way fails as one of the await lane does."""
+    platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    platform.router.roster.upstreams["state-1"].cut()
+    ended = await failure(platform)
+
+    assert isinstance(ended, BackendEjected)
+    assert ended.phase is Phase.READING
+    assert platform.router.ledger.marks_of("state-1") == 1
+    assert platform.siding().links == {}
+
+
+async def test_a_backend_that_hangs_up_on_a_set(platform: Platform) -> None:
+    """It may have been carried out: it is not sent again, and the client's connection is closed."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    backend.recv(1000)
+    backend.close()
+    platform.turn()
+
+    assert isinstance(await failure(platform), BackendHungUp)
+
+
+async def test_a_backend_that_breaks_off_an_answer(platform: Platform) -> None:
+    """The bytes that had come count: the connection was not stale, the backend is to blame."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(b"200 OK\r\n")
+    platform.turn()
+    reset(backend)
+    platform.turn()
+
+    assert isinstance(await failure(platform), BackendReset)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NOT_FOUND.replace(b"X-AspNet", b"X-Net"),
+        b"423 Locked\r\nLockAge: 1\r\nLockCookie: 7\r\nContent-Length: 0\r\n\r\n",
+        FOUND.replace(b"Timeout", b"ActionFlags: 1\r\nTimeout"),
+        FOUND.replace(b"Content-Length", b"content-length"),
+        b"HTTP/1.1 " + FOUND,
+    ],
+)
+async def test_an_answer_that_is_not_ordinary(answer: bytes, platform: Platform) -> None:
+    """It is read by the await lane, with what has come of it, and relayed all the same."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(answer)
+    platform.turn()
+    (opening,) = platform.door.openings
+    assert opening.respond is not None
+    response = await opening.respond()
+    response.finish(True)
+
+    assert answer == response.head.raw + response.body
+    assert len(platform.router.lane.gate) == 0
+
+
+async def test_a_request_that_was_cut_off_while_it_was_sent(platform: Platform) -> None:
+    """The phase is known: the failover table tells sending from reading."""
+    _, link = platform.link()
+    near, _ = platform.client()
+    shrink(link.socket)
+    body = b"x" * HELD_BODY
+    asked = SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY).removesuffix(CONTENT) + body
+    near.sendall(asked)
+    while link.state is LinkState.IDLE:
+        platform.turn()
+    platform.router.roster.upstreams["state-1"].cut()
+    ended = await failure(platform)
+
+    assert isinstance(ended, BackendEjected)
+    assert ended.phase is Phase.SENDING
+
+
+async def test_a_client_that_talks_in_the_round_in_which_it_is_handed_over(platform: Platform) -> None:
+    """What it says is for the await lane to read."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(b"HTTP/1.1 " + FOUND)
+    near.sendall(HEAD)
+    await trio.sleep(0.01)  # both are there now
+    platform.turn()
+    (opening,), (connected,) = platform.door.openings, platform.door.sockets
+    assert opening.respond is not None
+    (await opening.respond()).finish(True)
+
+    assert b"" == opening.received
+    assert HEAD == connected.recv(1000)
+
+
+async def test_a_set_during_which_the_pool_has_changed(platform: Platform) -> None:
+    """Its answer is left to the await lane, which tells whoever is concerned now."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    backend.recv(1000)
+    roster = platform.router.roster
+    roster.pool = roster.pool.succeeded_by(roster.pool.members, roster.pool.ranking, 1, trio.current_time())
+    backend.sendall(ok())
+    platform.turn()
+
+    assert platform.door.openings[0].respond is not None
+
+
+async def test_a_set_that_tells_of_longer_lives(nursery: trio.Nursery) -> None:
+    """What an earlier pool has left behind may be alive by that time-out, so others are told of the write."""
+    platform = Platform(nursery, longest_life=86_400.0)
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(SET)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(ok())
+    platform.turn()
+
+    assert platform.door.openings[0].respond is not None
+    platform.close()
