@@ -142,7 +142,8 @@ class Books:
         duration = now - client.began_at
         self._observer.exchange_finished(client.operation, client.status, duration, client.size)
         if duration >= SLOW:
-            backend = self._roster.pool.members[route.server].backend.name
+            assert route.siding is not None
+            backend = route.siding.upstream.backend.name
             self._observer.exchange_was_slow(client.peer, client.operation, duration, backend)
         if route.passed_over is not None:
             self._observer.failed_over(route.passed_over)

@@ -5,6 +5,7 @@ import trio
 
 from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import Lock
+from partitioner.net.conversation import SLOW
 from partitioner.net.express.reactor import RECEIVE_SIZE, SHORT_SIZE
 from partitioner.net.express.states import ClientState
 from partitioner.net.upstream import HELD_BODY
@@ -255,3 +256,17 @@ async def test_a_lock_lives_on_from_when_a_request_is_sent(platform: Platform) -
 
     assert client.state is ClientState.WAITING
     assert platform.router.ledger.maybe_lock(KEY, now + 1199.0) is not None
+
+
+async def test_an_exchange_that_took_long_is_told_of(platform: Platform) -> None:
+    """With whom it was, as on the await lane."""
+    backend, _ = platform.link()
+    near, client = platform.client()
+    near.sendall(GET)
+    platform.turn()
+    client.began_at -= SLOW
+    backend.sendall(FOUND)
+    platform.turn()
+    (told,) = platform.router.observer.named("exchange_was_slow")
+
+    assert ("192.0.2.1", Operation.GET, "state-1") == (told[1], told[2], told[4])
