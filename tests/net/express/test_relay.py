@@ -6,7 +6,7 @@ import trio
 from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import Lock
 from partitioner.net.conversation import SLOW
-from partitioner.net.express.reactor import RECEIVE_SIZE, SHORT_SIZE
+from partitioner.net.express.reactor import SHORT_SIZE
 from partitioner.net.express.states import ClientState
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.messages import Answer, Operation, Status
@@ -97,16 +97,18 @@ async def test_sessions_as_large_as_are_held(platform: Platform) -> None:
 
 
 async def test_where_sessions_are_large_more_is_taken_in_at_a_time(platform: Platform) -> None:
-    """Once a read was filled, a session as large as is held comes in one, over that connection."""
+    """Each read that was filled has the next one take in four times as much, over that connection."""
     _, link = platform.link()
     near, client = platform.client()
-    near.sendall(b"PUT " + b"x" * (SHORT_SIZE - 4))
-    await trio.sleep(0.01)  # all of it is there now
-    sizes = [client.receive_size]
-    platform.relay.work_off(LONG_ENOUGH, MOST_EVENTS)
-    sizes.append(client.receive_size)
+    asked = SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY) + b"x" * HELD_BODY
+    sizes = []
+    while len(asked) > client.receive_size:
+        sizes.append(client.receive_size)
+        near.sendall(asked[: client.receive_size])
+        asked = asked[client.receive_size :]
+        platform.turn()
 
-    assert [SHORT_SIZE, RECEIVE_SIZE] == sizes
+    assert [SHORT_SIZE, 4 * SHORT_SIZE] == sizes
     assert SHORT_SIZE == link.receive_size
 
 
