@@ -1,6 +1,7 @@
 """What an ASP.NET web server sends, over a plain blocking socket."""
 
 import socket
+import time
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -116,3 +117,13 @@ class WebServer:
                     reader.feed(data)
         assert head is not None
         return Reply(head, body)
+
+    def read_within(self, seconds: float, session_id: str) -> bytes | None:
+        """The same, asked for again where the connection was closed instead of an answer."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return self.read(session_id)
+            except Closed:
+                if time.monotonic() > until:
+                    raise
