@@ -26,6 +26,7 @@ from partitioner.sessions.table import SessionTable
 from tests.doubles.clients import Client
 from tests.doubles.observers import Fact, RecordingObserver
 from tests.doubles.sessions import APPLICATION, request
+from tests.net.express.platform import reset
 
 LOOPBACK = ip_network("127.0.0.0/8")
 A_MOMENT = 0.001
@@ -94,7 +95,8 @@ class Loopback(SocketStream):
     """A client's end of a connection."""
 
     def reset(self) -> None:
-        raise NotImplementedError
+        """Tear the connection down, as the death of a process with unread bytes does."""
+        reset(self.detach())
 
 
 @dataclass
@@ -148,7 +150,7 @@ class Twin:
         asked = self._request(action)
         if action.leaves_at is not None:
             await client.send(asked[: min(action.leaves_at, len(asked) - 1)])
-            self._leave(action.client)
+            self._leave(action.client, by_reset=action.leaves_at % 2 == 1)
             return
         answer = b""
         try:
@@ -180,8 +182,12 @@ class Twin:
             self._cookies[action.session] = int(cookie[1])
         return _PASSING.sub(b"", answer)
 
-    def _leave(self, number: int) -> None:
-        self._clients.pop(number).leave()
+    def _leave(self, number: int, *, by_reset: bool = False) -> None:
+        client = self._clients.pop(number)
+        if by_reset:
+            client.reset()
+        else:
+            client.leave()
 
     async def _come_to_rest(self) -> None:
         """Wait until nothing is under way any more."""
