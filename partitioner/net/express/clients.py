@@ -31,7 +31,6 @@ class ClientReactions:
         self._policy = policy
         self._roster = relay.lane.roster
         self._observer = relay.lane.observer
-        self._clock = relay.clock
         self.intake = Intake(relay, policy.max_body, self._ask)
         self.take_request = self.intake.take_request
         self.take_more_of_request = self.intake.take_more_of_request
@@ -63,7 +62,7 @@ class ClientReactions:
             if siding.has_enough:
                 self._queue(client, data, siding, (target, frame))
             return siding.has_enough
-        now = self._clock()
+        now = self._relay.reactor.now
         if not self._books.open(frame[0], route, links[-1], now):
             return False
         places.free -= 1
@@ -72,7 +71,6 @@ class ClientReactions:
         client.operation, client.size, client.minutes, _ = frame
         client.route, client.pool, client.request = route, pool, data
         client.state = _WAITING
-        client.sent_at = link.since = now
         self._relay.asked.append(link)
         return True
 
@@ -138,7 +136,7 @@ class ClientReactions:
 
     def deliver_more(self, client: Client, news: News) -> None:
         assert client.rest is not None
-        self.deliver(client, client.rest, self._clock())
+        self.deliver(client, client.rest, self._relay.reactor.now)
 
     def _go_idle(self, client: Client, now: float) -> None:
         """The exchange is over; this client may ask again."""

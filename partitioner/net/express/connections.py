@@ -27,8 +27,6 @@ class Client:
         "peer",
         "pieces",
         "pool",
-        "receive_size",
-        "recv",
         "request",
         "rest",
         "route",
@@ -42,14 +40,10 @@ class Client:
         "wanted",
     )
 
-    is_link = False
-
     def __init__(self, connected: socket.socket, peer: str, now: float) -> None:
         self.socket = connected
         self.descriptor = connected.fileno()
-        self.recv = connected.recv
-        self.receive_size = 0  # bytes taken in at a time, as the reactor says
-        self.send = connected.send
+        self.send = connected.send  # and not by descriptor: a closed one may be somebody else's by now
         self.peer = peer
         self.state = ClientState.IDLE
         self.began_at = now  # the exchange; or being idle
@@ -115,8 +109,6 @@ class Link:
         "descriptor",
         "life",
         "pieces",
-        "receive_size",
-        "recv",
         "rest",
         "send",
         "siding",
@@ -127,14 +119,10 @@ class Link:
         "wanted",
     )
 
-    is_link = True
-
     def __init__(self, connected: socket.socket, siding: Siding, life: bytes, now: float) -> None:
         self.socket = connected
         self.descriptor = connected.fileno()
-        self.recv = connected.recv
-        self.receive_size = 0  # bytes taken in at a time, as the reactor says
-        self.send = connected.send
+        self.send = connected.send  # and not by descriptor: a closed one may be somebody else's by now
         self.siding = siding
         self.life = life
         self.state = LinkState.IDLE

@@ -30,7 +30,6 @@ class Copies:
         self._relay = relay
         self._books = books
         self._links = links
-        self._clock = relay.clock
 
     def write(self, client: Client, sidings: tuple[Siding, ...], answer: bytes, now: float) -> None:
         """The first server has accepted a write: send it to the others before the client gets its answer."""
@@ -72,7 +71,7 @@ class Copies:
         if not self._links.is_empty_success(data):
             self._links.hand_over(link, data)
             return
-        now, client, touch = self._clock(), link.client, link.touch
+        now, client, touch = self._relay.reactor.now, link.client, link.touch
         self._links.free(link, now)
         if client is not None:
             client.copying.remove(link)

@@ -31,12 +31,11 @@ class Intake:
         self._station = station
         self._largest = min(HELD_BODY, max_body)
         self._serve = serve
-        self._clock = station.clock
         self._frames: dict[bytes, Frame] = {}  # those without numbers
 
     def take_request(self, client: Client, data: bytes) -> None:
         """The first bytes of a request, mostly all of them."""
-        client.began_at = self._clock()
+        client.began_at = self._station.reactor.now
         self.consider(client, data)
 
     def take_more_of_request(self, client: Client, data: bytes) -> None:

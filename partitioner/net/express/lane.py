@@ -15,8 +15,9 @@ import trio
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Door
 from partitioner.net.express.connections import Client
+from partitioner.net.express.reactor import Clock
 from partitioner.net.express.states import ClientState, Signal
-from partitioner.net.express.station import Clock, Station
+from partitioner.net.express.station import Station
 
 OpenStation: TypeAlias = Callable[[Clock, Door], Station]
 
@@ -76,6 +77,7 @@ class ExpressLane:
             ClientState.WAITING: patience,
             ClientState.DEAF: patience,
             ClientState.DELIVERING: policy.exchange,
+            ClientState.GONE: float("inf"),
         }
         self._waiting = trio.CancelScope()
 

@@ -34,7 +34,6 @@ class LinkReactions:
     def __init__(self, relay: "Relay", books: Books) -> None:
         self._relay = relay
         self._books = books
-        self._clock = relay.clock
         self._empty_answers: dict[bytes, AnswerFrame] = {}  # those without content or numbers, whole
         self._copies = Copies(relay, books, self)
         self.touch = self._copies.touch
@@ -55,7 +54,7 @@ class LinkReactions:
         connected = channel.maybe_detach()
         if connected is None:
             return False
-        link = Link(connected, siding, upstream.life, self._clock())
+        link = Link(connected, siding, upstream.life, self._relay.reactor.now)
         siding.links[link] = None
         siding.idle_links.append(link)
         self._relay.reactor.register(link)
@@ -66,6 +65,7 @@ class LinkReactions:
         del link.siding.links[link]
         if link.state is _IDLE:
             link.siding.idle_links.remove(link)
+        link.state = LinkState.GONE
         return self._relay.reactor.let_go(link)
 
     def close_link(self, link: Link, news: News = b"") -> None:
@@ -143,7 +143,7 @@ class LinkReactions:
 
     def _take_other(self, client: Client, link: Link, data: bytes) -> None:
         """No success: a refusal, the beginning of something, or something for the await lane to read."""
-        status, now = recognise_refusal(data), self._clock()
+        status, now = recognise_refusal(data), self._relay.reactor.now
         if status is not None and self._books.note_refusal(client, status, now):
             client.link, client.status = None, status
             self.free(link, now, status)
@@ -157,7 +157,7 @@ class LinkReactions:
         self, client: Client, link: Link, data: bytes, cookie: bytes | None, minutes: bytes | None
     ) -> None:
         """The answer is complete: the link is as good as before, and the client gets it."""
-        now, operation = self._clock(), client.operation
+        now, operation = self._relay.reactor.now, client.operation
         client.link, client.status = None, 200
         self.free(link, now)
         self._books.note(client, link, cookie, minutes, now)

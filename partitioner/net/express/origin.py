@@ -10,9 +10,9 @@ from partitioner.net.downstream import Door
 from partitioner.net.express.connections import Client, Link, News
 from partitioner.net.express.intake import Intake
 from partitioner.net.express.lane import ExpressLane
-from partitioner.net.express.reactor import Reactor, compiled
+from partitioner.net.express.reactor import Clock, Reactor, compiled
 from partitioner.net.express.states import ORIGIN_REACTIONS, ClientState
-from partitioner.net.express.station import Clock, Station
+from partitioner.net.express.station import Station
 from partitioner.net.observer import Observer
 from partitioner.net.stateserver import StateServer
 from partitioner.protocol.messages import RequestHead
@@ -32,7 +32,7 @@ class Origin(Station):
     def __init__(
         self, server: StateServer, policy: ConversationPolicy, observer: Observer, clock: Clock, door: Door
     ) -> None:
-        super().__init__(clock, door)
+        super().__init__(door)
         self._server = server
         self._policy = policy
         self._observer = observer
@@ -41,7 +41,7 @@ class Origin(Station):
         self.take_request = self.intake.take_request
         self.take_more_of_request = self.intake.take_more_of_request
         self.hand_over_request = self.intake.hand_over_request
-        self.reactor = Reactor(compiled(ORIGIN_REACTIONS, ClientState, self), [], self._crashed)
+        self.reactor = Reactor(compiled(ORIGIN_REACTIONS, ClientState, self), [], self._crashed, clock)
 
     def work_off(self, timeout: float, most_events: int) -> bool:
         has_come = self.reactor.work_off(timeout, most_events)
@@ -114,7 +114,7 @@ class Origin(Station):
 
     def _finish(self, client: Client) -> None:
         """The exchange is over; this client may ask again."""
-        now = self.clock()
+        now = self.reactor.tell_time()
         duration = now - client.began_at
         self._observer.exchange_finished(client.operation, client.status, duration, client.size)
         if duration >= SLOW:

@@ -1,8 +1,8 @@
 """One epoll with all connections of the express lane in it, and the round in which its events are worked off.
 
-Within a round links come first, then clients; what is to be sent is sent last (relay.py). So a link that
-its backend has closed is not given a request, and a client that has left is not given a lock, where either
-was to be known.
+Within a round links are reacted to first, then clients; what is to be sent is sent last (relay.py). So a link
+that its backend has closed is not given a request, and a client that has left is not given a lock, where
+either was to be known.
 
 All is received before anything is reacted to. Every system call drives this program out of the processor's
 caches: one after the other for each connection costs a tenth more than all receiving, then all reacting, then
@@ -11,8 +11,10 @@ all sending.
 
 import select
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from os import read
 from typing import Any, TypeAlias, TypeVar
 
 from partitioner.net.express.connections import Client, Link, News
@@ -26,17 +28,23 @@ SHORT_SIZE = 4096
 """The same for connections over which less has come so far. Making room for more costs a twentieth of an
 exchange where there are many; a read that was filled has the next one take in four times as much."""
 
+Clock: TypeAlias = Callable[[], float]
+"""trio's, but cheaper."""
+
 Reaction = Callable[[Any, Any], None]
 """Takes a Client or a Link, and News."""
 
 Table = Sequence[Sequence[Reaction]]
 """Reactions by state and signal."""
 
-Ready: TypeAlias = tuple[Client | Link, int]
-"""A connection, and what epoll says of it."""
+Inbox: TypeAlias = deque[tuple[Client | Link, Signal, News]]
+"""What has come in this round and has not been reacted to, the next one first."""
 
-_OUT, _HAS_FINISHED = select.EPOLLOUT, select.EPOLLRDHUP
-_IN = select.EPOLLIN | _HAS_FINISHED
+# Whatever comes is told of once; after a read that was filled epoll is asked again.
+_HAS_FINISHED = select.EPOLLRDHUP
+_IN = select.EPOLLIN | _HAS_FINISHED | select.EPOLLET
+_OUT = select.EPOLLOUT
+_ONLY_DATA = select.EPOLLIN  # and neither its end, nor trouble
 _DATA, _END, _BROKEN, _ROOM = Signal.DATA, Signal.END, Signal.BROKEN, Signal.ROOM
 
 
@@ -48,31 +56,36 @@ class Reactor:
         client_reactions: Table,
         link_reactions: Table,
         crashed: Callable[[Client | Link, Exception], None],
+        clock: Clock,
     ) -> None:
         """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions."""
         self.epoll = select.epoll()
-        self.connections: dict[int, Client | Link] = {}  # by file descriptor
         self.was_full = False  # the last round: more may have come than it has told of
-        self._received: list[tuple[Client | Link, Signal, News]] = []  # in this round, the next one last
+        self.now = clock()
+        """The time for whoever reacts. It stands still while that goes on, and so costs nothing."""
+        self._watched: dict[int, tuple[Client | Link, int, Inbox]] = {}
+        """By file descriptor: how many bytes to take in at a time, and where they belong."""
+        self._from_links: Inbox = deque()
+        self._from_clients: Inbox = deque()
         self._crashed = crashed
+        self._clock = clock
         self._client_reactions = client_reactions
         self._link_reactions = link_reactions
 
     def register(self, connection: Client | Link) -> None:
         """From now on have this connection reacted to when something comes."""
         self.epoll.register(connection.descriptor, _IN)
-        connection.receive_size = SHORT_SIZE
-        self.connections[connection.descriptor] = connection
+        self._watched[connection.descriptor] = connection, SHORT_SIZE, self._inbox_of(connection)
 
     def let_go(self, connection: Client | Link) -> socket.socket:
         """Forget a connection; answer its socket."""
-        if self.connections.pop(connection.descriptor, None) is not None:
+        if self._watched.pop(connection.descriptor, None) is not None:
             self.epoll.unregister(connection.descriptor)
         return connection.socket
 
     def close(self, connection: Client | Link) -> None:
         """Close a connection."""
-        self.connections.pop(connection.descriptor, None)
+        self._watched.pop(connection.descriptor, None)
         connection.socket.close()
 
     def await_room(self, connection: Client | Link) -> None:
@@ -80,72 +93,82 @@ class Reactor:
         self.epoll.modify(connection.descriptor, _OUT)
 
     def await_data(self, connection: Client | Link) -> None:
-        """The other way round."""
+        """The other way round. What has come already is told of as well."""
         self.epoll.modify(connection.descriptor, _IN)
 
     def signal(self, connection: Client | Link, signal: Signal) -> None:
         """Have it reacted to a signal that does not come over the network."""
         reactions = self._link_reactions if isinstance(connection, Link) else self._client_reactions
+        self.tell_time()
         try:
             reactions[connection.state][signal](connection, b"")
         except Exception as error:  # noqa: BLE001 - as below
             self._crashed(connection, error)
 
+    def tell_time(self) -> float:
+        """What time it is by now."""
+        self.now = now = self._clock()
+        return now
+
     def work_off(self, timeout: float, most_events: int) -> bool:
         """One round: wait so long for so many events, and react; answer whether there were any."""
         events = self.epoll.poll(timeout, most_events)
         self.was_full = len(events) == most_events
-        links: list[Ready] = []
-        clients: list[Ready] = []
-        for descriptor, what in events:
-            connection = self.connections[descriptor]
-            (links if connection.is_link else clients).append((connection, what))
-        self._react(links, self._link_reactions)
-        self._react(clients, self._client_reactions)
+        self.now = self._clock()
+        self._receive(events)
+        self._react(self._from_links, self._link_reactions)
+        self._react(self._from_clients, self._client_reactions)
         return bool(events)
 
     def unread(self, connection: Client | Link) -> bytes:
         """What has come over it in this round and has not been reacted to."""
-        for each, signal, news in self._received:
+        for each, signal, news in self._inbox_of(connection):
             if each is connection and signal is _DATA and isinstance(news, bytes):
                 return news
         return b""
 
-    def _react(self, ready: list[Ready], reactions: Table) -> None:
-        connections, received = self.connections, self._received
-        self._receive(ready)
-        while received:
-            connection, signal, news = received.pop()
-            if connections.get(connection.descriptor) is not connection:
-                continue  # it was handed over with another link's exchange, and what is unread as well
+    def _receive(self, events: Sequence[tuple[int, int]]) -> None:
+        """Take in what has come."""
+        watched = self._watched
+        for descriptor, what in events:
+            connection, size, inbox = watched[descriptor]
+            if what & _OUT:
+                inbox.append((connection, _ROOM, b""))
+                continue
+            try:
+                data = read(descriptor, size)
+            except BlockingIOError:
+                continue  # woken for nothing
+            except OSError as error:
+                inbox.append((connection, _BROKEN, error))
+                continue
+            if what == _ONLY_DATA and 0 < len(data) < size:
+                inbox.append((connection, _DATA, data))
+            else:
+                self._receive_unusual(connection, data, what)
+
+    def _receive_unusual(self, connection: Client | Link, data: bytes, what: int) -> None:
+        """A read was filled, or this is the last that comes."""
+        _, size, inbox = self._watched[connection.descriptor]
+        if data:
+            inbox.append((connection, _DATA, data))
+        if len(data) == size:
+            self._watched[connection.descriptor] = connection, min(4 * size, RECEIVE_SIZE), inbox
+            self.await_data(connection)
+        elif not data or what & _HAS_FINISHED:
+            # Known before the next request is given to a link over which that would get lost.
+            inbox.append((connection, _END, b""))
+
+    def _react(self, inbox: Inbox, reactions: Table) -> None:
+        while inbox:
+            connection, signal, news = inbox.popleft()
             try:
                 reactions[connection.state][signal](connection, news)
             except Exception as error:  # noqa: BLE001 - one connection's trouble must not become everybody's
                 self._crashed(connection, error)
 
-    def _receive(self, ready: list[Ready]) -> None:
-        """Take in what has come over these connections, the first last."""
-        connections, received = self.connections, self._received
-        for connection, what in reversed(ready):
-            if connections.get(connection.descriptor) is not connection:
-                continue  # its exchange was handed over in this round, and the client with it
-            if what & _OUT:
-                received.append((connection, _ROOM, b""))
-                continue
-            try:
-                data = connection.recv(connection.receive_size)
-            except BlockingIOError:
-                continue  # woken for nothing
-            except OSError as error:
-                received.append((connection, _BROKEN, error))
-                continue
-            if not data or (what & _HAS_FINISHED and len(data) < connection.receive_size):
-                # Known before the next request is given to a link over which that would get lost.
-                received.append((connection, _END, b""))
-            if data:
-                received.append((connection, _DATA, data))
-            if len(data) == connection.receive_size:
-                connection.receive_size = min(4 * len(data), RECEIVE_SIZE)
+    def _inbox_of(self, connection: Client | Link) -> Inbox:
+        return self._from_links if isinstance(connection, Link) else self._from_clients
 
 
 StateT = TypeVar("StateT", bound=IntEnum)

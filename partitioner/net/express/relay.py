@@ -10,7 +10,7 @@ from partitioner.net.express.connections import Client, Link
 from partitioner.net.express.handover import HandOver
 from partitioner.net.express.lane import PATIENCE_SHARE, ExpressLane
 from partitioner.net.express.links import LinkReactions
-from partitioner.net.express.reactor import Reactor, compiled
+from partitioner.net.express.reactor import Clock, Reactor, compiled
 from partitioner.net.express.routes import Routes, Siding
 from partitioner.net.express.states import (
     CLIENT_REACTIONS,
@@ -20,7 +20,7 @@ from partitioner.net.express.states import (
     LinkState,
     Signal,
 )
-from partitioner.net.express.station import Clock, Station
+from partitioner.net.express.station import Station
 from partitioner.net.lane import Lane
 
 LONG_WAIT = 0.25
@@ -37,7 +37,7 @@ class Relay(Station):
 
     def __init__(self, lane: Lane, policy: ConversationPolicy, clock: Clock, door: Door) -> None:
         """Shares everything with the await lane."""
-        super().__init__(clock, door)
+        super().__init__(door)
         self.lane = lane
         # Of this round:
         self.asked: list[Link] = []  # the links that have been given a request, which is not sent yet
@@ -50,7 +50,7 @@ class Relay(Station):
         self.hand_over = HandOver(lane, policy, self)
         client_table = compiled(CLIENT_REACTIONS, ClientState, self.clients)
         link_table = compiled(LINK_REACTIONS, LinkState, self.links)
-        self.reactor = Reactor(client_table, link_table, self._crashed)
+        self.reactor = Reactor(client_table, link_table, self._crashed, clock)
         lane.toucher.shortcut = self.touch
 
     def work_off(self, timeout: float, most_events: int) -> bool:
@@ -58,9 +58,11 @@ class Relay(Station):
         if self.crowded:
             self._ask_queued()
             if timeout and not has_come:
-                self._open_more(self.clock())  # it is not for us that they wait, but for the backends
-        self._send_requests()
-        self._deliver_answers()
+                self._open_more(self.reactor.now)  # it is not for us that they wait, but for the backends
+        if self.asked:
+            self._send_requests()
+        if self.answers:
+            self._deliver_answers()
         return has_come
 
     def look_at_queues(self, now: float) -> None:
@@ -81,9 +83,11 @@ class Relay(Station):
 
     def _send_requests(self) -> None:
         asked, self.asked = self.asked, []
+        now = self.reactor.tell_time()
         for link in asked:
             client = link.client
             assert client is not None
+            client.sent_at = link.since = now
             try:
                 self.links.send(link, client.request)
             except Exception as error:  # noqa: BLE001 - as in a reaction
@@ -92,7 +96,7 @@ class Relay(Station):
     def _deliver_answers(self) -> None:
         """To clients that are still there, as far as a lock is handed over."""
         answers, self.answers = self.answers, []
-        now = self.clock()
+        now = self.reactor.tell_time()
         for client, data in answers:
             try:
                 if client.has_been_granted and self._has_left(client):
@@ -117,10 +121,10 @@ class Relay(Station):
 
     def touch(self, target: bytes, slid_by: str) -> bool:
         """Touch the copies of a session that this server has slid, if that is ordinary. A Shortcut."""
-        route = self.routes.find(target) or self.routes.look_up(target)
+        route, now = self.routes.find(target) or self.routes.look_up(target), self.reactor.tell_time()
         if route is not None and route.epoch != self.lane.roster.pool.epoch:
             route = self.routes.renewed(route, self.lane.roster.pool)
-        return route is not None and route.server == slid_by and self.links.touch(route, self.clock())
+        return route is not None and route.server == slid_by and self.links.touch(route, now)
 
     # --- links come and go ---
 

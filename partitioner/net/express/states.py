@@ -37,6 +37,7 @@ class ClientState(IntEnum):
     WAITING = 3  # for its answer
     DEAF = 4  # the same, but the client has left, or has sent more; it is not listened to
     DELIVERING = 5  # some of an answer was sent
+    GONE = 6  # it was closed, or handed over; something of this round may still be told of it
 
 
 class LinkState(IntEnum):
@@ -47,6 +48,7 @@ class LinkState(IntEnum):
     READING = 2  # all of it was
     SENDING_COPY = 3  # some of a copy was sent
     READING_COPY = 4  # all of it was
+    GONE = 5  # as above
 
 
 COPYING = (LinkState.SENDING_COPY, LinkState.READING_COPY)
@@ -100,6 +102,7 @@ CLIENT_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.DELIVERING, Signal.ROOM): "deliver_more",
     (ClientState.DELIVERING, Signal.OVERDUE): "close_undelivered_late",
     (ClientState.DELIVERING, Signal.LAST_CALL): "nothing",
+    **dict.fromkeys([(ClientState.GONE, signal) for signal in Signal], "nothing"),
 }
 
 ORIGIN_REACTIONS: dict[tuple[ClientState, Signal], str] = {
@@ -121,6 +124,7 @@ ORIGIN_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.DELIVERING, Signal.ROOM): "deliver_more",
     (ClientState.DELIVERING, Signal.OVERDUE): "close_undelivered_late",
     (ClientState.DELIVERING, Signal.LAST_CALL): "nothing",
+    **dict.fromkeys([(ClientState.GONE, signal) for signal in Signal], "nothing"),
 }
 """Of a state server's clients. They never wait for an answer, so there are no other states."""
 
@@ -155,4 +159,5 @@ LINK_REACTIONS: dict[tuple[LinkState, Signal], str] = {
     (LinkState.READING_COPY, Signal.ROOM): "nothing",
     (LinkState.READING_COPY, Signal.OVERDUE): "hand_over_late",
     (LinkState.READING_COPY, Signal.LAST_CALL): "hand_over_cut",
+    **dict.fromkeys([(LinkState.GONE, signal) for signal in Signal], "nothing"),
 }

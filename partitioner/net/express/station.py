@@ -5,16 +5,13 @@ table. Both take in only what is ordinary, and have the await lane serve whateve
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import replace
 
 from partitioner.net.conversation import Opening
 from partitioner.net.downstream import Door
 from partitioner.net.express.connections import Client
 from partitioner.net.express.reactor import Reactor
-
-Clock: TypeAlias = Callable[[], float]
-"""trio's, but cheaper."""
+from partitioner.net.express.states import ClientState
 
 
 class Station(ABC):
@@ -22,9 +19,8 @@ class Station(ABC):
 
     reactor: Reactor
 
-    def __init__(self, clock: Clock, door: Door) -> None:
+    def __init__(self, door: Door) -> None:
         """The door is where clients come from, and are handed over to."""
-        self.clock = clock
         self.is_draining = False
         self.connected: dict[Client, None] = {}
         self._door = door
@@ -43,13 +39,18 @@ class Station(ABC):
 
     def give_away(self, client: Client, opening: Opening) -> None:
         """Have the await lane serve this client until its exchange is over."""
-        del self.connected[client]
-        self._door.converse(self.reactor.let_go(client), client.peer, opening)
+        self._forget(client)
+        received = opening.received + self.reactor.unread(client)
+        self._door.converse(self.reactor.let_go(client), client.peer, replace(opening, received=received))
 
     def close_client(self, client: Client) -> None:
-        del self.connected[client]
+        self._forget(client)
         self.reactor.close(client)
         self._door.client_left()
+
+    def _forget(self, client: Client) -> None:
+        del self.connected[client]
+        client.state = ClientState.GONE
 
     @abstractmethod
     def look_after(self, now: float) -> None:

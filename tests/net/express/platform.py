@@ -90,7 +90,7 @@ class Platform:
     def client(self) -> tuple[socket.socket, Client]:
         """A client that has just connected: its end, and ours."""
         near, far = self._pair()
-        client = Client(far, "192.0.2.1", self.relay.clock())
+        client = Client(far, "192.0.2.1", self.relay.reactor.tell_time())
         self.relay.take(client)
         return near, client
 
@@ -100,7 +100,7 @@ class Platform:
         upstream = self.router.roster.upstreams[name]
         assert upstream.life is not None
         siding = self.relay.routes.siding_of(upstream)
-        link = Link(far, siding, upstream.life, self.relay.clock())
+        link = Link(far, siding, upstream.life, self.relay.reactor.tell_time())
         siding.links[link] = None
         siding.idle_links.append(link)
         self.relay.reactor.register(link)

@@ -172,7 +172,7 @@ async def test_a_request_that_was_cut_off_while_it_was_sent(platform: Platform) 
 
 
 async def test_a_client_that_talks_in_the_round_in_which_it_is_handed_over(platform: Platform) -> None:
-    """What it says is for the await lane to read."""
+    """What it says is handed over as well."""
     backend, _ = platform.link()
     near, _ = platform.client()
     near.sendall(GET)
@@ -182,12 +182,11 @@ async def test_a_client_that_talks_in_the_round_in_which_it_is_handed_over(platf
     near.sendall(HEAD)
     await trio.sleep(0.01)  # both are there now
     platform.turn()
-    (opening,), (connected,) = platform.door.openings, platform.door.sockets
+    (opening,) = platform.door.openings
     assert opening.respond is not None
     (await opening.respond()).finish(True)
 
-    assert b"" == opening.received
-    assert HEAD == connected.recv(1000)
+    assert HEAD == opening.received
 
 
 async def test_a_set_during_which_the_pool_has_changed(platform: Platform) -> None:

@@ -120,7 +120,7 @@ async def test_a_fault_of_ours_with_a_request_that_has_waited(
     platform.turn()
     places.free = free
     monkeypatch.setattr(platform.relay.routes, "find", fail)
-    platform.relay.look_at_queues(platform.relay.clock())
+    platform.relay.look_at_queues(platform.relay.reactor.tell_time())
 
     assert 1 == platform.door.left
     assert 1 == len(platform.router.observer.named("conversation_crashed"))

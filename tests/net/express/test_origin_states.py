@@ -10,7 +10,7 @@ from tests.doubles.sessions import GET, SET
 from tests.net.express.depot import Depot
 from tests.net.express.platform import reset, shrink
 
-STATES = (ClientState.IDLE, ClientState.RECEIVING, ClientState.DELIVERING)
+STATES = (ClientState.IDLE, ClientState.RECEIVING, ClientState.DELIVERING, ClientState.GONE)
 
 STAYS = "stays as it is"
 CLOSED = "closed, and nothing is said of it"
@@ -23,6 +23,7 @@ OUTCOMES = {
     ClientState.IDLE:      (ANSWERED, CLOSED, CLOSED, STAYS,    CLOSED,      CLOSED),
     ClientState.RECEIVING: (ANSWERED, CLOSED, CLOSED, STAYS,    HANDED_OVER, STAYS),
     ClientState.DELIVERING: (STAYS,   STAYS,  STAYS,  ANSWERED, LATE,        STAYS),
+    ClientState.GONE:      (STAYS,    STAYS,  STAYS,  STAYS,    STAYS,       STAYS),
 }  # fmt: skip
 
 LARGE = b"x" * 1_000_000
@@ -49,6 +50,9 @@ class Scene:
                 self.depot.put(LARGE)
                 self.near.sendall(GET)
                 self.depot.turn()
+            case ClientState.GONE:
+                self.near.close()
+                self.depot.turn()
         assert self.client.state is state
         self.depot.observer.facts.clear()
 
@@ -60,7 +64,7 @@ class Scene:
             Signal.END: lambda: self.near.shutdown(socket.SHUT_WR),
             Signal.BROKEN: lambda: reset(self.near),
         }
-        if signal in over_network and state is not ClientState.DELIVERING:
+        if signal in over_network and state in (ClientState.IDLE, ClientState.RECEIVING):
             over_network[signal]()
             self.depot.turn()
         elif signal is Signal.ROOM and state is ClientState.DELIVERING:
@@ -72,6 +76,10 @@ class Scene:
 
     def outcome(self, state: ClientState) -> str:
         facts = [name for name, *_ in self.depot.observer.facts]
+        if state is ClientState.GONE:
+            assert (state, []) == (self.client.state, facts)
+            assert 1 == self.depot.door.left
+            return STAYS
         if self.client in self.depot.origin.connected:
             if facts == ["exchange_finished"]:
                 assert self.client.state is ClientState.IDLE

@@ -97,9 +97,9 @@ async def test_silence_while_a_link_is_waited_for(platform: Platform) -> None:
 async def test_a_slow_backend_beside_fast_ones(platform: Platform) -> None:
     """There is never silence; who has waited long for a link gets one of its own."""
     wait_for_a_link(platform)
-    platform.relay.look_at_queues(platform.relay.clock())
+    platform.relay.look_at_queues(platform.relay.reactor.tell_time())
     early = len(platform.door.openings)
-    platform.relay.look_at_queues(platform.relay.clock() + 2 * LONG_WAIT)
+    platform.relay.look_at_queues(platform.relay.reactor.tell_time() + 2 * LONG_WAIT)
 
     assert 0 == early
     assert [GET] == [opening.received for opening in platform.door.openings]

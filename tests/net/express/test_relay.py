@@ -1,5 +1,7 @@
 """What the express lane relays, and what it writes down, in rounds worked off by hand."""
 
+import socket
+
 import pytest
 import trio
 
@@ -98,18 +100,30 @@ async def test_sessions_as_large_as_are_held(platform: Platform) -> None:
 
 async def test_where_sessions_are_large_more_is_taken_in_at_a_time(platform: Platform) -> None:
     """Each read that was filled has the next one take in four times as much, over that connection."""
-    _, link = platform.link()
     near, client = platform.client()
-    asked = SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY) + b"x" * HELD_BODY
-    sizes = []
-    while len(asked) > client.receive_size:
-        sizes.append(client.receive_size)
-        near.sendall(asked[: client.receive_size])
-        asked = asked[client.receive_size :]
-        platform.turn()
+    near.sendall(SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY) + b"x" * 30_000)
+    platform.turn()
+    platform.turn()
 
-    assert [SHORT_SIZE, 4 * SHORT_SIZE] == sizes
-    assert SHORT_SIZE == link.receive_size
+    assert [SHORT_SIZE, 4 * SHORT_SIZE] == [len(piece) for piece in client.pieces]
+
+
+async def test_the_end_comes_after_a_read_that_was_filled(platform: Platform) -> None:
+    """It is noticed in the next round, though there is nothing more to be read."""
+    platform.link()
+    near, client = platform.client()
+    head = SET.removesuffix(CONTENT).replace(b"Content-Length:7", b"Content-Length:3000")
+    asked = head.replace(b"localhost", b"l" * (9 + SHORT_SIZE - 3000 - len(head))) + b"x" * 3000
+    near.sendall(asked)
+    near.shutdown(socket.SHUT_WR)
+    platform.turn()
+    was_waiting = client.state is ClientState.WAITING
+    platform.turn()
+
+    assert SHORT_SIZE == len(asked)
+    assert was_waiting
+    assert ClientState.DEAF is client.state
+    assert b"" == client.ahead
 
 
 LOCKED = write_answer(Answer(Status.LOCKED, lock_age=3.0, lock_cookie=9), 638_000_000_000_000_000)

@@ -45,6 +45,7 @@ CLIENT_OUTCOMES = {
     ClientState.WAITING:     (DEAF,  DEAF,   DEAF,   STAYS, AFTER,  STAYS),
     ClientState.DEAF:        (STAYS, STAYS,  STAYS,  STAYS, AFTER,  STAYS),
     ClientState.DELIVERING:  (STAYS, STAYS,  STAYS,  IDLE,  CLOSED, STAYS),
+    ClientState.GONE:        (STAYS, STAYS,  STAYS,  STAYS, STAYS,  STAYS),
 }  # fmt: skip
 
 LINK_OUTCOMES = {
@@ -54,6 +55,7 @@ LINK_OUTCOMES = {
     LinkState.READING:       (IDLE,   AFTER,  AFTER,  STAYS, STAYS,  AFTER),
     LinkState.SENDING_COPY:  (STAYS,  STAYS,  STAYS,  WAITS, AFTER,  AFTER),
     LinkState.READING_COPY:  (IDLE,   AFTER,  AFTER,  STAYS, AFTER,  AFTER),
+    LinkState.GONE:          (STAYS,  STAYS,  STAYS,  STAYS, STAYS,  STAYS),
 }  # fmt: skip
 
 
@@ -89,6 +91,9 @@ class Scene:
                 self.backend.sendall(LARGE_ANSWER)
                 while self.client.state is ClientState.WAITING:
                     self.platform.turn()
+            case ClientState.GONE:
+                self.near.close()
+                self.platform.turn()
         assert self.client.state is state
 
     def bring_link(self, state: LinkState) -> tuple[socket.socket, Link]:
@@ -106,6 +111,9 @@ class Scene:
             case LinkState.SENDING_COPY:
                 shrink(self.copy_link.socket)
                 self.have_accepted(request_of(LARGE))
+            case LinkState.GONE:
+                self.backend.close()
+                self.platform.turn()
         is_copy = state in COPYING
         far, link = (self.copy_backend, self.copy_link) if is_copy else (self.backend, self.link)
         assert link.state is state
@@ -126,17 +134,17 @@ class Scene:
         self.platform.turn()
 
     def client_outcome(self, state: ClientState) -> str:
-        if self.client not in self.platform.relay.connected:
-            return self._where_it_went()
         if self.client.state is state:
             return STAYS
+        if self.client not in self.platform.relay.connected:
+            return self._where_it_went()
         return {ClientState.WAITING: WAITS, ClientState.DEAF: DEAF, ClientState.IDLE: IDLE}[self.client.state]
 
     def link_outcome(self, link: Link, state: LinkState) -> str:
-        if link not in link.siding.links:
-            return AFTER if self.platform.door.openings else CLOSED
         if link.state is state:
             return STAYS
+        if link not in link.siding.links:
+            return AFTER if self.platform.door.openings else CLOSED
         return IDLE if link.state is LinkState.IDLE else WAITS
 
     def _where_it_went(self) -> str:
@@ -161,9 +169,9 @@ def scene(nursery: trio.Nursery) -> Iterator[Scene]:
 
 def send(signal: Signal, scene: Scene, far: socket.socket, connection: Client | Link, data: bytes) -> None:
     """Have a signal come in: over the network where the connection listens to it, else by hand."""
-    is_heard = connection.state not in (ClientState.DEAF, ClientState.DELIVERING)
+    is_heard = connection.state not in (ClientState.DEAF, ClientState.DELIVERING, ClientState.GONE)
     if isinstance(connection, Link):
-        is_heard = connection.state not in (LinkState.SENDING, LinkState.SENDING_COPY)
+        is_heard = connection.state not in (LinkState.SENDING, LinkState.SENDING_COPY, LinkState.GONE)
     over_network: dict[Signal, Callable[[], None]] = {
         Signal.DATA: lambda: far.sendall(data),
         Signal.END: lambda: far.shutdown(socket.SHUT_WR),
