@@ -183,9 +183,12 @@ class Ledger:
 
     def note_lock(self, key: bytes, target: bytes, lock: Lock, timeout_minutes: int | None) -> None:
         """A lock was granted on a session of this time-out; whatever lock was known before is over."""
-        entry = self._entry(key, target, _seconds(timeout_minutes))
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entry(key, target, _seconds(timeout_minutes))
+        elif entry.lock is not None:
+            del self._locked[key]  # it has its place by the new one
         entry.lock = lock
-        self._locked.pop(key, None)
         self._locked[key] = None
         entry.lock_expires_at = lock.since + entry.timeout
 
@@ -209,7 +212,8 @@ class Ledger:
         if entry is not None and entry.lock is not None:
             entry.lock = None
             del self._locked[key]
-            self._tidy(key, entry)
+            if not entry.marks:
+                self._tidy(key, entry)
 
     @property
     def locks_held(self) -> int:

@@ -17,57 +17,61 @@ from partitioner.protocol.messages import Operation
 
 _NUMBER = rb"([0-9]{1,9}|1[0-9]{9})"  # surely within 0..MAX_NUMBER, and within what a client can store
 
-is_ordinary_target = re.compile(rb"[!-~]+").fullmatch
-"""Matches a target of printable ASCII: no two programs differ about where that ends."""
+is_ordinary_target = re.compile(rb"[!-~]{1,8192}").fullmatch
+"""Matches a target of printable ASCII: no two programs differ about where that ends. Here as below all has a
+bound, so that no head is recognised that is longer than heads may be (grammar.MAX_HEAD_BYTES)."""
 
-_frame = re.compile(
-    rb"(GET|PUT|HEAD|DELETE)HTTP/1\.1\r\n"
-    rb"(?:Host: [^\r\n]*\r\n)?"
-    rb"(?:Exclusive: (acquire|release)\r\n)?"
-    rb"(?:Timeout:([0-9]{1,9})\r\nContent-Length:([1-9][0-9]{0,8})\r\nExtraFlags:0\r\n)?"
-    rb"(?:LockCookie:" + _NUMBER + rb"\r\n)?"
-).fullmatch
+_BEGIN = rb"HTTP/1\.1\r\n(?:Host: [^\r\n]{0,1024}\r\n)?"
+_END = rb"(?:LockCookie:" + _NUMBER + rb"\r\n)?\r\n"
+_CONTENT = rb"Timeout:([0-9]{1,9})\r\nContent-Length:([1-9][0-9]{0,8})\r\nExtraFlags:0\r\n"
 
-_OPERATIONS: dict[tuple[bytes, bytes | None, bool], Operation] = {
-    (b"GET", None, False): Operation.GET,
-    (b"GET", b"acquire", False): Operation.ACQUIRE,
-    (b"GET", b"release", False): Operation.RELEASE,
-    (b"PUT", None, True): Operation.SET,
-    (b"DELETE", None, False): Operation.REMOVE,
-    (b"HEAD", None, False): Operation.RESET_TIMEOUT,
-}
-"""What is asked, by verb, exclusive, and whether there is content. Other combinations are not ordinary."""
+_get = re.compile(_BEGIN + rb"(?:Exclusive: (acquire|release)\r\n)?" + _END).match
+_put = re.compile(_BEGIN + _CONTENT + _END).match
+_other = re.compile(_BEGIN + _END).match
+
+_SET = Operation.SET
+_GETS = {None: Operation.GET, b"acquire": Operation.ACQUIRE, b"release": Operation.RELEASE}
+_OTHERS = {b"DELETE": Operation.REMOVE, b"HEAD": Operation.RESET_TIMEOUT}
 
 
 # Plain tuples, because a name for each field would cost as much as finding out what they are.
 
-Frame: TypeAlias = tuple[Operation, int, bytes | None, bytes | None]
-"""What an ordinary request says besides its target: the operation, the size of its content, the time-out in
-minutes and the lock cookie, both as they are written."""
+Frame: TypeAlias = tuple[Operation, int, int, bytes | None, bytes | None]
+"""What an ordinary request says besides its target: the operation, where its head ends, counted from the
+blank after the target, the size of its content, the time-out in minutes and the lock cookie, both as they are
+written."""
 
 AnswerFrame: TypeAlias = tuple[int, int, bytes | None, bytes | None]
 """Of an ordinary success: where its head ends, the size of its content, lock cookie, and time-out in minutes,
 both as they are written."""
 
 
-def recognise_frame(frame: bytes) -> Frame | None:
-    """Recognise the frame of a request: its verb, and what follows the blank after its target, joined.
+def recognise_frame(verb: bytes, rest: bytes) -> Frame | None:
+    """Recognise the frame of a request: its verb, and all that follows the blank after its target.
 
-    Up to the last line's end: the empty line does not belong to it. None if it is not ordinary.
+    None if it is not ordinary, or its head is not whole.
     """
-    match = _frame(frame)
-    if match is None:
+    if verb == b"GET":
+        match = _get(rest)
+        if match is None:
+            return None
+        exclusive, cookie = match.groups()
+        return _GETS[exclusive], match.end(), 0, None, cookie
+    if verb == b"PUT":
+        match = _put(rest)
+        if match is None:
+            return None
+        minutes, length, cookie = match.groups()
+        return _SET, match.end(), int(length), minutes, cookie
+    operation = _OTHERS.get(verb)
+    match = _other(rest)
+    if operation is None or match is None:
         return None
-    verb, exclusive, minutes, length, cookie = match.groups()
-    operation = _OPERATIONS.get((verb, exclusive, length is not None))
-    if operation is None:
-        return None
-    size = 0 if length is None else int(length)
-    return operation, size, minutes, cookie
+    return operation, match.end(), 0, None, match[1]
 
 
 _answer = re.compile(
-    rb"200 OK\r\nX-AspNet-Version: [0-9.]+\r\n"
+    rb"200 OK\r\nX-AspNet-Version: [0-9.]{1,64}\r\n"
     rb"(?:LockCookie: " + _NUMBER + rb"\r\n)?"
     rb"(?:Timeout: ([0-9]{1,9})\r\n)?"
     rb"Cache-Control: private\r\n"
@@ -85,8 +89,8 @@ def recognise_answer(data: bytes) -> AnswerFrame | None:
 
 
 _refusal = re.compile(
-    rb"(?:404 Not Found\r\nX-AspNet-Version: [0-9.]+\r\n"
-    rb"|423 Locked\r\nX-AspNet-Version: [0-9.]+\r\n"
+    rb"(?:404 Not Found\r\nX-AspNet-Version: [0-9.]{1,64}\r\n"
+    rb"|423 Locked\r\nX-AspNet-Version: [0-9.]{1,64}\r\n"
     rb"LockDate: [0-9]{1,18}\r\nLockAge: [0-9]{1,9}\r\nLockCookie: " + _NUMBER + rb"\r\n)"
     rb"Cache-Control: private\r\n"
     rb"Content-Length: 0\r\n\r\n"

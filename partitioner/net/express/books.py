@@ -7,9 +7,10 @@ ledger and toucher. Whatever else there would be to do makes an exchange out of 
 from partitioner.membership.ledger import Lock
 from partitioner.net.conversation import SLOW
 from partitioner.net.express.connections import Client, Link
-from partitioner.net.express.routes import Route, Siding
+from partitioner.net.express.routes import Route
 from partitioner.net.lane import Lane
 from partitioner.protocol.messages import Operation
+from partitioner.protocol.ordinary import AnswerFrame
 
 # Looking up a member of an Enum takes a quarter of a microsecond, each time.
 _ACQUIRE, _RELEASE, _SET, _REMOVE = Operation.ACQUIRE, Operation.RELEASE, Operation.SET, Operation.REMOVE
@@ -38,20 +39,40 @@ class Books:
         key = route.key
         if not self._ledger.note_alive_at(key, route.server, link.life, now):
             return False
-        if operation is _SET or operation is _REMOVE:
-            pool = self._roster.pool
-            if route.copies is None or not self._ledger.is_settled(key, pool, now):
-                return False
+        if (operation is _SET or operation is _REMOVE) and (
+            route.copies is None or not self._ledger.is_settled(key, self._roster.pool, now)
+        ):
+            return False
         return self._gate.enter_at_once(key)
 
-    def is_ordinary(self, client: Client, size: int, cookie: bytes | None) -> bool:
-        """Whether the await lane would do nothing more with this answer than what is done here."""
-        operation = client.operation
+    def note(self, client: Client, link: Link, answer: AnswerFrame, now: float) -> bool:
+        """Remember what a success says, if the await lane would do nothing more about it; else nothing.
+
+        That is a lock and its end, a time-out, and that the session was touched.
+        """
+        _, size, cookie, minutes = answer
+        operation, route, ledger = client.operation, client.route, self._ledger
+        assert route is not None
+        key = route.key
         if operation is _SET or operation is _REMOVE:
-            return cookie is None and self._is_still_settled(client)
-        if operation is _RESET_TIMEOUT:
-            return cookie is None and size == 0  # there is no body, whatever the head says
-        return (cookie is not None) is (operation is _ACQUIRE)
+            if cookie is not None or not self._is_still_settled(client):
+                return False
+            ledger.end_lock(key)
+            return True
+        if (cookie is None) is (operation is _ACQUIRE):
+            return False
+        if operation is _RESET_TIMEOUT and size:
+            return False  # there is no body, whatever the head says
+        timeout = None
+        if operation is _RELEASE:
+            ledger.end_lock(key)
+        elif minutes is not None:
+            timeout = self._note_timeout(key, minutes)
+        if cookie is not None:
+            ledger.note_lock(key, route.target, Lock(int(cookie), route.server, link.life, now), timeout)
+        if route.has_copies:
+            self._toucher.note_slid(key, route.target, route.placement, route.server, timeout)
+        return True
 
     def _is_still_settled(self, client: Client) -> bool:
         """Whether an accepted write concerns its copies alone.
@@ -61,31 +82,11 @@ class Books:
         """
         route, pool = client.route, self._roster.pool
         assert route is not None
-        if pool.epoch != client.epoch:
+        if pool is not client.pool:
             return False
         if client.minutes is not None and client.minutes not in self._timeouts:
             self._note_timeout(route.key, client.minutes)
         return self._ledger.is_settled(route.key, pool, client.sent_at)
-
-    def note(
-        self, client: Client, link: Link, cookie: bytes | None, minutes: bytes | None, now: float
-    ) -> None:
-        """Remember what the answer says: a lock and its end, a time-out, and that the session was touched."""
-        route, operation = client.route, client.operation
-        assert route is not None
-        key, ledger = route.key, self._ledger
-        if operation is _SET or operation is _REMOVE:
-            ledger.end_lock(key)
-            return
-        timeout = None
-        if operation is _RELEASE:
-            ledger.end_lock(key)
-        elif minutes is not None:
-            timeout = self._note_timeout(key, minutes)
-        if cookie is not None:
-            ledger.note_lock(key, route.target, Lock(int(cookie), route.server, link.life, now), timeout)
-        if client.copies > 1:
-            self._toucher.note_slid(key, route.target, route.placement, route.server, timeout)
 
     def note_refusal(self, client: Client, status: int, now: float) -> bool:
         """Remember what a 404 or 423 says, if the await lane would do nothing more about it; else nothing."""
@@ -99,7 +100,7 @@ class Books:
             return True
         if operation is _RESET_TIMEOUT:
             return False  # which takes no heed of locks
-        if operation in _OF_ONE_SERVER and client.copies > 1:
+        if operation in _OF_ONE_SERVER and route.has_copies:
             self._toucher.note_slid(key, route.target, route.placement, route.server, None)
         return True
 
@@ -109,11 +110,6 @@ class Books:
 
     def close_touch(self, route: Route) -> None:
         self._gate.leave(route.key)
-
-    def copies(self, client: Client) -> tuple[Siding, ...] | None:
-        """Who else is to be told of a write."""
-        assert client.route is not None
-        return client.route.copies
 
     def note_copied(self, client: Client) -> None:
         """All copies of a write are written."""

@@ -49,12 +49,12 @@ class ClientReactions:
         if route.noted_until < client.began_at:
             self._routes.note_application(route, client.began_at)
         pool = self._roster.pool
-        if route.epoch != pool.epoch:
+        if route.pool is not pool:
             route = self._routes.renewed(route, pool)
         siding = route.siding
         if siding is None:
             return False
-        links, places = siding.idle_links, siding.upstream.places
+        links, places = siding.idle_links, siding.places
         if not places.free or (siding.queue and client.state is not _QUEUED):
             self._queue(client, data, siding, (target, frame))
             return True
@@ -62,14 +62,17 @@ class ClientReactions:
             if siding.has_enough:
                 self._queue(client, data, siding, (target, frame))
             return siding.has_enough
-        now = self._relay.reactor.now
-        if not self._books.open(frame[0], route, links[-1], now):
+        link = links[-1]
+        if not self._books.open(frame[0], route, link, self._relay.reactor.now):
             return False
         places.free -= 1
-        link = links.pop()
-        link.client, client.link = client, link
-        client.operation, client.size, client.minutes, _ = frame
-        client.route, client.pool, client.request = route, pool, data
+        del links[-1]
+        link.client = client
+        client.link = link
+        client.operation, _, client.size, client.minutes, _ = frame
+        client.route = route
+        client.pool = pool
+        client.request = data
         client.state = _WAITING
         self._relay.asked.append(link)
         return True
@@ -125,7 +128,10 @@ class ClientReactions:
             return
         if sent == len(data):
             self._books.close(client, now)
-            self._go_idle(client, now)
+            client.began_at = now
+            client.state = _IDLE
+            if client.rest is not None or client.ahead is not None or self._relay.is_draining:
+                self._end_unusual(client)
             return
         if client.rest is None:
             if client.state is _DEAF:
@@ -138,14 +144,11 @@ class ClientReactions:
         assert client.rest is not None
         self.deliver(client, client.rest, self._relay.reactor.now)
 
-    def _go_idle(self, client: Client, now: float) -> None:
-        """The exchange is over; this client may ask again."""
-        client.began_at = now
-        client.wanted = 0
+    def _end_unusual(self, client: Client) -> None:
+        """Its answer has taken more than one send, or it has left, has said more, or shall leave."""
         if client.rest is not None:
             client.rest = None
             self._relay.reactor.await_data(client)
-        client.state = _IDLE
         if self._relay.is_draining or client.ahead == b"":
             self.close_client(client)
         elif client.ahead is not None:

@@ -8,6 +8,8 @@ from partitioner.net.express.routes import Route, Siding
 from partitioner.net.express.states import ClientState, LinkState
 from partitioner.protocol.messages import Operation
 
+_GET, _ACQUIRE = Operation.GET, Operation.ACQUIRE  # looking up a member of an Enum takes its time
+
 News: TypeAlias = bytes | OSError
 """What comes with a signal: the data, or how the connection broke."""
 
@@ -54,7 +56,7 @@ class Client:
         self.request = b""
         self.size = 0  # of the content
         self.minutes: bytes | None = None
-        self.operation = Operation.GET
+        self.operation = _GET
         self.route: Route | None = None
         self.pool: Pool | None = None  # under which it began
         self.link: Link | None = None
@@ -67,21 +69,9 @@ class Client:
         self.rest: memoryview | None = None  # of the answer, while DELIVERING
 
     @property
-    def epoch(self) -> int:
-        """Of the pool under which the exchange began."""
-        assert self.pool is not None
-        return self.pool.epoch
-
-    @property
-    def copies(self) -> int:
-        """How many servers shall hold its session."""
-        assert self.pool is not None
-        return self.pool.copies
-
-    @property
     def has_been_granted(self) -> bool:
         """Whether its answer hands a lock over."""
-        return self.operation is Operation.ACQUIRE and self.status == 200
+        return self.operation is _ACQUIRE and self.status == 200
 
     def __repr__(self) -> str:
         return f"<Client {self.peer}, {self.state.name}>"

@@ -86,13 +86,13 @@ class Copies:
     def _have_room(self, sidings: tuple[Siding, ...]) -> bool:
         """Whether each of these backends can be asked at once."""
         for siding in sidings:
-            if not siding.upstream.places.free or not (siding.idle_links or self._links.adopt(siding)):
+            if not siding.places.free or not (siding.idle_links or self._links.adopt(siding)):
                 return False
         return True
 
 
 def _take_idle(siding: Siding, now: float) -> Link:
     link = siding.idle_links.pop()
-    siding.upstream.places.free -= 1
+    siding.places.free -= 1
     link.since = now
     return link

@@ -17,6 +17,7 @@ from partitioner.protocol.ordinary import Frame, recognise_frame
 _HEAD_END = b"\r\n\r\n"
 _RECEIVING = ClientState.RECEIVING
 
+_SHORT = 256  # bytes: what follows a target, without content
 _MOST_REMEMBERED = 256
 
 Serve: TypeAlias = Callable[[Client, bytes, bytes, Frame], bool]
@@ -34,9 +35,19 @@ class Intake:
         self._frames: dict[bytes, Frame] = {}  # those without numbers
 
     def take_request(self, client: Client, data: bytes) -> None:
-        """The first bytes of a request, mostly all of them."""
-        client.began_at = self._station.reactor.now
-        self.consider(client, data)
+        """What has come of a request from its first byte on, mostly all of it: have it served."""
+        if client.state is not _RECEIVING:
+            client.began_at = self._station.reactor.now
+        parts = data.split(b" ", 2)
+        frame = self._recognise(parts[0], parts[2]) if len(parts) == 3 else None
+        if frame is None or frame[2] > self._largest:
+            self._take_other(client, data)
+            return
+        missing = frame[1] + frame[2] - len(parts[2])
+        if missing > 0:
+            self._await_rest(client, data, missing)
+        elif missing < 0 or not self._serve(client, data, parts[1], frame):
+            self.hand_over(client, data)
 
     def take_more_of_request(self, client: Client, data: bytes) -> None:
         client.pieces.append(data)
@@ -44,27 +55,14 @@ class Intake:
         if client.wanted <= 0:
             whole = b"".join(client.pieces)
             client.pieces = []
-            self.consider(client, whole)
+            self.take_request(client, whole)
 
-    def consider(self, client: Client, data: bytes) -> None:
-        """Have a request served if it is whole, and ordinary; wait for its rest, or hand it over."""
-        end = data.find(_HEAD_END)
-        if end < 0:
-            if len(data) < MAX_HEAD_BYTES:
-                self._await_rest(client, data, 0)
-            else:
-                self.hand_over(client, data)
-            return
-        parts = data[: end + 2].split(b" ", 2)
-        frame = self._recognise(parts) if len(parts) == 3 else None
-        if frame is None or frame[1] > self._largest:
+    def _take_other(self, client: Client, data: bytes) -> None:
+        """The beginning of a head, or something that is not ordinary."""
+        if _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
             self.hand_over(client, data)
-            return
-        missing = end + 4 + frame[1] - len(data)
-        if missing > 0:
-            self._await_rest(client, data, missing)
-        elif missing < 0 or not self._serve(client, data, parts[1], frame):
-            self.hand_over(client, data)
+        else:
+            self._await_rest(client, data, 0)
 
     def hand_over(self, client: Client, received: bytes) -> None:
         """Nothing has been done about this request: the await lane begins with its first byte."""
@@ -74,12 +72,14 @@ class Intake:
         """A request takes long to come. The await lane waits for the rest of it."""
         self.hand_over(client, b"".join(client.pieces))
 
-    def _recognise(self, parts: list[bytes]) -> Frame | None:
-        joined = parts[0] + parts[2]
+    def _recognise(self, verb: bytes, rest: bytes) -> Frame | None:
+        if len(rest) > _SHORT:
+            return recognise_frame(verb, rest)
+        joined = verb + rest
         frame = self._frames.get(joined)
         if frame is None:
-            frame = recognise_frame(joined)
-            if frame is not None and not _has_numbers(frame) and len(self._frames) < _MOST_REMEMBERED:
+            frame = recognise_frame(verb, rest)
+            if frame is not None and _is_like_many(frame, rest) and len(self._frames) < _MOST_REMEMBERED:
                 self._frames[joined] = frame
         return frame
 
@@ -89,6 +89,7 @@ class Intake:
         client.wanted = missing
 
 
-def _has_numbers(frame: Frame) -> bool:
-    _, size, _, cookie = frame
-    return size > 0 or cookie is not None
+def _is_like_many(frame: Frame, rest: bytes) -> bool:
+    """Whether it has no numbers, and nothing comes after it."""
+    _, end, size, _, cookie = frame
+    return size == 0 and cookie is None and end == len(rest)

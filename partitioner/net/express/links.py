@@ -110,31 +110,30 @@ class LinkReactions:
                 return
             data = b"".join(link.pieces)
             link.pieces = []
-        answer = self._empty_answers.get(data) if len(data) < _SHORT else None
-        if answer is None:
-            answer = self._recognise(data)
+        answer = self._recognise(data) if len(data) < _SHORT else recognise_answer(data)
         client = link.client
         assert client is not None
         if answer is None:
             self._take_other(client, link, data)
-            return
-        end, size, cookie, minutes = answer
-        missing = end + size - len(data)
-        if missing < 0 or size > HELD_BODY or not self._books.is_ordinary(client, size, cookie):
-            self.hand_over(link, data)
-        elif missing:
-            self._await_rest(link, data, missing)
+        elif answer[0] + answer[1] > len(data) and answer[1] <= HELD_BODY:
+            self._await_rest(link, data, answer[0] + answer[1] - len(data))
+        elif answer[0] + answer[1] == len(data) and self._books.note(
+            client, link, answer, self._relay.reactor.now
+        ):
+            self._pass_on(client, link, data)
         else:
-            self._pass_on(client, link, data, cookie, minutes)
+            self.hand_over(link, data)
 
     def is_empty_success(self, data: bytes) -> bool:
         """Whether this is a whole success that says nothing more."""
-        return data in self._empty_answers or _is_empty(self._recognise(data), data)
+        return len(data) < _SHORT and _is_empty(self._recognise(data), data)
 
     def _recognise(self, data: bytes) -> AnswerFrame | None:
-        answer = recognise_answer(data)
-        if answer is not None and _is_empty(answer, data) and len(self._empty_answers) < _MOST_REMEMBERED:
-            self._empty_answers[data] = answer
+        answer = self._empty_answers.get(data)
+        if answer is None:
+            answer = recognise_answer(data)
+            if answer is not None and _is_empty(answer, data) and len(self._empty_answers) < _MOST_REMEMBERED:
+                self._empty_answers[data] = answer
         return answer
 
     def _await_rest(self, link: Link, data: bytes, missing: int) -> None:
@@ -153,16 +152,15 @@ class LinkReactions:
         else:
             self._await_rest(link, data, 0)
 
-    def _pass_on(
-        self, client: Client, link: Link, data: bytes, cookie: bytes | None, minutes: bytes | None
-    ) -> None:
-        """The answer is complete: the link is as good as before, and the client gets it."""
-        now, operation = self._relay.reactor.now, client.operation
-        client.link, client.status = None, 200
+    def _pass_on(self, client: Client, link: Link, data: bytes) -> None:
+        """A success is complete and written down: the link is as good as before, and the client gets it."""
+        client.link = None
+        client.status = 200
+        now, route, operation = self._relay.reactor.now, client.route, client.operation
+        assert route is not None
         self.free(link, now)
-        self._books.note(client, link, cookie, minutes, now)
-        if (operation is _SET or operation is _REMOVE) and (copies := self._books.copies(client)):
-            self._copies.write(client, copies, data, now)
+        if route.copies and (operation is _SET or operation is _REMOVE):
+            self._copies.write(client, route.copies, data, now)
         else:
             self._relay.answers.append((client, data))
 
@@ -174,7 +172,7 @@ class LinkReactions:
         link.since = now
         link.client = link.touch = None
         siding.idle_links.append(link)
-        siding.upstream.places.give_back()
+        siding.places.give_back()
 
     # --- out of the ordinary ---
 

@@ -85,7 +85,7 @@ class Origin(Station):
         """Carry out a request."""
         if not is_ordinary_target(target):
             return False
-        operation, size, minutes, cookie = frame
+        operation, _, size, minutes, cookie = frame
         end = len(data) - size
         timeout_minutes = None if minutes is None else int(minutes)
         lock_cookie = None if cookie is None else int(cookie)

@@ -96,33 +96,22 @@ class Relay(Station):
     def _deliver_answers(self) -> None:
         """To clients that are still there, as far as a lock is handed over."""
         answers, self.answers = self.answers, []
-        now = self.reactor.tell_time()
+        now, was_full = self.reactor.tell_time(), self.reactor.was_full
         for client, data in answers:
             try:
-                if client.has_been_granted and self._has_left(client):
+                if (was_full or client.ahead is not None) and client.has_been_granted and _has_left(client):
                     self.clients.leave_undelivered(client)
                 else:
                     self.clients.deliver(client, data, now)
             except Exception as error:  # noqa: BLE001 - as in a reaction
                 self._crashed(client, error)
 
-    def _has_left(self, client: Client) -> bool:
-        """Whether nobody is there to be given a lock; a full round has not told of everybody who has left."""
-        if client.ahead is not None or not self.reactor.was_full:
-            return client.ahead == b""
-        try:
-            return client.socket.recv(1, socket.MSG_PEEK) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
     # --- copies ---
 
     def touch(self, target: bytes, slid_by: str) -> bool:
         """Touch the copies of a session that this server has slid, if that is ordinary. A Shortcut."""
         route, now = self.routes.find(target) or self.routes.look_up(target), self.reactor.tell_time()
-        if route is not None and route.epoch != self.lane.roster.pool.epoch:
+        if route is not None and route.pool is not self.lane.roster.pool:
             route = self.routes.renewed(route, self.lane.roster.pool)
         return route is not None and route.server == slid_by and self.links.touch(route, now)
 
@@ -191,3 +180,15 @@ class Relay(Station):
         if client.siding is not None:
             del client.siding.queue[client]
         self.close_client(client)
+
+
+def _has_left(client: Client) -> bool:
+    """Whether nobody is there to be given a lock; a full round has not told of everybody who has left."""
+    if client.ahead is not None:
+        return client.ahead == b""
+    try:
+        return client.socket.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

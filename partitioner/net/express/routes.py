@@ -34,10 +34,11 @@ two; to have the await lane open another one costs as much as ten exchanges. Rel
 class Siding:
     """The links to one backend. This is the Siding of its upstream."""
 
-    __slots__ = ("idle_links", "links", "queue", "relay", "upstream")
+    __slots__ = ("idle_links", "links", "places", "queue", "relay", "upstream")
 
     def __init__(self, upstream: Upstream, relay: "Relay") -> None:
         self.upstream = upstream
+        self.places = upstream.places
         self.relay = relay
         self.links: dict[Link, None] = {}  # all of them
         self.idle_links: list[Link] = []  # the youngest last
@@ -60,7 +61,7 @@ class Siding:
     @property
     def room(self) -> int:
         """How many of those who wait may be asked now."""
-        free = self.upstream.places.free
+        free = self.places.free
         return min(free, len(self.idle_links)) if self.has_enough else free
 
     def maybe_channel(self) -> Channel | None:
@@ -96,11 +97,12 @@ class Route:
 
     __slots__ = (
         "copies",
-        "epoch",
+        "has_copies",
         "key",
         "noted_until",
         "passed_over",
         "placement",
+        "pool",
         "server",
         "siding",
         "target",
@@ -111,10 +113,11 @@ class Route:
         self.key = key
         self.placement = placement
         self.noted_until = float("-inf")  # its application
-        self.epoch = -1  # of the pool for which the rest holds
+        self.pool: Pool | None = None  # for which the rest holds
         self.server = ""  # the acting primary, if nothing is marked
         self.siding: Siding | None = None  # to it; None if there is nobody, or it cannot be asked
         self.passed_over: Backend | None = None  # the first choice, if that is out
+        self.has_copies = False
         self.copies: tuple[Siding, ...] | None = None  # None if a write concerns others than these
 
     def subject(self) -> Subject:
@@ -160,7 +163,8 @@ class Routes:
         """The route under this pool. The old one stays as it was, for exchanges that are under way on it."""
         route = self._young[old.target] = Route(old.target, old.key, old.placement)
         route.noted_until = old.noted_until
-        route.epoch = pool.epoch
+        route.pool = pool
+        route.has_copies = pool.copies > 1
         acting = pool.acting_set(route.placement)
         if acting is None:
             return route

@@ -1,5 +1,7 @@
 """What the express lane leaves to the await lane: before anything was sent, or with all that was."""
 
+import socket
+
 import pytest
 import trio
 
@@ -7,6 +9,7 @@ from partitioner.errors import BackendEjected, BackendHungUp, BackendReset, Phas
 from partitioner.membership.ledger import Lock
 from partitioner.net.express.states import LinkState
 from partitioner.net.upstream import HELD_BODY
+from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import LIFE, NOT_FOUND, ok
 from tests.doubles.sessions import CONTENT, CREATE, GET, HEAD, SET, TARGET, request
@@ -70,6 +73,25 @@ async def test_what_is_not_ordinary_about_a_request(asked: bytes, platform: Plat
         platform.turn()
 
     assert asked == platform.door.openings[0].received
+
+
+async def test_a_head_that_is_too_long(platform: Platform) -> None:
+    """The await lane refuses it, though it has come in one piece, over a connection of large sessions."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    large = SET.replace(b"Content-Length:7", b"Content-Length:20000").removesuffix(CONTENT) + b"x" * 20_000
+    near.sendall(large)
+    while not platform.siding().busy:
+        platform.turn()
+    backend.recv(len(large), socket.MSG_WAITALL)
+    backend.sendall(ok())
+    platform.turn()
+    too_long = GET.replace(TARGET, b"x" * MAX_HEAD_BYTES)
+    near.sendall(too_long)
+    while not platform.door.openings:
+        platform.turn()
+
+    assert too_long == platform.door.openings[0].received
 
 
 async def failure(platform: Platform) -> BaseException | None:

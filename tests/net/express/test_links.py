@@ -3,7 +3,6 @@
 import pytest
 import trio
 
-from partitioner.net.express.connections import Client, News
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import ok
 from tests.doubles.sessions import ACQUIRE, GET, SET, request, target
@@ -73,10 +72,10 @@ async def test_a_fault_of_ours_ends_one_connection(
     """It is reported; the exchange is given up, with its gate left."""
     near, _ = platform.client()
 
-    def fail(client: Client, news: News) -> None:
+    def fail(*request: object) -> bool:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(platform.relay.clients.intake, "consider", fail)
+    monkeypatch.setattr(platform.relay.clients.intake, "_serve", fail)
     near.sendall(GET)
     platform.turn()
 

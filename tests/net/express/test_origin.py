@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from partitioner.net.conversation import SLOW
-from partitioner.net.express.connections import Client, News
 from partitioner.net.express.lane import ExpressLane
 from partitioner.net.express.states import ClientState
 from partitioner.net.stateserver import StateServer
@@ -275,11 +274,11 @@ def test_a_fault_of_ours_is_one_clients(depot: Depot, monkeypatch: pytest.Monkey
     """It is reported, its client closed, and everybody else served."""
     (near, _), (other, _) = depot.client(), depot.client()
 
-    def fail(client: Client, news: News) -> None:
+    def fail(*request: object) -> bool:
         raise ValueError("a fault of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(depot.origin.intake, "consider", fail)
+        patch.setattr(depot.origin.intake, "_serve", fail)
         near.sendall(GET)
         depot.turn()
 
