@@ -185,7 +185,9 @@ class Ledger:
         """A lock was granted on a session of this time-out; whatever lock was known before is over."""
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entry(key, target, _seconds(timeout_minutes))
+            # Where nobody has said how long this session lives, it is taken to live as long as any.
+            timeout = _seconds(timeout_minutes) or self.longest_life
+            entry = self._entries[key] = Entry(target, timeout)
         elif entry.lock is not None:
             del self._locked[key]  # it has its place by the new one
         entry.lock = lock
@@ -212,8 +214,8 @@ class Ledger:
         if entry is not None and entry.lock is not None:
             entry.lock = None
             del self._locked[key]
-            if not entry.marks:
-                self._tidy(key, entry)
+            if not entry.marks and not entry.is_unsettled:
+                del self._entries[key]
 
     @property
     def locks_held(self) -> int:
@@ -348,11 +350,10 @@ class Ledger:
                 entry.is_unsettled = False
                 self._tidy(key, entry)
 
-    def _entry(self, key: bytes, target: bytes, timeout: float = 0.0) -> Entry:
+    def _entry(self, key: bytes, target: bytes) -> Entry:
         entry = self._entries.get(key)
         if entry is None:
-            # Where nobody has said how long this session lives, it is taken to live as long as any.
-            entry = self._entries[key] = Entry(target, timeout or self.longest_life)
+            entry = self._entries[key] = Entry(target, self.longest_life)  # see note_lock
         return entry
 
     def _tidy(self, key: bytes, entry: Entry) -> None:

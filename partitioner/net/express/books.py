@@ -133,10 +133,10 @@ class Books:
 
     def close(self, client: Client, now: float) -> None:
         """The answer is on its way to its client."""
-        route = self._leave_route(client)
+        route, finished = self._leave_route(client), self._observer.exchange_finished
         self._gate.leave(route.key)
         duration = now - client.began_at
-        self._observer.exchange_finished(client.operation, client.status, duration, client.size)
+        finished(client.operation, client.status, duration, client.size)
         if duration >= SLOW:
             assert route.siding is not None
             backend = route.siding.upstream.backend.name

@@ -43,7 +43,8 @@ class ClientReactions:
 
     def _ask(self, client: Client, data: bytes, target: bytes, frame: Frame) -> bool:
         """Send a request to its acting primary, unless something about it is out of the ordinary."""
-        route = self._routes.find(target) or self._routes.look_up(target)
+        find = self._routes.find
+        route = find(target) or self._routes.look_up(target)
         if route is None:
             return False
         if route.noted_until < client.began_at:
@@ -62,11 +63,11 @@ class ClientReactions:
             if siding.has_enough:
                 self._queue(client, data, siding, (target, frame))
             return siding.has_enough
-        link = links[-1]
+        link = links.pop()
         if not self._books.open(frame[0], route, link, self._relay.reactor.now):
+            links.append(link)
             return False
         places.free -= 1
-        del links[-1]
         link.client = client
         client.link = link
         client.operation, _, client.size, client.minutes, _ = frame
@@ -119,8 +120,9 @@ class ClientReactions:
 
     def deliver(self, client: Client, data: bytes | memoryview, now: float) -> None:
         """Send an answer, or its rest."""
+        send = client.send
         try:
-            sent = client.send(data)
+            sent = send(data)
         except BlockingIOError:
             sent = 0
         except OSError:

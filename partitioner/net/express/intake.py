@@ -43,10 +43,10 @@ class Intake:
         if frame is None or frame[2] > self._largest:
             self._take_other(client, data)
             return
-        missing = frame[1] + frame[2] - len(parts[2])
+        serve, missing = self._serve, frame[1] + frame[2] - len(parts[2])
         if missing > 0:
             self._await_rest(client, data, missing)
-        elif missing < 0 or not self._serve(client, data, parts[1], frame):
+        elif missing < 0 or not serve(client, data, parts[1], frame):
             self.hand_over(client, data)
 
     def take_more_of_request(self, client: Client, data: bytes) -> None:

@@ -76,8 +76,9 @@ class LinkReactions:
 
     def send(self, link: Link, data: bytes | memoryview, state: LinkState = _READING) -> None:
         """Send a request, or its rest; when all of it is sent, the link is in this state."""
+        transmit = link.send
         try:
-            sent = link.send(data)
+            sent = transmit(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -115,14 +116,15 @@ class LinkReactions:
         assert client is not None
         if answer is None:
             self._take_other(client, link, data)
-        elif answer[0] + answer[1] > len(data) and answer[1] <= HELD_BODY:
-            self._await_rest(link, data, answer[0] + answer[1] - len(data))
-        elif answer[0] + answer[1] == len(data) and self._books.note(
-            client, link, answer, self._relay.reactor.now
-        ):
-            self._pass_on(client, link, data)
-        else:
+            return
+        end, size, _, _ = answer
+        missing = end + size - len(data)
+        if missing > 0 and size <= HELD_BODY:
+            self._await_rest(link, data, missing)
+        elif missing or not self._books.note(client, link, answer, self._relay.reactor.now):
             self.hand_over(link, data)
+        else:
+            self._pass_on(client, link, data)
 
     def is_empty_success(self, data: bytes) -> bool:
         """Whether this is a whole success that says nothing more."""

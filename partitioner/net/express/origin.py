@@ -97,8 +97,9 @@ class Origin(Station):
 
     def _deliver(self, client: Client, data: bytes | memoryview) -> None:
         """Send an answer, or its rest."""
+        send = client.send
         try:
-            sent = client.send(data)
+            sent = send(data)
         except BlockingIOError:
             sent = 0
         except OSError:

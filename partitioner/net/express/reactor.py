@@ -107,14 +107,15 @@ class Reactor:
 
     def tell_time(self) -> float:
         """What time it is by now."""
-        self.now = now = self._clock()
+        clock = self._clock
+        self.now = now = clock()
         return now
 
     def work_off(self, timeout: float, most_events: int) -> bool:
         """One round: wait so long for so many events, and react; answer whether there were any."""
-        events = self.epoll.poll(timeout, most_events)
+        clock, events = self._clock, self.epoll.poll(timeout, most_events)
         self.was_full = len(events) == most_events
-        self.now = self._clock()
+        self.now = clock()
         self._receive(events)
         self._react(self._from_links, self._link_reactions)
         self._react(self._from_clients, self._client_reactions)
