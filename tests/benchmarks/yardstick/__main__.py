@@ -17,6 +17,7 @@ counted exchanges. Latencies are counted from when an exchange was due.
 """
 
 import json
+import platform
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,7 +66,7 @@ def main(
         click.echo(json.dumps(as_json(results), indent=2))
     else:
         console = Console(width=140)
-        console.print(f"{rounds} rounds, slices of {seconds:g} s")
+        console.print(f"{rounds} rounds, slices of {seconds:g} s, Python {platform.python_version()}")
         console.print(as_table(results))
 
 
