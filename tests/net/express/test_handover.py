@@ -176,6 +176,24 @@ async def test_an_answer_that_is_not_ordinary(answer: bytes, platform: Platform)
     assert len(platform.router.lane.gate) == 0
 
 
+async def test_an_answer_to_a_head_that_has_a_length(platform: Platform) -> None:
+    """No body follows, whatever the length says, and none is waited for."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(HEAD)
+    platform.turn()
+    backend.recv(1000)
+    answer = FOUND.removesuffix(CONTENT)
+    backend.sendall(answer)
+    platform.turn()
+    (opening,) = platform.door.openings
+    assert opening.respond is not None
+    response = await opening.respond()
+    response.finish(True)
+
+    assert answer == response.head.raw + response.body
+
+
 async def test_a_request_that_was_cut_off_while_it_was_sent(platform: Platform) -> None:
     """The phase is known: the failover table tells sending from reading."""
     _, link = platform.link()
