@@ -32,7 +32,7 @@ class Intake:
         self._station = station
         self._largest = min(HELD_BODY, max_body)
         self._serve = serve
-        self._frames: dict[bytes, Frame] = {}  # those without numbers
+        self._frames: dict[tuple[bytes, bytes], Frame] = {}  # those without numbers
 
     def take_request(self, client: Client, data: bytes) -> None:
         """What has come of a request from its first byte on, mostly all of it: have it served."""
@@ -75,12 +75,12 @@ class Intake:
     def _recognise(self, verb: bytes, rest: bytes) -> Frame | None:
         if len(rest) > _SHORT:
             return recognise_frame(verb, rest)
-        joined = verb + rest
-        frame = self._frames.get(joined)
+        both = verb, rest  # and not joined, or GETH and TTP/1.1 were GET and HTTP/1.1
+        frame = self._frames.get(both)
         if frame is None:
             frame = recognise_frame(verb, rest)
             if frame is not None and _is_like_many(frame, rest) and len(self._frames) < _MOST_REMEMBERED:
-                self._frames[joined] = frame
+                self._frames[both] = frame
         return frame
 
     def _await_rest(self, client: Client, data: bytes, missing: int) -> None:

@@ -16,6 +16,7 @@ from tests.doubles.sessions import CONTENT, CREATE, GET, HEAD, SET, TARGET, requ
 from tests.net.express.platform import (
     Platform,
     nothing_has_come,
+    relayed,
     reset,
     shrink,
 )
@@ -73,6 +74,18 @@ async def test_what_is_not_ordinary_about_a_request(asked: bytes, platform: Plat
         platform.turn()
 
     assert asked == platform.door.openings[0].received
+
+
+async def test_a_request_line_that_is_cut_elsewhere(platform: Platform) -> None:
+    """It is refused at once, though the same bytes have been seen in the right places before."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    relayed(platform, near, backend, GET, FOUND)
+    asked = GET.replace(b"GET ", b"GETH ").replace(b" HTTP/1.1", b" TTP/1.1")
+    near.sendall(asked)
+    platform.turn()
+
+    assert [asked] == [opening.received for opening in platform.door.openings]
 
 
 async def test_a_head_that_is_too_long(platform: Platform) -> None:
