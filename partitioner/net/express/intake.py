@@ -12,7 +12,7 @@ from partitioner.net.express.states import ClientState
 from partitioner.net.express.station import Station
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
-from partitioner.protocol.ordinary import Frame, recognise_frame
+from partitioner.protocol.ordinary import Frame, is_ordinary_target, recognise_frame
 
 _HEAD_END = b"\r\n\r\n"
 _RECEIVING = ClientState.RECEIVING
@@ -44,9 +44,9 @@ class Intake:
             self._take_other(client, data)
             return
         serve, missing = self._serve, frame[1] + frame[2] - len(parts[2])
-        if missing > 0:
+        if missing > 0 and is_ordinary_target(parts[1]):
             self._await_rest(client, data, missing)
-        elif missing < 0 or not serve(client, data, parts[1], frame):
+        elif missing or not serve(client, data, parts[1], frame):
             self.hand_over(client, data)
 
     def take_more_of_request(self, client: Client, data: bytes) -> None:

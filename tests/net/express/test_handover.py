@@ -88,6 +88,17 @@ async def test_a_request_line_that_is_cut_elsewhere(platform: Platform) -> None:
     assert [asked] == [opening.received for opening in platform.door.openings]
 
 
+@pytest.mark.parametrize("target", [b"/a\r\n\r\nb", b"/\0", b"/\xe9"])
+async def test_a_target_that_is_not_ordinary(target: bytes, platform: Platform) -> None:
+    """Its content is not waited for: the await lane refuses some of them as soon as the head is there."""
+    near, _ = platform.client()
+    asked = SET.replace(TARGET, target).removesuffix(CONTENT)
+    near.sendall(asked)
+    platform.turn()
+
+    assert [asked] == [opening.received for opening in platform.door.openings]
+
+
 async def test_a_head_that_is_too_long(platform: Platform) -> None:
     """The await lane refuses it, though it has come in one piece, over a connection of large sessions."""
     backend, _ = platform.link()
