@@ -108,6 +108,20 @@ async def test_where_sessions_are_large_more_is_taken_in_at_a_time(platform: Pla
     assert [SHORT_SIZE, 4 * SHORT_SIZE] == [len(piece) for piece in client.pieces]
 
 
+async def test_a_byte_that_is_urgent(platform: Platform) -> None:
+    """It is skipped. A read ends before it, and what comes after it is read all the same."""
+    backend, _ = platform.link()
+    near, client = platform.client()
+    near.sendall(GET[:20])
+    near.send(b"!", socket.MSG_OOB)
+    near.sendall(GET[20:])
+    await trio.sleep(0.01)  # all is there now
+    while client.state is not ClientState.WAITING:
+        platform.turn()
+
+    assert GET == backend.recv(1000)
+
+
 async def test_the_end_comes_after_a_read_that_was_filled(platform: Platform) -> None:
     """It is noticed in the next round, though there is nothing more to be read."""
     platform.link()
