@@ -12,7 +12,7 @@ from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import LIFE, NOT_FOUND, ok
-from tests.doubles.sessions import CONTENT, CREATE, GET, HEAD, SET, TARGET, request
+from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, SET, TARGET, request
 from tests.net.express.platform import (
     Platform,
     nothing_has_come,
@@ -20,7 +20,7 @@ from tests.net.express.platform import (
     reset,
     shrink,
 )
-from tests.net.express.samples import FOUND, KEY
+from tests.net.express.samples import FOUND, GRANTED, KEY
 
 
 def mark(platform: Platform) -> None:
@@ -198,6 +198,33 @@ async def test_an_answer_that_is_not_ordinary(answer: bytes, platform: Platform)
 
     assert answer == response.head.raw + response.body
     assert len(platform.router.lane.gate) == 0
+
+
+STRANGE = {
+    "a lock that was not asked for": (GET, GRANTED),
+    "no lock": (ACQUIRE, FOUND),
+    "a lock for a set": (SET, ok(b"", b"LockCookie: 7")),
+    "content for a head": (HEAD, FOUND),
+    "more than there was to say": (GET, FOUND + b"more"),
+    "the beginning of a large session": (GET, ok(b"x" * (HELD_BODY + 1))[:1000]),
+}
+
+
+@pytest.mark.parametrize(("asked", "answer"), STRANGE.values(), ids=STRANGE)
+async def test_an_answer_that_is_not_what_was_asked_for(
+    asked: bytes, answer: bytes, platform: Platform
+) -> None:
+    """It is left to the await lane, and nothing of it is written down before that."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(asked)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(answer)
+    platform.turn()
+
+    assert 1 == len(platform.door.openings)
+    assert 0 == platform.router.ledger.locks_held
 
 
 async def test_an_answer_to_a_head_that_has_a_length(platform: Platform) -> None:

@@ -287,6 +287,17 @@ async def test_the_time_between_two_exchanges_counts_for_neither(
     assert 0.0 == platform.router.roster.upstreams["state-1"].traffic.durations.total
 
 
+async def test_a_client_is_sent_home_after_its_answer(platform: Platform) -> None:
+    """If the router is being stopped by then."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    platform.relay.is_draining = True
+
+    assert FOUND == relayed(platform, near, backend, GET, FOUND)
+    assert b"" == near.recv(1000)
+    assert (1, {}) == (platform.door.left, platform.relay.connected)
+
+
 async def test_the_gate_is_kept_until_the_answer_is_delivered(platform: Platform) -> None:
     """A second request of the same key is not for the express lane meanwhile."""
     platform.link()
