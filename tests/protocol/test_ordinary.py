@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from partitioner.errors import MalformedAnswer, MalformedRequest
-from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_request_head
+from partitioner.protocol.grammar import MAX_HEAD_BYTES, Dialect, parse_answer_head, parse_request_head
 from partitioner.protocol.messages import Answer, Operation, Status
 from partitioner.protocol.ordinary import (
     is_ordinary_target,
@@ -107,6 +107,36 @@ def test_a_create_is_not_ordinary() -> None:
     verb, _, rest = asked.split(b" ", 2)
 
     assert recognise_frame(verb, rest) is None
+
+
+@pytest.mark.parametrize(("size", "is_ordinary"), [(1024, True), (1025, False)])
+def test_how_long_a_host_may_be(size: int, is_ordinary: bool) -> None:
+    """With the longest target there is, a head stays well below the longest that is taken."""
+    frame = recognise_frame(b"GET", b"HTTP/1.1\r\nHost: " + b"h" * size + b"\r\n\r\n")
+
+    assert is_ordinary is (frame is not None)
+    assert 8192 + size < MAX_HEAD_BYTES - 512
+
+
+@pytest.mark.parametrize(("size", "is_ordinary"), [(8192, True), (8193, False)])
+def test_how_long_a_target_may_be(size: int, is_ordinary: bool) -> None:
+    """The same."""
+
+    assert is_ordinary is (is_ordinary_target(b"t" * size) is not None)
+
+
+@pytest.mark.parametrize(("size", "is_ordinary"), [(64, True), (65, False)])
+def test_how_long_a_version_may_be(size: int, is_ordinary: bool) -> None:
+    """The same for the heads of answers, of which it is all whose length is the server's choice."""
+    version = b"X-AspNet-Version: " + b"4" * size
+    lengths = [b"Cache-Control: private", b"Content-Length: 0", b"", b""]
+    not_found = b"\r\n".join([b"404 Not Found", version, *lengths])
+    locked = b"\r\n".join([b"423 Locked", version, *LOCK_LINES, *lengths])
+    success = b"\r\n".join([b"200 OK", version, *lengths])
+
+    assert is_ordinary is (recognise_refusal(not_found) is not None)
+    assert is_ordinary is (recognise_refusal(locked) is not None)
+    assert is_ordinary is (recognise_answer(success) is not None)
 
 
 ANSWER_LINES = [

@@ -77,7 +77,8 @@ class Copies:
             client.copying.remove(link)
             if not client.copying:
                 self._books.note_copied(client)
-                self._relay.clients.deliver(client, client.answer, now)
+                # Not delivered at once: what this client has said in this round must find it waiting.
+                self._relay.answers.append((client, client.answer))
         elif touch is not None:
             touch.copying.remove(link)
             if not touch.copying:

@@ -12,7 +12,7 @@ from partitioner.net.express.states import ClientState
 from partitioner.net.express.station import Station
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
-from partitioner.protocol.ordinary import Frame, recognise_frame
+from partitioner.protocol.ordinary import Frame, is_ordinary_target, recognise_frame
 
 _HEAD_END = b"\r\n\r\n"
 _RECEIVING = ClientState.RECEIVING
@@ -32,7 +32,7 @@ class Intake:
         self._station = station
         self._largest = min(HELD_BODY, max_body)
         self._serve = serve
-        self._frames: dict[bytes, Frame] = {}  # those without numbers
+        self._frames: dict[tuple[bytes, bytes], Frame] = {}  # those without numbers
 
     def take_request(self, client: Client, data: bytes) -> None:
         """What has come of a request from its first byte on, mostly all of it: have it served."""
@@ -44,9 +44,9 @@ class Intake:
             self._take_other(client, data)
             return
         serve, missing = self._serve, frame[1] + frame[2] - len(parts[2])
-        if missing > 0:
+        if missing > 0 and is_ordinary_target(parts[1]):
             self._await_rest(client, data, missing)
-        elif missing < 0 or not serve(client, data, parts[1], frame):
+        elif missing or not serve(client, data, parts[1], frame):
             self.hand_over(client, data)
 
     def take_more_of_request(self, client: Client, data: bytes) -> None:
@@ -75,12 +75,12 @@ class Intake:
     def _recognise(self, verb: bytes, rest: bytes) -> Frame | None:
         if len(rest) > _SHORT:
             return recognise_frame(verb, rest)
-        joined = verb + rest
-        frame = self._frames.get(joined)
+        both = verb, rest  # and not joined, or GETH and TTP/1.1 were GET and HTTP/1.1
+        frame = self._frames.get(both)
         if frame is None:
             frame = recognise_frame(verb, rest)
             if frame is not None and _is_like_many(frame, rest) and len(self._frames) < _MOST_REMEMBERED:
-                self._frames[joined] = frame
+                self._frames[both] = frame
         return frame
 
     def _await_rest(self, client: Client, data: bytes, missing: int) -> None:

@@ -22,7 +22,7 @@ _HEAD_END = b"\r\n\r\n"
 _IDLE, _SENDING, _READING = LinkState.IDLE, LinkState.SENDING, LinkState.READING
 _READING_COPY = LinkState.READING_COPY
 _UNSENT = {_READING: _SENDING, _READING_COPY: LinkState.SENDING_COPY}
-_SET, _REMOVE = Operation.SET, Operation.REMOVE
+_SET, _REMOVE, _RESET_TIMEOUT = Operation.SET, Operation.REMOVE, Operation.RESET_TIMEOUT
 
 _SHORT = 256  # bytes: an answer without content
 _MOST_REMEMBERED = 64
@@ -119,7 +119,7 @@ class LinkReactions:
             return
         end, size, _, _ = answer
         missing = end + size - len(data)
-        if missing > 0 and size <= HELD_BODY:
+        if missing > 0 and size <= HELD_BODY and client.operation is not _RESET_TIMEOUT:
             self._await_rest(link, data, missing)
         elif missing or not self._books.note(client, link, answer, self._relay.reactor.now):
             self.hand_over(link, data)

@@ -42,7 +42,8 @@ Inbox: TypeAlias = deque[tuple[Client | Link, Signal, News]]
 
 # Whatever comes is told of once; after a read that was filled epoll is asked again.
 _HAS_FINISHED = select.EPOLLRDHUP
-_IN = select.EPOLLIN | _HAS_FINISHED | select.EPOLLET
+_IS_URGENT = select.EPOLLPRI  # a byte of it: a read ends there, however much has come after it
+_IN = select.EPOLLIN | _HAS_FINISHED | _IS_URGENT | select.EPOLLET
 _OUT = select.EPOLLOUT
 _ONLY_DATA = select.EPOLLIN  # and neither its end, nor trouble
 _DATA, _END, _BROKEN, _ROOM = Signal.DATA, Signal.END, Signal.BROKEN, Signal.ROOM
@@ -149,12 +150,14 @@ class Reactor:
                 self._receive_unusual(connection, data, what)
 
     def _receive_unusual(self, connection: Client | Link, data: bytes, what: int) -> None:
-        """A read was filled, or this is the last that comes."""
+        """A read has ended before all that has come was read, or this is the last that comes."""
         _, size, inbox = self._watched[connection.descriptor]
         if data:
             inbox.append((connection, _DATA, data))
         if len(data) == size:
             self._watched[connection.descriptor] = connection, min(4 * size, RECEIVE_SIZE), inbox
+            self.await_data(connection)
+        elif data and what & _IS_URGENT:
             self.await_data(connection)
         elif not data or what & _HAS_FINISHED:
             # Known before the next request is given to a link over which that would get lost.

@@ -12,14 +12,15 @@ from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import LIFE, NOT_FOUND, ok
-from tests.doubles.sessions import CONTENT, CREATE, GET, HEAD, SET, TARGET, request
+from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, SET, TARGET, request
 from tests.net.express.platform import (
     Platform,
     nothing_has_come,
+    relayed,
     reset,
     shrink,
 )
-from tests.net.express.samples import FOUND, KEY
+from tests.net.express.samples import FOUND, GRANTED, KEY
 
 
 def mark(platform: Platform) -> None:
@@ -73,6 +74,29 @@ async def test_what_is_not_ordinary_about_a_request(asked: bytes, platform: Plat
         platform.turn()
 
     assert asked == platform.door.openings[0].received
+
+
+async def test_a_request_line_that_is_cut_elsewhere(platform: Platform) -> None:
+    """It is refused at once, though the same bytes have been seen in the right places before."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    relayed(platform, near, backend, GET, FOUND)
+    asked = GET.replace(b"GET ", b"GETH ").replace(b" HTTP/1.1", b" TTP/1.1")
+    near.sendall(asked)
+    platform.turn()
+
+    assert [asked] == [opening.received for opening in platform.door.openings]
+
+
+@pytest.mark.parametrize("target", [b"/a\r\n\r\nb", b"/\0", b"/\xe9"])
+async def test_a_target_that_is_not_ordinary(target: bytes, platform: Platform) -> None:
+    """Its content is not waited for: the await lane refuses some of them as soon as the head is there."""
+    near, _ = platform.client()
+    asked = SET.replace(TARGET, target).removesuffix(CONTENT)
+    near.sendall(asked)
+    platform.turn()
+
+    assert [asked] == [opening.received for opening in platform.door.openings]
 
 
 async def test_a_head_that_is_too_long(platform: Platform) -> None:
@@ -174,6 +198,51 @@ async def test_an_answer_that_is_not_ordinary(answer: bytes, platform: Platform)
 
     assert answer == response.head.raw + response.body
     assert len(platform.router.lane.gate) == 0
+
+
+STRANGE = {
+    "a lock that was not asked for": (GET, GRANTED),
+    "no lock": (ACQUIRE, FOUND),
+    "a lock for a set": (SET, ok(b"", b"LockCookie: 7")),
+    "content for a head": (HEAD, FOUND),
+    "more than there was to say": (GET, FOUND + b"more"),
+    "the beginning of a large session": (GET, ok(b"x" * (HELD_BODY + 1))[:1000]),
+}
+
+
+@pytest.mark.parametrize(("asked", "answer"), STRANGE.values(), ids=STRANGE)
+async def test_an_answer_that_is_not_what_was_asked_for(
+    asked: bytes, answer: bytes, platform: Platform
+) -> None:
+    """It is left to the await lane, and nothing of it is written down before that."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(asked)
+    platform.turn()
+    backend.recv(1000)
+    backend.sendall(answer)
+    platform.turn()
+
+    assert 1 == len(platform.door.openings)
+    assert 0 == platform.router.ledger.locks_held
+
+
+async def test_an_answer_to_a_head_that_has_a_length(platform: Platform) -> None:
+    """No body follows, whatever the length says, and none is waited for."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    near.sendall(HEAD)
+    platform.turn()
+    backend.recv(1000)
+    answer = FOUND.removesuffix(CONTENT)
+    backend.sendall(answer)
+    platform.turn()
+    (opening,) = platform.door.openings
+    assert opening.respond is not None
+    response = await opening.respond()
+    response.finish(True)
+
+    assert answer == response.head.raw + response.body
 
 
 async def test_a_request_that_was_cut_off_while_it_was_sent(platform: Platform) -> None:

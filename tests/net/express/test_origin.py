@@ -92,6 +92,16 @@ def test_what_is_reported(depot: Depot) -> None:
     assert depot.observer.facts == [("exchange_finished", Operation.SET, 200, 0.25, len(CONTENT))]
 
 
+def test_the_time_between_two_exchanges_counts_for_neither(depot: Depot) -> None:
+    """The client was idle."""
+    near, _ = depot.client()
+    depot.ask(near, SET)
+    depot.now += 5.0
+    depot.ask(near, GET)
+
+    assert [0.0, 0.0] == [fact[3] for fact in depot.observer.named("exchange_finished")]
+
+
 def test_a_slow_exchange_is_told_of(depot: Depot) -> None:
     """By client and operation; there is no backend to be named."""
     near, _ = depot.client()

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import Lock
@@ -106,6 +107,20 @@ async def test_where_sessions_are_large_more_is_taken_in_at_a_time(platform: Pla
     platform.turn()
 
     assert [SHORT_SIZE, 4 * SHORT_SIZE] == [len(piece) for piece in client.pieces]
+
+
+async def test_a_byte_that_is_urgent(platform: Platform) -> None:
+    """It is skipped. A read ends before it, and what comes after it is read all the same."""
+    backend, _ = platform.link()
+    near, client = platform.client()
+    near.sendall(GET[:20])
+    near.send(b"!", socket.MSG_OOB)
+    near.sendall(GET[20:])
+    await trio.sleep(0.01)  # all is there now
+    while client.state is not ClientState.WAITING:
+        platform.turn()
+
+    assert GET == backend.recv(1000)
 
 
 async def test_the_end_comes_after_a_read_that_was_filled(platform: Platform) -> None:
@@ -242,6 +257,47 @@ async def test_the_pool_changes_during_an_exchange(nursery: trio.Nursery) -> Non
     platform.close()
 
 
+async def test_the_pool_changes_between_two_exchanges(nursery: trio.Nursery) -> None:
+    """The next request of a session goes to whoever is asked for it by now."""
+    platform = Platform(nursery, backends=2)
+    (first,) = platform.holders(TARGET)
+    backend, _ = platform.link(first)
+    near, _ = platform.client()
+    relayed(platform, near, backend, GET, FOUND)
+    platform.router.roster.set_intent(first, Intent.DRAIN)
+    (second,) = platform.holders(TARGET)
+    backend, _ = platform.link(second)
+
+    assert first != second
+    assert FOUND == relayed(platform, near, backend, GET, FOUND)
+    platform.close()
+
+
+async def test_the_time_between_two_exchanges_counts_for_neither(
+    platform: Platform, autojump_clock: MockClock
+) -> None:
+    """Neither the client's nor the link's: both have been idle."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    await trio.sleep(5.0)
+    relayed(platform, near, backend, GET, FOUND)
+    (told,) = platform.router.observer.named("exchange_finished")
+
+    assert 0.0 == told[3]
+    assert 0.0 == platform.router.roster.upstreams["state-1"].traffic.durations.total
+
+
+async def test_a_client_is_sent_home_after_its_answer(platform: Platform) -> None:
+    """If the router is being stopped by then."""
+    backend, _ = platform.link()
+    near, _ = platform.client()
+    platform.relay.is_draining = True
+
+    assert FOUND == relayed(platform, near, backend, GET, FOUND)
+    assert b"" == near.recv(1000)
+    assert (1, {}) == (platform.door.left, platform.relay.connected)
+
+
 async def test_the_gate_is_kept_until_the_answer_is_delivered(platform: Platform) -> None:
     """A second request of the same key is not for the express lane meanwhile."""
     platform.link()
@@ -257,7 +313,9 @@ async def test_the_gate_is_kept_until_the_answer_is_delivered(platform: Platform
     assert [GET] == [opening.received for opening in platform.door.openings]
 
 
-async def test_a_lock_lives_on_from_when_a_request_is_sent(platform: Platform) -> None:
+async def test_a_lock_lives_on_from_when_a_request_is_sent(
+    platform: Platform, autojump_clock: MockClock
+) -> None:
     """Not from when it came, before it had to wait: another one may have slid the session since."""
     platform.link()
     places = platform.router.roster.upstreams["state-1"].places
@@ -265,7 +323,7 @@ async def test_a_lock_lives_on_from_when_a_request_is_sent(platform: Platform) -
     near, client = platform.client()
     near.sendall(GET)
     platform.turn()
-    client.began_at -= 3.0
+    await trio.sleep(3.0)
     places.free, now = free, trio.current_time()
     platform.router.ledger.note_lock(KEY, TARGET, Lock(7, "state-1", LIFE, now), 20)
     platform.relay.look_at_queues(now)

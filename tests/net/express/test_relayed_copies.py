@@ -1,5 +1,6 @@
 """Writes with copies on the express lane: everybody has them before the client is answered, or is marked."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +13,8 @@ from partitioner.net.responder import Response
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, ok
-from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, SET, TARGET, request
-from tests.net.express.platform import Platform, nothing_has_come, reset, shrink
+from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, SET, TARGET, request
+from tests.net.express.platform import MOST_EVENTS, Platform, nothing_has_come, reset, shrink
 from tests.net.express.samples import GRANTED, KEY, REMOVE
 
 LARGE = b"x" * HELD_BODY
@@ -135,6 +136,36 @@ async def test_a_confirmation_in_the_round_of_a_failure(wide_scene: Scene) -> No
     await wide_scene.go_on()
 
     assert {(wide_scene.holders[1], False), (wide_scene.holders[2], True)} == set(wide_scene.copies_written())
+
+
+async def test_a_client_that_talks_in_the_round_of_its_answer(scene: Scene) -> None:
+    """What it says is not lost where there is no room for its answer yet."""
+    scene.have_accepted()
+    shrink(scene.client.socket)
+    await fill(scene.client.socket)
+    scene.near.sendall(GET)
+    scene.backends[1].sendall(ok())
+    await trio.sleep(0.01)  # both are there now
+    scene.platform.turn()
+    was_delivering = scene.client.state is ClientState.DELIVERING
+    while scene.client.state is ClientState.DELIVERING:
+        scene.near.recv(100_000)
+        scene.platform.relay.work_off(0.01, MOST_EVENTS)
+
+    assert was_delivering
+    assert [GET] == [opening.received for opening in scene.platform.door.openings]
+
+
+async def fill(connected: socket.socket) -> None:
+    """Send until there is no room, and none is made any more."""
+    tries = 0
+    while tries < 5:
+        try:
+            connected.send(b"x" * 10)
+            tries = 0
+        except BlockingIOError:
+            tries += 1
+            await trio.sleep(0.01)
 
 
 async def test_all_copies_are_written_at_the_same_time(wide_scene: Scene) -> None:

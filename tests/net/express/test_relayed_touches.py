@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from partitioner.membership.backend import Intent
 from partitioner.net.express.connections import Link
 from partitioner.net.toucher import NEXT_LOOK
 from tests.doubles.backends import NOT_FOUND, ok
@@ -50,6 +51,24 @@ async def scene(nursery: trio.Nursery) -> AsyncIterator[Scene]:
     await wait_all_tasks_blocked()  # the toucher runs
     yield scene
     scene.platform.close()
+
+
+async def test_a_touch_takes_its_time_from_when_it_is_sent(scene: Scene, autojump_clock: MockClock) -> None:
+    """However long nothing has come in before: else it were handed over as a late one at the next look."""
+    await trio.sleep(5.0)
+    is_under_way = scene.touch()
+
+    assert is_under_way
+    assert [] == scene.platform.relay.copies_before(trio.current_time())
+
+
+async def test_a_touch_of_a_session_that_is_elsewhere_by_now(scene: Scene) -> None:
+    """Once the pool has changed, the server that has slid it need not be its primary any more."""
+    scene.touch()
+    scene.answer(ok())
+    scene.lane.roster.set_intent(scene.primary, Intent.DRAIN)
+
+    assert not scene.touch()
 
 
 async def test_the_copy_is_touched_behind_the_gate(scene: Scene) -> None:
