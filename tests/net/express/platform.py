@@ -29,6 +29,10 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()
+    for each in (near, far):
+        each.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # or each piece waits for an acknowledgement
     near.settimeout(5)
     far.setblocking(False)
     return near, far

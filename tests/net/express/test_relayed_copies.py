@@ -158,6 +158,7 @@ async def test_a_client_that_talks_in_the_round_of_its_answer(scene: Scene) -> N
 
 async def fill(connected: socket.socket) -> None:
     """Send until there is no room, and none is made any more."""
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # room that is not used piece by piece
     tries = 0
     while tries < 5:
         try:
