@@ -1,48 +1,67 @@
-"""Both lanes are the same to clients and backends: the same traffic and faults by each of them.
+"""Both lanes are the same to clients and backends: the same traffic, faults and turns by each of them.
 
 A plan that has shown a difference is run again alone by its seed.
 """
 
 import pytest
 
-from tests.net.express.shadow import ANSWERS, Fault, Seen, Shadow, plan
-
-LENGTH = 20
+from tests.net.express.plans import ANSWERS, DOUBTS, HARMLESS, LIVES, RELOADS, Farm, plan
+from tests.net.express.seen import Seen
+from tests.net.express.shadow import Shadow
 
 # What a write that concerns several servers is followed by would race with the fault of the first.
-FAULTS = {
-    "one server": tuple(Fault),
-    "three": tuple(Fault),
-    "unsettled": ANSWERS,
-    "two copies": ANSWERS,
-    "one of two fails": tuple(Fault),
-}
 FARMS = {
-    "one server": (1, 1, True, True),
-    "three": (3, 1, True, True),
-    "unsettled": (3, 1, False, True),
-    "two copies": (3, 2, True, True),
-    "one of two fails": (2, 2, True, False),
+    "one server": Farm(1, 1),
+    "three": Farm(3, 1),
+    "unsettled": Farm(3, 1, ANSWERS, is_settled=False),
+    "two copies": Farm(3, 2, ANSWERS),
+    "one of two fails": Farm(2, 2, all_fail=False),
 }
-"""How many servers, how many copies, whether times are settled, and whether all fail at once."""
+
+TURNING_FARMS = {
+    "new lives": Farm(3, 2, HARMLESS, is_settled=False, all_fail=False, turns=LIVES, fall=1, length=40),
+    "new lives, settled": Farm(3, 2, HARMLESS, all_fail=False, turns=LIVES, fall=1, length=40),
+    "reloads": Farm(3, 2, HARMLESS, is_settled=False, all_fail=False, turns=RELOADS, length=40),
+    "reloads, settled": Farm(3, 2, HARMLESS, all_fail=False, turns=RELOADS, length=40),
+    "reloads and new lives": Farm(
+        3, 2, HARMLESS, is_settled=False, all_fail=False, turns=LIVES + RELOADS, fall=1, length=40
+    ),
+    "ledger at its bound": Farm(3, 2, is_settled=False, all_fail=False, turns=DOUBTS, keys=2),
+    "ledger at its bound, settled": Farm(3, 2, all_fail=False, turns=DOUBTS, keys=2),
+}
 
 
-async def seen_by(*, is_express: bool, seed: int, farm: str) -> Seen:
-    backends, copies, is_settled, all_fail = FARMS[farm]
-    shadow = Shadow(
-        is_express=is_express, backends=backends, copies=copies, is_settled=is_settled, all_fail=all_fail
-    )
-    return await shadow.run(plan(seed, LENGTH, FAULTS[farm]))
+async def seen_by(*, is_express: bool, seed: int, farm: Farm) -> Seen:
+    return await Shadow(farm, is_express=is_express).run(plan(seed, farm))
+
+
+async def compare(seed: int, farm: Farm) -> Seen:
+    """Run one plan by each lane; what was seen, which is the same."""
+    expected = await seen_by(is_express=False, seed=seed, farm=farm)
+    seen = await seen_by(is_express=True, seed=seed, farm=farm)
+
+    assert expected.pools == seen.pools
+    assert expected.clients == seen.clients
+    assert expected.backends == seen.backends
+    assert expected.operations == seen.operations
+    assert expected.facts == seen.facts
+    assert expected.marks == seen.marks
+    return seen
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("farm", FARMS)
 async def test_both_lanes_are_the_same(seed: int, farm: str) -> None:
     """What clients get, what backends are asked, what is reported and marked: whichever lane."""
-    expected = await seen_by(is_express=False, seed=seed, farm=farm)
-    seen = await seen_by(is_express=True, seed=seed, farm=farm)
+    await compare(seed, FARMS[farm])
 
-    assert expected.clients == seen.clients
-    assert expected.backends == seen.backends
-    assert expected.operations == seen.operations
-    assert expected.marks == seen.marks
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("farm", TURNING_FARMS)
+async def test_both_lanes_take_the_same_turns(seed: int, farm: str) -> None:
+    """The same, while a backend begins new lives, `copies` is reloaded, or the ledger drops its marks."""
+    seen = await compare(seed, TURNING_FARMS[farm])
+
+    if TURNING_FARMS[farm].keeps_saves:
+        for session, content in seen.saved.items():
+            assert seen.read_back[session].startswith(b"423") or seen.read_back[session].endswith(content)
