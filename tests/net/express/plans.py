@@ -31,6 +31,7 @@ class Fault(Enum):
 
 ANSWERS = (Fault.NONE, Fault.SPLIT, Fault.ODD, Fault.PREFIXED)
 HARMLESS = (*ANSWERS, Fault.LATE, Fault.CLOSE_AFTER)
+MARKING = (Fault.ERROR, Fault.HANG_UP_LATER, Fault.HALF_BODY, Fault.RESET, Fault.STALL)
 
 
 class Turn(Enum):
@@ -50,6 +51,7 @@ class Turn(Enum):
 LIVES = (Turn.GOES, Turn.RETURNS, Turn.RETURNS_EMPTY, Turn.RESTARTS, Turn.PROBED, Turn.PROBED, Turn.TENDED)
 RELOADS = (Turn.TWO_COPIES, Turn.ONE_COPY, Turn.TENDED)
 DOUBTS = (Turn.VOUCHED, Turn.PROBED, Turn.TENDED)
+DOUBTS_AND_LIVES = (Turn.RESTARTS, Turn.PROBED, Turn.PROBED, Turn.TENDED)
 
 _IMPOSSIBLE = {
     Turn.GOES: {Turn.GOES, Turn.RESTARTS},
@@ -57,6 +59,10 @@ _IMPOSSIBLE = {
     Turn.RETURNS_EMPTY: {Turn.RETURNS, Turn.RETURNS_EMPTY},
 }
 """After these: a backend that is away does not go, and one that is there does not come back."""
+
+
+_OFTEN = (Operation.SET, Operation.SET, Operation.SET, Operation.ACQUIRE, Operation.ACQUIRE)
+"""Where there are turns: copies that they concern are to be written, and locks held that they break."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +105,14 @@ class Farm:
         sessions have expired by the next action, as far as the router knows; it need not look for them.
         """
         has_new_lives = Turn.RETURNS_EMPTY in self.turns
-        return not self.is_settled and not (has_new_lives and Turn.ONE_COPY in self.turns)
+        if self.is_settled or Turn.VOUCHED in self.turns:  # which is not true: nobody knows what it missed
+            return False
+        return not (has_new_lives and Turn.ONE_COPY in self.turns)
 
 
 def plan(seed: int, farm: Farm) -> list[Action | Turn]:
     """What happens. Where there are turns, one backend alone has all the faults: the first."""
-    actions = _actions(seed, farm.length, farm.faults, writes=3 if farm.turns else 0)
+    actions = _actions(seed, farm.length, farm.faults, _OFTEN if farm.turns else ())
     if not farm.turns:
         return [*actions]
     dice, steps, impossible = Random(f"turns {seed}"), list[Action | Turn](), _IMPOSSIBLE[Turn.RETURNS]
@@ -117,14 +125,16 @@ def plan(seed: int, farm: Farm) -> list[Action | Turn]:
             turn = dice.choice([each for each in farm.turns if each not in impossible])
             impossible = _IMPOSSIBLE.get(turn, impossible)
             steps.append(turn)
+            if turn in (Turn.RETURNS_EMPTY, Turn.RESTARTS) and dice.random() < 0.5:
+                steps.append(Turn.PROBED)  # or its new life is noticed by an exchange
     return steps
 
 
-def _actions(seed: int, length: int, faults: Sequence[Fault], writes: int) -> list[Action]:
+def _actions(seed: int, length: int, faults: Sequence[Fault], often: tuple[Operation, ...]) -> list[Action]:
     """Some actions. Creates take two requests, between which a fault would be a race; they go well."""
     dice = Random(seed)
     sessions, actions = [1, 2, 3], []
-    operations = [*Operation, *[Operation.SET] * writes]
+    operations = [*Operation, *often]
     for number in range(length):
         place = dice.randrange(len(sessions))
         operation = dice.choice(operations)

@@ -201,7 +201,7 @@ class Shadow(RecordingObserver):
         except trio.BrokenResourceError:
             answers = [b"", b"reset"]
         finally:
-            self._note_saved(action, body, answers[-1])
+            self._note_saved(action, body, answers)
         self.seen.clients.append(b" and ".join(answers))
         if action.finishes or action.garbles or b"" in answers:
             await self._leave(action.client, stream)
@@ -216,13 +216,13 @@ class Shadow(RecordingObserver):
         asked = request(action.operation, target(action.session), cookie=cookie, body=body)
         return asked.replace(b"HTTP/1.1", b"HTTP/1.0") if action.garbles else asked
 
-    def _note_saved(self, action: Action, body: bytes, answer: bytes) -> None:
+    def _note_saved(self, action: Action, body: bytes, answers: list[bytes]) -> None:
         """What was acknowledged; what was not may have been carried out, or not."""
-        saved = self.seen.saved
-        if action.operation is Operation.SET and answer.startswith(b"200"):
-            saved[action.session] = body
-        elif action.operation in (Operation.SET, Operation.REMOVE) and not answer.startswith(b"4"):
-            saved.pop(action.session, None)
+        has_changed = not all(each.startswith(b"4") for each in answers)
+        if has_changed and action.operation in (Operation.SET, Operation.REMOVE):
+            self.seen.saved.pop(action.session, None)
+        if action.operation is Operation.SET and any(each.startswith(b"200") for each in answers):
+            self.seen.saved[action.session] = body
 
     async def _connect(self, number: int) -> trio.SocketStream:
         stream = await trio.open_tcp_stream("127.0.0.1", self._address.port)

@@ -3,9 +3,21 @@
 A plan that has shown a difference is run again alone by its seed.
 """
 
+from dataclasses import replace
+
 import pytest
 
-from tests.net.express.plans import ANSWERS, DOUBTS, HARMLESS, LIVES, RELOADS, Farm, plan
+from tests.net.express.plans import (
+    ANSWERS,
+    DOUBTS,
+    DOUBTS_AND_LIVES,
+    HARMLESS,
+    LIVES,
+    MARKING,
+    RELOADS,
+    Farm,
+    plan,
+)
 from tests.net.express.seen import Seen
 from tests.net.express.shadow import Shadow
 
@@ -18,17 +30,25 @@ FARMS = {
     "one of two fails": Farm(2, 2, all_fail=False),
 }
 
+# One backend alone fails. Where failures eject it there are no other faults: whether a second failure within
+# a second counts would be a race.
+_PAIR = Farm(3, 2, HARMLESS, all_fail=False, fall=1, length=40)
+_DOUBTED = Farm(3, 2, MARKING, all_fail=False, length=30, keys=1)
 TURNING_FARMS = {
-    "new lives": Farm(3, 2, HARMLESS, is_settled=False, all_fail=False, turns=LIVES, fall=1, length=40),
-    "new lives, settled": Farm(3, 2, HARMLESS, all_fail=False, turns=LIVES, fall=1, length=40),
-    "reloads": Farm(3, 2, HARMLESS, is_settled=False, all_fail=False, turns=RELOADS, length=40),
-    "reloads, settled": Farm(3, 2, HARMLESS, all_fail=False, turns=RELOADS, length=40),
-    "reloads and new lives": Farm(
-        3, 2, HARMLESS, is_settled=False, all_fail=False, turns=LIVES + RELOADS, fall=1, length=40
-    ),
-    "ledger at its bound": Farm(3, 2, is_settled=False, all_fail=False, turns=DOUBTS, keys=2),
-    "ledger at its bound, settled": Farm(3, 2, all_fail=False, turns=DOUBTS, keys=2),
+    "new lives": replace(_PAIR, turns=LIVES, is_settled=False),
+    "new lives, settled": replace(_PAIR, turns=LIVES),
+    "reloads": replace(_PAIR, turns=RELOADS, is_settled=False),
+    "reloads, settled": replace(_PAIR, turns=RELOADS),
+    "reloads and new lives": replace(_PAIR, turns=LIVES + RELOADS, is_settled=False),
+    "ledger at its bound": replace(_DOUBTED, backends=2, turns=DOUBTS, is_settled=False),
+    "ledger at its bound, settled": replace(_DOUBTED, turns=DOUBTS),
+    "ledger at its bound, new lives": replace(_DOUBTED, turns=DOUBTS_AND_LIVES, is_settled=False),
 }
+
+
+SEEDS = (0, 1, 2, 7, 10)
+"""Among them those that go red when the life of a lock is not looked at (7, 10), which takes a lock on the
+backend that restarts, and somebody who asks for its session after that."""
 
 
 async def seen_by(*, is_express: bool, seed: int, farm: Farm) -> Seen:
@@ -56,7 +76,7 @@ async def test_both_lanes_are_the_same(seed: int, farm: str) -> None:
     await compare(seed, FARMS[farm])
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("farm", TURNING_FARMS)
 async def test_both_lanes_take_the_same_turns(seed: int, farm: str) -> None:
     """The same, while a backend begins new lives, `copies` is reloaded, or the ledger drops its marks."""
