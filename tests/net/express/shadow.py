@@ -185,7 +185,10 @@ class Shadow(RecordingObserver):
 
     async def _act(self, action: Action) -> None:
         for number, telling in enumerate(self._backends):
-            telling.faults = [action.fault] if self._farm.all_fail or number == action.at else []
+            is_struck = self._farm.all_fail or number == action.at
+            # Whoever answers is late, or whether a client has left before the answer were a race.
+            is_struck = is_struck or action.leaves or action.finishes
+            telling.faults = [action.fault] if is_struck else []
         stream = self._clients.get(action.client) or await self._connect(action.client)
         body = self._body(action)
         asked = self._request(action, body)

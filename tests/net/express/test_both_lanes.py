@@ -47,7 +47,7 @@ TURNING_FARMS = {
 
 
 SEEDS = (0, 1, 2, 7, 10)
-"""Among them those that go red when the life of a lock is not looked at (7, 10), which takes a lock on the
+"""Among them one that goes red when the life of a lock is not looked at (10), which takes a lock on the
 backend that restarts, and somebody who asks for its session after that."""
 
 
