@@ -82,6 +82,8 @@ async def test_both_lanes_take_the_same_turns(seed: int, farm: str) -> None:
     """The same, while a backend begins new lives, `copies` is reloaded, or the ledger drops its marks."""
     seen = await compare(seed, TURNING_FARMS[farm])
 
-    if TURNING_FARMS[farm].keeps_saves:
+    # A ledger at its bound doubts whom it has most marks of. That may be one that is well: a second failure.
+    doubted = [fact for fact in seen.facts if fact.startswith("backend_doubted")]
+    if TURNING_FARMS[farm].keeps_saves and all(fact.endswith(" state-1") for fact in doubted):
         for session, content in seen.saved.items():
             assert seen.read_back[session].startswith(b"423") or seen.read_back[session].endswith(content)
