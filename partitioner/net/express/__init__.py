@@ -19,6 +19,9 @@ In a state server nearly all are requests of ordinary size and form. The origin 
 One trio task waits for the epoll and pumps its events for a few milliseconds at a time. Every socket is
 registered once. A connection is a small object with a state; states.py has the tables.
 
+An attribute that is called in every exchange gets a local name first (`send = client.send`): the interpreter
+specialises calls of methods and of local names, and looks other attributes up anew each time.
+
     lane.py     the task, for any station      reactor.py   the epoll, and a round of events
     station.py  clients come and go            intake.py    requests come in, and are recognised
     origin.py   the origin                     relay.py     the relay, with clients, links, routes, books

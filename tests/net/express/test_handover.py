@@ -129,6 +129,15 @@ async def failure(platform: Platform) -> BaseException | None:
     return None
 
 
+async def answer_of_await_lane(platform: Platform) -> bytes:
+    """What the client gets whose exchange was handed over."""
+    (opening,) = platform.door.openings
+    assert opening.respond is not None
+    response = await opening.respond()
+    response.finish(True)
+    return response.head.raw + response.body
+
+
 async def test_an_ejected_backend_is_cut_off(platform: Platform) -> None:
     """What it says from then on is not relayed: a set under way fails as one of the await lane does."""
     platform.link()
@@ -191,12 +200,8 @@ async def test_an_answer_that_is_not_ordinary(answer: bytes, platform: Platform)
     backend.recv(1000)
     backend.sendall(answer)
     platform.turn()
-    (opening,) = platform.door.openings
-    assert opening.respond is not None
-    response = await opening.respond()
-    response.finish(True)
 
-    assert answer == response.head.raw + response.body
+    assert answer == await answer_of_await_lane(platform)
     assert len(platform.router.lane.gate) == 0
 
 
@@ -237,12 +242,8 @@ async def test_an_answer_to_a_head_that_has_a_length(platform: Platform) -> None
     answer = FOUND.removesuffix(CONTENT)
     backend.sendall(answer)
     platform.turn()
-    (opening,) = platform.door.openings
-    assert opening.respond is not None
-    response = await opening.respond()
-    response.finish(True)
 
-    assert answer == response.head.raw + response.body
+    assert answer == await answer_of_await_lane(platform)
 
 
 async def test_a_request_that_was_cut_off_while_it_was_sent(platform: Platform) -> None:
