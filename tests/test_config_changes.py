@@ -67,16 +67,17 @@ def test_servers_in_the_router_itself_stay(before: str, now: str) -> None:
 
 
 def test_what_is_applied_at_once_takes_no_restart() -> None:
-    """Backends, copies, the fate of lost sessions and the allowed networks are all that may change."""
+    """The pool, its copies, what becomes of lost sessions and when, and the allowed networks may change."""
     wanted = parse("""
         copies: 1
         lost_sessions: close
+        lost_after: 10s
         allow_clients: [10.0.0.0/8]
         backends: [{name: c, address: 10.0.0.3:42424}]
     """)
 
     assert restarts_needed(parse(POOL), wanted) == []
-    assert {"allow_clients", "backends", "copies", "lost_sessions"} == APPLIED_AT_ONCE
+    assert {"allow_clients", "backends", "copies", "lost_after", "lost_sessions"} == APPLIED_AT_ONCE
 
 
 KEY_CHANGES = [
@@ -84,6 +85,10 @@ KEY_CHANGES = [
     (
         "lost_sessions: close",
         "lost_sessions new -> close: users whose session is only on servers that are down are refused",
+    ),
+    (
+        "lost_after: 5m",
+        "lost_after 1m -> 5m: so long a server must have timed out before what only it has counts as lost",
     ),
     (
         "allow_clients: [10.0.0.0/8]",

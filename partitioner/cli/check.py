@@ -184,6 +184,7 @@ def _key_settings(settings: Settings) -> Table:
     rows.add_row("admin", str(settings.admin))
     rows.add_row("copies", str(settings.copies_kept()))
     rows.add_row("lost_sessions", settings.lost_sessions.value)
+    rows.add_row("lost_after", format_duration(settings.lost_after))
     rows.add_row("hash_key", settings.hash_key.value)
     rows.add_row("timeouts.connect", format_duration(timeouts.connect))
     rows.add_row("timeouts.exchange", format_duration(timeouts.exchange))

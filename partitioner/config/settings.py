@@ -132,6 +132,7 @@ class Settings(Section):
     admin_token: Annotated[str | None, BeforeValidator(read_token), Field(repr=False)] = None
     copies: Annotated[int | None, whole_number(1, 64)] = None
     lost_sessions: Annotated[LostSessions, choice(LostSessions)] = LostSessions.NEW
+    lost_after: Annotated[float, duration("1s", "24h")] = 60.0
     hash_key: Annotated[HashKey, choice(HashKey)] = HashKey.SESSION_ID
     allow_clients: Annotated[tuple[AllowedNetwork, ...], AfterValidator(refuse_empty)] = (
         IPv4Network("127.0.0.0/8"),

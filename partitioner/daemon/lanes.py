@@ -73,6 +73,7 @@ def _lane_policy(settings: Settings) -> LanePolicy:
         hash_key=settings.hash_key,
         copy=settings.timeouts.copying,
         body_memory=settings.limits.body_memory,
+        lost_after=settings.lost_after,
     )
 
 

@@ -21,6 +21,7 @@ from partitioner.daemon.notify import Notifier
 from partitioner.daemon.process import allow_open_files
 from partitioner.errors import ConfigurationInvalid, Problem, Refused
 from partitioner.membership.backend import Backend, Intent
+from partitioner.membership.losses import LossPolicy
 from partitioner.net.downstream import Downstream
 from partitioner.net.lane import Lane
 from partitioner.ops.log import LogObserver
@@ -147,7 +148,7 @@ class Reloader:
         roster, backends = self._lane.roster, self._backends_of(wanted)
         if (backends, wanted.copies_kept()) != (self._backends(), roster.pool.copies):
             roster.adopt(backends, wanted.copies_kept())
-        self._lane.finder.lost_sessions = wanted.lost_sessions
+        self._lane.finder.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
         self._observer.lost_sessions = wanted.lost_sessions
         self._downstream.allow(wanted.allow_clients)
         self.settings = wanted

@@ -14,15 +14,27 @@ And it is *stale* once an acknowledged change has passed the server by; until th
 last acknowledged content or what came after it and was never acknowledged, and if nobody else has the
 session, that is as good as the session.
 
+A server may take an acknowledged save while something older still lies in another connection to it. Its
+mark stays, because the older request may be carried out last; but it is not stale any more, and the mark
+remembers what was saved. When the connections have ended, the content of the server tells which of the
+two came last.
+
+A session may also be declared *lost*, because it can only be on servers that are out of reach. These are
+marked, so that it does not come back after its user was told that it does not exist. Nothing is removed
+for that, only after the next acknowledged change.
+
 A key with a mark is *unsettled*: it may lie in places where it does not belong. So is every key after
 a change of the pool, until a write has put it where it belongs (design.md 7.3, 7.4).
 
 In settled times, between two pages of a user, the ledger holds nothing of a session.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from xxhash import xxh3_64_intdigest
 
 from partitioner.membership.pool import Pool
 
@@ -57,6 +69,8 @@ class Mark:
     since: float  # when it was made, or the last of its connections ended
     open: int = 0  # connections on which something of the key may still lie
     is_stale: bool = False  # an acknowledged change has passed the server by
+    is_lost: bool = False  # the session was declared lost, and nothing was acknowledged since
+    taken: int | None = None  # fingerprint of the acknowledged content that it took while it was marked
 
 
 @dataclass(slots=True)
@@ -76,6 +90,12 @@ class Entry:
     def is_empty(self) -> bool:
         return self.lock is None and not self.marks and not self.is_unsettled
 
+    @property
+    def tells_of_a_session(self) -> bool:
+        """Whether something was acknowledged of the session: not only asked, without an answer."""
+        was_served = self.served_at > float("-inf")
+        return was_served or self.lock is not None or any(mark.is_stale for mark in self.marks.values())
+
 
 class Ledger:
     """Locks and marks by key, as protocol.md 4.2 derives it."""
@@ -84,6 +104,7 @@ class Ledger:
         self._policy = policy
         self._entries: dict[bytes, Entry] = {}
         self._marked: dict[str, dict[bytes, None]] = {}  # keys by server
+        self._lost: Counter[str] = Counter()  # marks of sessions that were declared lost, by server
         self._settled: set[bytes] = set()
         self._settled_epoch = -1
         self.longest_life = 0.0
@@ -101,6 +122,11 @@ class Ledger:
     def knows(self, key: bytes) -> bool:
         """Whether anything is remembered of this key."""
         return key in self._entries
+
+    def tells_of_a_session(self, key: bytes) -> bool:
+        """Whether what is remembered of this key says that its session existed."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.tells_of_a_session
 
     # --- time-outs ---
 
@@ -280,18 +306,60 @@ class Ledger:
             entry.is_unsettled = False
             self._tidy(key, entry)
 
-    def note_passed_by(self, key: bytes, reached: Iterable[str]) -> None:
-        """A change was acknowledged that reached these servers: what the marked others hold is stale."""
+    def note_saved(self, key: bytes, reached: Iterable[str], content: bytes | None) -> None:
+        """A save was acknowledged that reached these servers: what the marked others hold is stale.
+
+        One of these may still be marked, because something older may be carried out there after the save.
+        `content` is what was saved, if it is known: it tells later whether that has happened.
+        """
+        fingerprint = None if content is None else xxh3_64_intdigest(content)
         for server, mark in self.marks(key).items():
+            self._note_found_again(server, mark)
             if server not in reached:
-                mark.is_stale = True
+                mark.is_stale, mark.taken = True, None
+            elif fingerprint is not None:
+                mark.is_stale, mark.taken = False, fingerprint
+
+    def note_removed(self, key: bytes) -> None:
+        """A remove was acknowledged: whatever the marked servers hold, or come to hold late, is stale."""
+        for server, mark in self.marks(key).items():
+            self._note_found_again(server, mark)
+            mark.is_stale, mark.taken = True, None
+
+    # --- losses ---
+
+    def note_lost(self, key: bytes, servers: Iterable[str]) -> None:
+        """The session of this key was declared lost with these servers, which are marked for it."""
+        marks = self.marks(key)
+        for server in servers:
+            if server in marks and not marks[server].is_lost:
+                marks[server].is_lost = True
+                self._lost[server] += 1
+
+    def is_lost(self, key: bytes) -> bool:
+        """Whether the session was declared lost, and nothing was acknowledged since."""
+        return any(mark.is_lost for mark in self.marks(key).values())
+
+    def lost_on(self, server: str) -> int:
+        """How many keys are marked on this server because their sessions were declared lost."""
+        return self._lost[server]
+
+    @property
+    def keys_lost(self) -> int:
+        """How many marks there are of sessions that were declared lost, on all servers together."""
+        return self._lost.total()
+
+    def _note_found_again(self, server: str, mark: Mark) -> None:
+        if mark.is_lost:
+            mark.is_lost = False
+            self._lost[server] -= 1
 
     def unmark(self, key: bytes, server: str) -> None:
         """The server may be read again for this key."""
         entry = self._entries.get(key)
         if entry is None or server not in entry.marks:
             return
-        del entry.marks[server]
+        self._note_found_again(server, entry.marks.pop(server))
         del self._marked[server][key]
         if not self._marked[server]:
             del self._marked[server]
@@ -359,6 +427,11 @@ class Ledger:
     def _tidy(self, key: bytes, entry: Entry) -> None:
         if entry.is_empty:
             self._entries.pop(key, None)
+
+
+def is_what_was_taken(mark: Mark, content: bytes) -> bool:
+    """Whether a server holds the acknowledged content that it took while it was marked, if that is known."""
+    return mark.taken in (None, xxh3_64_intdigest(content))
 
 
 def _has_expired(mark: Mark, entry: Entry, now: float) -> bool:

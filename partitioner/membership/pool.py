@@ -69,11 +69,6 @@ class Member:
         return self.backend.intent is not Intent.MAINT and self.record.is_up
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether it cannot be asked, and that is known: what only it holds is lost for now."""
-        return self.backend.intent is Intent.MAINT or self.record.health in (Health.DOWN, Health.RECOVERING)
-
-    @property
     def _is_placed_on(self) -> bool:
         return self.backend.intent is Intent.READY and self.removed_at is None
 

@@ -69,7 +69,7 @@ class Redundancy:
         elif _is_short(pool):
             serving = "1 server serves" if len(pool.eligible) == 1 else f"{len(pool.eligible)} servers serve"
             reasons.append(f"{serving}; expected {pool.copies}, one for each copy")
-        reasons += _marks_left(self._ledger.keys_marked)
+        reasons += _marks_left(self._ledger.keys_marked - self._ledger.keys_lost)
         reasons += [self._sentence(hole, now) for hole in self._open_holes(now)]
         return tuple(reasons)
 
@@ -93,6 +93,7 @@ class Redundancy:
         if self._pool.copies < 2:
             return (f"the sessions on {name} have no copies: copies is 1; drain it first",)
         marked_elsewhere = self._ledger.keys_marked - self._ledger.marks_of(identity)
+        marked_elsewhere -= self._ledger.keys_lost - self._ledger.lost_on(identity)
         return (*_marks_left(marked_elsewhere), *(self._sentence(hole, now) for hole in theirs))
 
     # --- what it is told ---

@@ -117,7 +117,13 @@ class Asker:
         session, deadline = asked.session, asked.request.deadline
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
         if lock is not None and not self._bookkeeper.can_reach(lock):
-            return lock
+            if pool.eligible:
+                return lock
+            # Its holder's save would find no server, and a page that polls a 423 for 110 s helps nobody.
+            if not pool.placed:
+                raise NoBackendLeft("no backend is up")
+            await self._wait_until_known(next(iter(pool.placed)), deadline)
+            return None
         if lock is None:
             server = await self._acting_primary(session, pool, deadline)
         else:

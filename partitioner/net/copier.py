@@ -38,6 +38,12 @@ class Write:
     def operation(self) -> Operation:
         return self.errand.head.operation
 
+    @property
+    def content(self) -> bytes | None:
+        """What is saved, unless that has streamed through."""
+        is_whole = len(self.errand.body) == self.errand.head.content_length
+        return self.errand.body if is_whole else None
+
 
 class Copier:
     """Writes copies, and removes what is left over."""
@@ -73,7 +79,10 @@ class Copier:
             acting = pool.acting_set(write.placement, ledger.marks(key)) or ActingSet(write.first, ())
             if not was_settled or write.first not in acting.written:
                 told |= await self._clear_up(write, pool, acting, reached={write.first, *told})
-        ledger.note_passed_by(key, {write.first, *told})
+        if write.operation is Operation.REMOVE:
+            ledger.note_removed(key)
+        else:
+            ledger.note_saved(key, {write.first, *told}, write.content)
         self._judge(write, acting, pool)
         is_home = all(each in told or each == write.first for each in acting.written)
         if is_home and not ledger.marks(key) and self._roster.pool.epoch == write.pool.epoch:
@@ -152,7 +161,7 @@ class Copier:
         return reached
 
     async def _write_copy(self, write: Write, server: str) -> Told | None:
-        if len(write.errand.body) < write.errand.head.content_length:
+        if write.content is None:
             return None  # it has streamed through, and is not here any more: repair writes the copy
         return await self.replace(write.key, server, write.errand, write.begun.get(server))
 

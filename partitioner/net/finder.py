@@ -5,8 +5,13 @@ map, or a failure, has put it. So everybody who can have it is asked at once by 
 and consumes no flag. Who has it unmarked has the session, and it is moved to where it belongs. If
 nobody has it, it does not exist; but only if nobody who might have it is silent (promise P2). For a
 server that cannot be asked, one that has held every session of this key for all of the last T_max
-can vouch. Otherwise the client's connection is closed, until the silent server is known to be out and
-its sessions are declared lost.
+can vouch. Otherwise the client's connection is closed, until the silent servers are known to be out, and for
+so long that what only they have counts as lost.
+
+Then the client is told that the session does not exist. Whether it ever did is not known: an ID that nobody
+has stored looks the same. So that is reported as a *loss* only where something says that there was a session:
+the ledger, or an era in which it was kept on none but the silent servers. A loss marks them, and nothing else
+happens to what servers hold: leftovers are removed after the next write, never on a suspicion.
 """
 
 from dataclasses import dataclass
@@ -15,7 +20,16 @@ from enum import Enum
 import trio
 
 from partitioner.errors import NoBackendLeft
-from partitioner.membership.losses import LostSessions
+from partitioner.membership.backend import Backend
+from partitioner.membership.ledger import Mark, is_what_was_taken
+from partitioner.membership.losses import (
+    LossPolicy,
+    LossReason,
+    LostSessions,
+    lay_only_on,
+    main_reason,
+    maybe_loss,
+)
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.copier import Copier
@@ -70,14 +84,14 @@ class Finder:
         bookkeeper: Bookkeeper,
         errands: Errands,
         copier: Copier,
-        lost_sessions: LostSessions,
+        losses: LossPolicy,
         observer: Observer,
     ) -> None:
         self._roster = roster
         self._bookkeeper = bookkeeper
         self._errands = errands
         self._copier = copier
-        self.lost_sessions = lost_sessions
+        self.losses = losses
         self._observer = observer
 
     async def find(self, missed: Subject, operation: Operation | None) -> Whereabouts | LockedAway:
@@ -96,7 +110,7 @@ class Finder:
         silent = self._silent(missed, holders, told)
         if not silent or self._somebody_vouches(missed, told, pool):
             return Whereabouts.ABSENT
-        await self._declare_lost(missed, silent, operation)
+        self._give_up(missed, silent, operation)
         return Whereabouts.ABSENT
 
     async def put_right(self, missed: Subject) -> bool:
@@ -139,17 +153,34 @@ class Finder:
         member = self._roster.pool.members.get(server)
         if mark is None or mark.is_stale or mark.open or member is None or not member.is_readable:
             return False
-        async with self._errands.fetched(server, missed.target) as told:
-            status = None if told is None else told.status
-            cookie = None if told is None else told.head.lock_cookie
-        if status == 423 and cookie is not None:
+        seen = await self._read_in_doubt(missed, member.backend, mark)
+        if seen in (200, 404, 423):
+            ledger.unmark(missed.key, server)
+        return seen in (200, 423)
+
+    async def _read_in_doubt(self, missed: Subject, backend: Backend, mark: Mark) -> int | None:
+        """The status of a session on a server whose mark is not stale; None where that cannot be told.
+
+        Where the server took an acknowledged save while it was marked, its content has to be that one. An
+        older request that was carried out after the save has left something that is stale.
+        """
+        server = backend.identity
+        while True:
+            async with self._errands.fetched(server, missed.target) as told:
+                if told is None:
+                    return None
+                if told.status == 200 and not is_what_was_taken(mark, told.body):
+                    self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+                    return None
+                status, cookie = told.status, told.head.lock_cookie
+            if status != 423 or cookie is None:
+                return status
             freed = await self._errands.run(server, release(missed.target, cookie))
             if freed is None or freed.status != 200:
-                return False
-            self._observer.ghost_lock_released(member.backend)
-        if status in (200, 404, 423):
-            ledger.unmark(missed.key, server)
-        return status in (200, 423)
+                return None
+            self._observer.ghost_lock_released(backend)
+            if mark.taken is None:
+                return status
 
     async def _ask(self, servers: list[str], errand: Errand, patience: float = 0.0) -> dict[str, Told | None]:
         outcomes = await self._errands.run_all([(server, errand) for server in servers], patience)
@@ -171,30 +202,53 @@ class Finder:
         witnesses = [each for each, answer in told.items() if answer is not None and answer.status == 404]
         return any(pool.has_always_held(each, missed.placement, since) for each in witnesses)
 
-    async def _declare_lost(
-        self, missed: Subject, silent: tuple[str, ...], operation: Operation | None
-    ) -> None:
-        """Declare that what is only on these servers is lost, and see to it that it never comes back.
+    def _give_up(self, missed: Subject, silent: tuple[str, ...], operation: Operation | None) -> None:
+        """Take a session that only these servers may have for one that does not exist.
 
-        Raises NoBackendLeft where that may not be said.
+        Reads their state and does not wait, so nothing changes between this and the answer.
+
+        If there was a session, it is lost: these servers are marked, so that it never comes back, and the
+        loss is reported. Else nothing is known that could come back: in every era in which the router saw
+        the session's servers, one of them was asked just now. Should a silent server hold the session all
+        the same (it was saved there alone before the router's start), then it comes back only as long
+        as nothing newer exists. The next save, create or remove of an unsettled key goes to all possible
+        holders and marks those that are out of reach (Copier.spread). To mark them now would let clients fill
+        the ledger with IDs that they have made up.
+
+        Raises NoBackendLeft where it may not be said that the session does not exist.
+        """
+        reason = self._reason_of_loss(silent, operation)
+        ledger = self._bookkeeper.ledger
+        existed = ledger.tells_of_a_session(missed.key)
+        if not existed and not lay_only_on(silent, missed.placement, self._roster.pool):
+            return
+        for server in silent:
+            self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+        ledger.note_lost(missed.key, silent)
+        assert operation is not None
+        self._observer.loss_declared(operation, silent, reason)
+
+    def _reason_of_loss(self, silent: tuple[str, ...], operation: Operation | None) -> LossReason:
+        """Why what only these servers have may be declared lost.
+
+        Raises NoBackendLeft while that may not be done.
         """
         who = ", ".join(silent)
         if operation not in DECLARE_LOSSES:
             raise NoBackendLeft(f"{who} cannot be asked for the session")
-        if self.lost_sessions is LostSessions.CLOSE:
+        if self.losses.lost_sessions is LostSessions.CLOSE:
             raise NoBackendLeft(f"{who} cannot be asked, and lost_sessions is 'close'")
-        members = self._roster.pool.members
-        if not all(each not in members or members[each].is_given_up for each in silent):
-            raise NoBackendLeft(f"{who} cannot be asked for the session just now")
-        assert operation is not None
-        for server in silent:
-            self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
-        holders = self._roster.pool.possible_holders(missed.placement)
-        await self._clear(missed, [each for each in holders if each not in silent])
-        self._observer.loss_declared(operation, silent)
+        members, now = self._roster.pool.members, trio.current_time()
+        reasons: list[LossReason] = []
+        for each in silent:
+            reason = maybe_loss(members.get(each), now, self.losses.lost_after)
+            if reason is None:
+                raise NoBackendLeft(f"{each} cannot be asked for the session just now")
+            reasons.append(reason)
+        return main_reason(reasons)
 
     async def _clear(self, missed: Subject, servers: list[str]) -> None:
-        """Have the session gone from these servers; whoever fails is marked."""
+        """Have the session gone from these servers, which it has left; whoever fails is marked."""
         ledger = self._bookkeeper.ledger
         errand = remove(missed.target)
         with trio.CancelScope(shield=True):

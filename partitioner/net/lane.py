@@ -9,7 +9,7 @@ import trio
 from partitioner.membership.backend import Backend
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import Ledger, LedgerPolicy
-from partitioner.membership.losses import LostSessions
+from partitioner.membership.losses import LossPolicy, LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.membership.redundancy import Redundancy
 from partitioner.net.bodies import BodyMemory
@@ -46,6 +46,7 @@ class LanePolicy:
     hash_key: HashKey = HashKey.SESSION_ID
     copy: float = 0.25  # for writing a copy, and a second more for each 16 MiB
     body_memory: int = 256 * 1024 * 1024
+    lost_after: float = 60.0  # for which a server must have been DOWN by time-outs
 
 
 class Lane:
@@ -86,9 +87,8 @@ class Lane:
         self.memory = BodyMemory(policy.body_memory)
         self.errands = Errands(self.roster, self.memory, policy.copy)
         copier = Copier(self.roster, self.bookkeeper, self.errands, observer)
-        self.finder = Finder(
-            self.roster, self.bookkeeper, self.errands, copier, policy.lost_sessions, observer
-        )
+        losses = LossPolicy(policy.lost_sessions, policy.lost_after)
+        self.finder = Finder(self.roster, self.bookkeeper, self.errands, copier, losses, observer)
         self.toucher = Toucher(self.roster, self.bookkeeper, self.gate, self.errands)
         self.repairer = Repairer(
             self.roster,

@@ -129,6 +129,8 @@ class Repairer:
                 await self._clear_up(missed, acting, pool)
         if told is not None and told.status == 404:
             found = await self._finder.find(missed, None)
+            if found is Whereabouts.ABSENT and ledger.is_lost(missed.key):
+                return True  # nothing is removed on a suspicion: the next write is followed by repair
             if found is Whereabouts.ABSENT:
                 for server in servers:
                     await self._write(missed, server, remove(missed.target))

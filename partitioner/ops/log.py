@@ -17,7 +17,7 @@ from partitioner import __version__
 from partitioner.errors import BackendEjected, BackendFailure
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import HealthRecord, Symptom
-from partitioner.membership.losses import LostSessions
+from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.net.observer import Observer
 from partitioner.ops.journal import Journal, JournaledLog
@@ -388,12 +388,12 @@ class LogObserver(Observer):
     def session_moved(self, source: Backend, reason: str) -> None:
         self._moved += 1
 
-    def loss_declared(self, operation: Operation, silent: tuple[str, ...]) -> None:
+    def loss_declared(self, operation: Operation, silent: tuple[str, ...], reason: LossReason) -> None:
         who = ", ".join(silent)
         self._warn_at_times(
             f"lost {who}",
             "session declared lost",
-            cause=f"nobody has it but, perhaps, {who}, out of reach",
+            cause=f"only {who} may have it, and cannot be asked: {reason.value.replace('_', ' ')}",
             consequence="its user gets a new one, and the old one never comes back",
         )
 

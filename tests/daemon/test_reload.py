@@ -17,7 +17,7 @@ from partitioner.daemon.process import FILES_BESIDE_CONNECTIONS
 from partitioner.daemon.reload import Outcome, Reloader
 from partitioner.errors import ConfigurationInvalid, Refused
 from partitioner.membership.backend import Intent
-from partitioner.membership.losses import LostSessions
+from partitioner.membership.losses import LossPolicy, LostSessions
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.ops.log import LogObserver
 from tests.doubles.routers import CONVERSATION, MemoryRouter
@@ -80,7 +80,7 @@ class Operator:
         """All that a reload can change."""
         return (
             self.router.roster.pool,
-            self.router.lane.finder.lost_sessions,
+            self.router.lane.finder.losses,
             self.downstream.allowed,
             self.reloader.settings,
         )
@@ -189,10 +189,12 @@ async def test_a_command_that_the_file_confirms(operator: Operator) -> None:
 async def test_keys_beside_the_pool(operator: Operator) -> None:
     """They are applied without a new epoch: sessions are as settled as before."""
     pool = operator.router.roster.pool
-    outcome, changes = await operator.reload(TWO + "lost_sessions: close\nallow_clients: [10.0.0.0/8]")
+    outcome, changes = await operator.reload(
+        TWO + "lost_sessions: close\nlost_after: 2m\nallow_clients: [10.0.0.0/8]"
+    )
 
-    assert (Outcome.APPLIED, 2) == (outcome, len(changes))
-    assert operator.router.lane.finder.lost_sessions is LostSessions.CLOSE
+    assert (Outcome.APPLIED, 3) == (outcome, len(changes))
+    assert operator.router.lane.finder.losses == LossPolicy(LostSessions.CLOSE, 120.0)
     assert operator.log.lost_sessions is LostSessions.CLOSE
     assert operator.downstream.allowed == (ip_network("10.0.0.0/8"),)
     assert operator.router.roster.pool is pool

@@ -49,6 +49,7 @@ class MemoryRouter:
         copies: int = 1,
         health: HealthPolicy | None = None,
         lost_sessions: LostSessions = LostSessions.NEW,
+        lost_after: float = 60.0,
         connections: int = 256,
         ledger: LedgerPolicy | None = None,
         network: Network | None = None,
@@ -79,6 +80,7 @@ class MemoryRouter:
             ledger=ledger or LedgerPolicy(),
             lost_sessions=lost_sessions,
             body_memory=body_memory,
+            lost_after=lost_after,
         )
         pool = first_pool(self.backends, self.health, copies, began_at)
         self.lane = Lane(pool, policy, self.connector, self.facts, nursery, _middle, self._list_keys)

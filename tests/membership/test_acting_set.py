@@ -93,26 +93,26 @@ def test_written() -> None:
     assert ("b", "c", "a") == acting.written
 
 
-# What may be done with a member of each health, under each intent (design.md 5): written, read, given up.
+# What may be done with a member of each health, under each intent (design.md 5): written, read.
 USES = {
-    ("up", Intent.READY): (True, True, False),
-    ("up", Intent.DRAIN): (True, True, False),
-    ("up", Intent.MAINT): (False, False, True),
-    ("recovering", Intent.READY): (True, False, True),
-    ("recovering", Intent.DRAIN): (True, False, True),
-    ("recovering", Intent.MAINT): (False, False, True),
-    ("unknown", Intent.READY): (False, False, False),
-    ("unknown", Intent.DRAIN): (False, False, False),
-    ("unknown", Intent.MAINT): (False, False, True),
-    ("down", Intent.READY): (False, False, True),
-    ("down", Intent.DRAIN): (False, False, True),
-    ("down", Intent.MAINT): (False, False, True),
+    ("up", Intent.READY): (True, True),
+    ("up", Intent.DRAIN): (True, True),
+    ("up", Intent.MAINT): (False, False),
+    ("recovering", Intent.READY): (True, False),
+    ("recovering", Intent.DRAIN): (True, False),
+    ("recovering", Intent.MAINT): (False, False),
+    ("unknown", Intent.READY): (False, False),
+    ("unknown", Intent.DRAIN): (False, False),
+    ("unknown", Intent.MAINT): (False, False),
+    ("down", Intent.READY): (False, False),
+    ("down", Intent.DRAIN): (False, False),
+    ("down", Intent.MAINT): (False, False),
 }
 
 
 @pytest.mark.parametrize(("state", "intent"), USES)
 def test_what_a_member_may_be_used_for(state: str, intent: Intent) -> None:
-    """Whether it can be written to, whether it can be asked, and whether it is known that it cannot."""
+    """Whether it can be written to, and whether it can be asked."""
     member = Member(Backend("a", Address("10.0.0.1", 42424), intent=intent), RECORDS[state])
 
-    assert USES[state, intent] == (member.is_reachable, member.is_readable, member.is_given_up)
+    assert USES[state, intent] == (member.is_reachable, member.is_readable)

@@ -125,7 +125,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(key=keys, reached=st.sets(servers))
     def a_change_passes_by(self, key: bytes, reached: set[str]) -> None:
-        self.ledger.note_passed_by(key, reached)
+        self.ledger.note_saved(key, reached, None)
         for server, mark in self.model[key].marks.items():
             mark.is_stale |= server not in reached
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from partitioner.membership.ledger import SWEEP_BATCH
+from partitioner.membership.ledger import SWEEP_BATCH, is_what_was_taken
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
 
 # --- Marks ------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ def test_staleness_is_not_forgotten() -> None:
 def test_a_change_passes_by_whom_it_did_not_reach() -> None:
     """What marked servers hold is stale once a change was acknowledged that did not reach them."""
     book = marked("a", "b")
-    book.note_passed_by(KEY, {"b", "c"})
+    book.note_saved(KEY, {"b", "c"}, None)
 
     assert [True, False] == [book.marks(KEY)[each].is_stale for each in ("a", "b")]
 
@@ -193,3 +193,79 @@ def test_keys_may_go_while_a_sweep_pauses() -> None:
 
     assert [] == list(sweeping)
     assert 0 == len(book)
+
+
+# --- saves that a marked server takes, and losses ---------------------------------------------------
+
+
+def test_a_save_that_a_marked_server_took_is_not_stale() -> None:
+    """It holds what was last acknowledged, or something older that was carried out after that."""
+    book = marked("a", is_stale=True)
+    book.note_unanswered(KEY, TARGET, "a", NOW)
+    book.note_saved(KEY, {"a"}, b"content")
+    mark = book.marks(KEY)["a"]
+
+    assert not mark.is_stale
+    assert (True, False) == (is_what_was_taken(mark, b"content"), is_what_was_taken(mark, b"older"))
+
+
+def test_a_save_of_which_the_content_is_not_known_proves_nothing() -> None:
+    """A body that has streamed through cannot be compared, so a stale server stays stale."""
+    book = marked("a", is_stale=True)
+    book.note_saved(KEY, {"a"}, None)
+
+    assert book.marks(KEY)["a"].is_stale
+
+
+def test_a_save_that_passes_a_server_by_makes_it_stale_again() -> None:
+    """What it took before is not the last acknowledged content any more."""
+    book = marked("a")
+    book.note_saved(KEY, {"a"}, b"content")
+    book.note_saved(KEY, {"b"}, b"newer")
+
+    assert book.marks(KEY)["a"].is_stale
+
+
+def test_after_a_remove_whatever_is_there_is_stale() -> None:
+    """Also on a server that took the remove: something older may be carried out there after it."""
+    book = marked("a")
+    book.note_removed(KEY)
+
+    assert book.marks(KEY)["a"].is_stale
+
+
+def test_a_loss_lasts_until_something_is_acknowledged() -> None:
+    """Until then nothing of the key is removed from anybody."""
+    book = marked("a", "b", is_stale=True)
+    book.note_lost(KEY, ["a"])
+    book.note_lost(KEY, ["a"])
+    before = (book.is_lost(KEY), book.keys_lost, book.lost_on("a"), book.lost_on("b"))
+    book.note_saved(KEY, {"c"}, b"content")
+
+    assert (True, 1, 1, 0) == before
+    assert (False, 0) == (book.is_lost(KEY), book.keys_lost)
+
+
+def test_a_loss_ends_with_its_mark() -> None:
+    """A server that begins an empty life has nothing that could come back."""
+    book = marked("a", is_stale=True)
+    book.note_lost(KEY, ["a"])
+    book.unmark(KEY, "a")
+
+    assert (False, 0) == (book.is_lost(KEY), book.keys_lost)
+
+
+def test_a_request_without_an_answer_tells_of_no_session() -> None:
+    """It may have asked for an ID that nobody has stored; an acknowledged change says that there was one."""
+    asked, changed = marked("a"), marked("a", is_stale=True)
+
+    assert (False, True) == (asked.tells_of_a_session(KEY), changed.tells_of_a_session(KEY))
+    assert not asked.tells_of_a_session(OTHER)
+
+
+def test_what_a_client_was_told_of_was_a_session() -> None:
+    """A client was answered 200 or 423 while something was remembered of the key."""
+    book = marked("a")
+    book.note_served(KEY, NOW)
+
+    assert book.tells_of_a_session(KEY)

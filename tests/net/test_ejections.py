@@ -3,7 +3,7 @@
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from partitioner.membership.losses import LostSessions
+from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.net.asking import RETRY_PAUSE
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, Hear, HearEnd, ScriptedBackend, greeting, ok
@@ -99,13 +99,16 @@ async def test_what_was_declared_lost_does_not_come_home(
     await save(router, session, b"before")
     servers["state-1"].freeze()
     await router.observer.wait_for("backend_ejected")
+    await trio.sleep(60)  # lost_after
     meanwhile = await read(router, session)
     servers["state-1"].thaw()
     await router.observer.wait_for("backend_came_up", times=3)
 
     assert NOT_FOUND == meanwhile
     assert NOT_FOUND == await read(router, session)
-    assert [("loss_declared", Operation.GET, ("state-1",))] == router.observer.named("loss_declared")
+    assert [("loss_declared", Operation.GET, ("state-1",), LossReason.TIMED_OUT)] == router.observer.named(
+        "loss_declared"
+    )
 
 
 async def test_other_sessions_notice_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

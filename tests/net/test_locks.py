@@ -6,10 +6,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from partitioner.membership.ledger import Lock
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import MemoryFarm
-from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD, request
+from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD, TARGET, request
 
 OLD, NEW = b"old content", b"new content"
 GRANTED = 2  # the first cookie of a new session (protocol.md 1, fact 7)
@@ -79,6 +80,40 @@ async def test_the_routers_423(nursery: trio.Nursery, autojump_clock: MockClock,
     assert (GRANTED, 60) == (field(answer, b"LockCookie"), field(answer, b"LockAge"))
     assert field(answer, b"LockDate") > 600_000_000_000_000_000
     assert answer.startswith(b"423 Locked\r\nX-AspNet-Version: 4.0.30319\r\n")
+
+
+@pytest.mark.parametrize("asked", [each[0] for each in STANDING_IN.values()], ids=STANDING_IN)
+async def test_without_any_server_the_router_stands_for_no_lock(
+    nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
+) -> None:
+    """With no server that serves every request is closed; polling a 423 helps nobody (design.md 7)."""
+    farm = await held(nursery, servers=2)
+    await farm.eject(0)
+    await farm.eject(1)
+
+    assert 0 == status(await farm.ask(asked))
+
+
+async def test_a_lock_waits_for_the_first_server_that_is_known(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """At the router's start its predecessor's lock is not stood for while nothing is known of any server."""
+    farm = MemoryFarm(nursery, 2)
+    lock = Lock(GRANTED, farm.names[0], b"a former life", trio.current_time())
+    farm.ledger.note_lock(farm.key, TARGET, lock, 20)
+    answers: list[bytes] = []
+
+    async def ask() -> None:
+        answers.append(await farm.ask(ACQUIRE))
+
+    async with trio.open_nursery() as asking:
+        asking.start_soon(ask)
+        await trio.sleep(3)
+        early = list(answers)
+        await farm.start()
+
+    assert [] == early
+    assert [423] == [status(each) for each in answers]
 
 
 async def test_nobody_else_gets_the_session(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

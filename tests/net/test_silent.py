@@ -7,10 +7,10 @@ from trio.testing import MockClock
 from partitioner.membership.backend import Intent
 from partitioner.membership.losses import LostSessions
 from partitioner.protocol.messages import Operation
-from tests.doubles.backends import NOT_FOUND, ok
+from tests.doubles.backends import NOT_FOUND
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD, TARGET
-from tests.net.unsettled import ANSWER, LONG, NEW, OLD, RELEASE, STORE_OLD, farm_with, status
+from tests.net.unsettled import ANSWER, LONG, OLD, RELEASE, STORE_OLD, farm_with, status
 
 # --- somebody is silent ---
 
@@ -25,20 +25,6 @@ async def test_a_server_that_is_not_down_yet_may_have_it(
 
     assert 0 == status(await farm.ask(asked))
     assert [] == farm.observer.named("loss_declared")
-
-
-@pytest.mark.parametrize(("asked", "expected"), [(GET, 404), (ACQUIRE, 404), (CREATE, 200)])
-async def test_a_loss_is_declared_to_those_who_begin_anew(
-    nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, expected: int
-) -> None:
-    """When a silent server is DOWN, get, acquire and create declare what only it has lost."""
-    farm = await farm_with(nursery, 3)
-    await farm.freeze(3)
-    answer = await farm.ask(asked)
-    losses = farm.observer.named("loss_declared")
-
-    assert (expected, 1, (farm.names[3],)) == (status(answer), len(losses), losses[0][2])
-    assert {3} == farm.marked
 
 
 @pytest.mark.parametrize("asked", [HEAD, RELEASE])
@@ -75,47 +61,6 @@ async def test_with_lost_sessions_close_it_comes_back(
     assert ANSWER == await farm.ask(GET)
 
 
-@pytest.mark.parametrize("asked", [GET, ACQUIRE])
-async def test_what_was_declared_lost_does_not_come_back(
-    nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
-) -> None:
-    """The server is marked, and has the session removed as soon as it is back (P4)."""
-    farm = await farm_with(nursery, 3)
-    await farm.freeze(3)
-    await farm.ask(asked)
-    await farm.thaw(3)
-    at_once = await farm.ask(GET)
-    await trio.sleep(5)
-
-    assert NOT_FOUND == at_once
-    assert [None] * 4 == farm.contents
-
-
-async def test_what_was_declared_lost_is_removed_wherever_it_can_be(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    """Before the 404 is said the key is removed from everybody within reach, old content too."""
-    farm = await farm_with(nursery, 2)
-    farm.ledger.mark(farm.key, b"target", farm.names[2], trio.current_time(), is_stale=True)
-    await farm.freeze(3)
-    await farm.ask(GET)
-
-    assert ([None] * 4, {3}) == (farm.contents, farm.marked)
-
-
-async def test_what_began_anew_is_not_overwritten(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """The session that a client began after the loss is what it reads from then on."""
-    farm = await farm_with(nursery, 3)
-    await farm.freeze(3)
-    await farm.ask(GET)
-    await farm.save(NEW)
-    await farm.thaw(3)
-    await trio.sleep(5)
-
-    assert [NEW, NEW, None, None] == farm.contents
-    assert ok(NEW, b"Timeout: 20") == await farm.ask(GET)
-
-
 async def test_a_witness_answers_for_the_silent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Who has been in the acting set, in one life and unmarked, for all of the last T_max, says the truth."""
     farm = MemoryFarm(nursery)
@@ -135,17 +80,6 @@ async def test_a_copy_is_a_witness_too(nursery: trio.Nursery, autojump_clock: Mo
     await farm.eject(0)
 
     assert NOT_FOUND == await farm.ask(GET)
-
-
-async def test_a_server_in_maintenance_is_silent_and_given_up(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    """What only a server in MAINT has is lost by the operator's word."""
-    farm = await farm_with(nursery, 3)
-    farm.set_intent(3, Intent.MAINT)
-
-    assert NOT_FOUND == await farm.ask(GET)
-    assert [(farm.names[3],)] == [fact[2] for fact in farm.observer.named("loss_declared")]
 
 
 async def test_a_server_in_doubt_is_not_asked(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -8,7 +8,7 @@ import pytest
 from partitioner.errors import BackendEjected, BackendMalformed, BackendTooSlow, Phase
 from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthPolicy
-from partitioner.membership.losses import LostSessions
+from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import first_pool
 from partitioner.ops.log import LogObserver, configure_log
 from partitioner.ops.metrics.tally import Tally
@@ -59,7 +59,7 @@ EVERY_FACT: dict[str, Report] = {
     "write_degraded": lambda log: log.write_degraded((BACKEND,), Operation.SET),
     "session_moved": lambda log: log.session_moved(BACKEND, "missed"),
     "session_repaired": lambda log: log.session_repaired(BACKEND),
-    "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",)),
+    "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",), LossReason.DIED),
     "lock_taken_over": lambda log: log.lock_taken_over(BACKEND),
     "failed_over": lambda log: log.failed_over(BACKEND),
     "copy_written": lambda log: log.copy_written(BACKEND, True),

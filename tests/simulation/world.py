@@ -346,8 +346,12 @@ class World:
             await web.run_page(self._next_page(), dice.randrange(self.scenario.sessions), kind)
 
     async def _look_at_the_end(self) -> None:
-        """When all is well again, every session must be readable."""
+        """When all is well again, every session must be readable.
+
+        A server that is not read yet may have a session that is missed, so all of them have to be.
+        """
         await self.wait_until_redundant()
+        await self._wait_until(lambda: self.lane.roster.pool.eligible == self.lane.roster.pool.ready)
         self.note("the end")
         web = self._web_server(Dice(self.scenario.seed, "the end"))
         web.versions = 1_000_000

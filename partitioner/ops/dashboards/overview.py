@@ -93,8 +93,7 @@ AT_A_GLANCE = (
     ),
     stat(
         "Lost for good",
-        f"{within_range(router('lost_updates_total'))}"
-        f" + {within_range(router('sessions_declared_lost_total'))}",
+        f"{within_range(router('lost_updates_total'))} + {within_range(router('sessions_lost_total'))}",
         "Saves that came too late for their lock, and sessions that were declared lost, in the time shown. "
         "This cannot be undone; Sessions and locks tells the two apart.",
         decimals=0,

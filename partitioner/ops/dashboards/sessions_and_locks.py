@@ -53,7 +53,7 @@ AT_A_GLANCE = (
     ),
     stat(
         "Declared lost",
-        within_range(router("sessions_declared_lost_total")),
+        within_range(router("sessions_lost_total")),
         "Sessions in the time shown that were said not to exist although a backend that is down may have "
         "them: their users start anew. With copies: 2 that takes two failures at a time.",
         decimals=0,
@@ -186,7 +186,7 @@ COPIES = (
         "Repaired, and declared lost",
         "Copies that were put right, and sessions that were given up because no server that is up has them.",
         Query(f"{per_second(router('sessions_repaired_total'))} > 0", "repaired"),
-        Query(f"{per_second(router('sessions_declared_lost_total'))} > 0", "declared lost"),
+        Query(f"{per_second(router('sessions_lost_total'))} > 0", "declared lost"),
         unit="cps",
         colours={"repaired": Colour.GREEN, "declared lost": Colour.RED},
         when_empty="none",

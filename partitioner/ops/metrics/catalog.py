@@ -131,9 +131,10 @@ ROUTER = (
     ),
     _counter("sessions_repaired_total", "", "Copies that had to be put right, and were."),
     _counter(
-        "sessions_declared_lost_total",
-        "",
-        "Sessions that were said not to exist, although a backend that is down may have held them.",
+        "sessions_lost_total",
+        "reason",
+        "Sessions that were declared lost, and why the backends that may have held them could not be asked: "
+        "timed_out (for lost_after), recovering, maintenance, removed, died.",
     ),
     _gauge("keys_marked", "backend", "Sessions for which the backend is not read, until it is put right."),
     # --- locks ---

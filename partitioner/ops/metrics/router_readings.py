@@ -13,6 +13,7 @@ from partitioner.errors import Phase
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.fingerprint import map_fingerprint
 from partitioner.membership.health import Health
+from partitioner.membership.losses import LossReason
 from partitioner.membership.pool import Member, Pool
 from partitioner.net.downstream import Downstream
 from partitioner.net.lane import Lane
@@ -96,7 +97,8 @@ class RouterReading:
         for reason in MOVES:
             note("sessions_moved_total", tally.moved[reason], reason)
         note("sessions_repaired_total", tally.repaired)
-        note("sessions_declared_lost_total", tally.declared_lost)
+        for loss in LossReason:
+            note("sessions_lost_total", tally.lost[loss], loss.value)
 
     def _note_locks(self, readings: Readings) -> None:
         note, tally, ledger = readings.note, self.tally, self.lane.ledger

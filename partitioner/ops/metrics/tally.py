@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from partitioner.membership.backend import Backend
 from partitioner.membership.health import Health, HealthRecord, Symptom
+from partitioner.membership.losses import LossReason
 from partitioner.net.histogram import DURATIONS, Histogram
 from partitioner.net.observer import Observer
 from partitioner.net.traffic import STATUSES
@@ -52,7 +53,7 @@ class Tally(Observer):
         self.degraded_writes = 0
         self.moved: Counter[str] = Counter()  # by reason
         self.repaired = 0
-        self.declared_lost = 0
+        self.lost: Counter[LossReason] = Counter()
         self.locks_taken_over = 0
         self.ghosts_released = 0
         self.ghosts_left = 0
@@ -135,8 +136,8 @@ class Tally(Observer):
     def session_repaired(self, backend: Backend) -> None:
         self.repaired += 1
 
-    def loss_declared(self, operation: Operation, silent: tuple[str, ...]) -> None:
-        self.declared_lost += 1
+    def loss_declared(self, operation: Operation, silent: tuple[str, ...], reason: LossReason) -> None:
+        self.lost[reason] += 1
 
     def lock_taken_over(self, backend: Backend) -> None:
         self.locks_taken_over += 1

@@ -7,6 +7,7 @@ import pytest
 from partitioner.errors import BackendTooSlow, Phase
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import Health, HealthRecord
+from partitioner.membership.losses import LossReason
 from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
@@ -90,8 +91,8 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
     ),
     "session_repaired": (lambda tally: tally.session_repaired(BACKEND), lambda tally: tally.repaired, 1),
     "loss_declared": (
-        lambda tally: tally.loss_declared(Operation.GET, (WHO,)),
-        lambda tally: tally.declared_lost,
+        lambda tally: tally.loss_declared(Operation.GET, (WHO,), LossReason.DIED),
+        lambda tally: tally.lost[LossReason.DIED],
         1,
     ),
     "lock_taken_over": (
