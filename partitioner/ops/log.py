@@ -16,7 +16,7 @@ import structlog
 from partitioner import __version__
 from partitioner.errors import BackendEjected, BackendFailure
 from partitioner.membership.backend import Address, Backend, Intent
-from partitioner.membership.health import HealthRecord, Symptom
+from partitioner.membership.health import AMBIGUOUS, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.net.observer import Observer
@@ -34,6 +34,8 @@ _FATE = {
     LostSessions.CLOSE: "its users are refused until it is back",
 }
 """What becomes of the users of a server that is down, where their sessions have no copies."""
+
+_REFUSED_FIRST = "its users are refused until it has timed out for lost_after, then get new sessions"
 
 _ONE_FARM = (
     "give the site the same ID in IIS, in the same letter case, and the same machineKey on every web server "
@@ -260,7 +262,7 @@ class LogObserver(Observer):
             backend=backend.name,
             address=str(backend.address),
             cause="it was restarted: " + detail if record.symptom is Symptom.RESTARTED else detail,
-            consequence=f"{self._fate(eligible)}; {self._serving(eligible)}",
+            consequence=f"{self._fate(eligible, record.symptom)}; {self._serving(eligible)}",
             **({"stays_out_at_least": format_duration(held_for)} if held_for > 0 else {}),
         )
 
@@ -416,10 +418,13 @@ class LogObserver(Observer):
     def _serving(self, eligible: int) -> str:
         return f"{eligible} of {self._pool_size()} serve"
 
-    def _fate(self, eligible: int) -> str:
+    def _fate(self, eligible: int, symptom: Symptom | None = None) -> str:
         """What becomes of the sessions of a server that is down."""
-        has_copies = self._copies() > 1 and eligible > 0
-        return "its sessions are served by their copies" if has_copies else _FATE[self.lost_sessions]
+        if self._copies() > 1 and eligible > 0:
+            return "its sessions are served by their copies"
+        if self.lost_sessions is LostSessions.NEW and symptom in AMBIGUOUS:
+            return _REFUSED_FIRST
+        return _FATE[self.lost_sessions]
 
     def _warn_at_times(self, subject: str, event: str, **facts: object) -> None:
         if self._throttle.admit(subject):

@@ -211,10 +211,10 @@ def test_the_pool_is_followed(capsys: Screen) -> None:
     written = lines(
         capsys,
         lambda log: log.follow(lambda: pools[0]),
-        lambda log: log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 0),
+        lambda log: log.backend_missing(BACKEND, "refused the connection", 0),
         lambda log: pools.reverse(),
         lambda log: log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 3),
-        lambda log: log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 0),
+        lambda log: log.backend_missing(BACKEND, "refused the connection", 0),
     )
 
     assert [

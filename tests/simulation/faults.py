@@ -89,6 +89,15 @@ async def cut_off(world: "World", server: StockServer, duration: float) -> None:
     world.network.calm(server.backend.address)
 
 
+async def dead_switch(world: "World", server: StockServer, duration: float) -> None:
+    """It and the next one of the pool are cut off together, and come back with all that they had."""
+    names = [each.name for each in world.backends]
+    neighbour = world.servers[names[names.index(server.backend.name) - 1]]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cut_off, world, server, duration)
+        nursery.start_soon(cut_off, world, neighbour, duration)
+
+
 async def refuse(world: "World", server: StockServer, duration: float) -> None:
     """It takes no new connections; those that it has go on."""
     server.refuse()

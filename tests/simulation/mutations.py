@@ -13,7 +13,9 @@ from partitioner.errors import BackendEjected, Phase
 from partitioner.membership.failover import FAILOVER, Verdict
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger
+from partitioner.membership.losses import LossReason, maybe_loss
 from partitioner.membership.pool import Member, Pool
+from partitioner.net import finder
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.copier import Copier, Write
 from partitioner.net.finder import Finder
@@ -111,7 +113,7 @@ def no_removes_elsewhere() -> Iterator[None]:
 
 @mutation
 def leave_a_leftover() -> Iterator[None]:
-    """A move, or a loss, leaves the session where it was."""
+    """A move leaves the session where it was."""
     return replaced(Finder, "_clear", nothing_later)
 
 
@@ -296,3 +298,19 @@ def no_fill_on_miss() -> Iterator[None]:
 def anybody_vouches() -> Iterator[None]:
     """Any 404 is the truth, however short a time its server has held the key."""
     return replaced(Pool, "has_always_held", lambda self, identity, key, since: True)
+
+
+@mutation
+def give_up_at_once_what_timed_out() -> Iterator[None]:
+    """`lost_after` is 0: a switch that is down for a minute costs sessions."""
+
+    def loss(member: Member | None, now: float, lost_after: float) -> LossReason | None:
+        return maybe_loss(member, now, 0.0)
+
+    return replaced(finder, "maybe_loss", loss)
+
+
+@mutation
+def believe_what_was_carried_out_late() -> Iterator[None]:
+    """A server that took the last save is read after its connections have ended, whatever it holds then."""
+    return replaced(finder, "is_what_was_taken", lambda mark, content: True)

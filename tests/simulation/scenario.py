@@ -11,6 +11,7 @@ from tests.simulation.faults import (
     RESTARTS,
     Trouble,
     cut_off,
+    dead_switch,
     freeze,
     lost_answers,
     resets,
@@ -21,6 +22,10 @@ from tests.simulation.web import CHANGING, ORDINARY, READING, Mix
 
 ENOUGH = 1_000_000
 """Keys that a ledger may remember. One that is full all the time has whole servers read for nothing."""
+
+
+SWITCHES = 1_000_000
+"""Seeds from here on have two servers behind a switch that dies; those below draw from everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class Scenario:
 def draw(seed: int) -> Scenario:
     """The scenario of a seed: some have a theme, most are all kinds of things."""
     dice = Dice(seed, "scenario")
+    if seed >= SWITCHES:
+        return _dead_switch(seed, dice)
     (theme,) = dice.choices((_anything, _crowd, _absence), (75, 18, 7))
     return theme(seed, dice)
 
@@ -94,6 +101,25 @@ def _absence(seed: int, dice: Dice) -> Scenario:
         workers=4,
         pause=1.0,
         troubles=(trouble, *scenario.troubles[:1]),
+        mix=ORDINARY,
+    )
+
+
+def _dead_switch(seed: int, dice: Dice) -> Scenario:
+    """Both servers of some sessions are out of reach for a minute, and nothing of them may be given up."""
+    trouble = Trouble((dead_switch,), dice.random(), dice.uniform(4.0, 8.0), 63.0, None, 0.0)
+    return replace(
+        _anything(seed, dice),
+        servers=4,
+        copies=2,
+        sessions=8,
+        workers=4,
+        pause=1.0,
+        troubles=(trouble,),
+        overlap=False,
+        is_settled=dice.happens(0.5),
+        lost_sessions=LostSessions.NEW,
+        ledger=ENOUGH,
         mix=ORDINARY,
     )
 

@@ -11,9 +11,10 @@ import trio
 
 from tests.simulation.dice import run_seeded
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.scenario import SWITCHES
 from tests.simulation.world import simulate
 
-SEEDS = range(240)
+SEEDS = (*range(240), *range(SWITCHES, SWITCHES + 10))
 
 CAUGHT_BY = {
     "a failed save leaves no mark": 106,
@@ -24,6 +25,7 @@ CAUGHT_BY = {
     "end a mark too early": 11,
     "forget a granted lock": 165,
     "give no lock back": 42,
+    "give up at once what timed out": SWITCHES + 1,
     "no canary on new connections": 165,
     "no fill on miss": 4,
     "no gate": 1,
