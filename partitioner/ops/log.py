@@ -35,7 +35,7 @@ _FATE = {
 }
 """What becomes of the users of a server that is down, where their sessions have no copies."""
 
-_REFUSED_FIRST = "its users are refused until it has timed out for lost_after, then get new sessions"
+_REFUSED_FIRST = "its users are refused until lost_after has passed, then get new sessions"
 
 _ONE_FARM = (
     "give the site the same ID in IIS, in the same letter case, and the same machineKey on every web server "

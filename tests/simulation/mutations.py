@@ -308,9 +308,3 @@ def give_up_at_once_what_timed_out() -> Iterator[None]:
         return maybe_loss(member, now, 0.0)
 
     return replaced(finder, "maybe_loss", loss)
-
-
-@mutation
-def believe_what_was_carried_out_late() -> Iterator[None]:
-    """A server that took the last save is read after its connections have ended, whatever it holds then."""
-    return replaced(finder, "is_what_was_taken", lambda mark, content: True)
