@@ -116,7 +116,8 @@ LINES: dict[str, tuple[Report, Line]] = {
             "backend": "state-1",
             "address": "10.0.0.1:42424",
             "cause": "did not connect within 1s",
-            "consequence": "its users are refused until lost_after has passed, then get new sessions; 2 of 3 serve",
+            "consequence": "its users are refused until lost_after has passed, then get new sessions; "
+            "2 of 3 serve",
         },
     ),
     "ejected and held down": (

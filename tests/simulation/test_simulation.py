@@ -31,7 +31,7 @@ CAUGHT_BY = {
     "no gate": 1,
     "no half close": 328,
     "no removes elsewhere": 23,
-    "no repair": 243,
+    "no repair": 291,
     "no touches": 1,
     "read a marked server": 2,
     "read from a recovering server": 79,
