@@ -15,6 +15,7 @@ BOTTOM = frozenset({"", "errors", "units"})  # "" is the package itself, with it
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset(),
+    "signals": frozenset(),
     "units": frozenset(),
     "protocol": BOTTOM,
     "placement": BOTTOM | {"protocol"},
@@ -23,11 +24,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "net": BOTTOM | {"protocol", "placement", "membership", "sessions"},
     "ops": BOTTOM | {"protocol", "placement", "membership", "sessions", "net"},
     "config": BOTTOM | {"protocol", "placement", "membership", "sessions", "net", "ops"},
-    "daemon": BOTTOM | {"protocol", "placement", "membership", "sessions", "net", "ops", "config"},
+    "daemon": BOTTOM | {"signals", "protocol", "placement", "membership", "sessions", "net", "ops", "config"},
     "bench": BOTTOM | {"protocol", "placement", "membership", "sessions", "net", "ops", "config"},
     "cli": BOTTOM
-    | {"protocol", "placement", "membership", "sessions", "net", "ops", "config", "daemon", "bench"},
-    "__main__": frozenset({"cli"}),
+    | {"signals", "protocol", "placement", "membership", "sessions", "net", "ops", "config"}
+    | {"daemon", "bench"},
+    "__main__": frozenset({"signals", "cli"}),
 }
 """For each module or package of the house, those below it. Within one of them imports are free."""
 

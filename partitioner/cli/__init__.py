@@ -1,4 +1,4 @@
-"""The verbs of the command line (design.md 9.1), one module each."""
+"""The verbs of the command line (design.md 9.1): their options. What they do is in `actions`."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ for verb in (*PREPARING, *STEERING):
 
 
 def run() -> None:
-    """The console script: `main`, and one sentence where its output cannot be written."""
+    """Run `main`; say in one sentence where its output cannot be written."""
     try:
         main()
     except OSError as error:

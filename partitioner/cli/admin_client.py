@@ -12,26 +12,15 @@ import click
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from partitioner.cli.output import Refused
+from partitioner.cli.options import DEFAULT_URL, TOKEN, Refused
 from partitioner.errors import UnknownBackend
 from partitioner.ops.admin.reports import BackendReport, Locks, Status
 from partitioner.ops.printable import printable
 
-DEFAULT_URL = "http://127.0.0.1:9424"
-TOKEN = "PARTITIONER_TOKEN"
 TIMEOUT = 10.0
 """Seconds for an answer."""
 
 T = TypeVar("T")
-
-admin_option = click.option(
-    "--admin",
-    "url",
-    metavar="URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    help=f"Where the router is steered: its key `admin`. Its token, if any, is taken from ${TOKEN}.",
-)
 
 
 class AdminClient:

@@ -1,29 +1,11 @@
 """`partitioner check`: is this configuration right, and what does it amount to?"""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
-import trio
-from rich.table import Table
 
-from partitioner.cli.output import (
-    config_option,
-    json_option,
-    listing,
-    percent,
-    print_json,
-    print_rich,
-    table,
-    warn,
-)
-from partitioner.config import Settings, load
-from partitioner.errors import ConfigurationInvalid
-from partitioner.membership.backend import Backend, Intent
-from partitioner.net.channel import dial_tcp
-from partitioner.net.checkup import examine
-from partitioner.ops.printable import printable
-from partitioner.units import format_duration, format_size
+from partitioner.cli.options import config_option, json_option
+from partitioner.signals import interruptible
 
 
 @click.command()
@@ -34,160 +16,12 @@ from partitioner.units import format_duration, format_size
     help="Then examine each server: store, lock, read and remove an item of its own.",
 )
 @json_option
-@click.pass_context
-def check(context: click.Context, config: Path | None, connect: bool, as_json: bool) -> None:
+def check(config: Path | None, connect: bool, as_json: bool) -> None:
     """Validate the configuration.
 
     Prints every problem with its path and exits 2; or prints the pool with the share of the sessions
     that each server gets, and exits 0. With --connect it exits 1 if anything is wrong with a server.
     """
-    try:
-        settings = load(config)
-    except ConfigurationInvalid as invalid:
-        if as_json:
-            problems = [{"path": each.path, "message": each.message} for each in invalid.problems]
-            print_json({"ok": False, "problems": problems})
-        else:
-            click.echo(f"partitioner: {listing(invalid.problems, config)}", err=True)
-        context.exit(2)
-    for sentence in warnings(settings):
-        warn(sentence)
-    troubles = _examine_all(settings) if connect else {}
-    report(settings, config, troubles, as_json=as_json)
-    context.exit(any(troubles.values()))
+    from partitioner.cli.actions.check import check_configuration
 
-
-def _examine_all(settings: Settings) -> dict[str, str | None]:
-    """Examine every listed server that is spoken to, at once; answer what is wrong with each, by name."""
-    try:
-        return trio.run(_examine_at_once, settings)
-    except BaseExceptionGroup as group:
-        _, others = group.split(KeyboardInterrupt)
-        if others is not None:
-            raise
-        raise click.Abort from None
-
-
-async def _examine_at_once(settings: Settings) -> dict[str, str | None]:
-    troubles: dict[str, str | None] = {}
-
-    async def examine_one(backend: Backend) -> None:
-        troubles[backend.name] = await examine(backend, dial_tcp, settings.timeouts.exchange)
-
-    async with trio.open_nursery() as at_once:
-        for backend in settings.pool_backends():
-            if backend.intent is not Intent.MAINT:
-                at_once.start_soon(examine_one, backend)
-    return troubles
-
-
-@dataclass(frozen=True, slots=True)
-class ServerRow:
-    """One server of the pool, as `check` prints it."""
-
-    name: str
-    address: str | None  # an embedded server has none
-    weight: float
-    intent: str
-    share: float  # of all sessions, 0 to 1, while every server is well
-
-
-def report(
-    settings: Settings, config: Path | None, troubles: dict[str, str | None], *, as_json: bool
-) -> None:
-    """Print what a valid configuration amounts to, and how the servers fared that were examined."""
-    if as_json:
-        result: dict[str, object] = {
-            "ok": not any(troubles.values()),
-            "copies": settings.copies_kept(),
-            "backends": [asdict(row) for row in server_rows(settings)],
-        }
-        if troubles:
-            result["examined"] = [
-                {"name": name, "ok": trouble is None, "trouble": trouble}
-                for name, trouble in troubles.items()
-            ]
-        print_json(result)
-        return
-    source = config or "The default configuration"
-    print_rich(f"{source} is valid.", _pool_table(settings), _key_settings(settings))
-    if troubles:
-        print_rich(_findings(settings, troubles))
-
-
-def _findings(settings: Settings, troubles: dict[str, str | None]) -> Table:
-    findings = table("examined", "finding")
-    for row in server_rows(settings):
-        if row.name in troubles:
-            findings.add_row(row.name, printable(troubles[row.name] or "good: it is a state server"))
-    return findings
-
-
-def server_rows(settings: Settings) -> list[ServerRow]:
-    """Every server of the pool, in the order of the file."""
-    ready = settings.ready_weights()
-    listed = {backend.name: backend for backend in settings.pool_backends()}
-    total = sum(ready.values())
-    return [
-        ServerRow(
-            name=name,
-            address=str(listed[name].address) if name in listed else None,
-            weight=weight,
-            intent=(listed[name].intent if name in listed else Intent.READY).value,
-            share=ready.get(name, 0.0) / total,
-        )
-        for name, weight in settings.weights().items()
-    ]
-
-
-def warnings(settings: Settings) -> list[str]:
-    """What is allowed and probably not meant."""
-    sentences = []
-    if not settings.listen.is_loopback and all(net.is_loopback for net in settings.allow_clients):
-        sentences.append(
-            f"listen is {settings.listen}, but allow_clients holds only loopback networks: "
-            "every web server on another machine will be refused"
-        )
-    return sentences + _warnings_of_copies(settings)
-
-
-def _warnings_of_copies(settings: Settings) -> list[str]:
-    copies, servers, ready = settings.copies_kept(), len(settings.weights()), len(settings.ready_weights())
-    if copies == 1 and servers > 1:
-        return [
-            f"copies is 1: the sessions of a server that dies are lost with it; "
-            f"the other {'one' if servers == 2 else 'ones'} could hold a second copy of each"
-        ]
-    if copies > ready:
-        count = "1 server is" if ready == 1 else f"{ready} servers are"
-        return [
-            f"copies is {copies}, but {count} ready: until more are, sessions have fewer copies than that"
-        ]
-    return []
-
-
-def _pool_table(settings: Settings) -> Table:
-    pool = table("name", "address", "weight", "intent", "share", numbers=("weight", "share"))
-    for row in server_rows(settings):
-        address = row.address or "in this process"
-        pool.add_row(row.name, address, f"{row.weight:g}", row.intent, percent(row.share))
-    return pool
-
-
-def _key_settings(settings: Settings) -> Table:
-    """What an operator looks for first when something does not work."""
-    timeouts, limits = settings.timeouts, settings.limits
-    rows = table("setting", "value")
-    rows.add_row("name", settings.name)
-    rows.add_row("listen", str(settings.listen))
-    rows.add_row("allow_clients", ", ".join(str(network) for network in settings.allow_clients))
-    rows.add_row("admin", str(settings.admin))
-    rows.add_row("copies", str(settings.copies_kept()))
-    rows.add_row("lost_sessions", settings.lost_sessions.value)
-    rows.add_row("lost_after", format_duration(settings.lost_after))
-    rows.add_row("hash_key", settings.hash_key.value)
-    rows.add_row("timeouts.connect", format_duration(timeouts.connect))
-    rows.add_row("timeouts.exchange", format_duration(timeouts.exchange))
-    rows.add_row("limits.connections", str(limits.connections))
-    rows.add_row("limits.body", format_size(limits.body))
-    return rows
+    interruptible(lambda: check_configuration(config, connect=connect, as_json=as_json))

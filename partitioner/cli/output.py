@@ -1,4 +1,4 @@
-"""What the commands share: the `-c` option, how they refuse, and how they print tables.
+"""What the actions of the verbs share: how settings are loaded, and how things are said and printed.
 
 Answers go to stdout, complaints and progress to stderr. Exit codes: 0 done, 1 could not, 2 usage or
 configuration (design.md 9.1).
@@ -8,47 +8,19 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from partitioner.cli.options import Refused
 from partitioner.config import Settings, load
 from partitioner.errors import ConfigurationInvalid, Problem
-from partitioner.membership.backend import Address, parse_address
 from partitioner.units import format_share
 
 WIDTH_OF_A_PIPE = 200
 """Columns to fill where nobody looks: enough that rich does not wrap what a script wants to grep."""
-
-config_option = click.option(
-    "-c",
-    "--config",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Configuration file. Without it, all defaults and an embedded pool of three state servers.",
-)
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-
-
-def read_address(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Address | None:
-    """Read an option that is an address; a click callback."""
-    try:
-        return None if text is None else parse_address(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-class Refused(click.ClickException):
-    """The command line or the configuration asks for what cannot be; nothing was done."""
-
-    exit_code = 2
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"partitioner: {self.message}", err=True, file=file)
 
 
 def settings_of(config: Path | None) -> Settings:

@@ -1,41 +1,11 @@
 """`partitioner state-server`: run a state server of our own."""
 
-from contextlib import suppress
-from ipaddress import ip_network
 from pathlib import Path
 
 import click
-import trio
 
-from partitioner.cli.output import read_address
-from partitioner.daemon import LOOPBACK, StateServerOptions, run_state_server
-from partitioner.errors import AddressUnavailable, FileUnusable
+from partitioner.cli.options import read_address, read_address_or_none, read_networks, read_size
 from partitioner.membership.backend import Address, Network
-from partitioner.ops.log import configure_log
-from partitioner.units import format_size, parse_size
-
-
-def _networks(
-    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
-) -> tuple[Network, ...]:
-    networks = []
-    for text in texts:
-        try:
-            networks.append(ip_network(text))
-        except ValueError as error:
-            raise click.BadParameter(f"{error}; expected a network such as 10.0.0.0/24 or ::1/128") from error
-    return tuple(networks)
-
-
-def _address_or_none(context: click.Context, parameter: click.Parameter, text: str) -> Address | None:
-    return None if text == "none" else read_address(context, parameter, text)
-
-
-def _size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_size(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
@@ -52,7 +22,7 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str | None
     metavar="HOST:PORT|none",
     default="none",
     show_default=True,
-    callback=_address_or_none,
+    callback=read_address_or_none,
     help="Where to list which sessions are here, so that a router can drain this server (its key "
     "`backends[].admin`). Whoever may connect with --allow may ask here, and nobody else: there is no token.",
 )
@@ -60,14 +30,14 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str | None
     "--allow",
     metavar="NETWORK",
     multiple=True,
-    callback=_networks,
+    callback=read_networks,
     help="A network from which clients may connect; can be given several times. Needed unless --listen is "
     "loopback: whoever reaches this port can read and replace every session.",
 )
 @click.option(
     "--max-memory",
     metavar="SIZE",
-    callback=_size,
+    callback=read_size,
     help="Memory for sessions, such as 2GiB. When it is used up, new sessions are refused (400); "
     "existing ones are kept, and may still grow. Default: no limit.",
 )
@@ -83,7 +53,7 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str | None
     metavar="SIZE",
     default="64MiB",
     show_default=True,
-    callback=_size,
+    callback=read_size,
     help="The largest session that is taken. Behind a router: at least its limits.body.",
 )
 @click.option(
@@ -107,7 +77,9 @@ def state_server(
                 f"{option} {address} can be reached from other machines; say with --allow which networks may "
                 "connect, for example --allow 10.0.0.0/24"
             )
-    configure_log(as_json=log_format == "json")
+    from partitioner.cli.actions.state_server import serve_until_stopped
+    from partitioner.daemon.state_server import LOOPBACK, StateServerOptions
+
     options = StateServerOptions(
         listen=listen,
         allow=allow or LOOPBACK,
@@ -117,14 +89,4 @@ def state_server(
         is_liberal=liberal,
         admin=admin,
     )
-
-    def announce(address: Address, admin_address: Address | None) -> None:
-        limit = "no memory limit" if max_memory is None else f"at most {format_size(max_memory)} of sessions"
-        with suppress(OSError):  # a welcome that nobody can read is no reason not to serve
-            beside = f"admin port on {admin_address}; " if admin_address is not None else ""
-            click.echo(f"state server on {address}, {limit}; {beside}stop with Ctrl-C or SIGTERM")
-
-    try:
-        trio.run(run_state_server, options, announce)
-    except (AddressUnavailable, FileUnusable) as error:
-        raise click.ClickException(str(error)) from error
+    serve_until_stopped(options, log_as_json=log_format == "json")

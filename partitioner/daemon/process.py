@@ -1,28 +1,62 @@
 """What every daemon does as a process: obey signals, open enough files, and serve until it is told to stop.
 
 The first SIGTERM or SIGINT drains: nobody is accepted any more, exchanges under way are finished, idle
-connections are closed. The second one, or the end of the shutdown time, stops.
+connections are closed. The second one, or the end of the shutdown time, stops. SIGHUP reloads, where there is
+something to reload. SIGUSR1, SIGUSR2 and SIGQUIT would kill a process that does not expect them, with all its
+sessions; here they are a line of the log.
+
+Which signals wait until they are received here is said in signals.py.
 """
 
 import resource
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
+from typing import TypeVarTuple
 
 import trio
 
 from partitioner.daemon.notify import Notifier
 from partitioner.net.downstream import Downstream
 from partitioner.ops.log import ONCE_A_MINUTE, LogObserver
+from partitioner.signals import WAITING
 from partitioner.units import format_duration
 
 FILES_BESIDE_CONNECTIONS = 256
 
+Given = TypeVarTuple("Given")
 
-def open_signals() -> AbstractContextManager[AsyncIterator[int]]:
-    """Receive the signals that steer a daemon, from now on instead of their defaults."""
-    return trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+STOPPING = frozenset({signal.SIGTERM, signal.SIGINT})
+
+
+def run_daemon(main: Callable[[*Given], Awaitable[None]], *arguments: *Given) -> None:
+    """Run it to its end. `main` receives signals with `open_signals`; none is lost before that.
+
+    A signal that comes when `main` receives them no more changes nothing: the end is near.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING | WAITING)
+    for number in STOPPING | WAITING:
+        signal.signal(number, _ignore)
+    try:
+        trio.run(main, *arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING | WAITING)
+
+
+@contextmanager
+def open_signals() -> Iterator[AsyncIterator[int]]:
+    """Receive the signals that are for a daemon: those that have waited, and all from now on."""
+    with trio.open_signal_receiver(*STOPPING, *WAITING) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING | WAITING)
+        yield signals
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    # Not SIG_IGN: the kernel would forget those that wait.
+    pass
 
 
 Reload = Callable[[str], Awaitable[object]]
@@ -50,11 +84,11 @@ async def serve_until_stopped(
     async with trio.open_nursery() as serving:
 
         async def obey_signals() -> None:
-            while (number := await anext(signals)) == signal.SIGHUP:
-                if steering.reload is not None:
+            while (number := await anext(signals)) not in STOPPING:
+                if number == signal.SIGHUP and steering.reload is not None:
                     serving.start_soon(steering.reload, "SIGHUP")
                 else:
-                    observer.note("SIGHUP ignored", cause="a state server has no file to reload")
+                    _note_ignored(number, observer)
             name = signal.Signals(number).name
             under_way, at_most = downstream.exchanges_under_way, format_duration(steering.shutdown)
             observer.note("draining", cause=name, exchanges_under_way=under_way, at_most=at_most)
@@ -73,10 +107,16 @@ async def serve_until_stopped(
 
 
 async def _next_stop(signals: AsyncIterator[int], observer: LogObserver) -> str:
-    """Wait for a signal to stop; answer its name."""
-    while (number := await anext(signals)) == signal.SIGHUP:
-        observer.note("SIGHUP ignored", cause="it is being stopped")
+    """Wait for a signal to stop; return its name."""
+    while (number := await anext(signals)) not in STOPPING:
+        observer.note(f"{signal.Signals(number).name} ignored", cause="it is being stopped")
     return signal.Signals(number).name
+
+
+def _note_ignored(number: int, observer: LogObserver) -> None:
+    has_no_file = number == signal.SIGHUP
+    cause = "a state server has no file to reload" if has_no_file else "nothing is done on this signal"
+    observer.note(f"{signal.Signals(number).name} ignored", cause=cause)
 
 
 def allow_open_files(connections: int) -> None:

@@ -1,0 +1,90 @@
+"""Runs the router, and says how web servers find it."""
+
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from partitioner import __version__
+from partitioner.cli.actions.check import warnings
+from partitioner.cli.output import percent, print_rich, settings_of, table, warn
+from partitioner.config import LogFormat, Settings, load
+from partitioner.daemon.process import run_daemon
+from partitioner.daemon.router import Welcome, run_router
+from partitioner.errors import AddressUnavailable, FileUnusable
+from partitioner.membership.backend import Address, Intent
+from partitioner.membership.pool import Pool
+from partitioner.ops.log import configure_log
+
+
+def serve_until_stopped(config: Path | None, listen: Address | None, admin: Address | None) -> None:
+    """Route sessions until a signal says to stop; the addresses given take the place of the file's.
+
+    Raises Refused where the file is wrong, and ClickException where something is in the way.
+    """
+    settings = _with_addresses(settings_of(config), listen, admin)
+    for sentence in warnings(settings):
+        warn(sentence)
+    configure_log(as_json=settings.log_format is LogFormat.JSON)
+
+    def announce(welcome: Welcome) -> None:
+        # A welcome that nobody can read is no reason not to serve; rich exits on a broken pipe.
+        with suppress(OSError, SystemExit):
+            _print_welcome(settings, welcome)
+
+    def read() -> Settings:
+        return _with_addresses(load(config), listen, admin)
+
+    try:
+        run_daemon(run_router, settings, announce, read if config else None)
+    except (AddressUnavailable, FileUnusable) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _with_addresses(settings: Settings, listen: Address | None, admin: Address | None) -> Settings:
+    """The settings with what the command line says in place of the file's."""
+    given = {"listen": listen, "admin": admin}
+    return settings.model_copy(update={key: each for key, each in given.items() if each is not None})
+
+
+def _print_welcome(settings: Settings, welcome: Welcome) -> None:
+    servers = len(welcome.pool.places)
+    count = "1 state server" if servers == 1 else f"{servers} state servers"
+    click.echo(f"partitioner {__version__}: a router in front of {count}\n")
+    click.echo("In the web.config of every web server of the farm:\n")
+    click.echo(f"  {session_state_snippet(welcome.listen)}")  # never wrapped: it is there to be copied
+    print_rich(_pool_table(settings, welcome.pool))
+    if settings.embedded:
+        print_rich("These state servers live in this process: when it ends, their sessions are gone.")
+    url = admin_url(welcome.admin)
+    click.echo(f"What it sees: {url}/ in a browser, `partitioner status`, or {url}/api/v1/status")
+    print_rich("Stop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops at once.\n")
+
+
+def session_state_snippet(address: Address) -> str:
+    """The line for web.config that sends a web server's sessions to this address."""
+    host = socket.gethostname() if address.is_everywhere else address.host
+    connection = f"tcpip={Address(host, address.port)}"
+    return f'<sessionState mode="StateServer" stateConnectionString="{connection}" />'
+
+
+def admin_url(address: Address) -> str:
+    """Where a router is steered, for `--admin`."""
+    host = socket.gethostname() if address.is_everywhere else address.host
+    return f"http://{Address(host, address.port)}"
+
+
+def _pool_table(settings: Settings, pool: Pool) -> Table:
+    ready = settings.ready_weights()
+    rows = table("state server", "address", "intent", "health", "share", numbers=("share",))
+    for name, identity in pool.places.items():
+        member = pool.members[identity]
+        backend, health = member.backend, member.record.health.value
+        share = ready.get(name, 0.0) / sum(ready.values())
+        is_asked = backend.intent is not Intent.MAINT
+        rows.add_row(
+            name, str(backend.address), backend.intent.value, health if is_asked else "-", percent(share)
+        )
+    return rows

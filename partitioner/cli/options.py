@@ -1,0 +1,83 @@
+"""What the command lines of the verbs share: options, how their values are read, and how they are refused."""
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from partitioner.membership.backend import Address, Network, parse_address
+from partitioner.units import parse_duration, parse_size
+
+DEFAULT_URL = "http://127.0.0.1:9424"
+TOKEN = "PARTITIONER_TOKEN"
+
+config_option = click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Configuration file. Without it, all defaults and an embedded pool of three state servers.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+admin_option = click.option(
+    "--admin",
+    "url",
+    metavar="URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    help=f"Where the router is steered: its key `admin`. Its token, if any, is taken from ${TOKEN}.",
+)
+
+
+class Refused(click.ClickException):
+    """The command line or the configuration asks for what cannot be; nothing was done."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"partitioner: {self.message}", err=True, file=file)
+
+
+def read_address(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Address | None:
+    """Read an option that is an address; a click callback, as the others here."""
+    try:
+        return None if text is None else parse_address(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def read_address_or_none(context: click.Context, parameter: click.Parameter, text: str) -> Address | None:
+    """Read an option that is an address, or `none`."""
+    return None if text == "none" else read_address(context, parameter, text)
+
+
+def read_networks(
+    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[Network, ...]:
+    """Read an option that is a network and may be given several times."""
+    networks = []
+    for text in texts:
+        try:
+            networks.append(ip_network(text))
+        except ValueError as error:
+            raise click.BadParameter(f"{error}; expected a network such as 10.0.0.0/24 or ::1/128") from error
+    return tuple(networks)
+
+
+def read_size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    """Read an option that is a size: bytes."""
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def read_duration(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
+    """Read an option that is a length of time: seconds."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
