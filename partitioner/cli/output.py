@@ -1,4 +1,4 @@
-"""What the actions of the verbs share: how settings are loaded, and how things are said and printed.
+"""What the actions of the verbs share: how they say and print things.
 
 Answers go to stdout, complaints and progress to stderr. Exit codes: 0 done, 1 could not, 2 usage or
 configuration (design.md 9.1).
@@ -7,35 +7,16 @@ configuration (design.md 9.1).
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from partitioner.cli.options import Refused
-from partitioner.config import Settings, load
-from partitioner.errors import ConfigurationInvalid, Problem
 from partitioner.units import format_share
 
 WIDTH_OF_A_PIPE = 200
 """Columns to fill where nobody looks: enough that rich does not wrap what a script wants to grep."""
-
-
-def settings_of(config: Path | None) -> Settings:
-    """Load the settings of a command. Raises Refused with all problems, one a line."""
-    try:
-        return load(config)
-    except ConfigurationInvalid as invalid:
-        raise Refused(listing(invalid.problems, config)) from invalid
-
-
-def listing(problems: Sequence[Problem], config: Path | None) -> str:
-    """Write all problems of a configuration, one a line under a headline."""
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    headline = f"{count} in {config or 'the defaults'}"
-    return "\n".join([headline, *(f"  {problem}" for problem in problems)])
 
 
 def warn(sentence: str) -> None:

@@ -14,7 +14,6 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import trio
-from starlette.routing import Route
 
 from partitioner.daemon.activation import Passed, Port, open_port, take_passed
 from partitioner.daemon.notify import take_notifier
@@ -34,16 +33,9 @@ from partitioner.net.express.lane import IS_AVAILABLE
 from partitioner.net.express.origin import origin_lane
 from partitioner.net.observer import Observer
 from partitioner.net.stateserver import StateServer
-from partitioner.ops.admin.guard import AccessPolicy
-from partitioner.ops.admin.keys_app import keys_app
-from partitioner.ops.admin.metrics_route import metrics_route
-from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
-from partitioner.ops.metrics.catalog import STATE_SERVER
-from partitioner.ops.metrics.collector import TableCollector
 from partitioner.ops.metrics.lag import watch_lag
-from partitioner.ops.metrics.readings import state_server_reading
 from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
@@ -95,11 +87,11 @@ async def run_state_server(
             background.start_soon(server.sweep_forever)
             background.start_soon(repeat_held_back, observer)
             background.start_soon(watch_lag, tally.lags)
-            collector = TableCollector(STATE_SERVER, state_server_reading(tally, downstream, table))
-            admin = (
-                None if admin_port is None else _admin(options, server, admin_port, metrics_route(collector))
-            )
-            if admin is not None:
+            admin = None
+            if admin_port is not None:
+                from partitioner.daemon.state_server_admin import build_admin
+
+                admin = build_admin(admin_port, options.allow, table, tally, downstream)
                 await background.start(admin.run)
             announce(port.address, None if admin_port is None else admin_port.address)
             if not options.is_express:
@@ -122,11 +114,6 @@ async def _open_admin(options: StateServerOptions, passed: Passed, observer: Log
     if options.admin is None and not passed.admin:
         return None
     return await open_port("admin", passed.admin, options.admin, observer)
-
-
-def _admin(options: StateServerOptions, server: StateServer, port: Port, metrics: Route) -> AdminServer:
-    app = keys_app(server.table, AccessPolicy(port.is_loopback, allow=options.allow), metrics)
-    return AdminServer(app, port.listeners)
 
 
 def build_state_server(

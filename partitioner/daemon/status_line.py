@@ -7,10 +7,13 @@ Numbers are coarse, so that the line changes when something has changed.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from partitioner.net.lane import Lane
 from partitioner.sessions.table import SessionTable
 from partitioner.units import format_size
+
+if TYPE_CHECKING:  # a state server starts without all that a router is made of
+    from partitioner.net.lane import Lane
 
 _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))
 
@@ -30,7 +33,7 @@ class Rate:
         return (count - before) / (now - then) if now > then else 0.0
 
 
-def router_status(lane: Lane, requests: Rate, now: float) -> str:
+def router_status(lane: "Lane", requests: Rate, now: float) -> str:
     """How a router is."""
     pool, since = lane.roster.pool, lane.roster.redundancy.redundant_since(now)
     redundant = "not redundant" if since is None else f"redundant for {coarse_duration(now - since)}"

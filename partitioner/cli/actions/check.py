@@ -7,8 +7,8 @@ import click
 import trio
 from rich.table import Table
 
+from partitioner.cli.configuration import listing
 from partitioner.cli.output import (
-    listing,
     percent,
     print_json,
     print_rich,

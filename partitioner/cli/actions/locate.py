@@ -6,8 +6,9 @@ from dataclasses import asdict
 from os import fsencode
 from pathlib import Path
 
+from partitioner.cli.configuration import settings_of
 from partitioner.cli.options import Refused
-from partitioner.cli.output import print_json, print_rich, settings_of, table, warn
+from partitioner.cli.output import print_json, print_rich, table, warn
 from partitioner.config import Settings
 from partitioner.ops.printable import printable
 from partitioner.placement import location

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from partitioner.cli.configuration import settings_of
 from partitioner.cli.options import Refused
-from partitioner.cli.output import percent, print_json, print_rich, settings_of, table
+from partitioner.cli.output import percent, print_json, print_rich, table
 from partitioner.config import Settings
 from partitioner.config.values import read_name, read_weight
 from partitioner.placement.moves import Plan, plan_moves, sample_keys

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from partitioner import __version__
 from partitioner.cli.actions.check import warnings
-from partitioner.cli.output import percent, print_rich, settings_of, table, warn
+from partitioner.cli.configuration import settings_of
+from partitioner.cli.output import percent, print_rich, table, warn
 from partitioner.config import LogFormat, Settings, load
 from partitioner.daemon.process import run_daemon
 from partitioner.daemon.router import Welcome, run_router

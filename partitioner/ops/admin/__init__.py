@@ -4,8 +4,10 @@ reports.py    what operators are told: values, whose fields are those of the JSO
 desk.py       who answers them: takes orders to a router's parts, and reports from them
 guard.py      who may ask
 router_app.py the routes of a router, over a desk
+refusals.py   how a request is refused, by both
 page.py       the status page, from reports: page.html and page.css are its template and its looks
 words.py      how that page writes numbers, times, and what others have named
+key_pages.py  pages of a table
 keys_app.py   the routes of a state server of our own: which sessions it holds
 metrics_route.py what Prometheus scrapes, of both
 serving.py    the HTTP server

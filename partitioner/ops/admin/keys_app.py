@@ -12,8 +12,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from partitioner.ops.admin.guard import AccessPolicy, Guard
-from partitioner.ops.admin.listing import USUAL_PAGE, page_of
-from partitioner.ops.admin.router_app import refuse, refuse_http
+from partitioner.ops.admin.key_pages import USUAL_PAGE, page_of
+from partitioner.ops.admin.refusals import refuse, refuse_http
 from partitioner.sessions.table import SessionTable
 
 LONGEST_PAGE = 10_000

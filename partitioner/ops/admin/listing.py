@@ -1,4 +1,4 @@
-"""Which sessions does a state server hold? Pages of its table, and the router's end of asking for them."""
+"""Which sessions does a state server hold? The router's end of asking for them, page by page."""
 
 import re
 from collections.abc import Mapping
@@ -7,9 +7,8 @@ import httpx
 
 from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address
-from partitioner.net.canary import CANARIES
 from partitioner.net.handoff import ListKeys, Page
-from partitioner.protocol.target import target_of
+from partitioner.ops.admin.key_pages import USUAL_PAGE, page_of
 from partitioner.sessions.table import SessionTable
 
 TIMEOUT = 5.0
@@ -17,18 +16,6 @@ TIMEOUT = 5.0
 
 _TARGET = re.compile(rb"[!-~]+")
 """What may stand between two spaces of a request."""
-
-
-USUAL_PAGE = 1000
-
-_CANARIES = CANARIES.encode()
-
-
-def page_of(table: SessionTable, cursor: int, at_least: int) -> Page:
-    """A page of what is in a table, without canaries. Raises ValueError if the cursor is none."""
-    keys, following = table.page(cursor, at_least)
-    targets = tuple(target_of(key) for key in keys if not key.startswith(_CANARIES))
-    return Page(targets, None if following is None else str(following), len(table))
 
 
 class LocalListing:

@@ -8,11 +8,12 @@ string that got through the escaping could do no harm.
 from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 import trio
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from partitioner.ops.admin import words
@@ -136,11 +137,17 @@ def read_refresh(text: str | None) -> int:
 async def render(shown: View) -> str:
     """Write the page. It may have hundreds of rows, so others have their turn meanwhile."""
     pieces = []
-    for number, piece in enumerate(_template.generate(view=shown, status=shown.status), 1):
+    for number, piece in enumerate(template().generate(view=shown, status=shown.status), 1):
         pieces.append(piece)
         if number % PIECES_AT_A_TIME == 0:
             await trio.lowlevel.checkpoint()
     return "".join(pieces)
+
+
+@cache
+def template() -> Template:
+    """The page's template. To compile it takes 20 ms: a router does so before it serves."""
+    return _environment().get_template("page.html")
 
 
 def _finalize(value: object) -> object:
@@ -171,6 +178,3 @@ def _environment() -> Environment:
     }
     environment.globals["style"] = Markup(_STYLE)
     return environment
-
-
-_template = _environment().get_template("page.html")

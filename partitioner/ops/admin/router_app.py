@@ -18,6 +18,7 @@ from partitioner.errors import ConfigurationInvalid, Refused, UnknownBackend
 from partitioner.membership.backend import Intent
 from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
+from partitioner.ops.admin.refusals import refuse, refuse_http
 from partitioner.ops.admin.reports import BackendReport, EventReport, Locks, Status
 from partitioner.ops.journal import Journal
 from partitioner.placement.location import Location
@@ -59,6 +60,7 @@ def router_app(desk: Desk, policy: AccessPolicy, *more: Route, journal: Journal 
 
     Who was refused stands in `journal`, where that is given.
     """
+    page.template()
     routes = _Routes(desk)
     made = Starlette(
         routes=[
@@ -78,26 +80,6 @@ def router_app(desk: Desk, policy: AccessPolicy, *more: Route, journal: Journal 
     )
     made.router.redirect_slashes = False
     return Guard(made, policy, journal)
-
-
-async def refuse_http(request: Request, error: Exception) -> Response:
-    """What the framework refuses (no such page, no such method), as a sentence."""
-    assert isinstance(error, HTTPException)
-    sentences = {
-        404: f"there is nothing at {request.url.path}",
-        405: f"{request.method} is not for {request.url.path}; expected {_allowed(error)}",
-    }
-    sentence = sentences.get(error.status_code, str(error.detail))
-    return JSONResponse({"error": sentence}, error.status_code, error.headers)
-
-
-def refuse(status: int, sentence: str, **more: object) -> Response:
-    return JSONResponse({"error": sentence, **more}, status)
-
-
-def _allowed(error: HTTPException) -> str:
-    methods = (error.headers or {}).get("Allow", "another method").split(", ")
-    return " or ".join(each for each in sorted(methods) if each != "HEAD")
 
 
 class _Routes:
