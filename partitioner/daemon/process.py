@@ -33,9 +33,9 @@ STOPPING = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 def run_daemon(main: Callable[[*Given], Awaitable[None]], *arguments: *Given) -> None:
-    """Run it to its end. `main` receives signals with `open_signals`; none is lost before that.
+    """Run a daemon to its end; `main` receives signals with `open_signals`, and none is lost before that.
 
-    A signal that comes when `main` receives them no more changes nothing: the end is near.
+    A signal that comes after that changes nothing: what has to be done at the end has been done.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING | WAITING)
     for number in STOPPING | WAITING:
@@ -43,6 +43,8 @@ def run_daemon(main: Callable[[*Given], Awaitable[None]], *arguments: *Given) ->
     try:
         trio.run(main, *arguments)
     finally:
+        for number in STOPPING | WAITING:
+            signal.signal(number, signal.SIG_IGN)  # Python keeps to this to the very end of the process
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING | WAITING)
 
 
