@@ -4,9 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import partitioner
+from tests.tables import each_case
 
 ROOT = "partitioner"
 
@@ -104,13 +103,13 @@ def modules() -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("module", sorted(modules()))
+@each_case("module", sorted(modules()))
 def test_module_is_on_a_known_floor(module: str) -> None:
     """Every module belongs to a floor; a new one is given its place in the table above (design.md 2)."""
     assert room(module) in MAY_IMPORT
 
 
-@pytest.mark.parametrize("module", sorted(modules()))
+@each_case("module", sorted(modules()))
 def test_module_keeps_the_rules(module: str) -> None:
     """A module imports only from below, and a pure one nothing that reaches the world (design.md 2)."""
     found = violations(module, modules()[module].read_text(encoding="utf-8"))
@@ -118,7 +117,7 @@ def test_module_keeps_the_rules(module: str) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", sorted(PURE | {"errors", "units"}))
+@each_case("name", sorted(PURE | {"errors", "units"}))
 def test_the_walk_finds_the_pure_floors(name: str) -> None:
     """The walk over the package sees the floors that it is meant to judge."""
     assert name in {room(module) for module in modules()}
@@ -169,13 +168,13 @@ UNLAWFUL = [
 ]
 
 
-@pytest.mark.parametrize(("module", "source"), LAWFUL)
+@each_case(("module", "source"), LAWFUL)
 def test_a_lawful_import_is_passed(module: str, source: str) -> None:
     """The checker lets pass what the rules allow."""
     assert violations(module, source) == []
 
 
-@pytest.mark.parametrize(("module", "source"), UNLAWFUL)
+@each_case(("module", "source"), UNLAWFUL)
 def test_an_unlawful_import_is_found(module: str, source: str) -> None:
     """The checker finds each way in which a module can break the rules, and counts it once."""
     assert len(violations(module, source)) == 1
