@@ -1,16 +1,15 @@
 """Heads of requests for one key, and whether a dialect refuses them."""
 
-import pytest
-
 from partitioner.errors import MalformedRequest
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
+from tests.tables import each_case
 
 STOCK, GUARDED, LIBERAL = Dialect.STOCK, Dialect.GUARDED, Dialect.LIBERAL
 GET, ACQUIRE, RELEASE = Operation.GET, Operation.ACQUIRE, Operation.RELEASE
 SET, CREATE = Operation.SET, Operation.CREATE_UNINITIALIZED
 
-every_dialect = pytest.mark.parametrize("dialect", list(Dialect))
+every_dialect = each_case("dialect", list(Dialect))
 
 
 def put(*lines: bytes) -> bytes:

@@ -17,6 +17,7 @@ from tests.protocol.heads import (
     is_refused,
     put,
 )
+from tests.tables import each_case
 
 
 def get(*lines: bytes) -> bytes:
@@ -27,7 +28,7 @@ def get(*lines: bytes) -> bytes:
 
 
 @every_dialect
-@pytest.mark.parametrize(
+@each_case(
     ("lines", "operation"),
     [
         ([b"Exclusive: acquire"], ACQUIRE),
@@ -40,8 +41,8 @@ def test_exclusive(lines: list[bytes], operation: Operation, dialect: Dialect) -
     assert operation is parse_request_head(get(*lines), dialect).operation
 
 
-@pytest.mark.parametrize("dialect", [STOCK, GUARDED])
-@pytest.mark.parametrize(
+@each_case("dialect", [STOCK, GUARDED])
+@each_case(
     "line",
     [
         b"Exclusive: Acquire",
@@ -60,7 +61,7 @@ def test_other_exclusive_is_refused(line: bytes, dialect: Dialect) -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize("line", [b"Exclusive: transfer", b"Exclusive: ", b"Exclusive: acquire release"])
+@each_case("line", [b"Exclusive: transfer", b"Exclusive: ", b"Exclusive: acquire release"])
 def test_unknown_exclusive_is_refused_by_all(line: bytes, dialect: Dialect) -> None:
     """A value that is neither, in whatever case, is no request in any dialect (protocol.md 3.2)."""
     assert is_refused(get(line), dialect)
@@ -78,7 +79,7 @@ def test_exclusive_means_nothing_to_a_put(dialect: Dialect) -> None:
     assert SET is parse_request_head(put(b"Content-Length:1", b"Exclusive: acquire"), dialect).operation
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("line", "operation"),
     [
         (b"Exclusive: Acquire", ACQUIRE),
@@ -118,7 +119,7 @@ ODD_SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("line", ODD_SPELLINGS)
+@each_case("line", ODD_SPELLINGS)
 def test_odd_spelling_is_ignored_by_stock(line: bytes) -> None:
     """Fields are recognised by their exact prefix, case included (protocol.md 3.2; X36)."""
     raw = get(line)
@@ -126,13 +127,13 @@ def test_odd_spelling_is_ignored_by_stock(line: bytes) -> None:
     assert RequestHead(raw, GET, b"/key") == parse_request_head(raw, STOCK)
 
 
-@pytest.mark.parametrize("line", ODD_SPELLINGS)
+@each_case("line", ODD_SPELLINGS)
 def test_odd_spelling_is_refused_when_guarded(line: bytes) -> None:
     """Router and server must never see two different requests (design.md 6.1; protocol.md 10.1.2)."""
     assert is_refused(get(line), GUARDED)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "line",
     [
         b"content-length: 5",
@@ -155,20 +156,20 @@ HIDDEN_FROM_STOCK = [
 ]
 
 
-@pytest.mark.parametrize("line", HIDDEN_FROM_STOCK)
+@each_case("line", HIDDEN_FROM_STOCK)
 def test_what_only_other_parsers_would_see_is_skipped_by_stock(line: bytes) -> None:
     """A line goes to the next CRLF, whatever is in it, and an unknown one means nothing (protocol.md 3.2)."""
     assert parse_request_head(get(line), STOCK).content_length == 0
     assert parse_request_head(get(line), STOCK).operation is Operation.GET
 
 
-@pytest.mark.parametrize("line", HIDDEN_FROM_STOCK)
+@each_case("line", HIDDEN_FROM_STOCK)
 def test_what_only_other_parsers_would_see_is_refused_when_guarded(line: bytes) -> None:
     """Router and server must never see two different requests (design.md 6 step 1)."""
     assert is_refused(get(line), GUARDED)
 
 
-@pytest.mark.parametrize("line", [b"lockcookie:5", b" LockCookie:5", b"Lock-Cookie: 5", b"lock-cookie:5"])
+@each_case("line", [b"lockcookie:5", b" LockCookie:5", b"Lock-Cookie: 5", b"lock-cookie:5"])
 def test_odd_cookie_is_read_liberally(line: bytes) -> None:
     """In the liberal dialect `Lock-Cookie` is an alias (protocol.md 10.2.3)."""
     assert parse_request_head(get(b"Exclusive: release", line), LIBERAL).lock_cookie == 5
@@ -188,8 +189,8 @@ def test_other_odd_fields_are_read_liberally(line: bytes, expected: tuple[Operat
     assert expected == (head.operation, head.timeout_minutes)
 
 
-@pytest.mark.parametrize("dialect", [STOCK, GUARDED])
-@pytest.mark.parametrize("line", [b"Lock-Cookie: 3", b"lock-cookie:3", b"Lock-Cookie: not a number"])
+@each_case("dialect", [STOCK, GUARDED])
+@each_case("line", [b"Lock-Cookie: 3", b"lock-cookie:3", b"Lock-Cookie: not a number"])
 def test_lock_cookie_with_a_hyphen_is_passed_over(line: bytes, dialect: Dialect) -> None:
     """`Lock-Cookie` is unknown to the real server, and no odd spelling of what it knows (X37; A3)."""
     raw = get(b"Exclusive: release", line)
@@ -198,7 +199,7 @@ def test_lock_cookie_with_a_hyphen_is_passed_over(line: bytes, dialect: Dialect)
 
 
 @every_dialect
-@pytest.mark.parametrize(
+@each_case(
     "line",
     [
         b"Host: localhost:42424",
@@ -235,7 +236,7 @@ def test_fields_come_in_any_order(dialect: Dialect) -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize(
+@each_case(
     ("first", "last", "expected"),
     [
         (b"LockCookie:2", b"LockCookie:3", (3, None, SET)),
@@ -255,7 +256,7 @@ def test_last_duplicate_wins(
 
 
 @every_dialect
-@pytest.mark.parametrize(
+@each_case(
     ("first", "last", "operation"),
     [
         (b"Exclusive: acquire", b"Exclusive: release", RELEASE),
@@ -280,7 +281,7 @@ def test_last_of_two_lengths_wins_for_stock() -> None:
     assert head.content_length == 6
 
 
-@pytest.mark.parametrize(
+@each_case(
     "raw",
     [
         put(b"Content-Length:5", b"Content-Length:6"),
@@ -295,7 +296,7 @@ def test_two_differing_lengths_are_refused_when_guarded(raw: bytes) -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize("again", [b"Content-Length:5", b"Content-Length: 5", b"Content-Length:05"])
+@each_case("again", [b"Content-Length:5", b"Content-Length: 5", b"Content-Length:05"])
 def test_two_equal_lengths_are_taken(again: bytes, dialect: Dialect) -> None:
     """Only a length that differs makes a difference (protocol.md 10.1.2)."""
     assert parse_request_head(put(b"Content-Length:5", again), dialect).content_length == 5

@@ -7,12 +7,13 @@ from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_reque
 from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
 from tests.protocol.heads import GET, GUARDED, SET, STOCK, every_dialect, is_refused, put
 from tests.samples.exchanges import READABLE, REFUSED, Exchange
+from tests.tables import each_case
 
 # --- The request line -----------------------------------------------------------------------------
 
 
 @every_dialect
-@pytest.mark.parametrize(
+@each_case(
     ("line", "operation"),
     [
         (b"GET /key HTTP/1.1", Operation.GET),
@@ -36,7 +37,7 @@ def test_put_is_a_set(dialect: Dialect) -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize(
+@each_case(
     "line",
     [
         b"get /key HTTP/1.1",
@@ -57,7 +58,7 @@ def test_other_verb_is_refused(line: bytes, dialect: Dialect) -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize(
+@each_case(
     "line",
     [
         b"GET /key HTTP/1.0",
@@ -77,14 +78,14 @@ def test_other_version_is_refused(line: bytes, dialect: Dialect) -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize("line", [b"GET  HTTP/1.1", b"GET  /key HTTP/1.1", b"GET "])
+@each_case("line", [b"GET  HTTP/1.1", b"GET  /key HTTP/1.1", b"GET "])
 def test_empty_target_is_refused(line: bytes, dialect: Dialect) -> None:
     """The target is what stands before the next space, and not empty (protocol.md 3.2)."""
     assert is_refused(line + b"\r\n\r\n", dialect)
 
 
 @every_dialect
-@pytest.mark.parametrize(
+@each_case(
     "target",
     [
         b"k",
@@ -113,7 +114,7 @@ def test_space_in_target_is_refused(dialect: Dialect) -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize("byte", [b"\x00", b"\x01", b"\t", b"\n", b"\x0b", b"\r", b"\x1f", b"\x7f"])
+@each_case("byte", [b"\x00", b"\x01", b"\t", b"\n", b"\x0b", b"\r", b"\x1f", b"\x7f"])
 def test_control_byte_in_target_is_refused(byte: bytes, dialect: Dialect) -> None:
     """No client escapes so badly, and one server's odd byte is another one's end of line."""
     assert is_refused(b"GET /k" + byte + b"ey HTTP/1.1\r\n\r\n", dialect)
@@ -142,7 +143,7 @@ def says(exchange: Exchange) -> RequestHead:
     )
 
 
-@pytest.mark.parametrize("exchange", READABLE, ids=lambda each: each.name)
+@each_case("exchange", READABLE, ids=lambda each: each.name)
 def test_example_request_is_read(exchange: Exchange) -> None:
     """Every example of protocol.md 13 says to the stock server what it is there for."""
     expected = says(exchange)
@@ -150,8 +151,8 @@ def test_example_request_is_read(exchange: Exchange) -> None:
     assert expected == parse_request_head(expected.raw, STOCK)
 
 
-@pytest.mark.parametrize("dialect", [STOCK, GUARDED])
-@pytest.mark.parametrize("exchange", REFUSED, ids=lambda each: each.name)
+@each_case("dialect", [STOCK, GUARDED])
+@each_case("exchange", REFUSED, ids=lambda each: each.name)
 def test_example_request_is_refused(exchange: Exchange, dialect: Dialect) -> None:
     """Where the stock server hangs up, router and state server refuse (protocol.md 13, 3.3)."""
     assert is_refused(exchange.request, dialect)
@@ -160,7 +161,7 @@ def test_example_request_is_refused(exchange: Exchange, dialect: Dialect) -> Non
 # --- Answers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "raw",
     [
         b"200 OK\r\nContent-Length: 5\r\n\r\n",
@@ -178,7 +179,7 @@ def test_status_line_and_length_are_read(raw: bytes) -> None:
     assert AnswerHead(raw, 200, content_length=5) == parse_answer_head(raw)
 
 
-@pytest.mark.parametrize("status", [400, 404, 423, 500, 503])
+@each_case("status", [400, 404, 423, 500, 503])
 def test_missing_length_is_0_without_a_200(status: int) -> None:
     """Content-Length missing: take 0 for non-200 (protocol.md 10.1.3)."""
     raw = b"%d Something\r\n\r\n" % status
@@ -220,7 +221,7 @@ def test_two_equal_lengths_of_an_answer_are_taken() -> None:
     assert parse_answer_head(raw).content_length == 5
 
 
-@pytest.mark.parametrize(
+@each_case(
     "raw",
     [
         b"\r\n\r\n",
@@ -244,7 +245,7 @@ def test_garbage_for_a_status_line_is_malformed(raw: bytes) -> None:
         parse_answer_head(raw)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "lines",
     [
         b"Content-Length: 5\r\nContent-Length: 6",

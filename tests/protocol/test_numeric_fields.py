@@ -1,10 +1,9 @@
 """Numbers in the head of a request, and whether a body goes with it (protocol.md 3.2)."""
 
-import pytest
-
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from tests.protocol.heads import CREATE, GUARDED, LIBERAL, SET, STOCK, every_dialect, is_refused, put
+from tests.tables import each_case
 
 # --- Numeric fields -------------------------------------------------------------------------------
 
@@ -62,54 +61,54 @@ def read_number(field: bytes, value: bytes, dialect: Dialect) -> int | None:
 
 
 @every_dialect
-@pytest.mark.parametrize("field", [b"LockCookie", b"Timeout"])
-@pytest.mark.parametrize(("value", "number"), NUMBERS)
+@each_case("field", [b"LockCookie", b"Timeout"])
+@each_case(("value", "number"), NUMBERS)
 def test_number_is_read(field: bytes, value: bytes, number: int, dialect: Dialect) -> None:
     """Numbers are read as strtol does: leading blanks, a sign, 0 to 2147483646 (protocol.md 3.2)."""
     assert number == read_number(field, value, dialect)
 
 
 @every_dialect
-@pytest.mark.parametrize(("value", "number"), [(value, number) for value, number in NUMBERS if number > 0])
+@each_case(("value", "number"), [(value, number) for value, number in NUMBERS if number > 0])
 def test_content_length_is_read(value: bytes, number: int, dialect: Dialect) -> None:
     """The length of a PUT is such a number too, and at least 1 (protocol.md 3.2)."""
     assert number == read_number(b"Content-Length", value, dialect)
 
 
 @every_dialect
-@pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("value", NO_NUMBERS)
+@each_case("field", FIELDS)
+@each_case("value", NO_NUMBERS)
 def test_no_number_is_refused(field: bytes, value: bytes, dialect: Dialect) -> None:
     """A numeric field that is empty or holds anything else is refused (protocol.md 3.2, 10.1.2)."""
     assert is_refused(put(b"Content-Length:1", field + b":" + value), dialect)
 
 
 @every_dialect
-@pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("value", OUT_OF_RANGE)
+@each_case("field", FIELDS)
+@each_case("value", OUT_OF_RANGE)
 def test_number_out_of_range_is_refused(field: bytes, value: bytes, dialect: Dialect) -> None:
     """Content-Length, Timeout and LockCookie are 0 to 2147483646 (protocol.md 3.2)."""
     assert is_refused(put(b"Content-Length:1", field + b":" + value), dialect)
 
 
-@pytest.mark.parametrize("dialect", [STOCK, GUARDED])
-@pytest.mark.parametrize("field", [*FIELDS, b"ExtraFlags"])
-@pytest.mark.parametrize("value", TRAILING_BLANKS)
+@each_case("dialect", [STOCK, GUARDED])
+@each_case("field", [*FIELDS, b"ExtraFlags"])
+@each_case("value", TRAILING_BLANKS)
 def test_trailing_blank_is_refused(field: bytes, value: bytes, dialect: Dialect) -> None:
     """A number is followed by the end of its line immediately (protocol.md 3.2)."""
     assert is_refused(put(b"Content-Length:1", field + b":" + value), dialect)
 
 
-@pytest.mark.parametrize("dialect", [STOCK, GUARDED])
-@pytest.mark.parametrize("field", [*FIELDS, b"ExtraFlags"])
-@pytest.mark.parametrize("value", LINE_FEEDS)
+@each_case("dialect", [STOCK, GUARDED])
+@each_case("field", [*FIELDS, b"ExtraFlags"])
+@each_case("value", LINE_FEEDS)
 def test_line_feed_ends_no_number(field: bytes, value: bytes, dialect: Dialect) -> None:
     """Only CRLF ends a line (protocol.md 3.2); whoever takes LF for one would see another request."""
     assert is_refused(put(b"Content-Length:1", field + b":" + value), dialect)
 
 
-@pytest.mark.parametrize("field", [b"LockCookie", b"Timeout", b"Content-Length"])
-@pytest.mark.parametrize("value", TRAILING_BLANKS)
+@each_case("field", [b"LockCookie", b"Timeout", b"Content-Length"])
+@each_case("value", TRAILING_BLANKS)
 def test_trailing_blank_is_taken_liberally(field: bytes, value: bytes) -> None:
     """The liberal dialect takes blanks on both sides of a value (protocol.md 10.2.3)."""
     assert read_number(field, value, LIBERAL) == 7
@@ -124,14 +123,14 @@ def test_numbers_are_absent_where_nothing_was_sent(dialect: Dialect) -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize("value", NO_NUMBERS)
+@each_case("value", NO_NUMBERS)
 def test_extra_flags_that_are_no_number_are_refused(value: bytes, dialect: Dialect) -> None:
     """ExtraFlags is a numeric field, too (protocol.md 3.2)."""
     assert is_refused(put(b"Content-Length:1", b"ExtraFlags:" + value), dialect)
 
 
 @every_dialect
-@pytest.mark.parametrize(
+@each_case(
     ("flags", "operation"),
     [
         (b"0", SET),
@@ -158,7 +157,7 @@ def test_extra_flags(flags: bytes, operation: Operation, dialect: Dialect) -> No
 
 
 @every_dialect
-@pytest.mark.parametrize("verb", [b"GET", b"HEAD", b"DELETE"])
+@each_case("verb", [b"GET", b"HEAD", b"DELETE"])
 def test_extra_flags_mean_nothing_without_content(verb: bytes, dialect: Dialect) -> None:
     """ExtraFlags belongs to PUT (protocol.md 3.1)."""
     with_flags = parse_request_head(verb + b" /key HTTP/1.1\r\nExtraFlags:1\r\n\r\n", dialect)
@@ -171,21 +170,21 @@ def test_extra_flags_mean_nothing_without_content(verb: bytes, dialect: Dialect)
 
 
 @every_dialect
-@pytest.mark.parametrize("lines", [[], [b"Content-Length:0"], [b"Content-Length: 0"], [b"Timeout:20"]])
+@each_case("lines", [[], [b"Content-Length:0"], [b"Content-Length: 0"], [b"Timeout:20"]])
 def test_put_without_content_is_refused(lines: list[bytes], dialect: Dialect) -> None:
     """A PUT needs a Content-Length of at least 1 (protocol.md 3.2)."""
     assert is_refused(put(*lines), dialect)
 
 
 @every_dialect
-@pytest.mark.parametrize("verb", [b"GET", b"HEAD", b"DELETE"])
+@each_case("verb", [b"GET", b"HEAD", b"DELETE"])
 def test_content_without_put_is_refused(verb: bytes, dialect: Dialect) -> None:
     """No other verb may have a positive Content-Length (protocol.md 3.2)."""
     assert is_refused(verb + b" /key HTTP/1.1\r\nContent-Length: 1\r\n\r\n", dialect)
 
 
 @every_dialect
-@pytest.mark.parametrize("verb", [b"GET", b"HEAD", b"DELETE"])
+@each_case("verb", [b"GET", b"HEAD", b"DELETE"])
 def test_length_of_0_without_put_is_taken(verb: bytes, dialect: Dialect) -> None:
     """Other verbs have a Content-Length of 0, or none (protocol.md 3.2)."""
     head = parse_request_head(verb + b" /key HTTP/1.1\r\nContent-Length:0\r\n\r\n", dialect)

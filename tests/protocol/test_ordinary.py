@@ -17,6 +17,7 @@ from partitioner.protocol.ordinary import (
 )
 from partitioner.protocol.writer import write_answer
 from tests.doubles.sessions import TARGET, request
+from tests.tables import each_case
 
 LINES = [
     b"Host: localhost",
@@ -88,9 +89,7 @@ def test_a_frame_that_is_recognised_says_what_the_grammar_reads(
     assert parsed == (parsed.raw, operation, target, size, _number(minutes), _number(cookie))
 
 
-@pytest.mark.parametrize(
-    "operation", [each for each in Operation if each is not Operation.CREATE_UNINITIALIZED]
-)
+@each_case("operation", [each for each in Operation if each is not Operation.CREATE_UNINITIALIZED])
 def test_what_web_servers_send_is_recognised(operation: Operation) -> None:
     """The form of protocol.md 3.1, of every operation that is served by the express lane."""
     asked = request(operation, cookie=7)

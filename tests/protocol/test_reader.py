@@ -11,6 +11,7 @@ from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_reque
 from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
 from partitioner.protocol.reader import BodyPiece, Event, Reader, answer_reader, request_reader
 from tests.samples.exchanges import ANSWERED, EXCHANGES, READABLE, REFUSED, Exchange
+from tests.tables import each_case
 
 Message = tuple[RequestHead | AnswerHead, bytes]
 AnyReader = Reader[RequestHead] | Reader[AnswerHead]
@@ -67,8 +68,8 @@ def reader_for_answer(exchange: Exchange) -> AnyReader:
     return answer_reader(exchange.asked.operation if exchange.asked is not None else Operation.GET)
 
 
-each_request = pytest.mark.parametrize("exchange", READABLE, ids=lambda each: each.name)
-each_answer = pytest.mark.parametrize("exchange", ANSWERED, ids=lambda each: each.name)
+each_request = each_case("exchange", READABLE, ids=lambda each: each.name)
+each_answer = each_case("exchange", ANSWERED, ids=lambda each: each.name)
 
 
 # --- In whatever pieces -----------------------------------------------------------------------------
@@ -112,7 +113,7 @@ def test_answer_fed_at_every_split(exchange: Exchange) -> None:
         assert [answer_of(exchange)] == read(reader_for_answer(exchange), pieces)
 
 
-@pytest.mark.parametrize("exchange", REFUSED, ids=lambda each: each.name)
+@each_case("exchange", REFUSED, ids=lambda each: each.name)
 def test_refused_request_is_refused_at_every_split(exchange: Exchange) -> None:
     """What is refused whole is refused in pieces, and nothing is said of it before (protocol.md 13)."""
     for pieces in in_two(exchange.request):

@@ -21,6 +21,7 @@ from tests.samples.exchanges import (
     SECOND_DOUBLE_SLASH,
     SECOND_LITERAL_SLASHES,
 )
+from tests.tables import each_case
 
 APPLICATION_KEY = "/LM/W3SVC/2/ROOT(oXvpnxcuEWqKAgOETha32JavYZ6eCqrpTN5/HxWS854=)/"
 SECOND_KEY = APPLICATION_KEY + "zz45nnecaiiqye55asxwtm5a"
@@ -106,19 +107,19 @@ DECODED: list[tuple[bytes, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("target", "key"), DECODED)
+@each_case(("target", "key"), DECODED)
 def test_server_key(target: bytes, key: bytes) -> None:
     """One of two raw leading slashes goes; `+`, %uXXXX and %XX are decoded (protocol.md 4.2)."""
     assert key == server_key(target)
 
 
-@pytest.mark.parametrize(("target", "key"), DECODED)
+@each_case(("target", "key"), DECODED)
 def test_canonical_key(target: bytes, key: bytes) -> None:
     """The same, except that leading slashes collapse to exactly one (protocol.md 4.3)."""
     assert b"/" + key.lstrip(b"/") == canonical_key(target)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "target",
     [b"LM/x", b"/LM/x", b"//LM/x", b"///LM/x", b"/%2fLM/x", b"%2f%2fLM%2fx", b"%u002fLM/x", b"%2FLM%2Fx"],
 )
@@ -129,7 +130,7 @@ def test_slashes_do_not_matter_to_routing(target: bytes) -> None:
     assert expected == canonical_key(target)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "target",
     [SECOND, SECOND_LITERAL_SLASHES, SECOND_DOUBLE_SLASH, SECOND_ANTI_XSS],
     ids=["X25", "X30", "X32", "X31"],
@@ -141,7 +142,7 @@ def test_spellings_of_one_session(target: bytes) -> None:
     assert (key, key) == (server_key(target), canonical_key(target))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("one", "other"),
     [
         (b"/%2fLM", b"%2fLM"),
@@ -172,7 +173,7 @@ ENCODED: list[tuple[str, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("key", "target"), ENCODED)
+@each_case(("key", "target"), ENCODED)
 def test_encode_target(key: str, target: bytes) -> None:
     """Letters, digits, `-_.!*()` are literal, a space is `+`, the rest lower-case hex (protocol.md 4.1)."""
     assert target == encode_target(key)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from partitioner.protocol.reader import BodyPiece, Event, Reader, answer_reader,
 from partitioner.protocol.target import encode_target, server_key
 from partitioner.protocol.writer import REFUSAL, write_answer, write_request
 from tests.samples.exchanges import EXCHANGES, Asked, Exchange
+from tests.tables import each_case
 
 WRITTEN = [each for each in EXCHANGES if each.asked is not None and each.is_spelt_as_the_client_does]
 SAID = [each for each in EXCHANGES if each.said is not None]
@@ -40,7 +40,7 @@ def read_one(reader: Reader[RequestHead] | Reader[AnswerHead], raw: bytes) -> tu
     return head, body
 
 
-@pytest.mark.parametrize("exchange", WRITTEN, ids=lambda each: each.name)
+@each_case("exchange", WRITTEN, ids=lambda each: each.name)
 def test_example_request_is_written(exchange: Exchange) -> None:
     """A request is written as the real client spells it, byte for byte (protocol.md 3.1, 13)."""
     assert exchange.asked is not None
@@ -48,7 +48,7 @@ def test_example_request_is_written(exchange: Exchange) -> None:
     assert exchange.request == write(exchange.asked)
 
 
-@pytest.mark.parametrize("exchange", SAID, ids=lambda each: each.name)
+@each_case("exchange", SAID, ids=lambda each: each.name)
 def test_example_answer_is_written(exchange: Exchange) -> None:
     """An answer is written as a stock server does, byte for byte (protocol.md 5.1, 13)."""
     assert exchange.said is not None
@@ -86,7 +86,7 @@ def test_action_flags_come_before_the_lock() -> None:
     assert expected == write_answer(answer, local_ticks=50_000_000)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("age", "written"),
     [
         (0.0, b"0"),
