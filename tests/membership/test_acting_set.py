@@ -8,6 +8,7 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.pool import ActingSet, Member, Pool
 from partitioner.placement.rendezvous import Ranking
+from tests.tables import each_case
 
 NAMES = ("a", "b", "c", "d")
 RANKING = Ranking(dict.fromkeys(NAMES, 1.0))
@@ -110,7 +111,7 @@ USES = {
 }
 
 
-@pytest.mark.parametrize(("state", "intent"), USES)
+@each_case(("state", "intent"), USES)
 def test_what_a_member_may_be_used_for(state: str, intent: Intent) -> None:
     """Whether it can be written to, and whether it can be asked."""
     member = Member(Backend("a", Address("10.0.0.1", 42424), intent=intent), RECORDS[state])

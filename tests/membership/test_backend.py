@@ -3,6 +3,7 @@
 import pytest
 
 from partitioner.membership.backend import Address, Backend, parse_address
+from tests.tables import each_case
 
 ADDRESSES = [
     ("10.0.0.11:42424", Address("10.0.0.11", 42424)),
@@ -37,19 +38,19 @@ NO_ADDRESSES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "address"), ADDRESSES)
+@each_case(("text", "address"), ADDRESSES)
 def test_address_is_read(text: str, address: Address) -> None:
     """An address is `host:port`, with brackets around an IPv6 address."""
     assert address == parse_address(text)
 
 
-@pytest.mark.parametrize(("text", "address"), ADDRESSES)
+@each_case(("text", "address"), ADDRESSES)
 def test_address_is_written_as_it_is_read(text: str, address: Address) -> None:
     """An address looks in logs as it does in the configuration."""
     assert text == str(address)
 
 
-@pytest.mark.parametrize("text", NO_ADDRESSES)
+@each_case("text", NO_ADDRESSES)
 def test_no_address_is_refused(text: str) -> None:
     """Whatever else is refused, with a sentence that shows it."""
     with pytest.raises(ValueError) as refused:

@@ -2,11 +2,10 @@
 
 from itertools import product
 
-import pytest
-
 from partitioner.errors import Phase
 from partitioner.membership.failover import FAILOVER, MOST_SENDINGS, Verdict, verdict
 from partitioner.protocol.messages import Operation
+from tests.tables import each_case
 
 AGAIN, GIVE_UP = Verdict.TRY_AGAIN, Verdict.GIVE_UP
 
@@ -24,7 +23,7 @@ CELLS: dict[Operation, tuple[Verdict, Verdict, Verdict]] = {
 PHASES = (Phase.CONNECTING, Phase.SENDING, Phase.READING)
 
 
-@pytest.mark.parametrize("operation", Operation)
+@each_case("operation", Operation)
 def test_cells_of(operation: Operation) -> None:
     """Only what may run twice is sent twice; what was never written may always be sent (design.md 6)."""
     sent_before = [0, 1, 1]
@@ -39,15 +38,15 @@ def test_table_is_complete() -> None:
     assert set(product(Operation, Phase)) == set(FAILOVER)
 
 
-@pytest.mark.parametrize("phase", [Phase.SENDING, Phase.READING])
-@pytest.mark.parametrize("operation", Operation)
+@each_case("phase", [Phase.SENDING, Phase.READING])
+@each_case("operation", Operation)
 def test_second_sending_is_the_last(operation: Operation, phase: Phase) -> None:
     """A request is written at most twice: "once more on a fresh one" (design.md 6)."""
     assert verdict(operation, phase, sendings=2) is GIVE_UP
 
 
-@pytest.mark.parametrize("sendings", [0, 1, 2, 3, 100])
-@pytest.mark.parametrize("operation", Operation)
+@each_case("sendings", [0, 1, 2, 3, 100])
+@each_case("operation", Operation)
 def test_connecting_may_fail_until_the_deadline(operation: Operation, sendings: int) -> None:
     """Where nothing was written, another server may always be tried (protocol.md 10.1.9)."""
     assert verdict(operation, Phase.CONNECTING, sendings) is AGAIN

@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 
-import pytest
-
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.fingerprint import BITS, fingerprint_text, map_fingerprint
 from partitioner.membership.health import Health, HealthPolicy, HealthRecord
 from partitioner.membership.pool import Pool, first_pool
 from partitioner.placement.session_id import HashKey
+from tests.tables import each_case
 
 POLICY = HealthPolicy()
 ONE = Backend("state-1", Address("10.0.0.1", 42424))
@@ -41,7 +40,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("other", SAME.values(), ids=SAME)
+@each_case("other", SAME.values(), ids=SAME)
 def test_the_same_map(other: int) -> None:
     """What does not change where a session belongs does not count."""
     assert MAP == other

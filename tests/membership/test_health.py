@@ -28,6 +28,7 @@ from tests.membership.healths import (
     succeed,
     up_since,
 )
+from tests.tables import each_case
 
 EXPECTED_TRANSITIONS: dict[tuple[Health, Signal], Health] = {
     (UNKNOWN, Signal.FELL): DOWN,
@@ -141,13 +142,13 @@ def test_unknown_until_the_verdict() -> None:
 # --- Fall -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("symptom", FAILURES)
+@each_case("symptom", FAILURES)
 def test_fewer_failures_than_fall_change_nothing(symptom: Symptom) -> None:
     """One failure, or two, may be anything (design.md 5: `fall` 3)."""
     assert fail(up_since(0.0), 1.0, times=2, symptom=symptom).is_up
 
 
-@pytest.mark.parametrize("symptom", FAILURES)
+@each_case("symptom", FAILURES)
 def test_fall_failures_in_a_row(symptom: Symptom) -> None:
     """The third failure in a row is believed, whatever its kind (design.md 5)."""
     record = fail(up_since(0.0), 1.0, times=3, symptom=symptom)

@@ -4,6 +4,7 @@ import pytest
 
 from partitioner.membership.ledger import Ledger, Lock
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, sweep
+from tests.tables import each_case
 
 
 def lock(cookie: int = 2, server: str = "a", since: float = NOW) -> Lock:
@@ -32,7 +33,7 @@ LONGEST_LIVES = [
 ]
 
 
-@pytest.mark.parametrize(("minutes", "hours"), LONGEST_LIVES)
+@each_case(("minutes", "hours"), LONGEST_LIVES)
 def test_longest_life(minutes: list[int], hours: float) -> None:
     """T_max is the longest time-out seen, within the operator's bounds (design.md 5)."""
     book = ledger()

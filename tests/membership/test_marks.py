@@ -6,6 +6,7 @@ import pytest
 
 from partitioner.membership.ledger import SWEEP_BATCH, is_what_was_taken
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
+from tests.tables import each_case
 
 # --- Marks ------------------------------------------------------------------------------------------
 
@@ -54,7 +55,7 @@ PUTTING_RIGHT = {
 }
 
 
-@pytest.mark.parametrize(("ended_at", "sent_at", "expected"), PUTTING_RIGHT.values(), ids=PUTTING_RIGHT)
+@each_case(("ended_at", "sent_at", "expected"), PUTTING_RIGHT.values(), ids=PUTTING_RIGHT)
 def test_putting_right(ended_at: float | None, sent_at: float, expected: bool) -> None:
     """Only what is sent after the last connection has ended comes after all that lay in them (7.3)."""
     book = marked("a")

@@ -35,6 +35,7 @@ from partitioner.membership.memory import (
 )
 from partitioner.membership.pool import Member, Pool, first_pool, ranking_of
 from partitioner.membership.redundancy import Hole
+from tests.tables import each_case
 
 POLICY = HealthPolicy(fall=1, rise=1, hold_down=0.0)
 T_MAX = 3600.0
@@ -94,7 +95,7 @@ FOUND: list[tuple[str, HealthRecord, Health, Health]] = [  # found in the life t
 ]
 
 
-@pytest.mark.parametrize(("case", "record", "same", "other"), FOUND, ids=[case for case, *_ in FOUND])
+@each_case(("case", "record", "same", "other"), FOUND, ids=[case for case, *_ in FOUND])
 def test_found_again(case: str, record: HealthRecord, same: Health, other: Health) -> None:
     """Who was not UP may have missed something in the life that was known; a new life is empty."""
     pool = recalled(remembered(pool_with(record)))
@@ -142,7 +143,7 @@ def test_nothing_is_known() -> None:
 # --- Whom to ask ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("removed_at", "downtime", "is_asked"),
     [
         (None, DOWNTIME, True),
@@ -320,14 +321,14 @@ def test_written_and_read(memory: Memory) -> None:
 WRITTEN = write_memory(remembered(pool_with(FELL)))
 
 
-@pytest.mark.parametrize("length", range(0, len(WRITTEN), 7))
+@each_case("length", range(0, len(WRITTEN), 7))
 def test_truncated(length: int) -> None:
     """However little is missing, nothing of it is believed."""
     with pytest.raises(MalformedFile):
         read_memory(WRITTEN[:length])
 
 
-@pytest.mark.parametrize("place", range(len(WRITTEN)))
+@each_case("place", range(len(WRITTEN)))
 def test_a_flipped_bit(place: int) -> None:
     """One bit anywhere is enough to refuse it."""
     flipped = bytearray(WRITTEN)
@@ -337,7 +338,7 @@ def test_a_flipped_bit(place: int) -> None:
         read_memory(bytes(flipped))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "sentence"),
     [
         (b"", "foreign or damaged"),

@@ -18,6 +18,7 @@ from partitioner.membership.health import (
 )
 from partitioner.membership.pool import Member, Pool, first_pool
 from partitioner.placement.rendezvous import Ranking
+from tests.tables import each_case
 
 POLICY = HealthPolicy(fall=3, rise=2, max_down_share=0.5)
 LIFE = b"one life"
@@ -128,7 +129,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("before", "after", "step"), CHANGES)
+@each_case(("before", "after", "step"), CHANGES)
 def test_epoch_counts_changes_of_health_and_life(
     before: HealthRecord, after: HealthRecord, step: int
 ) -> None:
@@ -158,7 +159,7 @@ def test_a_snapshot_does_not_change() -> None:
 # --- Who acts ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", KEYS)
+@each_case("key", KEYS)
 def test_acting_primary_is_the_first_choice_if_all_are_well(key: bytes) -> None:
     """The acting primary is the first READY and UP server of the preference list (design.md 7)."""
     pool = all_up()
@@ -166,7 +167,7 @@ def test_acting_primary_is_the_first_choice_if_all_are_well(key: bytes) -> None:
     assert pool.ranking.preference_list(key)[0] == primary_of(pool, key)
 
 
-@pytest.mark.parametrize("out", [set(names) for size in range(5) for names in combinations(NAMES, size)])
+@each_case("out", [set(names) for size in range(5) for names in combinations(NAMES, size)])
 def test_acting_primary_skips_down(out: set[str]) -> None:
     """A server that is DOWN is skipped, whatever its place in the list (design.md 7)."""
     pool = pool_of({name: DOWN_RECORD if name in out else UP_RECORD for name in NAMES})
@@ -176,7 +177,7 @@ def test_acting_primary_skips_down(out: set[str]) -> None:
         assert expected == primary_of(pool, key)
 
 
-@pytest.mark.parametrize("out", [set(names) for size in range(5) for names in combinations(NAMES, size)])
+@each_case("out", [set(names) for size in range(5) for names in combinations(NAMES, size)])
 def test_acting_primary_skips_maint(out: set[str]) -> None:
     """A server in MAINT is not spoken to, however well it is (design.md 5)."""
     pool = all_up(maint=frozenset(out))
@@ -201,7 +202,7 @@ def test_acting_primary_returns_with_its_server() -> None:
     assert [primary_of(pool, key) for key in KEYS] == [primary_of(down_and_up, key) for key in KEYS]
 
 
-@pytest.mark.parametrize("out", NAMES)
+@each_case("out", NAMES)
 def test_preference_list_does_not_change_with_health(out: str) -> None:
     """Health never changes the preference list: it only filters it (design.md 4)."""
     pool = all_up()
@@ -211,7 +212,7 @@ def test_preference_list_does_not_change_with_health(out: str) -> None:
     assert lists == [ill.ranking.preference_list(key) for key in KEYS]
 
 
-@pytest.mark.parametrize("out", NAMES)
+@each_case("out", NAMES)
 def test_first_choice_does_not_change_with_health(out: str) -> None:
     """The first choice is the first READY server of the list, in whatever health."""
     pool = all_up().with_record(out, DOWN_RECORD, NOW)
@@ -261,7 +262,7 @@ SHARES = [
 ]
 
 
-@pytest.mark.parametrize(("case", "others", "expected"), SHARES, ids=[case for case, _, _ in SHARES])
+@each_case(("case", "others", "expected"), SHARES, ids=[case for case, _, _ in SHARES])
 def test_may_fall_for_a_time_out(case: str, others: list[HealthRecord], expected: bool) -> None:
     """If more than max_down_share of the READY servers time out, no more are ejected (design.md 5)."""
     pool = pool_of({"me": UP_RECORD} | {f"other-{number}": record for number, record in enumerate(others)})
@@ -316,7 +317,7 @@ def test_maint_servers_that_time_out_are_not_counted() -> None:
     assert pool.may_fall("me", Symptom.TIMED_OUT, POLICY)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.0, False), (0.33, False), (0.34, True), (1.0, True)])
+@each_case(("share", "expected"), [(0.0, False), (0.33, False), (0.34, True), (1.0, True)])
 def test_share_follows_the_policy(share: float, expected: bool) -> None:
     """`max_down_share` is the operator's number (design.md 9.2): here for one of three."""
     pool = all_up(("me", "b", "c"))

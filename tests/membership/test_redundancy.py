@@ -18,6 +18,7 @@ from partitioner.membership.health import (
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.pool import Member, first_pool, ranking_of
 from partitioner.membership.redundancy import Redundancy
+from tests.tables import each_case
 
 T_MAX = 3600.0
 POLICY = HealthPolicy(fall=1, rise=1, hold_down=0.0)
@@ -201,9 +202,7 @@ THREE_SERVERS: list[tuple[str, list[Step], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("case", "steps", "expected"), THREE_SERVERS, ids=[case for case, _, _ in THREE_SERVERS]
-)
+@each_case(("case", "steps", "expected"), THREE_SERVERS, ids=[case for case, _, _ in THREE_SERVERS])
 def test_three_servers(case: str, steps: list[Step], expected: bool) -> None:
     """Enough servers, no marks, and nothing that took copies away: then every session has its copies."""
     assert expected is after(*steps).is_redundant
@@ -234,7 +233,7 @@ TWO_SERVERS: list[tuple[str, list[Step], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("case", "steps", "expected"), TWO_SERVERS, ids=[case for case, _, _ in TWO_SERVERS])
+@each_case(("case", "steps", "expected"), TWO_SERVERS, ids=[case for case, _, _ in TWO_SERVERS])
 def test_two_servers(case: str, steps: list[Step], expected: bool) -> None:
     """A time with fewer servers than copies is over when it is marked who missed what, or has expired."""
     assert expected is after(*steps, servers="ab").is_redundant
@@ -321,7 +320,7 @@ WHY_NOT: list[tuple[Step, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("step", "sentence"), WHY_NOT, ids=[sentence for _, sentence in WHY_NOT])
+@each_case(("step", "sentence"), WHY_NOT, ids=[sentence for _, sentence in WHY_NOT])
 def test_why_not(step: Step, sentence: str) -> None:
     """An operator reads what happened, when, and until when it matters."""
     world = settled()
@@ -359,7 +358,7 @@ SAFE: list[tuple[str, list[Step], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("case", "steps", "safe"), SAFE, ids=[case for case, _, _ in SAFE])
+@each_case(("case", "steps", "safe"), SAFE, ids=[case for case, _, _ in SAFE])
 def test_safe_to_stop(case: str, steps: list[Step], safe: str) -> None:
     """A server may be stopped if each of its sessions has a good copy on another one."""
     world = after(*steps)
@@ -399,7 +398,7 @@ def test_stopping_what_was_handed_off(copies: int) -> None:
     assert () == world.redundancy.why_not_safe_to_stop("b", world.now, is_handed_off=True)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("steps", "copies", "reason"),
     [
         ([FELL, do(World.fell, "c")], 2, "no other server than a serves"),
