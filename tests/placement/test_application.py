@@ -6,6 +6,7 @@ from hashlib import sha256
 import pytest
 
 from partitioner.placement.application import application_of, are_siblings, name_of
+from tests.tables import each_case
 
 ID = b"bpr4mimb2vjnvtn2jc4yp3uo"
 MACHINE_KEY_HASH = b"Zk3c0vYq8T1mXhL5uWpRb7sJ2dM="
@@ -34,7 +35,7 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize(("other", "siblings"), PAIRS.values(), ids=PAIRS)
+@each_case(("other", "siblings"), PAIRS.values(), ids=PAIRS)
 def test_siblings_are_applications_of_one_site(other: bytes, siblings: bool) -> None:
     """They share a session cookie in good order; everything else that shares an ID does not."""
     assert [siblings, siblings] == [are_siblings(ROOT, other), are_siblings(other, ROOT)]
@@ -48,7 +49,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize(("spelt", "name"), NAMES.values(), ids=NAMES)
+@each_case(("spelt", "name"), NAMES.values(), ids=NAMES)
 def test_names_are_short(spelt: bytes, name: str) -> None:
     """An operator sees which site it is, and enough of the hash to compare."""
     assert name == name_of(spelt)

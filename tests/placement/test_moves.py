@@ -7,6 +7,7 @@ import pytest
 from partitioner.errors import EmptyPool
 from partitioner.placement.moves import Plan, plan_moves, sample_keys
 from partitioner.placement.rendezvous import Ranking
+from tests.tables import each_case
 
 KEYS = list(sample_keys(2_000))
 
@@ -39,13 +40,13 @@ def test_plans_of_pieces_add_up() -> None:
     assert plan_moves(TWO, THREE, KEYS) == pieces
 
 
-@pytest.mark.parametrize(("name", "share"), [("a", 0.20), ("b", 0.20), ("c", 0.0), ("stranger", 0.0)])
+@each_case(("name", "share"), [("a", 0.20), ("b", 0.20), ("c", 0.0), ("stranger", 0.0)])
 def test_leaving(name: str, share: float) -> None:
     """What leaves a server, wherever it goes, as a share of all sessions."""
     assert share == PLAN.leaving(name)
 
 
-@pytest.mark.parametrize(("name", "share"), [("a", 0.10), ("b", 0.05), ("c", 0.25), ("stranger", 0.0)])
+@each_case(("name", "share"), [("a", 0.10), ("b", 0.05), ("c", 0.25), ("stranger", 0.0)])
 def test_arriving(name: str, share: float) -> None:
     """What arrives at a server, wherever it comes from, as a share of all sessions."""
     assert share == PLAN.arriving(name)

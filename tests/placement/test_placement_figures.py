@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from partitioner.placement.rendezvous import Ranking
+from tests.tables import each_case
 
 COUNT = 200_000
 ALPHABET = "abcdefghijklmnopqrstuvwxyz012345"  # of the default session ID: 24 characters, 120 bits
@@ -63,7 +64,7 @@ def test_peak_over_average(size: int) -> None:
     assert max(counts.values()) / (COUNT / size) <= 1 + 4 * sqrt((size - 1) / COUNT)
 
 
-@pytest.mark.parametrize("name", WEIGHTED)
+@each_case("name", WEIGHTED)
 def test_weighted_share(name: str) -> None:
     """A server's share of the keys is within 2 % of what is due to its weight."""
     share = Counter(owners(WEIGHTED))[name] / COUNT

@@ -11,6 +11,7 @@ from xxhash import xxh3_64_intdigest
 
 from partitioner.errors import EmptyPool
 from partitioner.placement.rendezvous import Ranking
+from tests.tables import each_case
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "placement.json").read_text(encoding="utf-8"))
 
@@ -136,7 +137,7 @@ def equal_scores(key: bytes, one: str, other: str) -> dict[str, float]:
     raise AssertionError("no weight gives the same score; take another key")
 
 
-@pytest.mark.parametrize("key", [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h"])
+@each_case("key", [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h"])
 def test_equal_scores_fall_by_hash(key: bytes) -> None:
     """Of equal scores the greater hash goes first (design.md 4)."""
     servers = equal_scores(key, "one", "other")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from partitioner.placement.session_id import HashKey, placement_key, session_id
 from partitioner.protocol.target import canonical_key
 from tests.samples.exchanges import FIRST, SECOND_ANTI_XSS, SECOND_DOUBLE_SLASH
+from tests.tables import each_case
 
 ROOT = b"/LM/W3SVC/2/ROOT"
 ROOT_HASH = b"oXvpnxcuEWqKAgOETha32JavYZ6eCqrpTN5/HxWS854="  # of ROOT, as captured
@@ -52,13 +53,13 @@ WHOLE_KEYS = [
 ]
 
 
-@pytest.mark.parametrize(("key", "expected"), IDS)
+@each_case(("key", "expected"), IDS)
 def test_session_id_follows_the_hash(key: bytes, expected: bytes) -> None:
     """The session ID is everything after `(hash)/`, of 16 to 128 base64 characters (protocol.md 4.3.4)."""
     assert expected == session_id(key)
 
 
-@pytest.mark.parametrize("key", WHOLE_KEYS)
+@each_case("key", WHOLE_KEYS)
 def test_key_without_a_hash_is_taken_whole(key: bytes) -> None:
     """Where there is no `(hash)/` the whole canonical key is taken; none is refused (protocol.md 4.3.4)."""
     assert key == session_id(key)
