@@ -8,6 +8,7 @@ import pytest
 from partitioner.protocol.messages import Operation, RequestHead, Status
 from partitioner.sessions.shards import SHARDS
 from partitioner.sessions.table import SessionTable
+from tests.tables import each_case
 
 PAGE = 100
 
@@ -59,7 +60,7 @@ def test_a_page_is_about_as_long_as_asked_for() -> None:
     assert max(lengths) < PAGE + 4 * 40_000 / SHARDS
 
 
-@pytest.mark.parametrize("seed", range(20))
+@each_case("seed", range(20))
 def test_what_is_there_all_the_time_is_listed(seed: int) -> None:
     """Whatever comes and goes between two pages, a key that stays is not missed."""
     random = Random(seed)

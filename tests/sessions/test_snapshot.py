@@ -12,6 +12,7 @@ from partitioner.errors import MalformedFile
 from partitioner.protocol.messages import Answer, Operation, RequestHead, Status
 from partitioner.sessions.snapshot import BLOCK_BYTES, MAGIC, Restored, read_snapshot, write_snapshot
 from partitioner.sessions.table import SessionTable
+from tests.tables import each_case
 
 WALL = 1_700_000_000.0
 """The time on the wall when a snapshot is written."""
@@ -155,9 +156,7 @@ def test_what_nobody_asks_for_is_swept_after_a_restart() -> None:
 # --- Time passes meanwhile ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("downtime", "sessions", "expired"), [(0.0, 1, 0), (60.0, 1, 0), (60.5, 0, 1), (1e9, 0, 1)]
-)
+@each_case(("downtime", "sessions", "expired"), [(0.0, 1, 0), (60.0, 1, 0), (60.5, 0, 1), (1e9, 0, 1)])
 def test_time_outs_go_on(downtime: float, sessions: int, expired: int) -> None:
     """A session of one minute is there at its very end, and not loaded after it."""
     table = SessionTable()
@@ -220,15 +219,15 @@ def changed(change: Callable[[bytearray], None]) -> bytes:
     return bytes(copy)
 
 
-@pytest.mark.parametrize("length", range(len(SNAPSHOT)))
+@each_case("length", range(len(SNAPSHOT)))
 def test_a_truncated_snapshot(length: int) -> None:
     """However little is missing at its end, nothing of it is taken for whole."""
     with pytest.raises(MalformedFile):
         restore(SNAPSHOT[:length])
 
 
-@pytest.mark.parametrize("place", range(len(SNAPSHOT)))
-@pytest.mark.parametrize("bit", [0, 7])
+@each_case("place", range(len(SNAPSHOT)))
+@each_case("bit", [0, 7])
 def test_a_flipped_bit(place: int, bit: int) -> None:
     """One bit anywhere is enough to refuse it."""
 
@@ -260,7 +259,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("case", "snapshot", "sentence"), REFUSALS, ids=[case for case, _, _ in REFUSALS])
+@each_case(("case", "snapshot", "sentence"), REFUSALS, ids=[case for case, _, _ in REFUSALS])
 def test_what_is_wrong_is_said(case: str, snapshot: bytes, sentence: str) -> None:
     """The operator learns whether the file is foreign, from another version, cut off, or damaged."""
     with pytest.raises(MalformedFile, match=sentence):
