@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from partitioner.membership.health import Health
@@ -13,6 +12,7 @@ from partitioner.ops.dashboards import DASHBOARDS
 from partitioner.ops.dashboards.chrome import LINKS
 from partitioner.ops.metrics.catalog import PREFIX, PROCESS, ROUTER, STATE_SERVER, Kind, Metric
 from partitioner.protocol.messages import Operation
+from tests.tables import each_case
 
 PROMETHEUS = Path(__file__).parents[2] / "conf" / "prometheus"
 RULES: list[dict[str, Any]] = [
@@ -41,7 +41,7 @@ KNOWN_VALUES = {
 }
 """What need not be spelt out in the help of each metric."""
 
-of_each_rule = pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
+of_each_rule = each_case("rule", RULES, ids=[rule["alert"] for rule in RULES])
 
 
 @of_each_rule

@@ -16,6 +16,7 @@ from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
 from tests.doubles.routers import backend
 from tests.ops.logged import BACKEND, EJECTED, Report, Screen, lines, without_time
+from tests.tables import each_case
 
 pytestmark = pytest.mark.usefixtures("structlog_as_before")
 
@@ -78,7 +79,7 @@ def test_every_fact_is_tried() -> None:
     assert set(EVERY_FACT) == set(FACT_NAMES)
 
 
-@pytest.mark.parametrize("name", sorted(set(EVERY_FACT) - SILENT))
+@each_case("name", sorted(set(EVERY_FACT) - SILENT))
 def test_one_line_with_a_cause(capsys: Screen, name: str) -> None:
     """Each report is one line, and says why or how much, or what follows from it."""
     [line] = lines(capsys, EVERY_FACT[name])
@@ -86,7 +87,7 @@ def test_one_line_with_a_cause(capsys: Screen, name: str) -> None:
     assert line.keys() & {"cause", "consequence", "exception"}
 
 
-@pytest.mark.parametrize("name", sorted(SILENT))
+@each_case("name", sorted(SILENT))
 def test_not_in_the_log(capsys: Screen, name: str) -> None:
     """What happens thousands of times a second, and is well, is not in the log."""
     assert lines(capsys, EVERY_FACT[name]) == []
@@ -117,13 +118,13 @@ AT_TIMES = [
 ]
 
 
-@pytest.mark.parametrize("name", AT_TIMES)
+@each_case("name", AT_TIMES)
 def test_once_a_minute(capsys: Screen, name: str) -> None:
     """What may happen thousands of times a second is said once, and then not for a while."""
     assert len(lines(capsys, *[EVERY_FACT[name]] * 1000)) == 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name",
     [
         "backend_came_up",

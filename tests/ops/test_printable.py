@@ -1,10 +1,10 @@
 """Text from outside, harmless on a terminal, on a page and in a log."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from partitioner.ops.printable import printable, printable_lines
+from tests.tables import each_case
 
 HOSTILE = [
     ("state-1", "state-1"),
@@ -17,7 +17,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), HOSTILE)
+@each_case(("text", "expected"), HOSTILE)
 def test_what_cannot_be_seen_is_made_visible(text: str, expected: str) -> None:
     """Nothing is left that turns the direction of writing, ends a line, or is no character at all."""
     assert expected == printable(text)

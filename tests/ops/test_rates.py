@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from partitioner.ops.rates import EVERY, WINDOW, Exchanges, Sample, Sampler, quantile
+from tests.tables import each_case
 
 BOUNDS = (0.001, 0.01, 0.1)
 
@@ -77,7 +78,7 @@ QUANTILES = [
 ]
 
 
-@pytest.mark.parametrize(("share", "counts", "expected"), QUANTILES)
+@each_case(("share", "counts", "expected"), QUANTILES)
 def test_quantiles(share: float, counts: tuple[int, ...], expected: float | None) -> None:
     """As Prometheus reckons them from the same buckets."""
     assert expected == pytest.approx(quantile(share, counts, BOUNDS))

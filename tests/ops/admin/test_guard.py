@@ -15,6 +15,7 @@ from partitioner.membership.backend import Address
 from partitioner.ops.admin.guard import AccessPolicy, Guard, check_exposure, maybe_refuse
 from partitioner.ops.log import ONCE_A_MINUTE, configure_log
 from tests.ops.admin.asking import Operator
+from tests.tables import each_case
 
 HERE = AccessPolicy(is_loopback=True)
 HERE_WITH_TOKEN = AccessPolicy(is_loopback=True, token="secret")
@@ -109,7 +110,7 @@ WITH_PASSWORDS: list[tuple[AccessPolicy, str, str, dict[str, str], int | None]] 
 ]
 
 
-@pytest.mark.parametrize(("policy", "method", "path", "headers", "status"), WITH_PASSWORDS)
+@each_case(("policy", "method", "path", "headers", "status"), WITH_PASSWORDS)
 def test_who_may_look_with_a_password(
     policy: AccessPolicy, method: str, path: str, headers: dict[str, str], status: int | None
 ) -> None:
@@ -119,7 +120,7 @@ def test_who_may_look_with_a_password(
     assert status == (None if refusal is None else refusal.status)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("method", "path", "challenge"),
     [
         ("GET", "/", 'Basic realm="partitioner", charset="UTF-8"'),

@@ -15,6 +15,7 @@ from partitioner.sessions.table import SessionTable
 from tests.doubles.backends import CANARY_TARGET
 from tests.doubles.sessions import target
 from tests.ops.admin.asking import Operator
+from tests.tables import each_case
 
 ADMIN = Address("127.0.0.1", 9425)
 OPEN = AccessPolicy(is_loopback=True)
@@ -110,7 +111,7 @@ NO_LISTINGS = {
 }
 
 
-@pytest.mark.parametrize(("answer", "sentence"), NO_LISTINGS.values(), ids=NO_LISTINGS)
+@each_case(("answer", "sentence"), NO_LISTINGS.values(), ids=NO_LISTINGS)
 async def test_what_is_no_listing_is_explained(answer: httpx.Response, sentence: str) -> None:
     """The drain stalls with this reason, and tries again."""
     with pytest.raises(ListingFailed, match=sentence):

@@ -23,6 +23,7 @@ from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
 from tests.ops.admin.asking import Operator
 from tests.ops.admin.desks import desk_of, reload_nothing
+from tests.tables import each_case
 
 SESSION_ID = "bpr4mimb2vjnvtn2jc4yp3uo"
 
@@ -332,7 +333,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("asked", "answer"), REFUSED.items())
+@each_case(("asked", "answer"), REFUSED.items())
 async def test_what_cannot_be_is_refused_in_a_sentence(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: tuple[str, str], answer: tuple[int, str]
 ) -> None:

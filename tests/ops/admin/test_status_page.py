@@ -26,6 +26,7 @@ from tests.ops.admin.pages import (
     lock_report,
     status_of,
 )
+from tests.tables import each_case
 
 WELL = status_of(backend_report("state-1"), backend_report("state-2"), backend_report("state-3"))
 EVENT = EventReport(
@@ -80,7 +81,7 @@ INTENTS = [
 ]
 
 
-@pytest.mark.parametrize(("changed", "expected"), INTENTS)
+@each_case(("changed", "expected"), INTENTS)
 async def test_what_is_wanted_and_what_is_seen_are_told_apart(
     changed: dict[str, object], expected: str
 ) -> None:
@@ -218,7 +219,7 @@ HEADLINES = [
 ]
 
 
-@pytest.mark.parametrize(("status", "level", "sentence"), HEADLINES)
+@each_case(("status", "level", "sentence"), HEADLINES)
 def test_the_headline(status: Status, level: str, sentence: str) -> None:
     """The worst comes first; what is as an operator wants it is no cause for alarm."""
     found = headline(status)
@@ -241,9 +242,7 @@ async def test_it_refreshes_itself(path: str, expected: list[str]) -> None:
     assert is_refreshed == bool(expected)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-1", "1.5", "3601", "00000", "5;url=https://example.org", "\u0663", "x"]
-)
+@each_case("text", ["", "-1", "1.5", "3601", "00000", "5;url=https://example.org", "\u0663", "x"])
 async def test_a_refresh_that_is_none_is_refused(text: str) -> None:
     """In a sentence; nothing of it gets into the page."""
     answer = await operator_of().get(f"/?refresh={quote(text)}")

@@ -2,9 +2,8 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
-import pytest
-
 from partitioner.ops.admin import words
+from tests.tables import each_case
 
 AGES = [
     (-0.3, "0 s"),
@@ -18,7 +17,7 @@ AGES = [
 ]
 
 
-@pytest.mark.parametrize(("seconds", "expected"), AGES)
+@each_case(("seconds", "expected"), AGES)
 def test_ages(seconds: float, expected: str) -> None:
     """In two units: who reads `3 d 4 h` does not miss the seconds."""
     assert expected == words.age(seconds)
@@ -34,13 +33,13 @@ DURATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("seconds", "expected"), DURATIONS)
+@each_case(("seconds", "expected"), DURATIONS)
 def test_durations(seconds: float | None, expected: str) -> None:
     """To three digits."""
     assert expected == words.duration(seconds)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("per_second", "expected"), [(0, "0.00"), (3.14159, "3.14"), (31.4159, "31.4"), (12345.6, "12 346")]
 )
 def test_rates(per_second: float, expected: str) -> None:
@@ -48,9 +47,7 @@ def test_rates(per_second: float, expected: str) -> None:
     assert expected == words.rate(per_second)
 
 
-@pytest.mark.parametrize(
-    ("count", "expected"), [(0, "0"), (1234567, "1 234 567"), (1.0, "1"), (0.25, "0.25")]
-)
+@each_case(("count", "expected"), [(0, "0"), (1234567, "1 234 567"), (1.0, "1"), (0.25, "0.25")])
 def test_numbers(count: float, expected: str) -> None:
     """Thousands are set apart; a weight of one is written so."""
     assert expected == words.number(count)

@@ -8,6 +8,7 @@ import pytest
 from partitioner.ops.dashboards import DASHBOARDS
 from partitioner.ops.dashboards.chrome import ANNOTATIONS, VARIABLES
 from partitioner.ops.metrics.catalog import PROCESS, ROUTER, STATE_SERVER, Kind, Metric
+from tests.tables import each_case
 
 METRICS: dict[str, Metric] = {metric.full_name: metric for metric in (*ROUTER, *STATE_SERVER)}
 
@@ -51,7 +52,7 @@ def labels_of(name: str) -> frozenset[str]:
     return OF_THE_SCRAPE.union(own, {"le"} if name.endswith("_bucket") else ())
 
 
-@pytest.mark.parametrize("expression", (EXPRESSIONS | EVENTS).values(), ids=EXPRESSIONS | EVENTS)
+@each_case("expression", (EXPRESSIONS | EVENTS).values(), ids=EXPRESSIONS | EVENTS)
 def test_expressions_are_of_known_metrics_and_labels(expression: str) -> None:
     """Names and labels are those of the table; a histogram is asked for by its buckets."""
     asked = selectors(expression)
@@ -70,7 +71,7 @@ def test_expressions_are_of_known_metrics_and_labels(expression: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("expression", (EXPRESSIONS | EVENTS).values(), ids=EXPRESSIONS | EVENTS)
+@each_case("expression", (EXPRESSIONS | EVENTS).values(), ids=EXPRESSIONS | EVENTS)
 def test_counters_are_read_as_rates(expression: str) -> None:
     """A counter by itself tells how long a process runs."""
     counters = [
@@ -81,7 +82,7 @@ def test_counters_are_read_as_rates(expression: str) -> None:
     assert counters == as_rates
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
+@each_case("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
 def test_routers_and_state_servers_are_not_mixed_up(expression: str) -> None:
     """Both have the same metrics of serving: each selector says whose it means."""
     for name, matchers in re.findall(r"(\w+)\{([^}]*)\}", expression):
@@ -91,7 +92,7 @@ def test_routers_and_state_servers_are_not_mixed_up(expression: str) -> None:
         assert of_router is not of_state_server, name
 
 
-@pytest.mark.parametrize("name", [metric.full_name for metric in (*ROUTER, *STATE_SERVER)] + list(PROCESS))
+@each_case("name", [metric.full_name for metric in (*ROUTER, *STATE_SERVER)] + list(PROCESS))
 def test_every_metric_is_shown_somewhere(name: str) -> None:
     """What nobody can see need not be measured."""
     shown = {base_name(each.name) for text in EXPRESSIONS.values() for each in selectors(text)}

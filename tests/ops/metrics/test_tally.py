@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import pytest
-
 from partitioner.errors import BackendTooSlow, Phase
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import Health, HealthRecord
@@ -11,6 +9,7 @@ from partitioner.membership.losses import LossReason
 from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
+from tests.tables import each_case
 
 PEER = "192.0.2.1"
 BACKEND = Backend("state-1", Address("10.0.0.1", 42424), identity="state-1@10.0.0.1:42424")
@@ -136,7 +135,7 @@ def test_every_fact_is_counted_or_read_elsewhere() -> None:
     assert set(FACT_NAMES) == COUNTED.keys() | READ_ELSEWHERE
 
 
-@pytest.mark.parametrize(("report", "count", "expected"), COUNTED.values(), ids=COUNTED)
+@each_case(("report", "count", "expected"), COUNTED.values(), ids=COUNTED)
 def test_counted(report: Report, count: Count, expected: object) -> None:
     """A fact counts once, each time that it is reported."""
     tally = Tally()
@@ -168,7 +167,7 @@ SIZES: dict[str, tuple[Operation, int, int, int]] = {
 }
 
 
-@pytest.mark.parametrize(("operation", "status", "size", "count"), SIZES.values(), ids=SIZES)
+@each_case(("operation", "status", "size", "count"), SIZES.values(), ids=SIZES)
 def test_sizes(operation: Operation, status: int, size: int, count: int) -> None:
     """Sizes are those of what was saved."""
     tally = Tally()
