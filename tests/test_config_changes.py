@@ -8,6 +8,7 @@ from partitioner.config import parse
 from partitioner.config.changes import APPLIED_AT_ONCE, backend_changes, key_changes, restarts_needed
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.placement.moves import Plan
+from tests.tables import each_case
 
 POOL = """
 backends:
@@ -43,7 +44,7 @@ RESTARTS = [
 ]
 
 
-@pytest.mark.parametrize(("now", "before", "sentence"), RESTARTS)
+@each_case(("now", "before", "sentence"), RESTARTS)
 def test_a_key_that_takes_a_restart(now: str, before: str, sentence: str) -> None:
     """It is named with its old and its new value as files have them; a token is not shown."""
     problems = restarts_needed(parse(POOL + before), parse(POOL + now))
@@ -173,7 +174,7 @@ BACKEND_CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("after", "sentences"), BACKEND_CHANGES.values(), ids=BACKEND_CHANGES)
+@each_case(("after", "sentences"), BACKEND_CHANGES.values(), ids=BACKEND_CHANGES)
 def test_changes_of_the_pool(after: list[Backend], sentences: list[str]) -> None:
     """Each backend that joins, leaves or changes is told with what that moves."""
     changes = backend_changes([A, B], after, parse(POOL), PLAN)

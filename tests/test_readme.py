@@ -7,6 +7,7 @@ import pytest
 
 from partitioner.cli import main
 from partitioner.config import parse
+from tests.tables import each_case
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,15 +38,13 @@ def test_the_configurations_shown_are_valid(text: str) -> None:
     assert parse(text).pool_backends() != ()
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+@each_case("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_what_is_pointed_to_is_there(target: str) -> None:
     """Links lead to files and folders of this repository."""
     assert (ROOT / target).exists()
 
 
-@pytest.mark.parametrize(
-    "line", re.findall(r"^(?:\.venv/bin/)?partitioner (.*)$", "".join(blocks("sh")), re.MULTILINE)
-)
+@each_case("line", re.findall(r"^(?:\.venv/bin/)?partitioner (.*)$", "".join(blocks("sh")), re.MULTILINE))
 def test_the_command_lines_shown_are_understood(line: str) -> None:
     """Each verb that is shown has the options that it is shown with."""
     verb, *arguments = line.partition(" #")[0].partition(" && ")[0].split()

@@ -3,6 +3,7 @@
 import pytest
 
 from partitioner.units import format_duration, format_share, format_size, parse_duration, parse_size
+from tests.tables import each_case
 
 DURATIONS = [
     ("500us", 0.0005),
@@ -32,47 +33,47 @@ SIZES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "seconds"), DURATIONS)
+@each_case(("text", "seconds"), DURATIONS)
 def test_a_duration_is_read(text: str, seconds: float) -> None:
     """A duration is a number and a unit, with at most one blank between them; it becomes float seconds."""
     assert seconds == pytest.approx(parse_duration(text), rel=1e-12)
 
 
-@pytest.mark.parametrize(("text", "size"), SIZES)
+@each_case(("text", "size"), SIZES)
 def test_a_size_is_read(text: str, size: int) -> None:
     """A size is a number and a unit, decimal or binary; it becomes whole bytes."""
     assert size == parse_size(text)
 
 
-@pytest.mark.parametrize("text", ["5", "0", "", "s", "-1s", "1,5s", "1e3s", "2s 3s", ".5s", "٣s", "nan s"])
+@each_case("text", ["5", "0", "", "s", "-1s", "1,5s", "1e3s", "2s 3s", ".5s", "٣s", "nan s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """Without a number or a unit, or with anything else around them, it is no duration; the error says so."""
     with pytest.raises(ValueError, match=r"is not a duration such as 250ms, 2s or 1h$"):
         parse_duration(text)
 
 
-@pytest.mark.parametrize("text", ["5", "0", "", "MiB", "-1B", "1,5MiB", "64 K i B"])
+@each_case("text", ["5", "0", "", "MiB", "-1B", "1,5MiB", "64 K i B"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     """Without a number or a unit, or with anything else around them, it is no size; the error says so."""
     with pytest.raises(ValueError, match=r"is not a size such as 512B, 64KiB or 2GiB$"):
         parse_size(text)
 
 
-@pytest.mark.parametrize("text", ["2S", "2 sec", "2seconds", "2B"])
+@each_case("text", ["2S", "2 sec", "2seconds", "2B"])
 def test_an_unknown_unit_of_time_is_refused(text: str) -> None:
     """Units of time are spelt exactly; the error lists them."""
     with pytest.raises(ValueError, match=r"has the unit '\w+'; expected one of us, ms, s, m, min, h, d$"):
         parse_duration(text)
 
 
-@pytest.mark.parametrize("text", ["64K", "64kib", "64mb", "64Mb", "64s"])
+@each_case("text", ["64K", "64kib", "64mb", "64Mb", "64s"])
 def test_an_unknown_unit_of_size_is_refused(text: str) -> None:
     """Units of size are spelt exactly, for `64K` and `64Mb` mean several things; the error lists them."""
     with pytest.raises(ValueError, match=r"has the unit '\w+'; expected one of B, kB, MB, GB, KiB, MiB,"):
         parse_size(text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("seconds", "text"),
     [
         (0.0, "0s"),
@@ -91,7 +92,7 @@ def test_a_duration_is_written(seconds: float, text: str) -> None:
     assert text == format_duration(seconds)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("size", "text"),
     [(0, "0B"), (512, "512B"), (65_536, "64KiB"), (67_108_864, "64MiB"), (1_610_612_736, "1.5GiB")],
 )

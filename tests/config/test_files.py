@@ -8,6 +8,7 @@ import pytest
 from partitioner.config import Settings, load
 from partitioner.errors import ConfigurationInvalid
 from tests.config.problems import problems
+from tests.tables import each_case
 
 NO_CONFIGURATIONS = [
     ("", "the file is empty; expected at least a list of backends"),
@@ -34,13 +35,13 @@ NO_CONFIGURATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), NO_CONFIGURATIONS)
+@each_case(("text", "message"), NO_CONFIGURATIONS)
 def test_what_is_no_configuration_is_said_in_a_sentence(text: str, message: str) -> None:
     """A file that cannot be read as keys and values has one problem, with the place where reading stopped."""
     assert [("", message)] == problems(text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "path", "message"),
     [
         (

@@ -10,6 +10,7 @@ from partitioner.config import BackendSettings, HealthSettings, LimitSettings, S
 from partitioner.config.changes import APPLIED_AT_ONCE
 from partitioner.membership.backend import Address
 from tests.config.problems import RANGES
+from tests.tables import each_case
 
 CONF = Path(__file__).parents[2] / "conf"
 MANUAL = CONF / "partitioner.yml"
@@ -49,7 +50,7 @@ def comment_above(path: str) -> str:
     return above_key.rpartition("\n\n")[2]
 
 
-@pytest.mark.parametrize(("path", "least", "most"), [row[:3] for row in RANGES])
+@each_case(("path", "least", "most"), [row[:3] for row in RANGES])
 def test_the_manual_names_the_range_of_every_key(path: str, least: str, most: str) -> None:
     """The comment above a key in conf/partitioner.yml names the range that is enforced."""
     comment = comment_above(path)

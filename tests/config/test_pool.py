@@ -4,6 +4,7 @@ import pytest
 
 from partitioner.config import parse
 from tests.config.problems import ONE_BACKEND, only_problem, problems
+from tests.tables import each_case
 
 
 @pytest.mark.parametrize("weight", ["0", "-1", "1e999"])
@@ -67,7 +68,7 @@ WRONG_BACKENDS = [
 ]
 
 
-@pytest.mark.parametrize(("backend", "path", "message"), WRONG_BACKENDS)
+@each_case(("backend", "path", "message"), WRONG_BACKENDS)
 def test_a_wrong_backend_is_explained(backend: str, path: str, message: str) -> None:
     """What is wrong with a backend is reported with its position in the list, from 0."""
     found = only_problem(f"backends:\n  - {{name: a, address: 'a:1'}}\n  - {backend}")

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.config.problems import ONE_BACKEND, only_problem, problems
+from tests.tables import each_case
 
 # --- Several keys ----------------------------------------------------------------------------------
 
@@ -101,13 +102,13 @@ SEVERAL_KEYS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "path", "message"), SEVERAL_KEYS)
+@each_case(("text", "path", "message"), SEVERAL_KEYS)
 def test_keys_that_contradict_each_other_are_explained(text: str, path: str, message: str) -> None:
     """Where two keys do not fit together, the one that was written is to blame, and both values are said."""
     assert (path, message) == only_problem(THREE_BACKENDS + text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "copies: 3",
@@ -144,7 +145,7 @@ MISSPELT = [
 ]
 
 
-@pytest.mark.parametrize(("text", "path", "meant"), MISSPELT)
+@each_case(("text", "path", "meant"), MISSPELT)
 def test_a_misspelt_key_is_told_the_nearest(text: str, path: str, meant: str) -> None:
     """An unknown key is refused, and the nearest key of its level is suggested."""
     assert (path, f"unknown key; did you mean {meant!r}?") == only_problem(ONE_BACKEND + text)

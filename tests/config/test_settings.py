@@ -21,6 +21,7 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.placement.session_id import HashKey
 from tests.config.problems import ONE_BACKEND, only_problem
+from tests.tables import each_case
 
 
 def test_no_file_means_the_defaults() -> None:
@@ -177,7 +178,7 @@ def test_an_embedded_pool_is_ranked_by_its_names() -> None:
     assert settings.pool_backends() == ()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "expected"),
     [
         (ONE_BACKEND, 1),
@@ -253,7 +254,7 @@ def test_settings_are_frozen() -> None:
         settings.name = "other"
 
 
-@pytest.mark.parametrize("text", ["no", "on", "yes", "0x1F", "1_000"])
+@each_case("text", ["no", "on", "yes", "0x1F", "1_000"])
 def test_a_word_is_a_word(text: str) -> None:
     """What YAML 1.1 takes for a truth value or an odd number is text here."""
     assert text == parse(f"name: {text}\n{ONE_BACKEND}").name

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.config.problems import ONE_BACKEND, RANGES, only_problem, problems
+from tests.tables import each_case
 
 OUTSIDE = [
     (path, f"{least} to {most}", wrong)
@@ -18,7 +19,7 @@ def with_value(path: str, value: str) -> str:
     return f"{ONE_BACKEND}{section}: {{{key}: {value}}}" if key else f"{ONE_BACKEND}{path}: {value}"
 
 
-@pytest.mark.parametrize(("path", "expected", "wrong"), OUTSIDE)
+@each_case(("path", "expected", "wrong"), OUTSIDE)
 def test_what_is_out_of_range_is_refused(path: str, expected: str, wrong: str) -> None:
     """A value outside its range is refused; the message has the value and the range."""
     seen = wrong if wrong.isdecimal() else repr(wrong)
@@ -28,7 +29,7 @@ def test_what_is_out_of_range_is_refused(path: str, expected: str, wrong: str) -
     assert (path, f"{seen} is out of range; expected {expected} (line 2)") in found
 
 
-@pytest.mark.parametrize(("path", "bound"), [(row[0], bound) for row in RANGES for bound in row[1:3]])
+@each_case(("path", "bound"), [(row[0], bound) for row in RANGES for bound in row[1:3]])
 def test_the_ends_of_a_range_are_in_it(path: str, bound: str) -> None:
     """The least and the most that the messages name are allowed themselves."""
     found = problems(with_value(path, bound))
@@ -47,10 +48,8 @@ def test_an_idle_backend_connection_is_retired_before_the_server_hangs_up(value:
     assert ("timeouts.backend_idle", f"{value!r} is out of range; {expected}") == found
 
 
-@pytest.mark.parametrize("value", ["5", "0", "2.5"])
-@pytest.mark.parametrize(
-    "path", ["health.interval", "health.hold_down", "timeouts.shutdown", "timeouts.backend_idle"]
-)
+@each_case("value", ["5", "0", "2.5"])
+@each_case("path", ["health.interval", "health.hold_down", "timeouts.shutdown", "timeouts.backend_idle"])
 def test_a_duration_without_a_unit_is_refused(path: str, value: str) -> None:
     """A bare number is no duration, not even 0: nobody can tell what it is meant to be."""
     expected = f"{value} has no unit; expected a duration such as 250ms, 2s or 1h"
@@ -145,7 +144,7 @@ WRONG_VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "path", "message"), WRONG_VALUES)
+@each_case(("text", "path", "message"), WRONG_VALUES)
 def test_a_wrong_value_is_explained(text: str, path: str, message: str) -> None:
     """A wrong value is reported with its path, what was seen, and what was expected, in plain words."""
     found_path, found_message = only_problem(ONE_BACKEND + text)
