@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partitioner.bench.histogram import LEAST, MOST, Histogram, merge
+from tests.tables import each_case
 
 ERROR = 0.02
 
@@ -65,7 +66,7 @@ def test_the_recent_part_can_be_taken_out(before: list[float], after: list[float
     assert exact_quantile(after, 0.5) == pytest.approx(recent.quantile(0.5), rel=ERROR)
 
 
-@pytest.mark.parametrize("duration", [0.0, -1e-9, 1e-9, MOST * 1000])
+@each_case("duration", [0.0, -1e-9, 1e-9, MOST * 1000])
 def test_what_is_off_the_scale_is_counted(duration: float) -> None:
     """A duration below or above the scale falls into the first or last bucket."""
     assert histogram_of([duration]).count == 1

@@ -5,6 +5,7 @@ import pytest
 from partitioner.bench.content import Damage, Stamp
 from partitioner.bench.findings import Finding, Kind
 from partitioner.bench.ledger import Record
+from tests.tables import each_case
 
 SESSION = 7
 ANN, BEN = 1, 2  # workers
@@ -35,7 +36,7 @@ def kind_of(finding: Finding | None) -> Kind | None:
     return None if finding is None else finding.kind
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("seen", "kind"),
     [
         (Stamp(SESSION, 3), None),

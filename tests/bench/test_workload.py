@@ -25,6 +25,7 @@ from tests.bench.servers import (
     memory_dial,
     slowly,
 )
+from tests.tables import each_case
 
 ADDRESS = Address("192.0.2.1", 42424)
 LATENCY = 0.01
@@ -87,7 +88,7 @@ async def test_the_same_seed_asks_the_same(autojump_clock: MockClock) -> None:
     assert one.statuses == other.statuses
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("cheat", "kind", "consequences"),
     [
         (RemembersTheFirst, Kind.STALE, {Kind.DOUBLE_HOLDER}),  # so it looks while a save is under way

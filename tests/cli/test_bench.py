@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 
-import pytest
 from click.testing import CliRunner, Result
 
 from partitioner.cli.bench import bench
@@ -20,6 +19,7 @@ from tests.bench.servers import (
     served_in_a_thread,
     slowly,
 )
+from tests.tables import each_case
 
 BRIEFLY = ("--connections", "4", "--sessions", "5", "--duration", "300ms", "--size", "100B")
 
@@ -65,7 +65,7 @@ def locks_twice() -> Responder:
     return slowly(LocksTwice(), 0.002)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("cheat", "key", "sentence"),
     [
         (RemembersTheFirst, "stale", r"stale: session \d: got version \d+; expected \d+ or newer"),
@@ -97,7 +97,7 @@ def test_nobody_listens() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "complaint"),
     [
         (["here"], "'here' is not an address such as 10.0.0.11:42424 or [::1]:42424"),

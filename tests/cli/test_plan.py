@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from partitioner.cli.plan import plan
+from tests.tables import each_case
 
 PRECISION = 0.01  # 100,000 samples are good for a third of that
 
@@ -181,7 +182,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), REFUSALS)
+@each_case(("arguments", "sentence"), REFUSALS)
 def test_an_impossible_change_is_refused(arguments: list[str], sentence: str) -> None:
     """A change that names the wrong server, or leaves none, exits 2 with a sentence and plans nothing."""
     result = run(*arguments)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-import pytest
 from rich.console import Console, RenderableType
 
 from partitioner.cli.pool_table import backends_table, summary
 from partitioner.cli.watch import Watch
 from partitioner.ops.admin.reports import BackendReport, DrainReport
 from tests.ops.admin.pages import backend_report, ill, status_of
+from tests.tables import each_case
 
 NAMES = ("state-1", "state-2", "state-3")
 STALLED = DrainReport(
@@ -30,7 +30,7 @@ def rows_of(found: Sequence[BackendReport], width: int) -> list[str]:
     return lines_of(backends_table(found, width), width)[head_and_rule:]
 
 
-@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@each_case("width", [80, 100, 120, 200])
 def test_a_row_is_a_line(width: int) -> None:
     """On the usual terminals nothing is broken, and name, health and its reason are always there."""
     found = [backend_report("state-1"), ill(backend_report("state-2")), draining("state-3")]

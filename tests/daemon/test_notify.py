@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.daemon.notify import STATUS_INTERVAL, Notifier, take_notifier
+from tests.tables import each_case
 
 
 class Ear:
@@ -32,7 +33,7 @@ class Ear:
         self._socket.close()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("environment", "watchdog"),
     [
         ({}, None),
@@ -55,7 +56,7 @@ def test_the_environment_is_taken(environment: dict[str, str], watchdog: float |
     assert {"HOME": "/"} == given
 
 
-@pytest.mark.parametrize("address", ["", "relative", "vsock:2:1", "/no", "@no", "/" * 500, "/\0x"])
+@each_case("address", ["", "relative", "vsock:2:1", "/no", "@no", "/" * 500, "/\0x"])
 async def test_where_nobody_listens_nothing_happens(address: str, autojump_clock: MockClock) -> None:
     """Errors of the socket are nobody's business."""
     notifier = take_notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"})
