@@ -15,6 +15,7 @@ from tests.doubles.network import connection
 from tests.doubles.observers import RecordingObserver
 from tests.doubles.sessions import GET, SET, TARGET, request
 from tests.net.conversations import ANSWER, PEER, POLICY, Setting, response
+from tests.tables import each_case
 
 REFUSAL = (
     b"400 Bad Request\r\nX-AspNet-Version: 4.0.30319\r\nCache-Control: private\r\nContent-Length: 0\r\n\r\n"
@@ -54,7 +55,7 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED)
+@each_case("sent", MALFORMED.values(), ids=MALFORMED)
 async def test_malformed(nursery: trio.Nursery, autojump_clock: MockClock, sent: bytes) -> None:
     """What no server should see is answered 400 without content, and the client is closed (design.md 6)."""
     setting = Setting(nursery)
@@ -159,7 +160,7 @@ async def test_an_observer_that_raises(nursery: trio.Nursery, autojump_clock: Mo
 # --- requests that break off ---
 
 
-@pytest.mark.parametrize(
+@each_case(
     "sent",
     [b"G", GET[:-1], SET[:-1], request(Operation.SET, body=b"x" * 100)[:-1]],
     ids=["verb", "head", "body", "held"],

@@ -23,6 +23,7 @@ from tests.doubles.backends import (
 )
 from tests.doubles.network import Network
 from tests.doubles.routers import backend
+from tests.tables import each_case
 
 ADDRESS = backend(1).address
 TOKEN = b"some token"
@@ -49,7 +50,7 @@ async def test_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     assert await Canary(ROUTER_NAME).read(channel) is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("step", "kind"),
     [
         (Say(b"423 Locked\r\nLockCookie: 2\r\nContent-Length: 0\r\n\r\n"), MalformedAnswer),

@@ -32,6 +32,7 @@ from tests.doubles.backends import (
 from tests.doubles.network import Fault, ResetAfter
 from tests.doubles.sessions import GET, SET
 from tests.net.upstreams import Setting, asked_and_answered, fail_as
+from tests.tables import each_case
 
 
 async def test_canary_comes_first(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -56,7 +57,7 @@ async def test_restart(nursery: trio.Nursery, autojump_clock: MockClock, token: 
     assert setting.backend.streams[0].is_abandoned
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("script", "kind"),
     [
         ([Hear(READ_CANARY), Say(b"503 Server Too Busy\r\n\r\n")], BackendMalformed),
@@ -79,7 +80,7 @@ async def test_canary_badly_answered(
     assert setting.backend.streams[0].is_abandoned
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fault", "kind", "after"),
     [
         (Fault.REFUSE, BackendRefused, 0.0),

@@ -14,6 +14,7 @@ from partitioner.protocol.messages import Operation
 from tests.doubles.clients import is_closed_at
 from tests.doubles.sessions import ACQUIRE, GET, SET
 from tests.net.conversations import ANSWER, PEER, POLICY, Respond, Setting, response
+from tests.tables import each_case
 
 # --- time ---
 
@@ -114,7 +115,7 @@ def failing(fault: Exception) -> Respond:
     return respond
 
 
-@pytest.mark.parametrize("failure", list(failures()), ids=lambda failure: type(failure).__name__)
+@each_case("failure", list(failures()), ids=lambda failure: type(failure).__name__)
 async def test_failing_responder(
     nursery: trio.Nursery, autojump_clock: MockClock, failure: PartitionerError
 ) -> None:

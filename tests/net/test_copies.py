@@ -13,6 +13,7 @@ from tests.doubles.farms import MemoryFarm
 from tests.doubles.network import Fault
 from tests.doubles.sessions import CONTENT, SET, TARGET, request
 from tests.net.copied import NEW, OLD, REMOVE, Pair, exchange
+from tests.tables import each_case
 
 LOCKED = b"423 Locked\r\nLockAge: 1\r\nLockCookie: 9\r\nContent-Length: 0\r\n\r\n"
 BAD_REQUEST = b"400 Bad Request\r\nContent-Length: 0\r\n\r\n"
@@ -57,8 +58,8 @@ async def test_the_primary_comes_first(nursery: trio.Nursery, autojump_clock: Mo
     assert ([], [READ_CANARY + SET]) == (before, pair.copy.heard)
 
 
-@pytest.mark.parametrize("answer", [LOCKED, BAD_REQUEST], ids=["423", "400"])
-@pytest.mark.parametrize("asked", [SET, REMOVE], ids=["set", "remove"])
+@each_case("answer", [LOCKED, BAD_REQUEST], ids=["423", "400"])
+@each_case("asked", [SET, REMOVE], ids=["set", "remove"])
 async def test_what_the_primary_refuses_is_not_copied(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, answer: bytes
 ) -> None:
@@ -90,7 +91,7 @@ FAILURES: dict[str, list[Step]] = {
 }
 
 
-@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+@each_case("failure", FAILURES.values(), ids=FAILURES)
 async def test_a_copy_that_fails(
     nursery: trio.Nursery, autojump_clock: MockClock, failure: list[Step]
 ) -> None:

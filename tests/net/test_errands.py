@@ -38,6 +38,7 @@ from tests.doubles.farms import MemoryFarm
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, HEAD, TARGET, request
+from tests.tables import each_case
 
 PATIENCE = 0.25
 LARGE = b"x" * (4 * HELD_BODY)
@@ -72,7 +73,7 @@ SPELLED = {
 }
 
 
-@pytest.mark.parametrize(("errand", "expected"), SPELLED.values(), ids=SPELLED)
+@each_case(("errand", "expected"), SPELLED.values(), ids=SPELLED)
 def test_spelling(errand: Errand, expected: bytes) -> None:
     """An errand is a request like any other."""
     assert expected == errand.head.raw + errand.body

@@ -27,6 +27,7 @@ from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, SET, TARGET, request
 from tests.net.steps import LARGE, TIMEOUT_FIELD, a_session_of, exchange, read, save, troubles
+from tests.tables import each_case
 
 # --- giving up ---
 
@@ -82,7 +83,7 @@ async def test_canaries_are_none_of_a_clients_business(
     assert answer.startswith(b"400 Bad Request")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "answer",
     [
         b"503 Server Too Busy\r\nContent-Length: 0\r\n\r\n",

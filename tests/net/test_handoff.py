@@ -14,6 +14,7 @@ from partitioner.net.handoff import RATE
 from partitioner.net.roster import BY_ORDER
 from partitioner.protocol.messages import Operation
 from tests.net.draining import LEAVING, SESSIONS, Pool
+from tests.tables import each_case
 
 
 @pytest.mark.parametrize("copies", [1, 2])
@@ -170,8 +171,8 @@ async def use(pool: Pool, number: int, random: Random, until: float) -> list[byt
     return wrong if answer.endswith(b"\r\n\r\n" + content) else [*wrong, answer]
 
 
-@pytest.mark.parametrize("copies", [1, 2])
-@pytest.mark.parametrize("seed", range(2))
+@each_case("copies", [1, 2])
+@each_case("seed", range(2))
 async def test_busy_sessions_are_moved_under_load(autojump_clock: MockClock, seed: int, copies: int) -> None:
     """Drains, and second thoughts, among pages that read and save: no page sees anything but its own save."""
     wrong: list[bytes] = []

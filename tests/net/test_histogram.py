@@ -1,10 +1,10 @@
 """Values counted by the bounds between which they lie."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from partitioner.net.histogram import DURATIONS, Histogram
+from tests.tables import each_case
 
 BOUNDS = (1.0, 2.0, 5.0)
 
@@ -17,7 +17,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("values", "cumulative", "total"), CASES.values(), ids=CASES)
+@each_case(("values", "cumulative", "total"), CASES.values(), ids=CASES)
 def test_counted(values: tuple[float, ...], cumulative: list[int], total: float) -> None:
     """Each bound says how many values do not exceed it; at last comes the number of all."""
     histogram = Histogram(BOUNDS)

@@ -11,6 +11,7 @@ from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD, TARGET, request
+from tests.tables import each_case
 
 OLD, NEW = b"old content", b"new content"
 GRANTED = 2  # the first cookie of a new session (protocol.md 1, fact 7)
@@ -55,7 +56,7 @@ STANDING_IN = {
 }
 
 
-@pytest.mark.parametrize(("asked", "expected", "is_held"), STANDING_IN.values(), ids=STANDING_IN)
+@each_case(("asked", "expected", "is_held"), STANDING_IN.values(), ids=STANDING_IN)
 async def test_the_router_stands_for_the_lock(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, expected: int, is_held: bool
 ) -> None:

@@ -22,6 +22,7 @@ from tests.doubles.backends import (
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, SET, TARGET, request
+from tests.tables import each_case
 
 ANSWER = ok(CONTENT, b"Timeout: 20")
 SPELT_OTHERWISE = GET.replace(TARGET, b"/" + TARGET.replace(b"%2f", b"/"))
@@ -112,7 +113,7 @@ ENDINGS: dict[str, tuple[bytes, list[Step]]] = {
 }
 
 
-@pytest.mark.parametrize(("asked", "steps"), ENDINGS.values(), ids=ENDINGS)
+@each_case(("asked", "steps"), ENDINGS.values(), ids=ENDINGS)
 async def test_the_gate_is_free_after_whatever_happened(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, steps: list[Step]
 ) -> None:
@@ -125,8 +126,8 @@ async def test_the_gate_is_free_after_whatever_happened(
     assert 0 == len(router.lane.gate)
 
 
-@pytest.mark.parametrize("after", [0.5, 2.0], ids=["before the answer", "during the answer"])
-@pytest.mark.parametrize("asked", [GET, ACQUIRE], ids=["get", "acquire"])
+@each_case("after", [0.5, 2.0], ids=["before the answer", "during the answer"])
+@each_case("asked", [GET, ACQUIRE], ids=["get", "acquire"])
 async def test_the_gate_is_free_after_a_client_that_left(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, after: float
 ) -> None:

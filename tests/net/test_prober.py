@@ -15,6 +15,7 @@ from tests.doubles.backends import LIFE, MemoryStateServer
 from tests.doubles.network import Fault, MemoryStream
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, SET, whole
+from tests.tables import each_case
 
 HEALTH = HealthPolicy()
 
@@ -169,7 +170,7 @@ async def test_down_at_the_start(nursery: trio.Nursery, autojump_clock: MockCloc
     assert server.requests == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fault", "symptom"),
     [
         (Fault.REFUSE, Symptom.REFUSED),
@@ -203,8 +204,8 @@ async def test_dead_server_is_ejected_fast(nursery: trio.Nursery, autojump_clock
     assert trio.current_time() <= 1.5 * HEALTH.interval
 
 
-@pytest.mark.parametrize("draw", [1 - JITTER, 1.0, 1 + JITTER])
-@pytest.mark.parametrize("frozen_at", [0.0, 0.3, 1.0, 1.7])
+@each_case("draw", [1 - JITTER, 1.0, 1 + JITTER])
+@each_case("frozen_at", [0.0, 0.3, 1.0, 1.7])
 async def test_frozen_server_is_ejected(
     nursery: trio.Nursery, autojump_clock: MockClock, frozen_at: float, draw: float
 ) -> None:

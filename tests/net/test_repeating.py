@@ -12,6 +12,7 @@ from tests.doubles.network import Fault, ResetAfter
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, HEAD, request
 from tests.net.steps import ANSWER, LARGE, TIMEOUT_FIELD, exchange, times_are_settled, troubles
+from tests.tables import each_case
 
 # What may run twice; the rest must not (design.md 6, protocol.md 10.1.9).
 RUNS_TWICE = [
@@ -55,7 +56,7 @@ def heard_in(*steps: Step) -> bytes:
     return READ_CANARY + b"".join(step.data for step in steps if isinstance(step, Hear))
 
 
-@pytest.mark.parametrize("operation", Operation, ids=lambda operation: operation.value)
+@each_case("operation", Operation, ids=lambda operation: operation.value)
 async def test_failed_in_connecting(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
 ) -> None:
@@ -71,7 +72,7 @@ async def test_failed_in_connecting(
     assert [heard_in(*steps)] == backend.heard
 
 
-@pytest.mark.parametrize("operation", RUNS_TWICE, ids=lambda operation: operation.value)
+@each_case("operation", RUNS_TWICE, ids=lambda operation: operation.value)
 async def test_failed_in_sending_and_repeated(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
 ) -> None:
@@ -104,10 +105,8 @@ async def test_failed_in_sending_and_given_up(
     assert [Phase.SENDING] == troubles(router)
 
 
-@pytest.mark.parametrize(
-    "end", [Reset(), Close(), Say(b"200 OK\r\nContent-Le")], ids=["reset", "end", "half"]
-)
-@pytest.mark.parametrize("operation", RUNS_TWICE, ids=lambda operation: operation.value)
+@each_case("end", [Reset(), Close(), Say(b"200 OK\r\nContent-Le")], ids=["reset", "end", "half"])
+@each_case("operation", RUNS_TWICE, ids=lambda operation: operation.value)
 async def test_failed_in_reading_and_repeated(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation, end: Step
 ) -> None:
@@ -128,10 +127,8 @@ async def test_failed_in_reading_and_repeated(
     assert [heard_in(*first), heard_in(*second)] == backend.heard
 
 
-@pytest.mark.parametrize(
-    "end", [Reset(), Close(), Say(b"200 OK\r\nContent-Le")], ids=["reset", "end", "half"]
-)
-@pytest.mark.parametrize("operation", RUNS_ONCE, ids=lambda operation: operation.value)
+@each_case("end", [Reset(), Close(), Say(b"200 OK\r\nContent-Le")], ids=["reset", "end", "half"])
+@each_case("operation", RUNS_ONCE, ids=lambda operation: operation.value)
 async def test_failed_in_reading_and_given_up(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation, end: Step
 ) -> None:
@@ -147,7 +144,7 @@ async def test_failed_in_reading_and_given_up(
     assert [READ_CANARY + asked] == backend.heard
 
 
-@pytest.mark.parametrize("operation", RUNS_TWICE, ids=lambda operation: operation.value)
+@each_case("operation", RUNS_TWICE, ids=lambda operation: operation.value)
 async def test_nothing_is_sent_three_times(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
 ) -> None:
@@ -194,7 +191,7 @@ async def test_streamed_request_waits_for_a_connection(
     assert ok() == await router.client().ask(asked)
 
 
-@pytest.mark.parametrize("operation", RUNS_TWICE, ids=lambda operation: operation.value)
+@each_case("operation", RUNS_TWICE, ids=lambda operation: operation.value)
 async def test_reused_connection_found_dead(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
 ) -> None:

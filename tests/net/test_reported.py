@@ -1,6 +1,5 @@
 """What exchanges report to whoever counts: sizes, copies, and who answered in whose place."""
 
-import pytest
 import trio
 from trio.testing import MockClock
 
@@ -9,6 +8,7 @@ from partitioner.protocol.messages import Operation
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.observers import Fact
 from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD, SET, request
+from tests.tables import each_case
 
 GRANTED = 2  # the first cookie of a new session (protocol.md 1, fact 7)
 SAVE = request(Operation.SET, cookie=GRANTED)
@@ -28,7 +28,7 @@ def copies(farm: MemoryFarm) -> list[Fact]:
     return [(farm.names.index(fact[1].name), fact[2]) for fact in facts]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("asked", "size"), [(SET, 7), (CREATE, 7), (GET, 0), (ACQUIRE, 0), (HEAD, 0)])
+@each_case(("asked", "size"), [(SET, 7), (CREATE, 7), (GET, 0), (ACQUIRE, 0), (HEAD, 0)])
 async def test_the_size_of_what_was_sent(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, size: int
 ) -> None:
@@ -40,7 +40,7 @@ async def test_the_size_of_what_was_sent(
     assert [size] == [fact[4] for fact in farm.observer.named("exchange_finished")]
 
 
-@pytest.mark.parametrize("asked", [GET, ACQUIRE, HEAD, FREE, SET, CREATE, REMOVE])
+@each_case("asked", [GET, ACQUIRE, HEAD, FREE, SET, CREATE, REMOVE])
 async def test_failed_over(nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes) -> None:
     """What another server answers because the first choice is down is reported once."""
     farm = MemoryFarm(nursery)

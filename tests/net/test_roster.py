@@ -22,6 +22,7 @@ from tests.doubles.backends import LIFE, Hear, HearEnd, ScriptedBackend, greetin
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import SET, whole
 from tests.net.rosters import FALL, Kind, facts, fail_probes, failure, taken_in
+from tests.tables import each_case
 
 COUNTING = [BackendRefused, BackendUnreachable, BackendTooSlow, BackendReset]
 NOT_COUNTING = [BackendHungUp, BackendMalformed]
@@ -66,7 +67,7 @@ async def test_every_failure_has_a_meaning(nursery: trio.Nursery, autojump_clock
     assert set(BackendFailure.__subclasses__()) == set(SYMPTOMS)
 
 
-@pytest.mark.parametrize("kind", COUNTING)
+@each_case("kind", COUNTING)
 async def test_failed_exchanges_count(nursery: trio.Nursery, autojump_clock: MockClock, kind: Kind) -> None:
     """`fall` exchanges in a row that were refused, reset or too slow eject a backend, and not one less."""
     router = taken_in(nursery)
@@ -89,7 +90,7 @@ async def test_ambiguous_exchanges_do_not_count(
     assert "state-1" in router.serving
 
 
-@pytest.mark.parametrize("kind", [*COUNTING, *NOT_COUNTING, BackendRestarted])
+@each_case("kind", [*COUNTING, *NOT_COUNTING, BackendRestarted])
 async def test_failed_exchange_has_its_backend_probed(
     nursery: trio.Nursery, autojump_clock: MockClock, kind: Kind
 ) -> None:
@@ -115,7 +116,7 @@ async def test_cut_exchanges_say_nothing(nursery: trio.Nursery, autojump_clock: 
     assert not await wanted(router)
 
 
-@pytest.mark.parametrize("kind", [*COUNTING, *NOT_COUNTING])
+@each_case("kind", [*COUNTING, *NOT_COUNTING])
 async def test_failed_probes_count(nursery: trio.Nursery, autojump_clock: MockClock, kind: Kind) -> None:
     """Of a probe, whatever goes wrong counts: nobody else's request can be to blame."""
     router = taken_in(nursery)

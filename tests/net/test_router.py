@@ -4,7 +4,6 @@ Decisions are tested cell by cell in tests/membership; here each of them is driv
 backend's and back.
 """
 
-import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -24,6 +23,7 @@ from tests.net.steps import (
     start_servers,
     times_are_settled,
 )
+from tests.tables import each_case
 
 # --- where requests go ---
 
@@ -60,7 +60,7 @@ async def test_one_connection_many_sessions(nursery: trio.Nursery, autojump_cloc
     assert [ok(body, TIMEOUT_FIELD) for body in bodies.values()] == answers
 
 
-@pytest.mark.parametrize(
+@each_case(
     "spelling",
     [
         TARGET,
@@ -109,7 +109,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("asked", REQUESTS.values(), ids=REQUESTS)
+@each_case("asked", REQUESTS.values(), ids=REQUESTS)
 async def test_request_passes_unchanged(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:
@@ -122,7 +122,7 @@ async def test_request_passes_unchanged(
     assert [READ_CANARY + asked] == backend.heard
 
 
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@each_case("answer", ANSWERS.values(), ids=ANSWERS)
 async def test_answer_passes_unchanged(
     nursery: trio.Nursery, autojump_clock: MockClock, answer: bytes
 ) -> None:

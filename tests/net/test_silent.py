@@ -11,11 +11,12 @@ from tests.doubles.backends import NOT_FOUND
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD, TARGET
 from tests.net.unsettled import ANSWER, LONG, OLD, RELEASE, STORE_OLD, farm_with, status
+from tests.tables import each_case
 
 # --- somebody is silent ---
 
 
-@pytest.mark.parametrize("asked", [GET, ACQUIRE, CREATE, HEAD, RELEASE])
+@each_case("asked", [GET, ACQUIRE, CREATE, HEAD, RELEASE])
 async def test_a_server_that_is_not_down_yet_may_have_it(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:

@@ -26,6 +26,7 @@ from tests.doubles.sessions import (
     target,
     whole,
 )
+from tests.tables import each_case
 
 
 class Setting:
@@ -76,7 +77,7 @@ STORIES: dict[str, tuple[list[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize(("requests", "answer"), STORIES.values(), ids=STORIES)
+@each_case(("requests", "answer"), STORIES.values(), ids=STORIES)
 async def test_answer(requests: list[bytes], answer: bytes) -> None:
     """The table's answers are written byte for byte as a stock server does (protocol.md 5.1)."""
     assert await story(*requests) == answer

@@ -10,6 +10,7 @@ from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, request
+from tests.tables import each_case
 
 RELEASE = request(Operation.RELEASE, cookie=2)
 SET = request(Operation.SET, minutes=20)
@@ -36,7 +37,7 @@ async def touches(farm: MemoryFarm, place: int = 1) -> int:
 SLIDING = {"get": GET, "acquire": ACQUIRE, "release": RELEASE, "reset_timeout": HEAD}
 
 
-@pytest.mark.parametrize("asked", SLIDING.values(), ids=SLIDING)
+@each_case("asked", SLIDING.values(), ids=SLIDING)
 async def test_every_answer_that_slides_the_primary_touches_the_copy(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:

@@ -27,6 +27,7 @@ from tests.doubles.backends import (
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, SET, whole
+from tests.tables import each_case
 
 LARGE = b"x" * (2 * HELD_BODY)
 
@@ -70,7 +71,7 @@ def answer(status: bytes) -> bytes:
     return b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"
 
 
-@pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found", b"423 Locked", b"400 Bad Request"])
+@each_case("status", [b"200 OK", b"404 Not Found", b"423 Locked", b"400 Bad Request"])
 async def test_answered(nursery: trio.Nursery, autojump_clock: MockClock, status: bytes) -> None:
     """An answer counts by its status, and by how long it took from the request to its last byte."""
     said = answer(status)
@@ -128,7 +129,7 @@ FAILURES: dict[str, tuple[list[Step], Phase]] = {
 }
 
 
-@pytest.mark.parametrize(("script", "phase"), FAILURES.values(), ids=FAILURES)
+@each_case(("script", "phase"), FAILURES.values(), ids=FAILURES)
 async def test_failed(
     nursery: trio.Nursery, autojump_clock: MockClock, script: list[Step], phase: Phase
 ) -> None:

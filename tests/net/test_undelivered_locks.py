@@ -27,6 +27,7 @@ from tests.doubles.backends import (
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, request
+from tests.tables import each_case
 
 TIMEOUT_FIELD = b"Timeout: 20"
 GRANTED = ok(CONTENT, b"LockCookie: 7", TIMEOUT_FIELD)
@@ -232,7 +233,7 @@ FAILING_RELEASES: dict[str, list[list[Step]]] = {
 }
 
 
-@pytest.mark.parametrize("failures", FAILING_RELEASES.values(), ids=FAILING_RELEASES)
+@each_case("failures", FAILING_RELEASES.values(), ids=FAILING_RELEASES)
 async def test_release_that_fails(
     nursery: trio.Nursery, autojump_clock: MockClock, failures: list[list[Step]]
 ) -> None:

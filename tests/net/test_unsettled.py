@@ -9,11 +9,12 @@ from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, SET, request
 from tests.net.unsettled import ANSWER, NEW, OLD, RELEASE, REMOVE, farm_with, status
+from tests.tables import each_case
 
 # --- everybody can be asked ---
 
 
-@pytest.mark.parametrize("asked", [GET, ACQUIRE, HEAD, RELEASE, REMOVE])
+@each_case("asked", [GET, ACQUIRE, HEAD, RELEASE, REMOVE])
 async def test_what_nobody_has_does_not_exist(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:
@@ -129,7 +130,7 @@ LOCKED_ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize(("asked", "expected"), LOCKED_ELSEWHERE.values(), ids=LOCKED_ELSEWHERE)
+@each_case(("asked", "expected"), LOCKED_ELSEWHERE.values(), ids=LOCKED_ELSEWHERE)
 async def test_a_session_that_is_locked_is_not_moved(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, expected: int
 ) -> None:

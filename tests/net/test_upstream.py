@@ -23,6 +23,7 @@ from tests.doubles.backends import READ_CANARY, Close, Hear, HearEnd, Reset, Say
 from tests.doubles.network import WINDOW
 from tests.doubles.sessions import CONTENT, GET, SET, request
 from tests.net.upstreams import LARGE, Setting, asked_and_answered, get
+from tests.tables import each_case
 
 
 def streamed(head: bytes, rest: object, deadline: float = 8.0) -> Request:
@@ -40,7 +41,7 @@ async def forever() -> bytes:
 # --- answers ---
 
 
-@pytest.mark.parametrize(
+@each_case(
     "answer",
     [
         ok(CONTENT),
@@ -57,7 +58,7 @@ async def test_relayed(nursery: trio.Nursery, autojump_clock: MockClock, answer:
     assert await setting.ask(GET) == answer
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("steps", "kind"),
     [
         ([Say(b"503 Server Too Busy\r\nContent-Length: 0\r\n\r\n")], BackendMalformed),
