@@ -20,6 +20,7 @@ from tests.net.express.plans import (
 )
 from tests.net.express.seen import Seen
 from tests.net.express.shadow import Shadow
+from tests.tables import each_case
 
 # What a write that concerns several servers is followed by would race with the fault of the first.
 FARMS = {
@@ -46,9 +47,13 @@ TURNING_FARMS = {
 }
 
 
-SEEDS = (0, 10, 13)
+SEEDS = range(5)
+TURNING_SEEDS = (0, 10, 13)
 """Most go red when routes outlive their pool. What is rarer has its seed: 10 when the life of a lock is not
 looked at, 13 when writes take no heed of a backend that is RECOVERING."""
+
+FAST_SEEDS = 1
+"""How many seeds of each farm run each time; the others are slow tests."""
 
 
 async def seen_by(*, is_express: bool, seed: int, farm: Farm) -> Seen:
@@ -69,21 +74,42 @@ async def compare(seed: int, farm: Farm) -> Seen:
     return seen
 
 
-@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("farm", FARMS)
+@each_case("seed", SEEDS[:FAST_SEEDS])
 async def test_both_lanes_are_the_same(seed: int, farm: str) -> None:
     """What clients get, what backends are asked, what is reported and marked: whichever lane."""
     await compare(seed, FARMS[farm])
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("farm", FARMS)
+@each_case("seed", SEEDS[FAST_SEEDS:])
+async def test_both_lanes_are_the_same_by_more_seeds(seed: int, farm: str) -> None:
+    """The same, by more plans."""
+    await compare(seed, FARMS[farm])
+
+
 @pytest.mark.parametrize("farm", TURNING_FARMS)
+@each_case("seed", TURNING_SEEDS[:FAST_SEEDS])
 async def test_both_lanes_take_the_same_turns(seed: int, farm: str) -> None:
     """The same, while a backend begins new lives, `copies` is reloaded, or the ledger drops its marks."""
-    seen = await compare(seed, TURNING_FARMS[farm])
+    await compare_with_turns(seed, TURNING_FARMS[farm])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("farm", TURNING_FARMS)
+@each_case("seed", TURNING_SEEDS[FAST_SEEDS:])
+async def test_both_lanes_take_the_same_turns_by_more_seeds(seed: int, farm: str) -> None:
+    """The same, by the plans that find what is rarer."""
+    await compare_with_turns(seed, TURNING_FARMS[farm])
+
+
+async def compare_with_turns(seed: int, farm: Farm) -> None:
+    """Run one plan by each lane; what is saved in them is read back, too."""
+    seen = await compare(seed, farm)
 
     # A ledger at its bound doubts whom it has most marks of. That may be one that is well: a second failure.
     doubted = [fact for fact in seen.facts if fact.startswith("backend_doubted")]
-    if TURNING_FARMS[farm].keeps_saves and all(fact.endswith(" state-1") for fact in doubted):
+    if farm.keeps_saves and all(fact.endswith(" state-1") for fact in doubted):
         for session, content in seen.saved.items():
             assert seen.read_back[session].startswith(b"423") or seen.read_back[session].endswith(content)

@@ -6,6 +6,7 @@ A plan that has shown a difference is run again alone by its seed.
 import pytest
 
 from tests.net.express.twins import Seen, Twin, plan
+from tests.tables import each_case
 
 LENGTH = 60
 
@@ -14,8 +15,8 @@ async def seen_by(*, is_express: bool, is_liberal: bool, seed: int) -> Seen:
     return await Twin(is_express=is_express, is_liberal=is_liberal).run(plan(seed, LENGTH))
 
 
-@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("is_liberal", [False, True], ids=["stock", "liberal"])
+@each_case("seed", range(8))
 async def test_both_lanes_are_the_same(seed: int, is_liberal: bool) -> None:
     """What clients get, what is reported, and what is stored in the end: byte for byte, whichever lane."""
     expected = await seen_by(is_express=False, is_liberal=is_liberal, seed=seed)
