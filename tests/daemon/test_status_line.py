@@ -12,9 +12,11 @@ from partitioner.daemon.status_line import (
     router_status,
     state_server_status,
 )
+from partitioner.membership.health import HealthPolicy
 from partitioner.sessions.table import SessionTable
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
+from tests.tables import each_case
 
 DURATIONS = [
     (0.0, "less than a minute"),
@@ -27,15 +29,13 @@ DURATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("seconds", "text"), DURATIONS)
+@each_case(("seconds", "text"), DURATIONS)
 def test_durations_are_coarse(seconds: float, text: str) -> None:
     """To the unit of which there are at least two."""
     assert text == coarse_duration(seconds)
 
 
-@pytest.mark.parametrize(
-    ("number", "text"), [(0.0, "0"), (0.25, "0.25"), (344.0, "340"), (12_345.0, "12000")]
-)
+@each_case(("number", "text"), [(0.0, "0"), (0.25, "0.25"), (344.0, "340"), (12_345.0, "12000")])
 def test_numbers_are_coarse(number: float, text: str) -> None:
     """To two digits."""
     assert text == coarse_number(number)
@@ -61,7 +61,7 @@ def test_a_rate_is_of_the_time_since_it_was_last_asked() -> None:
 
 async def test_a_router_says_who_serves(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """And whether one of them may fail, and how busy it is."""
-    router = MemoryRouter(nursery, 2, copies=2)
+    router = MemoryRouter(nursery, 2, copies=2, health=HealthPolicy(interval=1000.0))
     for each in router.backends:
         MemoryStateServer(router.network, each.address)
     requests = Rate(lambda: 0, trio.current_time)

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from partitioner.errors import ConfigurationInvalid, Problem
 from partitioner.membership.backend import Intent
-from partitioner.membership.health import HealthRecord
+from partitioner.membership.health import HealthPolicy, HealthRecord
 from partitioner.ops.admin.desk import Reload
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
@@ -35,6 +35,10 @@ class Reported:
     added: tuple[str, ...]
 
 
+SELDOM_PROBED = HealthPolicy(interval=30.0)
+"""For a test that lets an hour pass: it does not compute thousands of probes for that."""
+
+
 class Site:
     """A router in front of three state servers, and its operator."""
 
@@ -44,9 +48,10 @@ class Site:
         *,
         hash_key: HashKey = HashKey.SESSION_ID,
         began_at: float = float("-inf"),
+        health: HealthPolicy | None = None,
     ) -> None:
         self.tally, self.journal = Tally(), Journal(clock=trio.current_time)
-        self.router = MemoryRouter(nursery, 3, copies=2, began_at=began_at, watcher=self.tally)
+        self.router = MemoryRouter(nursery, 3, copies=2, began_at=began_at, watcher=self.tally, health=health)
         self.servers = [MemoryStateServer(self.router.network, each.address) for each in self.router.backends]
         self.not_served: tuple[str, ...] = ()
         self.reload: Reload = reload_nothing
@@ -130,7 +135,7 @@ async def test_status(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
 
 async def test_redundant_since(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """T_max after the last change every session that lives has its copies."""
-    site = Site(nursery, began_at=trio.current_time())
+    site = Site(nursery, began_at=trio.current_time(), health=SELDOM_PROBED)
     await site.router.probe_on()
     await trio.sleep(3600 + 7)
     status = (await site.operator.get("/api/v1/status")).json()
@@ -164,7 +169,7 @@ async def test_for_how_long_sessions_are_on_the_move(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """At T_max after a change of the pool each is where it belongs."""
-    site = Site(nursery)
+    site = Site(nursery, health=SELDOM_PROBED)
     await site.router.probe_on()
     await trio.sleep(10)
     before = (await site.operator.get("/api/v1/status")).json()["unsettled_for"]

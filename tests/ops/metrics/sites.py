@@ -5,6 +5,7 @@ from ipaddress import ip_network
 import trio
 
 from partitioner.membership.backend import Address
+from partitioner.membership.health import HealthPolicy
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.metrics_route import metrics_route
@@ -21,6 +22,9 @@ from tests.ops.admin.desks import desk_of
 from tests.ops.metrics.pages import MetricsPage
 
 POLICY = DownstreamPolicy((ip_network("127.0.0.0/8"),), 500, CONVERSATION)
+SELDOM_PROBED = HealthPolicy(interval=30.0)
+"""For a test that lets an hour pass: it does not compute thousands of probes for that."""
+
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -35,9 +39,12 @@ class Site:
         copies: int = 2,
         listed: bool = False,
         embedded: dict[Address, SessionTable] | None = None,
+        health: HealthPolicy | None = None,
     ) -> None:
         self.tally = Tally(clock=lambda: 1234.5)
-        self.router = MemoryRouter(nursery, servers, copies=copies, listed=listed, watcher=self.tally)
+        self.router = MemoryRouter(
+            nursery, servers, copies=copies, listed=listed, watcher=self.tally, health=health
+        )
         self.lane, self.roster = self.router.lane, self.router.roster
         network = self.router.network
         self.servers = [MemoryStateServer(network, each.address) for each in self.router.backends]

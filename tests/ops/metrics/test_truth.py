@@ -8,14 +8,14 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.ops.metrics.catalog import ROUTER
 from partitioner.protocol.messages import Operation
 from tests.doubles.sessions import ACQUIRE, GET, SET, request
-from tests.ops.metrics.sites import OPENMETRICS, Site
+from tests.ops.metrics.sites import OPENMETRICS, SELDOM_PROBED, Site
 
 # --- what is told is true ---
 
 
 async def test_requests(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Requests of clients by operation and outcome; exchanges with backends, the router's own among them."""
-    site = Site(nursery)
+    site = Site(nursery, health=SELDOM_PROBED)
     await site.router.probe_on()
     await trio.sleep(3601)
     await site.ask(GET, SET, GET, ACQUIRE, GET, request(Operation.SET, cookie=7))
@@ -105,7 +105,7 @@ async def test_locks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
 
 async def test_redundant(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Whether any server may fail, since when, and whether web servers should be sent here."""
-    site = Site(nursery)
+    site = Site(nursery, health=SELDOM_PROBED)
     before = await site.scrape()
     await site.router.probe_on()
     await trio.sleep(3700)
