@@ -167,8 +167,10 @@ async def test_a_session_that_nobody_takes_stays_where_it_is(
     for name in ("state-2", "state-3"):
         pool.servers[name].fill_up()
     pool.drain()
-    await trio.sleep(60)
+    await trio.sleep(5)
 
+    asked = [each for name in ("state-2", "state-3") for each in pool.servers[name].requests]
+    assert all(asked.count((Operation.SET, target(number))) > 1 for number in held)  # and again, and again
     assert held == pool.on(LEAVING)
     assert 0 == pool.progress.moved
 
