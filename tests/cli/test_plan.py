@@ -1,6 +1,7 @@
 """`partitioner plan`: what a change of the pool would move (design.md 9.1)."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from tests.tables import each_case
 PRECISION = 0.01  # 100,000 samples are good for a third of that
 
 
+@cache
 def run(*arguments: str) -> Result:
-    """Plan with these arguments; without -c for the pool state-1, state-2, state-3."""
+    """Plan with these arguments, once; without -c for the pool state-1, state-2, state-3."""
     return CliRunner().invoke(plan, arguments)
 
 
