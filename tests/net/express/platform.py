@@ -16,7 +16,7 @@ from partitioner.protocol.target import server_key
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 
 MOST_EVENTS = 256
-LONG_ENOUGH = 2.0
+LONG_ENOUGH = 30.0
 """Seconds for which a round waits for what has been sent on loopback; mostly it comes in microseconds."""
 
 SMALL_BUFFER = 4096
@@ -33,7 +33,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         each.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
         )  # or each piece waits for an acknowledgement
-    near.settimeout(5)
+    near.settimeout(30)
     far.setblocking(False)
     return near, far
 

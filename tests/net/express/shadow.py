@@ -37,7 +37,7 @@ from tests.net.express.telling import A_MOMENT, TellingBackend
 
 LOOPBACK = ip_network("127.0.0.0/8")
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 EXCHANGE = 0.8
 """Seconds for an exchange: what is stalled is given up soon."""
 

@@ -135,7 +135,7 @@ async def test_who_is_stopped_before_it_serves() -> None:
     """Where the signal comes while it still starts, it does not wait for clients that cannot come."""
     setting = Setting(OPTIONS)
     setting.downstream.drain()
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             await setting.start(nursery)
 

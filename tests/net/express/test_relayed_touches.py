@@ -25,7 +25,7 @@ class Scene:
         self.primary, self.copy = self.platform.holders(TARGET)
         self.primary_backend, _ = self.platform.link(self.primary)
         self.copy_backend, self.copy_link = self.platform.link(self.copy)
-        self.copy_backend.settimeout(5)
+        self.copy_backend.settimeout(30)
         nursery.start_soon(self.lane.toucher.run)
 
     def touch(self) -> bool:
@@ -37,7 +37,7 @@ class Scene:
 
     async def come_to_rest(self) -> None:
         """Wait until the toucher has finished what was handed over to it."""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while len(self.lane.gate):
                 await trio.lowlevel.checkpoint()
 
@@ -92,7 +92,7 @@ async def test_a_touch_that_is_due_is_offered_to_the_express_lane(scene: Scene) 
     scene.primary_backend.recv(1000)
     scene.primary_backend.sendall(FOUND)
     scene.platform.turn()
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await trio.lowlevel.wait_readable(scene.copy_backend)
     asked = scene.copy_backend.recv(1000)
     scene.answer(ok())

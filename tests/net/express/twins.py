@@ -30,7 +30,7 @@ from tests.net.express.platform import reset
 
 LOOPBACK = ip_network("127.0.0.0/8")
 A_MOMENT = 0.001
-PATIENCE = 10.0
+PATIENCE = 30.0
 LARGEST = 200_000
 MEMORY = 150_000
 """Bytes for sessions: some of the larger ones do not fit."""
