@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from partitioner.protocol.messages import Operation, RequestHead, Status
 from partitioner.sessions.table import SessionTable
+from tests.tables import each_case
 
 MINUTE = 60.0
 SWEEP_LAG = 20.0
@@ -63,6 +64,17 @@ def test_sweep_forgets_what_has_expired() -> None:
     sweep_up(table, 60.0 + SWEEP_LAG)
 
     assert (len(table), table.used_memory, table.body_bytes, table.expired) == (0, 0, 0, 100)
+
+
+@each_case("slid_at", [number / 2 for number in range(1, 120)])
+def test_sweep_leaves_what_expires_at_this_very_moment(slid_at: float) -> None:
+    """At the very end of its time-out a session is there still, though the sweep looks at it then."""
+    table = SessionTable()
+    store(table, b"/key", 0.0, timeout=1)
+    status(table, b"/key", slid_at)
+    sweep_up(table, slid_at + MINUTE)
+
+    assert Status.OK is status(table, b"/key", slid_at + MINUTE)
 
 
 def test_sweep_leaves_what_has_not_expired() -> None:
