@@ -8,11 +8,15 @@ rows stay in one test. It walks all of them, whatever fails, and then names ever
 Rows do not touch each other. An asynchronous test runs in its own `trio.run`, with its own virtual clock and
 nursery if it takes `autojump_clock` or `nursery`. Other fixtures are set up once and shared by all rows, so a
 test may take only those that one row cannot change for the next.
+
+`ONLY_CASE='seed=4' pytest FILE::TEST` runs the rows of that name alone, or those with that name in one of
+their stacked tables.
 """
 
 import functools
 import inspect
 import itertools
+import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +30,7 @@ Ids: TypeAlias = Iterable[str] | Callable[..., str | None] | None
 KnownIds: TypeAlias = Sequence[str] | Callable[..., str | None] | None
 
 FAILURES = (Exception, pytest.fail.Exception, BaseExceptionGroup)
+SEPARATOR = ", "  # between the names of one row in stacked tables
 RENEWED = frozenset({"autojump_clock", "nursery"})  # made anew for each row
 LONGEST_VALUE = (
     120  # characters of a value in the name of a case; the number of the row tells longer ones apart
@@ -84,7 +89,7 @@ def _cases(names: Sequence[str], rows: Iterable[object], ids: KnownIds) -> Itera
 
 def _name(arguments: Mapping[str, object], ids: KnownIds, number: int) -> str:
     if ids is None:
-        return ", ".join(f"{name}={_shown(value, number)}" for name, value in arguments.items())
+        return SEPARATOR.join(f"{name}={_shown(value, number)}" for name, value in arguments.items())
     if callable(ids):
         return "-".join(ids(value) or repr(value) for value in arguments.values())
     return ids[number]
@@ -97,7 +102,7 @@ def _shown(value: object, number: int) -> str:
 
 def _product(outer: Iterable[Case], inner: Sequence[Case]) -> Iterator[Case]:
     for one, other in itertools.product(outer, inner):
-        yield Case(", ".join(filter(None, [one.name, other.name])), {**one.arguments, **other.arguments})
+        yield Case(SEPARATOR.join(filter(None, [one.name, other.name])), {**one.arguments, **other.arguments})
 
 
 def _walker(table: Table) -> Callable[..., None]:
@@ -109,19 +114,29 @@ def _walker(table: Table) -> Callable[..., None]:
 
     @functools.wraps(table.test)
     def walk(**shared: object) -> None:
+        wanted = _wanted(table)
         offenders = [
             (case, failure)
-            for case in table.cases
+            for case in wanted
             if (failure := _failure(table.test, {**shared, **case.arguments}))
         ]
         if offenders:
-            raise AssertionError(_report(offenders, len(table.cases))) from offenders[0][1]
+            raise AssertionError(_report(offenders, len(wanted))) from offenders[0][1]
 
     del walk.__wrapped__  # pytest would read the signature of the test itself
     left = [each for name, each in parameters.items() if name not in given and name not in renewed]
     walk.__signature__ = inspect.Signature(left)  # type: ignore[attr-defined]
     walk.table = table  # type: ignore[attr-defined]
     return walk
+
+
+def _wanted(table: Table) -> Sequence[Case]:
+    only = os.environ.get("ONLY_CASE")
+    if only is None:
+        return table.cases
+    wanted = [case for case in table.cases if only == case.name or only in case.name.split(SEPARATOR)]
+    assert wanted, f"{table.test.__name__} has no case {only!r}; its first is {table.cases[0].name!r}"
+    return wanted
 
 
 def _failure(test: Callable[..., object], arguments: Mapping[str, object]) -> BaseException | None:

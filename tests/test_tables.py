@@ -78,6 +78,25 @@ def test_names(rows: list[object], ids: list[str] | None, name: str) -> None:
     assert name in str(failed.value)
 
 
+def test_one_row_can_be_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONLY_CASE names it, wholly or by one of its tables; a name that no row has is no success."""
+    walked = []
+
+    @each_case("seed", [1, 2, 12])
+    @each_case("farm", ["three", "one"], ids=["three", "one"])
+    def walk(seed: int, farm: str) -> None:
+        walked.append((seed, farm))
+
+    for only in ("seed=12, one", "seed=1"):
+        monkeypatch.setenv("ONLY_CASE", only)
+        walk()
+    monkeypatch.setenv("ONLY_CASE", "seed=3")
+    with pytest.raises(AssertionError, match="walk has no case 'seed=3'"):
+        walk()
+
+    assert [(12, "one"), (1, "three"), (1, "one")] == walked
+
+
 def test_a_table_without_rows_is_refused() -> None:
     """A test that runs with no row could not fail."""
     with pytest.raises(AssertionError, match="without rows"):

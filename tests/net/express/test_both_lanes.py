@@ -1,6 +1,6 @@
 """Both lanes are the same to clients and backends: the same traffic, faults and turns by each of them.
 
-A plan that has shown a difference is run again alone by its seed.
+A plan that has shown a difference is run again alone by its seed: `ONLY_CASE='seed=4' pytest FILE::TEST`.
 """
 
 from dataclasses import replace
