@@ -1,13 +1,11 @@
 """The backends of a configuration: what makes a pool, and what does not (design.md 9.2)."""
 
-import pytest
-
 from partitioner.config import parse
 from tests.config.problems import ONE_BACKEND, only_problem, problems
 from tests.tables import each_case
 
 
-@pytest.mark.parametrize("weight", ["0", "-1", "1e999"])
+@each_case("weight", ["0", "-1", "1e999"])
 def test_a_weight_is_positive_and_finite(weight: str) -> None:
     """A weight of 0 or less, or without end, is refused: intent is what takes a server out of service."""
     text = f"backends: [{{name: a, address: 'a:1'}}, {{name: b, address: 'b:1', weight: {weight}}}]"
@@ -93,7 +91,7 @@ def test_no_two_backends_have_one_name() -> None:
     assert expected == problems(text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("first", "second"),
     [("10.0.0.1:1", "10.0.0.1:1"), ("[::1]:1", "[0:0::1]:1"), ("host-a:1", "HOST-A:1")],
 )
@@ -120,7 +118,7 @@ def test_one_host_may_have_several_backends() -> None:
     assert len(settings.pool_backends()) == 2
 
 
-@pytest.mark.parametrize("text", ["backends: []", "backends:", "backends: null"])
+@each_case("text", ["backends: []", "backends:", "backends: null"])
 def test_an_empty_pool_is_refused(text: str) -> None:
     """A router without state servers is refused, not started with embedded ones."""
     expected = ("backends", "empty pool: expected at least one state server (line 1)")
@@ -128,7 +126,7 @@ def test_an_empty_pool_is_refused(text: str) -> None:
     assert expected == problems(text)[0]
 
 
-@pytest.mark.parametrize("text", ["name: router-1", "{}", "health: {fall: 2}"])
+@each_case("text", ["name: router-1", "{}", "health: {fall: 2}"])
 def test_a_file_without_a_pool_is_refused(text: str) -> None:
     """Only where there is no file at all the pool is embedded by default: a file has to name its pool."""
     expected = "empty pool: expected a list of state servers, or `embedded: 3` for in-process ones"

@@ -1,7 +1,5 @@
 """Keys that contradict each other, that do not exist, and the report of all that is wrong (design.md 9.2)."""
 
-import pytest
-
 from tests.config.problems import ONE_BACKEND, only_problem, problems
 from tests.tables import each_case
 
@@ -23,7 +21,7 @@ CONNECT_AND_EXCHANGE = [
 ]
 
 
-@pytest.mark.parametrize(("timeouts", "expected"), CONNECT_AND_EXCHANGE)
+@each_case(("timeouts", "expected"), CONNECT_AND_EXCHANGE)
 def test_an_exchange_has_more_time_than_connecting(timeouts: str, expected: tuple[str, str]) -> None:
     """Connecting is a part of an exchange; what was written, not the default, is to blame."""
     assert expected == only_problem(f"{ONE_BACKEND}timeouts: {timeouts}")

@@ -38,7 +38,7 @@ def test_the_ends_of_a_range_are_in_it(path: str, bound: str) -> None:
     assert not any("out of range" in message for _, message in found)
 
 
-@pytest.mark.parametrize("value", ["9ms", "15s", "1m"])
+@each_case("value", ["9ms", "15s", "1m"])
 def test_an_idle_backend_connection_is_retired_before_the_server_hangs_up(value: str) -> None:
     """`backend_idle` stays below the 15 s after which stock servers close a connection."""
     expected = "expected at least 10ms and less than 15s, when stock servers hang up"

@@ -14,6 +14,7 @@ from partitioner.membership.pool import (
     Pool,
     ranking_of,
 )
+from tests.tables import each_case
 
 T_MAX = 3_600.0
 NOW = 100_000.0
@@ -156,7 +157,7 @@ def holders(there: Pool, now: float = NOW) -> set[str]:
     return {name for name in there.members if always(there, name, now)}
 
 
-@pytest.mark.parametrize("copies", [1, 2, 3])
+@each_case("copies", [1, 2, 3])
 def test_in_settled_times_the_whole_acting_set_has_always_held(copies: int) -> None:
     """Where nothing has changed for T_max, primary and copies alike speak for the key, and nobody else."""
     there = pool(5, copies)

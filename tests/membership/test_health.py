@@ -165,7 +165,7 @@ def test_failures_of_different_kinds_make_one_row() -> None:
     assert not record.is_up
 
 
-@pytest.mark.parametrize("symptom", [Symptom.TIMED_OUT, Symptom.UNREACHABLE, Symptom.BROKEN])
+@each_case("symptom", [Symptom.TIMED_OUT, Symptom.UNREACHABLE, Symptom.BROKEN])
 def test_many_failures_in_one_moment_are_one(symptom: Symptom) -> None:
     """Many exchanges see the same event: within one time-out of the last failure no other is counted."""
     record = up_since(0.0)

@@ -1,7 +1,5 @@
 """The ledger by its rules: how long a session may live, locks, and what it forgets (design.md 7.3, 7.4)."""
 
-import pytest
-
 from partitioner.membership.ledger import Ledger, Lock
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, sweep
 from tests.tables import each_case
@@ -92,7 +90,7 @@ def test_to_end_a_lock_twice_is_to_end_it_once() -> None:
     assert book.locks_held == 0
 
 
-@pytest.mark.parametrize(("after", "is_held"), [(0.0, True), (1_200.0, True), (1_200.1, False)])
+@each_case(("after", "is_held"), [(0.0, True), (1_200.0, True), (1_200.1, False)])
 def test_a_lock_ends_with_its_sessions_time_out(after: float, is_held: bool) -> None:
     """A session that nobody touched for its time-out is gone, and so is its lock (design.md 7.3)."""
     assert is_held is (locked(minutes=20).maybe_lock(KEY, NOW + after) is not None)

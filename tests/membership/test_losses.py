@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
-
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason, lay_only_on, main_reason, maybe_loss
 from partitioner.membership.pool import Member, Pool, ranking_of
+from tests.tables import each_case
 
 AFTER = 60.0
 DOWN_AT = 1000.0
@@ -40,7 +39,7 @@ REASONS = [
 ]
 
 
-@pytest.mark.parametrize(("health", "symptom", "intent", "at_once", "later"), REASONS)
+@each_case(("health", "symptom", "intent", "at_once", "later"), REASONS)
 def test_when_a_session_is_lost(
     health: Health,
     symptom: Symptom | None,

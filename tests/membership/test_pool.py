@@ -293,7 +293,7 @@ def test_failures_of_a_former_life_are_not_counted() -> None:
     assert pool.may_fall("me", Symptom.TIMED_OUT, POLICY)
 
 
-@pytest.mark.parametrize("symptom", [Symptom.REFUSED, Symptom.BROKEN, Symptom.RESTARTED])
+@each_case("symptom", [Symptom.REFUSED, Symptom.BROKEN, Symptom.RESTARTED])
 def test_proof_always_counts(symptom: Symptom) -> None:
     """A refused connection or a changed life always counts, however many are out (design.md 5)."""
     pool = pool_of({"me": UP_RECORD, "b": TIMING_OUT, "c": TIMING_OUT})

@@ -239,7 +239,7 @@ def test_two_servers(case: str, steps: list[Step], expected: bool) -> None:
     assert expected is after(*steps, servers="ab").is_redundant
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("servers", "waited", "expected"),
     [("abc", 60.0, False), ("abc", T_MAX + 1, True), ("a", T_MAX + 1, False)],
     ids=["just now", "long ago", "long ago, with one server"],

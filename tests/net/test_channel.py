@@ -9,6 +9,7 @@ import trio
 from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, Unreachable
 from partitioner.membership.backend import Address
 from partitioner.net.channel import Channel, dial_tcp, listen_tcp, listening_address
+from tests.tables import each_case
 
 LOOPBACK = Address("127.0.0.1", 0)
 NOT_OURS = Address("192.0.2.1", 42424)  # kept for documentation, nobody's (RFC 5737)
@@ -64,9 +65,7 @@ async def test_dial_refused() -> None:
         await dial_tcp(await unused())
 
 
-@pytest.mark.parametrize(
-    "host", ["255.255.255.255", "x" * 64 + ".invalid", "a..b"], ids=["no way", "too long", "no name"]
-)
+@each_case("host", ["255.255.255.255", "x" * 64 + ".invalid", "a..b"], ids=["no way", "too long", "no name"])
 async def test_dial_unreachable(host: str) -> None:
     """An address to which no way leads, or which is none, says so."""
     with pytest.raises(Unreachable):

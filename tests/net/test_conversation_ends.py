@@ -35,7 +35,7 @@ async def test_idle_after_an_exchange(nursery: trio.Nursery, autojump_clock: Moc
     assert await is_closed_at(setting.client) == 59 + POLICY.client_idle
 
 
-@pytest.mark.parametrize("sent", [b"G", GET[:-1], SET[:-1]], ids=["first byte", "head", "body"])
+@each_case("sent", [b"G", GET[:-1], SET[:-1]], ids=["first byte", "head", "body"])
 async def test_half_a_request(nursery: trio.Nursery, autojump_clock: MockClock, sent: bytes) -> None:
     """A request that is not complete one exchange's time after its first byte is closed exactly then."""
     setting = Setting(nursery)

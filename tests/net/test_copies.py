@@ -28,7 +28,7 @@ def about(seconds: float) -> Any:
 # --- the same bytes, first here, then there ---
 
 
-@pytest.mark.parametrize(
+@each_case(
     "asked",
     [
         request(Operation.SET, cookie=5, body=bytes(range(256))),

@@ -90,7 +90,7 @@ PUTS = {
 }
 
 
-@pytest.mark.parametrize(("fields", "expected"), PUTS.values(), ids=PUTS)
+@each_case(("fields", "expected"), PUTS.values(), ids=PUTS)
 def test_put(fields: tuple[bytes, ...], expected: bytes) -> None:
     """What was told by a get is stored with its time-out, and with its flag where it has been told."""
     raw = ok(CONTENT, *fields)[: -len(CONTENT)]

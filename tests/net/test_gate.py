@@ -1,10 +1,10 @@
 """The key gate: one exchange of a key at a time, in the order in which they came (design.md 6)."""
 
-import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.net.gate import KeyGate
+from tests.tables import each_case
 
 KEY, OTHER = b"/app/one", b"/app/another"
 
@@ -108,7 +108,7 @@ async def test_who_gives_up_in_the_moment_of_its_turn_lets_the_next_pass(
     assert (["next"], 0) == (log, len(gate))
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
+@each_case("count", [1, 2, 5])
 async def test_nothing_is_left_behind(nursery: trio.Nursery, autojump_clock: MockClock, count: int) -> None:
     """Of a key that is not busy the gate remembers nothing."""
     gate = KeyGate()

@@ -70,7 +70,7 @@ async def test_nothing_is_known_in_time(nursery: trio.Nursery, autojump_clock: M
     assert await is_closed_at(client) == pytest.approx(7.9)
 
 
-@pytest.mark.parametrize("operation", [Operation.ACQUIRE, Operation.REMOVE, Operation.SET])
+@each_case("operation", [Operation.ACQUIRE, Operation.REMOVE, Operation.SET])
 async def test_canaries_are_none_of_a_clients_business(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
 ) -> None:

@@ -1,6 +1,5 @@
 """Connections to a backend that are used again, and how many there may be."""
 
-import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -21,6 +20,7 @@ from tests.doubles.backends import (
 from tests.doubles.network import Fault
 from tests.doubles.sessions import CONTENT, GET, HEAD, SET
 from tests.net.upstreams import LARGE, Setting, asked_and_answered, fail_as, get
+from tests.tables import each_case
 
 # --- reuse ---
 
@@ -84,7 +84,7 @@ async def test_retired(nursery: trio.Nursery, autojump_clock: MockClock) -> None
     assert [stream.is_abandoned for stream in setting.backend.streams] == [True, False]
 
 
-@pytest.mark.parametrize("end", [Close(), Reset(), Say(b"x")], ids=["end", "reset", "unasked byte"])
+@each_case("end", [Close(), Reset(), Say(b"x")], ids=["end", "reset", "unasked byte"])
 async def test_idle_connection_found_bad(nursery: trio.Nursery, autojump_clock: MockClock, end: Step) -> None:
     """A pooled connection in which something has come in is not used: a set must not be sent twice."""
     going_bad = [*greeting(), *asked_and_answered(), Stall(1), end]
@@ -113,7 +113,7 @@ async def test_one_dead_connection_condemns_the_others(
     assert setting.backend.streams[0].is_abandoned
 
 
-@pytest.mark.parametrize(
+@each_case(
     "answer", [ok(CONTENT) + b"x", ok(CONTENT) + ok(), ok(LARGE) + b"x"], ids=["byte", "answer", "streamed"]
 )
 async def test_surplus(nursery: trio.Nursery, autojump_clock: MockClock, answer: bytes) -> None:

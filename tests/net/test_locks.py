@@ -83,7 +83,7 @@ async def test_the_routers_423(nursery: trio.Nursery, autojump_clock: MockClock,
     assert answer.startswith(b"423 Locked\r\nX-AspNet-Version: 4.0.30319\r\n")
 
 
-@pytest.mark.parametrize("asked", [each[0] for each in STANDING_IN.values()], ids=STANDING_IN)
+@each_case("asked", [each[0] for each in STANDING_IN.values()], ids=STANDING_IN)
 async def test_without_any_server_the_router_stands_for_no_lock(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:
@@ -288,7 +288,7 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("asked", ENDS.values(), ids=ENDS)
+@each_case("asked", ENDS.values(), ids=ENDS)
 async def test_the_end_of_a_page_ends_its_lock(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:
@@ -300,7 +300,7 @@ async def test_the_end_of_a_page_ends_its_lock(
     assert (200, 0, 0) == (status(answer), farm.ledger.locks_held, len(farm.ledger))
 
 
-@pytest.mark.parametrize("operation", [Operation.SET, Operation.RELEASE, Operation.REMOVE])
+@each_case("operation", [Operation.SET, Operation.RELEASE, Operation.REMOVE])
 async def test_who_does_not_hold_the_lock_does_not_end_it(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
 ) -> None:
@@ -349,7 +349,7 @@ async def test_what_may_run_twice_is_done_at_the_ejection(
     assert 0 in farm.marked
 
 
-@pytest.mark.parametrize("operation", [Operation.SET, Operation.RELEASE, Operation.REMOVE])
+@each_case("operation", [Operation.SET, Operation.RELEASE, Operation.REMOVE])
 async def test_a_page_that_waits_for_the_gate_in_vain_has_failed_too(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
 ) -> None:

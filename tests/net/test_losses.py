@@ -11,6 +11,7 @@ from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD, TARGET
 from tests.net.unsettled import ANSWER, LONG, NEW, OLD, RELEASE, REMOVE, STORE_OLD, farm_with, status
+from tests.tables import each_case
 
 CLOSED = b""
 LOST_AFTER = 60.0
@@ -41,7 +42,7 @@ def losses(farm: MemoryFarm) -> list[tuple[int, LossReason]]:
 # --- when ---
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(GET, 404), (ACQUIRE, 404), (CREATE, 200)])
+@each_case(("asked", "expected"), [(GET, 404), (ACQUIRE, 404), (CREATE, 200)])
 async def test_a_loss_is_declared_to_those_who_begin_anew(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, expected: int
 ) -> None:
@@ -64,7 +65,7 @@ async def test_others_declare_no_loss(nursery: trio.Nursery, autojump_clock: Moc
     assert [] == losses(farm)
 
 
-@pytest.mark.parametrize("asked", [GET, ACQUIRE, CREATE])
+@each_case("asked", [GET, ACQUIRE, CREATE])
 async def test_a_server_that_times_out_is_waited_for(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:
@@ -169,7 +170,7 @@ async def test_a_server_that_leaves_maintenance_is_probed_first(
 # --- whether ---
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(GET, 404), (ACQUIRE, 404), (CREATE, 200)])
+@each_case(("asked", "expected"), [(GET, 404), (ACQUIRE, 404), (CREATE, 200)])
 async def test_what_nobody_has_stored_is_not_lost(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, expected: int
 ) -> None:

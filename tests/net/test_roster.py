@@ -138,7 +138,7 @@ async def test_success_in_between(nursery: trio.Nursery, autojump_clock: MockClo
     assert "state-1" in router.serving
 
 
-@pytest.mark.parametrize("kind", [BackendUnreachable, BackendTooSlow, BackendReset])
+@each_case("kind", [BackendUnreachable, BackendTooSlow, BackendReset])
 async def test_one_moment_counts_once(nursery: trio.Nursery, autojump_clock: MockClock, kind: Kind) -> None:
     """What hundred exchanges see in one slow moment is one observation, not hundred."""
     router = taken_in(nursery)

@@ -38,7 +38,7 @@ async def test_others_declare_no_loss(nursery: trio.Nursery, autojump_clock: Moc
     assert [] == farm.observer.named("loss_declared")
 
 
-@pytest.mark.parametrize("asked", [GET, ACQUIRE, CREATE])
+@each_case("asked", [GET, ACQUIRE, CREATE])
 async def test_with_lost_sessions_close_no_loss_is_declared(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:

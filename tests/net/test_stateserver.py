@@ -123,7 +123,7 @@ async def test_locked(time_zone: None, asked: bytes) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("spelling", "is_same"),
     [(b"%2fLM", True), (b"//LM", True), (b"/%2fLM", False)],
     ids=["escaped", "two", "mixed"],

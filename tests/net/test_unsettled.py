@@ -60,7 +60,7 @@ async def test_in_settled_times_nothing_is_looked_for(
     assert [[Operation.GET], [], []] == [farm.asked_of(place) for place in range(3)]
 
 
-@pytest.mark.parametrize("place", [1, 2, 3])
+@each_case("place", [1, 2, 3])
 async def test_a_session_is_moved_to_where_it_belongs(
     nursery: trio.Nursery, autojump_clock: MockClock, place: int
 ) -> None:
@@ -71,7 +71,7 @@ async def test_a_session_is_moved_to_where_it_belongs(
     assert [OLD, OLD, None, None] == farm.contents
 
 
-@pytest.mark.parametrize("asked", [ACQUIRE, HEAD, RELEASE], ids=["acquire", "head", "release"])
+@each_case("asked", [ACQUIRE, HEAD, RELEASE], ids=["acquire", "head", "release"])
 async def test_whoever_asks_the_session_is_moved(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:

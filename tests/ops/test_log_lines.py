@@ -5,6 +5,7 @@ import pytest
 from partitioner.membership.health import HealthRecord, Symptom
 from partitioner.protocol.messages import Operation
 from tests.ops.logged import BACKEND, EJECTED, Line, Report, Screen, lines, without_time
+from tests.tables import each_case
 
 pytestmark = pytest.mark.usefixtures("structlog_as_before")
 
@@ -164,7 +165,7 @@ LINES: dict[str, tuple[Report, Line]] = {
 }
 
 
-@pytest.mark.parametrize(("report", "line"), LINES.values(), ids=LINES)
+@each_case(("report", "line"), LINES.values(), ids=LINES)
 def test_line(capsys: Screen, report: Report, line: Line) -> None:
     """A change is one line that says what, of whom, why, and what follows."""
     assert [line] == [without_time(each) for each in lines(capsys, report)]

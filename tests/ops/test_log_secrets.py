@@ -12,6 +12,7 @@ from partitioner.protocol.grammar import Dialect, parse_request_head
 from tests.doubles.observers import FACT_NAMES
 from tests.doubles.sessions import APPLICATION
 from tests.ops.logged import Screen, lines
+from tests.tables import each_case
 
 pytestmark = pytest.mark.usefixtures("structlog_as_before")
 
@@ -35,8 +36,8 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("as_json", [False, True])
+@each_case("hostile", HOSTILE.values(), ids=HOSTILE)
+@each_case("as_json", [False, True])
 def test_hostile_strings_forge_nothing(capsys: Screen, hostile: str, as_json: bool) -> None:
     """What others have sent is one line, and does nothing to the terminal that shows it."""
     configure_log(as_json=as_json)
@@ -85,7 +86,7 @@ def pieces_of_the_id() -> list[str]:
     return [text[start : start + TELLTALE] for start in range(len(text) - TELLTALE + 1)]
 
 
-@pytest.mark.parametrize("raw", LEAKY.values(), ids=LEAKY)
+@each_case("raw", LEAKY.values(), ids=LEAKY)
 def test_no_session_id_of_a_malformed_request(capsys: Screen, raw: bytes) -> None:
     """However a request is malformed, the log does not show its session ID (protocol.md 10.1.13)."""
     with pytest.raises(MalformedRequest) as refusal:
