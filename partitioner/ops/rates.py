@@ -141,4 +141,5 @@ def quantile(share: float, counts: tuple[int, ...], bounds: tuple[float, ...]) -
         return bounds[-1]
     lower = bounds[index - 1] if index else 0.0
     below = sums[index] - counts[index]
-    return lower + (bounds[index] - lower) * (rank - below) / counts[index]
+    inside = lower + (bounds[index] - lower) * (rank - below) / counts[index]
+    return min(inside, bounds[index])  # rounding may have gone past the bound

@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -84,6 +84,7 @@ def test_quantiles(share: float, counts: tuple[int, ...], expected: float | None
     assert expected == pytest.approx(quantile(share, counts, BOUNDS))
 
 
+@example(1.0, (0, 0, 99, 0))  # 0.01 + (0.1 - 0.01) is more than 0.1
 @given(st.floats(0, 1), st.tuples(*[st.integers(0, 1000)] * 4).filter(any))
 def test_a_quantile_is_within_the_bounds(share: float, counts: tuple[int, ...]) -> None:
     """Whatever was counted."""
