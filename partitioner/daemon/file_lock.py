@@ -1,15 +1,16 @@
 """A lock on a file that two processes must not use at the same time.
 
-The lock is taken on a file beside it, `FILE.lock`, because FILE itself is replaced by renames. It is an flock(2):
-the kernel drops it when the process ends, however it ends, so no lock is ever left behind. The lock file stays,
-and holds the number of the process that has the lock, for the message to the next one that wants it.
+The lock is taken on a file beside it, `FILE.lock`, because FILE itself is replaced by renames. It is an
+flock(2): the kernel drops it when the process ends, however it ends, so no lock is ever left behind. The
+lock file stays, and holds the number of the process that has the lock, for the message to the next one that
+wants it.
 
-The lock belongs to the open file, not to the process: a child that was forked later shares it. The descriptor is
-closed when another program is executed.
+The lock belongs to the open file, not to the process: a child that was forked later shares it. The
+descriptor is closed when another program is executed.
 
-On NFS, Linux carries an flock out as a lock on the whole file at the server, so two machines do exclude each other
-there; but a lock is lost without a word if the server forgets it, and mounts with `nolock` or `local_lock=flock` keep
-it on one machine. A state file or directory belongs on a local disk.
+On NFS, Linux carries an flock out as a lock on the whole file at the server, so two machines do exclude each
+other there; but a lock is lost without a word if the server forgets it, and mounts with `nolock` or
+`local_lock=flock` keep it on one machine. A state file or directory belongs on a local disk.
 """
 
 import errno
@@ -57,7 +58,7 @@ def _open(path: Path) -> int:
     try:
         return os.open(_beside(path), flags, FOR_US_ALONE)
     except OSError as error:
-        raise FileUnusable(f"{_beside(path)} cannot be opened: {error.strerror or error}") from error
+        raise FileUnusable(f"{_beside(path)} cannot be written: {error.strerror or error}") from error
 
 
 def _lock(descriptor: int, path: Path) -> None:

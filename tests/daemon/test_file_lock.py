@@ -10,7 +10,11 @@ import pytest
 from partitioner.daemon.file_lock import FileLock
 from partitioner.errors import FileUnusable
 
-TAKE = "import sys, pathlib; from partitioner.daemon.file_lock import FileLock; FileLock(pathlib.Path(sys.argv[1]))"
+TAKE = """
+import sys, pathlib
+from partitioner.daemon.file_lock import FileLock
+FileLock(pathlib.Path(sys.argv[1]))
+"""
 
 
 def takes_it(path: Path) -> str:
@@ -59,7 +63,7 @@ def test_a_place_that_cannot_be_locked(place: str, tmp_path: Path) -> None:
     """The lock file, and what is wrong with it, are named."""
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(FileUnusable, match=r"kept\.lock cannot be opened: (No such file|Not a directory)"):
+    with pytest.raises(FileUnusable, match=r"kept\.lock cannot be written: (No such file|Not a directory)"):
         FileLock(tmp_path / place)
 
 
@@ -67,5 +71,5 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     """Nobody can have us write into a file elsewhere."""
     (tmp_path / "kept.lock").symlink_to(tmp_path / "elsewhere")
 
-    with pytest.raises(FileUnusable, match=r"kept\.lock cannot be opened"):
+    with pytest.raises(FileUnusable, match=r"kept\.lock cannot be written"):
         FileLock(tmp_path / "kept")
