@@ -129,4 +129,5 @@ async def _stop(parts: RouterParts, admin: AdminServer) -> None:
     """Stop what clients have leaned on: first what they have left behind, and the admin port last."""
     with trio.move_on_after(LAST_RELEASES):
         await parts.lane.router.wait_until_given_back()
+    parts.lane.close_idle()
     await admin.stop()

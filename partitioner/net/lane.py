@@ -130,6 +130,11 @@ class Lane:
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._look_after)
 
+    def close_idle(self) -> None:
+        """Close the connections to backends that nobody uses, in order. The others are reset as they end."""
+        for upstream in self.roster.upstreams.values():
+            upstream.close_idle()
+
     async def _sweep(self) -> None:
         """Forget what has expired."""
         while True:

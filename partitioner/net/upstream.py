@@ -127,7 +127,7 @@ class Upstream:
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
         for channel, _ in self._idle:
-            channel.close()
+            channel.close_in_order()
         self._idle.clear()
         if self.siding is not None:
             self.siding.close_idle()
@@ -136,7 +136,7 @@ class Upstream:
         """Close the connections that nobody has used for a while, before the backend does."""
         oldest = trio.current_time() - self._policy.idle
         while self._idle and self._idle[0][1] < oldest:
-            self._idle.pop(0)[0].close()
+            self._idle.pop(0)[0].close_in_order()
 
     async def exchange(self, request: Request) -> Response:
         """Carry out one exchange.
@@ -209,7 +209,7 @@ class Upstream:
             channel, _ = self._idle.pop()
             if channel.is_quiet():
                 return channel
-            channel.close()  # the backend has closed it, or talks without being asked
+            channel.close_in_order()  # the backend has closed it, or talks without being asked
         return None
 
     async def _connect(self) -> Channel:
@@ -217,11 +217,11 @@ class Upstream:
         channel, token = await self._connector.connect(self.backend, self._policy.connect)
         if self.life != life:
             # It was ejected, and may be back, since it was asked: what it said of its life is old news.
-            channel.close()
+            channel.close_in_order()
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
         if token == life:
             return channel
-        channel.close()
+        channel.close_in_order()
         detail = "has forgotten its canary" if token is None else "has another canary"
         raise BackendRestarted(self.backend.identity, Phase.CONNECTING, detail)
 

@@ -2,7 +2,8 @@
 
 Such a request may still lie in the connection and be carried out later, by a server that was frozen,
 say. So the connection is half-closed: we have finished, and when the server closes its end as well,
-what lay in it has been worked off. A late answer is read for the lock that it may grant.
+what lay in it has been worked off. A late answer is read for the lock that it may grant. One that is not
+waited for any more is reset, so that what still lies in our kernel is not carried out after that.
 """
 
 from collections.abc import Callable
@@ -46,6 +47,7 @@ class Vigil:
                 with trio.move_on_after(min(GLANCE, patience)) as glance:
                     await lease.read_to_end()
                 if not glance.cancelled_caught:
+                    lease.channel.close_in_order()
                     break
         except ConnectionBroken:
             pass

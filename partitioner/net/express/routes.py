@@ -71,7 +71,7 @@ class Siding:
             channel = socket_channel(self.relay.let_go(link), str(self.upstream.backend.address))
             if channel.is_quiet():
                 return channel
-            channel.close()
+            channel.close_in_order()
         return None
 
     def cut(self) -> None:
@@ -87,6 +87,7 @@ class Siding:
 
     def end(self) -> None:
         """The lane is being stopped: nobody uses these any more."""
+        self.close_idle()
         for link in tuple(self.links):
             self.relay.let_go(link).close()
         self.upstream.siding = None
