@@ -99,6 +99,7 @@ async def _start(parts: RouterParts, port: Port, background: trio.Nursery) -> Ad
     admin = build_admin(parts, desk, port)
     parts.observers.start(background)
     background.start_soon(desk.sampler.run)
+    background.start_soon(parts.lane.standstills.run)
     await background.start(admin.run)
     await parts.lane.probing.first_look()
     background.start_soon(parts.lane.run)

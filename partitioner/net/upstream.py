@@ -65,6 +65,9 @@ class Siding(Protocol):
     def close_idle(self) -> None:
         """Close those that nobody uses."""
 
+    def break_off(self) -> None:
+        """Close those that nobody uses; give leases for the others, to be broken off with the rest."""
+
 
 class Upstream:
     """The connections to one backend."""
@@ -122,6 +125,18 @@ class Upstream:
             self.siding.cut()
         for waiting in tuple(self._waiting):
             waiting.cancel()
+        self.close_idle()
+
+    def break_off(self) -> None:
+        """Close every connection now: nothing more is sent over it, or taken from it.
+
+        The backend is not to blame, and goes on being asked, over new connections.
+        """
+        if self.siding is not None:
+            self.siding.break_off()
+        for lease in self.leases:
+            lease.break_off()
+        self.vigil.break_off()
         self.close_idle()
 
     def close_idle(self) -> None:
@@ -229,6 +244,10 @@ class Upstream:
         self._leases.pop(lease, None)
         if ending is not Ending.REUSABLE and lease.was_written:
             self._aftermath.went_unanswered(lease)
+        if ending is Ending.UNANSWERED and lease.was_broken_off:
+            self.places.give_back()  # the connection is gone; what may still be carried out takes no place
+            self.vigil.keep(lease, self._on_worked_off)
+            return
         if ending is Ending.UNANSWERED:
             self.vigil.keep(lease, self._on_connection_end)
             return
@@ -244,5 +263,8 @@ class Upstream:
 
     def _on_connection_end(self, lease: Lease) -> None:
         self.places.give_back()
+        self._on_worked_off(lease)
+
+    def _on_worked_off(self, lease: Lease) -> None:
         if lease.was_written:
             self._aftermath.was_worked_off(lease)

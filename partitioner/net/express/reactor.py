@@ -62,8 +62,12 @@ class Reactor:
         link_reactions: Table,
         crashed: Callable[[Client | Link, Exception], None],
         clock: Clock,
+        look: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions."""
+        """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions.
+
+        `look` returns whether everything was closed just now, and is asked after each wait (net.standstill).
+        """
         self.epoll = select.epoll()
         self.was_full = False  # the last round: more may have come than it has told of
         self.now = clock()
@@ -74,6 +78,7 @@ class Reactor:
         self._from_clients: Inbox = deque()
         self._crashed = crashed
         self._clock = clock
+        self._look = look
         self._client_reactions = client_reactions
         self._link_reactions = link_reactions
 
@@ -119,6 +124,8 @@ class Reactor:
     def work_off(self, timeout: float, most_events: int) -> bool:
         """One round: wait so long for so many events, and react; answer whether there were any."""
         clock, events = self._clock, self.epoll.poll(timeout, most_events)
+        if self._look():
+            return True
         self.was_full = len(events) == most_events
         self.now = clock()
         self._receive(events)
