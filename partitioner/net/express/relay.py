@@ -166,7 +166,8 @@ class Relay(Station):
                 self._close(client)
 
     def end(self) -> None:
-        self.lane.standstills.listeners.remove(self._stood_still)
+        if self._stood_still in self.lane.standstills.listeners:
+            self.lane.standstills.listeners.remove(self._stood_still)
         self.lane.toucher.shortcut = None
         self._close_clients()
         for link in self.copies_before(float("inf")):
