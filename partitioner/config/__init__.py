@@ -14,6 +14,7 @@ misspelt falls back to a default.
 from partitioner.config.loading import load, parse
 from partitioner.config.settings import (
     BackendSettings,
+    DefaultStateDir,
     HealthSettings,
     Lanes,
     LimitSettings,
@@ -24,6 +25,7 @@ from partitioner.config.settings import (
 
 __all__ = [
     "BackendSettings",
+    "DefaultStateDir",
     "HealthSettings",
     "Lanes",
     "LimitSettings",

@@ -58,6 +58,12 @@ class Lanes(Enum):
     AWAIT = "await"  # all by the await lane
 
 
+class DefaultStateDir(Enum):
+    """The value of `state_dir` where it is left out: a directory that depends on the environment."""
+
+    BY_ENVIRONMENT = "the default directory"
+
+
 class Section(BaseModel):
     """A mapping of the file: frozen, and closed to keys that it does not know."""
 
@@ -140,7 +146,9 @@ class Settings(Section):
     )
     session_timeout: Annotated[float, duration("1s", "366d")] = 3600.0
     session_timeout_max: Annotated[float, duration("1s", "366d")] = 86_400.0
-    state_dir: Annotated[Path | None, or_none(read_directory)] = None
+    state_dir: Annotated[Path | DefaultStateDir | None, or_none(read_directory)] = (
+        DefaultStateDir.BY_ENVIRONMENT
+    )
     log_format: Annotated[LogFormat, choice(LogFormat)] = LogFormat.CONSOLE
     lanes: Annotated[Lanes, choice(Lanes)] = Lanes.BOTH
     embedded: Annotated[int | None, whole_number(1, 64)] = None

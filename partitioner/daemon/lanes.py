@@ -46,7 +46,9 @@ def build_downstream(settings: Settings, lane: Lane, observer: Observer) -> Down
     conversation = _conversation_policy(settings)
     express = relay_lane(lane, conversation) if has_express(settings) else None
     policy = DownstreamPolicy(settings.allow_clients, settings.limits.connections, conversation)
-    return Downstream(lane.router.respond, policy, observer, express)
+    downstream = Downstream(lane.router.respond, policy, observer, express)
+    lane.standstills.listeners.append(lambda duration: downstream.break_off("the router stood still"))
+    return downstream
 
 
 def has_express(settings: Settings) -> bool:

@@ -99,6 +99,7 @@ async def _start(parts: RouterParts, port: Port, background: trio.Nursery) -> Ad
     admin = build_admin(parts, desk, port)
     parts.observers.start(background)
     background.start_soon(desk.sampler.run)
+    background.start_soon(parts.lane.standstills.run)
     await background.start(admin.run)
     await parts.lane.probing.first_look()
     background.start_soon(parts.lane.run)
@@ -129,4 +130,5 @@ async def _stop(parts: RouterParts, admin: AdminServer) -> None:
     """Stop what clients have leaned on: first what they have left behind, and the admin port last."""
     with trio.move_on_after(LAST_RELEASES):
         await parts.lane.router.wait_until_given_back()
+    parts.lane.close_idle()
     await admin.stop()

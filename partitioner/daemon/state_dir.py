@@ -10,7 +10,9 @@ from pathlib import Path
 import trio
 
 from partitioner.config import Settings
+from partitioner.daemon.file_lock import FileLock
 from partitioner.daemon.files import check_usable, set_aside, write_whole
+from partitioner.daemon.state_place import state_place
 from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.memory import (
@@ -45,13 +47,20 @@ class StateDir:
         self._is_damaged = False
         self._is_failing = False
 
+    def make_directory(self) -> None:
+        """Make the directory if it is not there. Raises FileUnusable."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileUnusable(f"{self.path} cannot be used: {error.strerror or error}") from error
+
     def read(self) -> None:
         """Read what the router before this one has left, if anything.
 
         Raises FileUnusable.
         """
+        self.make_directory()
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             check_usable(self.path)
             if self.path.exists():
                 self._memory = read_memory(self.path.read_bytes())
@@ -135,16 +144,39 @@ class StateDir:
 def open_state_dir(settings: Settings, observer: LogObserver) -> StateDir | None:
     """Read what was known of this router's backends; None where it keeps nothing.
 
-    Embedded servers end with their router, so there is nothing about them to keep.
+    The file is locked for as long as this process lives.
 
-    Raises FileUnusable.
+    Raises FileUnusable if the directory was asked for; a default one that cannot be used is a warning.
     """
-    if settings.state_dir is None or settings.embedded:
+    place = state_place(settings)
+    if place is None:
         return None
     longest_life = min(settings.session_timeout, settings.session_timeout_max)
-    state_dir = StateDir(settings.state_dir, settings.name, longest_life, observer)
-    state_dir.read()
+    state_dir = StateDir(place.directory, settings.name, longest_life, observer)
+    try:
+        _lock_and_read(state_dir)
+    except FileUnusable as error:
+        if place.is_asked_for:
+            raise
+        observer.complain(
+            "state is not kept",
+            cause=str(error),
+            consequence="a restarted router will not know what servers that were down have missed; "
+            "`state_dir` says where to keep it, or `none`",
+        )
+        return None
     return state_dir
+
+
+def _lock_and_read(state_dir: StateDir) -> None:
+    """Lock the file before anything near it is touched; read it. Raises FileUnusable."""
+    state_dir.make_directory()
+    lock = FileLock(state_dir.path)
+    try:
+        state_dir.read()
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _offset() -> float:

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from partitioner.daemon.file_lock import FileLock
 from partitioner.daemon.files import check_usable, put_away, set_aside, write_whole
 from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.ops.log import LogObserver
@@ -27,8 +28,12 @@ class StateFile:
     path: Path
     observer: LogObserver
 
-    def check(self) -> None:
-        """Find out at the start what would fail at the end. Raises FileUnusable."""
+    def lock(self) -> None:
+        """Keep every other process from using the file, for as long as this one lives.
+
+        Find out as well what would fail at the end. Raises FileUnusable.
+        """
+        FileLock(self.path)
         check_usable(self.path)
 
     def read(self, max_memory: int | None) -> SessionTable:

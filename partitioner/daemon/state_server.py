@@ -72,9 +72,8 @@ async def run_state_server(
     notifier, passed, observer = take_notifier(), take_passed(), LogObserver()
     state_file = None if options.state_file is None else StateFile(options.state_file, observer)
     if state_file is not None:
-        state_file.check()
+        state_file.lock()
     with open_signals() as signals:
-        # Who has the port has the file: a second server, started by mistake, fails here and leaves it alone.
         port = await open_port("listen", passed.state, options.listen, observer)
         admin_port = await _open_admin(options, passed, observer)
         allow_open_files(options.connections)

@@ -14,7 +14,7 @@ import trio
 
 from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, OutOfFiles, Unreachable
 from partitioner.membership.backend import Address
-from partitioner.net.sockets import SocketStream
+from partitioner.net.sockets import SocketStream, drop_unsent_at_close
 
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
@@ -22,7 +22,7 @@ OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EN
 class Channel:
     """One connection to a client or a backend."""
 
-    __slots__ = ("_close", "_detach", "_is_readable", "_stream", "has_received", "peer")
+    __slots__ = ("_close", "_close_in_order", "_detach", "_is_readable", "_stream", "has_received", "peer")
 
     def __init__(
         self,
@@ -31,16 +31,19 @@ class Channel:
         is_readable: Callable[[], bool],
         close: Callable[[], None],
         detach: Callable[[], socket.socket] | None = None,
+        close_in_order: Callable[[], None] | None = None,
     ) -> None:
         """Wrap a stream. `is_readable` tells without waiting whether bytes, or the end of file, are there.
 
-        `detach` gives the socket away, where there is one.
+        `detach` gives the socket away, where there is one. `close_in_order` is for streams of which `close`
+        drops what is unsent.
         """
         self._stream = stream
         self.peer = peer
         self.has_received = False  # a single byte, since it was opened
         self._is_readable = is_readable
         self._close = close
+        self._close_in_order = close_in_order or close
         self._detach = detach
 
     def __repr__(self) -> str:
@@ -87,8 +90,15 @@ class Channel:
         return None if self._detach is None else self._detach()
 
     def close(self) -> None:
-        """Close at once, both ways. Closing twice is fine."""
+        """Close at once, both ways. Closing twice is fine.
+
+        A connection that was opened here is reset: what has not been sent is never sent (design.md 5.3).
+        """
         self._close()
+
+    def close_in_order(self) -> None:
+        """Close a connection over which nothing is under way: the other end sees an end of file."""
+        self._close_in_order()
 
 
 Dial = Callable[[Address], Awaitable[Channel]]
@@ -144,6 +154,7 @@ def _look_up(address: Address, flags: int) -> list[tuple[int, int, int, str, obj
 
 
 async def _dial_one(connecting: trio.socket.SocketType, where: object, peer: str) -> Channel:
+    drop_unsent_at_close(connecting)
     try:
         await connecting.connect(where)
     except BaseException:
@@ -174,7 +185,7 @@ def listening_address(listener: trio.SocketListener) -> Address:
 def socket_channel(connected: trio.socket.SocketType | socket.socket, peer: str) -> Channel:
     """A channel over a connected socket, which it takes over."""
     stream = SocketStream(connected)
-    return Channel(stream, peer, stream.is_readable, stream.close, stream.detach)
+    return Channel(stream, peer, stream.is_readable, stream.close, stream.detach, stream.close_in_order)
 
 
 def _cause(error: BaseException) -> str:

@@ -55,7 +55,7 @@ async def examine(backend: Backend, dial: Dial, within: float) -> str | None:
         return str(error)
     finally:
         if channel is not None:
-            channel.close()
+            channel.close_in_order()
     return None
 
 

@@ -5,12 +5,13 @@ session and would say 404; so the first thing on every connection is to read the
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import trio
 
 from partitioner.errors import (
+    BackendFailure,
     BackendHungUp,
     BackendMalformed,
     BackendNotAtFault,
@@ -29,6 +30,7 @@ from partitioner.errors import (
 from partitioner.membership.backend import Backend
 from partitioner.net.canary import Canary
 from partitioner.net.channel import Channel, Dial
+from partitioner.net.standstill import Standstills
 from partitioner.units import format_duration
 
 HUNG_UP_AT_ONCE = "connected and closed at once, is AllowRemoteConnection 0 there?"
@@ -51,13 +53,14 @@ class Connector:
 
     dial: Dial
     canary: Canary
+    standstills: Standstills = field(default_factory=Standstills)
 
     async def connect(self, backend: Backend, within: float) -> tuple[Channel, bytes | None]:
         """Open a connection and read the canary on it: the channel, and the token or None.
 
         Raises BackendFailure; nothing was asked of the backend then that anybody would miss.
         """
-        return await self._connect(backend, within, self.canary.read)
+        return await self._unless_stood_still(backend, within, self.canary.read)
 
     async def connect_planting(self, backend: Backend, within: float) -> tuple[Channel, bytes]:
         """Open a connection, and plant a canary if there is none: the channel, and the token.
@@ -66,9 +69,30 @@ class Connector:
         """
 
         async def read_or_plant(channel: Channel) -> bytes:
-            return await self.canary.read(channel) or await self.canary.plant(channel)
+            token = await self.canary.read(channel)
+            await trio.lowlevel.checkpoint_if_cancelled()  # nothing is planted after a standstill
+            return token or await self.canary.plant(channel)
 
-        return await self._connect(backend, within, read_or_plant)
+        return await self._unless_stood_still(backend, within, read_or_plant)
+
+    async def _unless_stood_still(
+        self, backend: Backend, within: float, greet: Callable[[Channel], Awaitable[T]]
+    ) -> tuple[Channel, T]:
+        """Open a connection; the backend is not to blame for anything if we stood still meanwhile."""
+        channel: Channel | None = None
+        with self.standstills.guard() as scope:
+            try:
+                channel, token = await self._connect(backend, within, greet)
+            except BackendFailure:
+                if not scope.cancel_called:
+                    raise
+            else:
+                if not scope.cancel_called:
+                    return channel, token
+        if channel is not None:
+            channel.close()
+        detail = "was not waited for: the router stood still"
+        raise BackendNotAtFault(backend.identity, Phase.CONNECTING, detail)
 
     async def _connect(
         self, backend: Backend, within: float, greet: Callable[[Channel], Awaitable[T]]

@@ -88,6 +88,8 @@ class Conversation:
         self._observer = observer
         self._reader = request_reader(policy.dialect)
         self._idle = trio.CancelScope()
+        self._under_way = trio.CancelScope()  # the exchange
+        self._why_broken_off: str | None = None
         self._is_ending = False
         self._was_handed_back = False
         self.is_busy = False  # with an exchange
@@ -97,6 +99,14 @@ class Conversation:
         """Finish the exchange that is under way, if any, and close the connection after it."""
         self._is_ending = True
         self._idle.cancel()
+
+    def break_off(self, reason: str) -> None:
+        """Close the connection now, and give up the exchange that is under way."""
+        self._why_broken_off = reason
+        self._is_ending = True
+        self._idle.cancel()
+        self._under_way.cancel()
+        self._channel.close()
 
     async def run(self) -> None:
         """Serve the client until it leaves, idles too long, breaks a rule, or is asked to end."""
@@ -123,11 +133,14 @@ class Conversation:
         while opening is not None or (not self._is_ending and await self._request_begins()):
             self.is_busy = True
             began_at = trio.current_time() if opening is None else opening.began_at
-            with trio.move_on_at(began_at + self._policy.exchange) as exchange:
+            with trio.move_on_at(began_at + self._policy.exchange) as self._under_way:
+                if self._why_broken_off is not None:  # before it was taken up here
+                    self._under_way.cancel()
                 await self._exchange(began_at, opening)
             self.is_busy = False
-            if exchange.cancelled_caught:
-                reason = f"the exchange was not over after {self._policy.exchange:g} s"
+            if self._under_way.cancelled_caught:
+                late = f"the exchange was not over after {self._policy.exchange:g} s"
+                reason = self._why_broken_off or late
                 self._observer.exchange_closed(self._channel.peer, self._operation, reason)
                 return
             opening = None

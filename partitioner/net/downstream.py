@@ -140,6 +140,11 @@ class Downstream:
         if self._other_lane is not None:
             self._other_lane.drain()
 
+    def break_off(self, reason: str) -> None:
+        """Close all conversations now, with the exchanges that are under way in them."""
+        for conversation in tuple(self._conversations):
+            conversation.break_off(reason)
+
     def _close_listeners(self) -> None:
         for listener in self._listeners:
             listener.socket.close()
@@ -213,29 +218,26 @@ class Downstream:
     def converse(self, connected: socket.socket, peer: str, opening: Opening) -> None:
         """Serve a client here until its exchange is over, and then give it back."""
         assert self._nursery is not None  # whoever has clients was told to run
-        self._nursery.start_soon(self._converse_once, socket_channel(connected, peer), opening)
+        policy, channel = self._policy.conversation, socket_channel(connected, peer)
+        returned = _Returned()
+        conversation = Conversation(channel, self._responder, policy, self._observer, opening, returned.take)
+        self._conversations.add(conversation)  # from now on, and not only when its task begins
+        if self.is_draining:
+            conversation.end_when_idle()
+        self._nursery.start_soon(self._converse_once, conversation, returned)
 
     def client_left(self) -> None:
         """A client's connection has been closed."""
         self._places.release()
 
-    async def _converse_once(self, channel: Channel, opening: Opening) -> None:
-        was_given_back = False
-
-        def give_back(channel: Channel) -> None:
-            nonlocal was_given_back
-            was_given_back = True
-            self._give_away(channel)
-
-        policy = self._policy.conversation
-        conversation = Conversation(channel, self._responder, policy, self._observer, opening, give_back)
-        if self.is_draining:
-            conversation.end_when_idle()
+    async def _converse_once(self, conversation: Conversation, returned: "_Returned") -> None:
         try:
             await self._talk(conversation)
         finally:
-            if not was_given_back:
+            if returned.channel is None:
                 self._places.release()
+            else:
+                self._give_away(returned.channel)
 
     def _give_away(self, channel: Channel) -> None:
         """Have the other lane serve this client from now on. Its place goes with it."""
@@ -249,6 +251,16 @@ class Downstream:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._policy.allow)
+
+
+class _Returned:
+    """Holds a connection that its conversation gives back between two exchanges."""
+
+    def __init__(self) -> None:
+        self.channel: Channel | None = None
+
+    def take(self, channel: Channel) -> None:
+        self.channel = channel
 
 
 def _peer_host(stream: trio.SocketStream) -> str | None:

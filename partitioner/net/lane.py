@@ -119,6 +119,8 @@ class Lane:
             observer,
         )
         self.router = Router(parts, background)
+        self.standstills = connector.standstills
+        self.standstills.listeners.append(self._stood_still)
 
     async def run(self) -> None:
         """Do everything that goes on beside the exchanges, for as long as the router runs."""
@@ -129,6 +131,18 @@ class Lane:
             nursery.start_soon(self.handoff.run)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._look_after)
+
+    def _stood_still(self, duration: float) -> None:
+        """Close all connections to backends, and probe all: every new connection reads the canary first."""
+        self.observer.stood_still(duration)
+        for upstream in self.roster.upstreams.values():
+            upstream.break_off()
+        self.roster.want_all_probed()
+
+    def close_idle(self) -> None:
+        """Close the connections to backends that nobody uses, in order. The others are reset as they end."""
+        for upstream in self.roster.upstreams.values():
+            upstream.close_idle()
 
     async def _sweep(self) -> None:
         """Forget what has expired."""

@@ -82,6 +82,7 @@ class Lease:
         self._awaits_client = False
         self._awaits_backend_since = 0.0
         self._is_cut = False
+        self.was_broken_off = False
         self._scope: trio.CancelScope | None = None
 
     def __repr__(self) -> str:
@@ -97,6 +98,16 @@ class Lease:
         self._is_cut = True
         if self._scope is not None:
             self._scope.cancel()
+
+    def break_off(self) -> None:
+        """Close the connection now, whatever is under way: nothing more is sent over it, or taken from it.
+
+        The backend is not to blame. What it has read already it may carry out, and no end of file will tell
+        when it has.
+        """
+        self.was_broken_off = True
+        self.cut()
+        self.channel.close()
 
     async def exchange(self, held_body: int) -> Response:
         """Send the request and read its answer, holding a body of up to `held_body` bytes whole.
@@ -222,6 +233,8 @@ class Lease:
             self._end(Ending.STALE if self._is_stale else Ending.USELESS)
             raise self._failed(BackendHungUp, str(error)) from error
         except ConnectionBroken as error:
+            if self.was_broken_off:
+                raise self._end_cut() from error
             # A pooled connection that is found dead says nothing about the backend of today.
             kind = BackendHungUp if self._is_stale else BackendReset
             self._end(Ending.STALE if self._is_stale else Ending.USELESS)
@@ -237,8 +250,7 @@ class Lease:
             self._end(Ending.UNANSWERED)
             raise
         if self._is_cut:
-            self._end(Ending.UNANSWERED)
-            raise self._failed(BackendEjected, "was ejected")
+            raise self._end_cut()
         if self._scope.cancelled_caught:
             self._end(Ending.UNANSWERED)
             if self._awaits_client:
@@ -257,6 +269,13 @@ class Lease:
         """Count the exchange as failed; answer what to raise."""
         self._traffic.failed(self._phase)
         return kind(self.backend.identity, self._phase, detail)
+
+    def _end_cut(self) -> BackendFailure:
+        """The exchange is over before its end, by a decision of ours; answer what to raise."""
+        self._end(Ending.UNANSWERED)
+        if self.was_broken_off:
+            return self._failed(BackendNotAtFault, "was left: the router stood still")
+        return self._failed(BackendEjected, "was ejected")
 
     def _end_answered(self) -> None:
         """The answer is complete: the connection is as good as before, unless more came than was asked."""

@@ -40,6 +40,9 @@ class Observer:
     def conversation_crashed(self, peer: str, error: Exception) -> None:
         """A fault of ours ended a client's conversation."""
 
+    def stood_still(self, duration: float) -> None:
+        """This process has not run for so long; all connections were closed."""
+
     # --- backends ---
 
     def backend_missing(self, backend: Backend, detail: str, eligible: int) -> None:

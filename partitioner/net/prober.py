@@ -72,7 +72,7 @@ class Prober:
                 channel, token = await self._connector.connect(self._backend, timeout)
             else:
                 channel, token = await self._connector.connect_planting(self._backend, timeout)
-            channel.close()
+            channel.close_in_order()
             if token is None:
                 raise BackendRestarted(name, Phase.CONNECTING, "has forgotten its canary")
         except BackendFailure as failure:

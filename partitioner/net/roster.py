@@ -121,6 +121,11 @@ class Roster:
         await self._wanted_probes[name].wait()
         self._wanted_probes[name] = trio.Event()
 
+    def want_all_probed(self) -> None:
+        """Have every backend probed at once."""
+        for wanted in self._wanted_probes.values():
+            wanted.set()
+
     # --- what is observed ---
 
     def exchange_failed(self, failure: BackendFailure) -> None:

@@ -8,11 +8,32 @@ that uses it yields whenever it waits for bytes, which it does once in every exc
 
 import select
 import socket
+import struct
 
 import trio
 
+_LINGER_NOT = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds
+_LINGER = struct.pack("ii", 0, 0)  # the default: close() returns at once, and the kernel goes on sending
+
 RECEIVE_SIZE = 64 * 1024
 """Bytes taken in at a time. A session of ordinary size comes in one piece, and a large one in few."""
+
+
+def drop_unsent_at_close(connected: socket.socket | trio.socket.SocketType) -> None:
+    """From now on closing this socket resets the connection, and drops what was not sent yet.
+
+    The same when its process ends, however it ends. By default the kernel would go on sending for minutes,
+    and a request that nobody waits for any more would be carried out late. Bytes that have arrived and were
+    not read are dropped at the peer, too; Linux leaves them to a reader that does not look for the reset
+    first.
+    """
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+
+
+def close_in_order(connected: socket.socket) -> None:
+    """Close a socket with an end of file, whatever `drop_unsent_at_close` has set. What is unsent is sent."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    connected.close()
 
 
 class SocketStream(trio.abc.HalfCloseableStream):
@@ -90,6 +111,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
+
+    def close_in_order(self) -> None:
+        """Close with an end of file, also where closing drops what is unsent."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            close_in_order(self._socket)
 
     async def aclose(self) -> None:
         """Close at once."""

@@ -65,6 +65,9 @@ class Siding(Protocol):
     def close_idle(self) -> None:
         """Close those that nobody uses."""
 
+    def break_off(self) -> None:
+        """Close those that nobody uses; give leases for the others, to be broken off with the rest."""
+
 
 class Upstream:
     """The connections to one backend."""
@@ -124,10 +127,22 @@ class Upstream:
             waiting.cancel()
         self.close_idle()
 
+    def break_off(self) -> None:
+        """Close every connection now: nothing more is sent over it, or taken from it.
+
+        The backend is not to blame, and goes on being asked, over new connections.
+        """
+        if self.siding is not None:
+            self.siding.break_off()
+        for lease in self.leases:
+            lease.break_off()
+        self.vigil.break_off()
+        self.close_idle()
+
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
         for channel, _ in self._idle:
-            channel.close()
+            channel.close_in_order()
         self._idle.clear()
         if self.siding is not None:
             self.siding.close_idle()
@@ -136,7 +151,7 @@ class Upstream:
         """Close the connections that nobody has used for a while, before the backend does."""
         oldest = trio.current_time() - self._policy.idle
         while self._idle and self._idle[0][1] < oldest:
-            self._idle.pop(0)[0].close()
+            self._idle.pop(0)[0].close_in_order()
 
     async def exchange(self, request: Request) -> Response:
         """Carry out one exchange.
@@ -209,7 +224,7 @@ class Upstream:
             channel, _ = self._idle.pop()
             if channel.is_quiet():
                 return channel
-            channel.close()  # the backend has closed it, or talks without being asked
+            channel.close_in_order()  # the backend has closed it, or talks without being asked
         return None
 
     async def _connect(self) -> Channel:
@@ -217,11 +232,11 @@ class Upstream:
         channel, token = await self._connector.connect(self.backend, self._policy.connect)
         if self.life != life:
             # It was ejected, and may be back, since it was asked: what it said of its life is old news.
-            channel.close()
+            channel.close_in_order()
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
         if token == life:
             return channel
-        channel.close()
+        channel.close_in_order()
         detail = "has forgotten its canary" if token is None else "has another canary"
         raise BackendRestarted(self.backend.identity, Phase.CONNECTING, detail)
 
@@ -229,6 +244,10 @@ class Upstream:
         self._leases.pop(lease, None)
         if ending is not Ending.REUSABLE and lease.was_written:
             self._aftermath.went_unanswered(lease)
+        if ending is Ending.UNANSWERED and lease.was_broken_off:
+            self.places.give_back()  # the connection is gone; what may still be carried out takes no place
+            self.vigil.keep(lease, self._on_worked_off)
+            return
         if ending is Ending.UNANSWERED:
             self.vigil.keep(lease, self._on_connection_end)
             return
@@ -244,5 +263,8 @@ class Upstream:
 
     def _on_connection_end(self, lease: Lease) -> None:
         self.places.give_back()
+        self._on_worked_off(lease)
+
+    def _on_worked_off(self, lease: Lease) -> None:
         if lease.was_written:
             self._aftermath.was_worked_off(lease)

@@ -2,7 +2,8 @@
 
 Such a request may still lie in the connection and be carried out later, by a server that was frozen,
 say. So the connection is half-closed: we have finished, and when the server closes its end as well,
-what lay in it has been worked off. A late answer is read for the lock that it may grant.
+what lay in it has been worked off. A late answer is read for the lock that it may grant. One that is not
+waited for any more is reset, so that what still lies in our kernel is not carried out after that.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ class Vigil:
 
     def __init__(self, background: trio.Nursery) -> None:
         self._background = background
-        self.unanswered = 0  # connections that are watched
+        self._watched: dict[Lease, None] = {}
         self._answering_since: float | None = None  # None while probes fail
 
     def note_answering(self, is_answering: bool) -> None:
@@ -34,9 +35,24 @@ class Vigil:
         elif self._answering_since is None:
             self._answering_since = trio.current_time()
 
+    @property
+    def unanswered(self) -> int:
+        """How many connections are watched."""
+        return len(self._watched)
+
+    def break_off(self) -> None:
+        """Close all connections now. Their backend gets its whole patience from here on."""
+        if self._answering_since is not None:
+            self._answering_since = trio.current_time()
+        for lease in self._watched:
+            lease.break_off()
+
     def keep(self, lease: Lease, on_end: Callable[[Lease], None]) -> None:
-        """Watch a lease's connection until its end, close it, and tell."""
-        self.unanswered += 1
+        """Watch a lease's connection until its end, close it, and tell.
+
+        One that was broken off has no end that could be seen; it is told of when the patience is over.
+        """
+        self._watched[lease] = None
         self._background.start_soon(self._keep, lease, on_end)
 
     async def _keep(self, lease: Lease, on_end: Callable[[Lease], None]) -> None:
@@ -44,14 +60,12 @@ class Vigil:
         try:
             while (patience := self._patience_left(began_at)) > 0:
                 with trio.move_on_after(min(GLANCE, patience)) as glance:
-                    await lease.read_to_end()
+                    await _wait_for_end(lease)
                 if not glance.cancelled_caught:
                     break
-        except ConnectionBroken:
-            pass
         finally:
             lease.channel.close()
-            self.unanswered -= 1
+            del self._watched[lease]
         on_end(lease)
 
     def _patience_left(self, began_at: float) -> float:
@@ -59,3 +73,16 @@ class Vigil:
         if self._answering_since is None:
             return float("inf")
         return max(began_at, self._answering_since) + PATIENCE - trio.current_time()
+
+
+async def _wait_for_end(lease: Lease) -> None:
+    """Wait for the end of file, and close in order; or until the backend breaks the connection."""
+    try:
+        if not lease.was_broken_off:
+            await lease.read_to_end()
+            lease.channel.close_in_order()
+            return
+    except ConnectionBroken:
+        if not lease.was_broken_off:
+            return
+    await trio.sleep_forever()

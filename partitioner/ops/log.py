@@ -227,6 +227,13 @@ class LogObserver(Observer):
             remedy=_ONE_FARM,
         )
 
+    def stood_still(self, duration: float) -> None:
+        self.complain(
+            f"stood still for {duration:.1f} s: all connections were closed",
+            cause="the process or its machine was stopped, paused or asleep, or a step took that long",
+            consequence="servers are looked at anew before they are sent anything",
+        )
+
     def conversation_crashed(self, peer: str, error: Exception) -> None:
         self._log.error("a conversation ended in a fault of this program", client=peer, exc_info=error)
 

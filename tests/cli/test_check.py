@@ -244,3 +244,34 @@ def test_a_router_that_is_its_own_backend_is_refused(file: Path, listen: str) ->
     expected = "backends[0].address: '127.0.0.1:42424' is where the router itself listens"
     assert result.exit_code == 2
     assert expected in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "consequence"),
+    [("state_dir: {}/x", "the router will not start"), ("", "the router will start without")],
+)
+def test_a_state_dir_that_cannot_be_used(
+    setting: str, consequence: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said beforehand what a router would meet with: exit 0, with a warning and the directory."""
+    occupied = tmp_path / "file"
+    occupied.write_bytes(b"")
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(occupied))
+    directory = f"{occupied}/x" if setting else f"{occupied}/partitioner/router-1"
+
+    result = run(file, f"{setting.format(occupied)}\n{POOL}")
+
+    expected = (
+        f"partitioner: warning: state_dir is {directory}, but {occupied} is no directory: {consequence}, "
+        "if it runs here as this user\n"
+    )
+    assert (0, expected) == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize(("setting", "shown"), [("state_dir: /srv/x", "/srv/x"), ("state_dir: none", "none")])
+def test_the_state_dir_is_shown(setting: str, shown: str, file: Path) -> None:
+    """Where the router keeps its state depends on the environment, so it is told."""
+    result = run(file, f"{setting}\n{POOL}")
+
+    assert ["state_dir", shown] in [line.split() for line in result.stdout.splitlines()]

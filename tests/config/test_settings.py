@@ -7,6 +7,7 @@ import pytest
 
 from partitioner.config import (
     BackendSettings,
+    DefaultStateDir,
     HealthSettings,
     Lanes,
     LimitSettings,
@@ -43,7 +44,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert settings.embedded is None
     assert (Address("127.0.0.1", 9424), None) == (settings.admin, settings.admin_token)
     assert (3600.0, 86_400.0) == (settings.session_timeout, settings.session_timeout_max)
-    assert settings.state_dir is None
+    assert settings.state_dir is DefaultStateDir.BY_ENVIRONMENT
     expected_timeouts = {
         "connect": 1.0,
         "exchange": 8.0,

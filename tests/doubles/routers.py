@@ -16,6 +16,7 @@ from partitioner.net.conversation import Conversation, ConversationPolicy
 from partitioner.net.handoff import Page
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.observer import Observer
+from partitioner.net.standstill import Standstills
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.ops.fanout import Fanout
 from partitioner.protocol.grammar import Dialect
@@ -57,6 +58,7 @@ class MemoryRouter:
         body_memory: int = 256 * 1024 * 1024,
         listed: bool = False,
         watcher: Observer | None = None,
+        standstills: Standstills | None = None,
     ) -> None:
         """`began_at` is when the pool was changed last: the default makes the times settled.
 
@@ -73,7 +75,8 @@ class MemoryRouter:
         if listed:
             self.backends = tuple(replace(each, admin=each.address) for each in self.backends)
         self.listings: dict[Address, Callable[[str | None], Awaitable[Page]]] = {}
-        self.connector = Connector(self.network.dial, Canary(ROUTER_NAME))
+        self.standstills = standstills or Standstills(lambda: 0.0)
+        self.connector = Connector(self.network.dial, Canary(ROUTER_NAME), self.standstills)
         policy = LanePolicy(
             health=self.health,
             upstream=UpstreamPolicy(1.0, 10.0, connections),
@@ -106,6 +109,7 @@ class MemoryRouter:
         """A client that has just connected."""
         near, far = connection()
         conversation = Conversation(far.channel(peer), self.router.respond, CONVERSATION, self.facts)
+        self.standstills.listeners.append(lambda duration: conversation.break_off("the router stood still"))
         self._nursery.start_soon(conversation.run)
         return Client(near)
 

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,13 +79,21 @@ def started(
     command: Sequence[str], environment: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
 ) -> Iterator[Program]:
     """Start any program; whatever is left of it at the end is killed."""
+    state_home = tempfile.TemporaryDirectory(prefix="partitioner-state-")
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "NO_COLOR": "1", **(environment or {})},
+        env={
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "200",
+            "NO_COLOR": "1",
+            "XDG_STATE_HOME": state_home.name,
+            **(environment or {}),
+        },
         pass_fds=pass_fds,
     )
     program = Program(process)
@@ -99,6 +108,7 @@ def started(
         listener.join(STOP_TIMEOUT)
         assert process.stdout is not None
         process.stdout.close()
+        state_home.cleanup()
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """A state server that is restarted with its state file comes back as the one that it was."""
 
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ def test_an_unwritable_file_is_found_at_the_start(tmp_path: Path) -> None:
     file = tmp_path / "nowhere" / "sessions"
     with running("state-server", "--listen", "127.0.0.1:0", "--state-file", str(file)) as program:
         assert 1 == program.process.wait(20)
-    assert program.output == f"Error: {file} cannot be written: No such file or directory\n"
+    assert program.output == f"Error: {file}.lock cannot be written: No such file or directory\n"
 
 
 def test_sessions_that_cannot_be_kept(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_sessions_that_cannot_be_kept(tmp_path: Path) -> None:
     directory.mkdir()
     with keeping(directory / "sessions") as server, WebServer(server.port) as web:
         web.save(SESSION, b"lost")
-        directory.rmdir()
+        shutil.rmtree(directory)
         web.close()
 
         assert server.program.stop() == 1

@@ -165,3 +165,39 @@ async def test_closed_by_ourselves() -> None:
             await channel.send(b"x")
         with pytest.raises(ConnectionBroken):
             await channel.send_eof()
+
+
+async def test_a_dialled_connection_that_is_closed_is_reset() -> None:
+    """What was not sent yet never is: nobody waits for what it would bring about."""
+    async with connected() as (channel, other):
+        with trio.move_on_after(0.1):
+            await channel.send(bytes(64 * 1024 * 1024))  # far more than the network takes
+        channel.close()
+        ended_in_order = True
+        try:
+            while await other.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            ended_in_order = False
+
+        assert not ended_in_order
+
+
+async def test_a_dialled_connection_that_is_closed_in_order() -> None:
+    """Where nothing is under way the other end sees an end of file, after all that was sent."""
+    async with connected() as (channel, other):
+        await channel.send(b"sent")
+        channel.close_in_order()
+
+        assert (b"sent", b"") == (await other.receive_some(), await other.receive_some())
+
+
+async def test_closed_in_order_after_half_closing() -> None:
+    """An unanswered connection whose other end has finished ends without a reset."""
+    async with connected() as (channel, other):
+        await channel.send_eof()
+        await other.send_eof()
+        assert await channel.receive() == b""
+        channel.close_in_order()
+
+        assert await other.receive_some() == b""

@@ -37,6 +37,7 @@ EVERY_FACT: dict[str, Report] = {
     "applications_mixed": lambda log: log.applications_mixed(
         "/LM/W3SVC/2/ROOT(oXvpnxcu...)", "/LM/W3SVC/3/ROOT(Q382tQy2...)"
     ),
+    "stood_still": lambda log: log.stood_still(7.31),
     "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),

@@ -16,6 +16,7 @@ from partitioner.cli.output import (
     warn,
 )
 from partitioner.config import Settings, load
+from partitioner.daemon.state_place import state_place
 from partitioner.errors import ConfigurationInvalid
 from partitioner.membership.backend import Backend, Intent
 from partitioner.net.channel import dial_tcp
@@ -39,7 +40,7 @@ def check_configuration(config: Path | None, *, connect: bool, as_json: bool) ->
         else:
             click.echo(f"partitioner: {listing(invalid.problems, config)}", err=True)
         context.exit(2)
-    for sentence in warnings(settings):
+    for sentence in [*warnings(settings), *_warnings_of_state(settings)]:
         warn(sentence)
     troubles = trio.run(_examine_all, settings) if connect else {}
     report(settings, config, troubles, as_json=as_json)
@@ -145,6 +146,16 @@ def _warnings_of_copies(settings: Settings) -> list[str]:
     return []
 
 
+def _warnings_of_state(settings: Settings) -> list[str]:
+    """What a router that this user starts here would meet with when it keeps its state."""
+    place = state_place(settings)
+    reason = None if place is None else place.why_unusable()
+    if place is None or reason is None:
+        return []
+    consequence = "the router will not start" if place.is_asked_for else "the router will start without"
+    return [f"state_dir is {place.directory}, but {reason}: {consequence}, if it runs here as this user"]
+
+
 def _pool_table(settings: Settings) -> Table:
     pool = table("name", "address", "weight", "intent", "share", numbers=("weight", "share"))
     for row in server_rows(settings):
@@ -167,6 +178,8 @@ def _key_settings(settings: Settings) -> Table:
     rows.add_row("hash_key", settings.hash_key.value)
     rows.add_row("timeouts.connect", format_duration(timeouts.connect))
     rows.add_row("timeouts.exchange", format_duration(timeouts.exchange))
+    place = state_place(settings)
+    rows.add_row("state_dir", "none" if place is None else str(place.directory))
     rows.add_row("limits.connections", str(limits.connections))
     rows.add_row("limits.body", format_size(limits.body))
     return rows

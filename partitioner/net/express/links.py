@@ -10,6 +10,7 @@ from partitioner.net.express.copies import Copies
 from partitioner.net.express.handover import Mishap, Trouble
 from partitioner.net.express.routes import Siding
 from partitioner.net.express.states import LinkState
+from partitioner.net.sockets import close_in_order
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
@@ -70,7 +71,7 @@ class LinkReactions:
 
     def close_link(self, link: Link, news: News = b"") -> None:
         """Close a link that nobody uses."""
-        self.let_go(link).close()
+        close_in_order(self.let_go(link))
 
     # --- requests ---
 

@@ -9,6 +9,8 @@ caches: one after the other for each connection costs a tenth more than all rece
 all sending.
 """
 
+import errno
+import os
 import select
 import socket
 from collections import deque
@@ -43,6 +45,8 @@ Inbox: TypeAlias = deque[tuple[Client | Link, Signal, News]]
 # Whatever comes is told of once; after a read that was filled epoll is asked again.
 _HAS_FINISHED = select.EPOLLRDHUP
 _IS_URGENT = select.EPOLLPRI  # a byte of it: a read ends there, however much has come after it
+_WAS_RESET = select.EPOLLERR
+_RESET = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 _IN = select.EPOLLIN | _HAS_FINISHED | _IS_URGENT | select.EPOLLET
 _OUT = select.EPOLLOUT
 _ONLY_DATA = select.EPOLLIN  # and neither its end, nor trouble
@@ -58,8 +62,12 @@ class Reactor:
         link_reactions: Table,
         crashed: Callable[[Client | Link, Exception], None],
         clock: Clock,
+        look: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions."""
+        """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions.
+
+        `look` returns whether everything was closed just now, and is asked after each wait (net.standstill).
+        """
         self.epoll = select.epoll()
         self.was_full = False  # the last round: more may have come than it has told of
         self.now = clock()
@@ -70,6 +78,7 @@ class Reactor:
         self._from_clients: Inbox = deque()
         self._crashed = crashed
         self._clock = clock
+        self._look = look
         self._client_reactions = client_reactions
         self._link_reactions = link_reactions
 
@@ -115,6 +124,8 @@ class Reactor:
     def work_off(self, timeout: float, most_events: int) -> bool:
         """One round: wait so long for so many events, and react; answer whether there were any."""
         clock, events = self._clock, self.epoll.poll(timeout, most_events)
+        if self._look():
+            return True
         self.was_full = len(events) == most_events
         self.now = clock()
         self._receive(events)
@@ -150,8 +161,15 @@ class Reactor:
                 self._receive_unusual(connection, data, what)
 
     def _receive_unusual(self, connection: Client | Link, data: bytes, what: int) -> None:
-        """A read has ended before all that has come was read, or this is the last that comes."""
+        """A read has ended before all that has come was read, or this is the last that comes.
+
+        A request whose client has reset the connection is not carried out: a router that dies or is
+        superseded leaves such requests unread at a server that was frozen, and Linux still hands them out.
+        """
         _, size, inbox = self._watched[connection.descriptor]
+        if what & _WAS_RESET and inbox is self._from_clients:
+            inbox.append((connection, _BROKEN, _RESET))
+            return
         if data:
             inbox.append((connection, _DATA, data))
         if len(data) == size:

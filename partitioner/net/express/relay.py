@@ -50,7 +50,9 @@ class Relay(Station):
         self.hand_over = HandOver(lane, policy, self)
         client_table = compiled(CLIENT_REACTIONS, ClientState, self.clients)
         link_table = compiled(LINK_REACTIONS, LinkState, self.links)
-        self.reactor = Reactor(client_table, link_table, self._crashed, clock)
+        self._look = lane.standstills.look
+        self.reactor = Reactor(client_table, link_table, self._crashed, clock, self._look)
+        lane.standstills.listeners.append(self._stood_still)
         lane.toucher.shortcut = self.touch
 
     def work_off(self, timeout: float, most_events: int) -> bool:
@@ -59,6 +61,8 @@ class Relay(Station):
             self._ask_queued()
             if timeout and not has_come:
                 self._open_more(self.reactor.now)  # it is not for us that they wait, but for the backends
+        if self.asked or self.answers:
+            self._look()  # after a standstill neither has anything in it
         if self.asked:
             self._send_requests()
         if self.answers:
@@ -145,13 +149,27 @@ class Relay(Station):
             self.reactor.signal(link, Signal.OVERDUE)
         self.look_at_queues(now)
 
-    def end(self) -> None:
-        self.lane.toucher.shortcut = None
+    def _stood_still(self, duration: float) -> None:
+        """Close all clients: exchanges with a link under way have been handed over, and are closed there."""
+        answers, self.answers = self.answers, []
+        self.asked.clear()
+        self.crowded.clear()
+        for client, _ in answers:
+            self.clients.leave_undelivered(client)
+        self._close_clients()
+
+    def _close_clients(self) -> None:
         for client in tuple(self.connected):
             if client.state is ClientState.DELIVERING:
                 self.clients.leave_undelivered(client)
             else:
                 self._close(client)
+
+    def end(self) -> None:
+        if self._stood_still in self.lane.standstills.listeners:
+            self.lane.standstills.listeners.remove(self._stood_still)
+        self.lane.toucher.shortcut = None
+        self._close_clients()
         for link in self.copies_before(float("inf")):
             if link.touch is not None:
                 self.links.give_up(link.touch)

@@ -7,7 +7,7 @@ from partitioner.membership.pool import Pool
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.canary import CANARIES
 from partitioner.net.channel import Channel, socket_channel
-from partitioner.net.express.states import Signal
+from partitioner.net.express.states import LinkState, Signal
 from partitioner.net.finder import Subject
 from partitioner.net.mixups import Mixups
 from partitioner.net.roster import Roster
@@ -71,7 +71,7 @@ class Siding:
             channel = socket_channel(self.relay.let_go(link), str(self.upstream.backend.address))
             if channel.is_quiet():
                 return channel
-            channel.close()
+            channel.close_in_order()
         return None
 
     def cut(self) -> None:
@@ -85,8 +85,19 @@ class Siding:
         for link in tuple(self.idle_links):
             self.relay.links.close_link(link)
 
+    def break_off(self) -> None:
+        """The router has stood still: nothing more is sent. Exchanges under way are handed over, cut."""
+        for link in tuple(self.links):
+            if link.state is LinkState.IDLE and link.client is not None:
+                # Its request was to be sent in this round.
+                link.state, link.rest = LinkState.SENDING, memoryview(link.client.request)
+            self.relay.reactor.signal(link, Signal.LAST_CALL)
+        for client in tuple(self.queue):
+            self.relay.reactor.signal(client, Signal.OVERDUE)
+
     def end(self) -> None:
         """The lane is being stopped: nobody uses these any more."""
+        self.close_idle()
         for link in tuple(self.links):
             self.relay.let_go(link).close()
         self.upstream.siding = None

@@ -114,7 +114,8 @@ ROUTERS = (
         "Routers",
         "Each router that is scraped: what runs there, whether it serves, and which pool it believes in. "
         "Different fingerprints mean different maps. A failed scrape is a dead router, or a wrong token. "
-        "T_max is how long sessions live: so long it may take after a failure until all are redundant.",
+        "T_max is how long sessions live: so long it may take after a failure until all are redundant. "
+        "Stood still: how often in the time shown it was stopped, paused or asleep for more than 2 s.",
         "instance",
         Column("Scraped", f"max by (instance) ({router(SCRAPED)})", meanings=YES_OR_NO),
         Column("Ready", f"max by (instance) ({router('ready')})", meanings=YES_OR_NO),
@@ -133,6 +134,11 @@ ROUTERS = (
             "Configuration read",
             f"max by (instance) ({router('config_last_reload_timestamp_seconds')}) * 1000",
             unit="dateTimeAsIso",
+        ),
+        Column(
+            "Stood still",
+            within_range(router("loop_stalls_total"), "instance"),
+            unit="none",
         ),
         Column(
             "Runs for",

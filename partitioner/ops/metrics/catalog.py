@@ -155,6 +155,11 @@ ROUTER = (
     _gauge("drain_sessions_left", "backend", "Sessions that it still has, where it can be asked."),
     _gauge("drain_stalled", "backend", "1 while a drain that is not done does not get on, else 0."),
     # --- the router itself ---
+    _counter(
+        "loop_stalls_total",
+        "",
+        "How often the router stood still for more than 2 s (stopped, paused, asleep). It closes everything.",
+    ),
     _gauge("pool_epoch", "", "The number of the pool in force; it grows with each change."),
     _gauge(
         "map_fingerprint",

@@ -128,6 +128,7 @@ class RouterReading:
     def _note_router(self, readings: Readings) -> None:
         note, tally, lane = readings.note, self.tally, self.lane
         note("backend_connections_limit", lane.policy.upstream.connections)
+        note("loop_stalls_total", tally.standstills)
         note("pool_epoch", lane.roster.pool.epoch)
         note("map_fingerprint", map_fingerprint(lane.roster.pool, lane.policy.hash_key))
         note("ledger_keys", len(lane.ledger))

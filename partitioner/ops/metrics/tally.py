@@ -44,6 +44,7 @@ class Tally(Observer):
         self.closed: Counter[Operation | None] = Counter()
         self.turned_away = 0
         self.crashes = 0
+        self.standstills = 0
         self.lags = Histogram(DURATIONS)  # of the event loop; kept by watch_lag
         # backends
         self.state_changes: Counter[tuple[str, Health]] = Counter()
@@ -96,6 +97,9 @@ class Tally(Observer):
 
     def conversation_crashed(self, peer: str, error: Exception) -> None:
         self.crashes += 1
+
+    def stood_still(self, duration: float) -> None:
+        self.standstills += 1
 
     # --- backends ---
 

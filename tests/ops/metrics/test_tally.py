@@ -114,6 +114,7 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda tally: tally.mixed_applications,
         1,
     ),
+    "stood_still": (lambda tally: tally.stood_still(7.3), lambda tally: tally.standstills, 1),
     "reloaded": (lambda tally: tally.reloaded("applied"), lambda tally: tally.reloads["applied"], 1),
 }
 
