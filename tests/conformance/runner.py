@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,10 @@ import trio
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("vectors.json").read_text())["vectors"]
 
-ANSWER_TIMEOUT = 10.0
+Advance = Callable[[float], Awaitable[None]]
+"""Lets so many seconds pass for the server."""
+
+ANSWER_TIMEOUT = 60.0
 QUIET_TIME = 0.05
 """Seconds to wait, after the last step, for bytes that nobody asked for."""
 
@@ -84,6 +88,7 @@ class Run:
 
     host: str
     port: int
+    advance: Advance = trio.sleep
     names: dict[str, bytes] = field(default_factory=dict)  # session identifiers and saved headers
     connections: dict[str, Connection] = field(default_factory=dict)
     last_sent: dict[str, bytes] = field(default_factory=dict)
@@ -100,7 +105,7 @@ class Run:
                 case {"advance": seconds}:
                     for name in list(self.connections):
                         await self.connections.pop(name).stream.aclose()
-                    await trio.sleep(seconds)
+                    await self.advance(seconds)
                 case {"together": together}:
                     await self.together(together)
                 case _:
@@ -213,17 +218,20 @@ class Run:
             await connection.stream.aclose()
 
 
-async def run_vector(vector: dict[str, Any], host: str, port: int) -> None:
-    """Run one vector.
+async def run_vector(vector: dict[str, Any], host: str, port: int, advance: Advance = trio.sleep) -> None:
+    """Run one vector; `advance` lets seconds pass for the server.
 
     Raises Deviation, which names the vector.
     """
-    run = Run(host, port)
+    run = Run(host, port, advance)
     try:
         await run.steps(vector["steps"])
         await run.finish()
     except Deviation as deviation:
         raise Deviation(f"{vector['id']} ({vector['title']}): {deviation}") from deviation
+    finally:
+        for connection in run.connections.values():
+            await trio.aclose_forcefully(connection.stream)
 
 
 def fill(count: int, seed: int) -> bytes:

@@ -11,7 +11,7 @@ from tests.end_to_end.processes import (
     RouterProcess,
     StateServerProcess,
     router,
-    state_server,
+    state_servers,
 )
 from tests.end_to_end.web_server import WebServer
 
@@ -42,7 +42,8 @@ def farm_in(
 ) -> Iterator[Farm]:
     """Start a farm; its configuration file is put in the directory."""
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(state_server(0, *state_server_arguments)) for name in NAMES}
+        started = stack.enter_context(state_servers(len(NAMES), *state_server_arguments))
+        servers = dict(zip(NAMES, started, strict=True))
         ports = [server.port for server in servers.values()]
         admin_ports = [server.admin_port for server in servers.values()]
         in_front = stack.enter_context(router(directory, ports, settings, admin_ports))

@@ -1,27 +1,14 @@
 """What systemd does for a service: it hears how the service fares, and opens sockets that outlive it."""
 
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.end_to_end.processes import Program, started
+from tests.end_to_end.processes import Program, running
 
-PATIENCE = 20.0
-
-LAUNCHER = """
-import fcntl, os, sys
-count, command = int(sys.argv[1]), sys.argv[2:]
-aside = [fcntl.fcntl(int(number), fcntl.F_DUPFD_CLOEXEC, 100) for number in command[:count]]
-for place, descriptor in enumerate(aside, 3):
-    os.dup2(descriptor, place)
-if count:
-    os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": os.environ.get("LISTEN_FDS", str(count))}
-os.execv(command[count], command[count:])
-"""
-"""Passes sockets as sd_listen_fds(3) has it: only in the process itself is its number known."""
+PATIENCE = 60.0
 
 Lines = dict[str, str]
 
@@ -69,11 +56,9 @@ def service(
     *arguments: str, sockets: Sequence[socket.socket] = (), names: str = "", **environment: str
 ) -> Iterator[Program]:
     """Run `partitioner` as a service that is passed these sockets, under these names."""
-    numbers = [each.fileno() for each in sockets]
-    launcher = [sys.executable, "-c", LAUNCHER, str(len(numbers)), *map(str, numbers)]
-    command = [*launcher, sys.executable, "-m", "partitioner", *arguments]
     given = {"LISTEN_FDNAMES": names} if names else {}
-    with started(command, given | environment, numbers) as program:
+    numbers = [each.fileno() for each in sockets]
+    with running(*arguments, environment=given | environment, sockets=numbers) as program:
         yield program
 
 

@@ -23,7 +23,7 @@ from tests.end_to_end.processes import running
 from tests.end_to_end.prometheus import STEP, Prometheus, Series, prometheus
 from tests.end_to_end.real_parts import need
 
-pytestmark = pytest.mark.passes_time
+pytestmark = pytest.mark.slow
 
 LIMITED = ("--max-memory", "256MiB")
 LOAD = ("--rate", "30", "--connections", "4", "--sessions", "50", "--duration", "2min")

@@ -251,7 +251,7 @@ def test_a_term_signal_finishes_what_is_under_way(farm: Farm) -> None:
         busy.sendall(request[:20])
         farm.wait_until("backend is up")
         time.sleep(0.2)  # the first bytes must have been read, or the connection counts as idle
-        farm.in_front.program.process.terminate()
+        farm.in_front.program.process.send_signal(signal.SIGTERM)
         farm.wait_until("draining")
 
         assert idle.is_closed_by_peer()
@@ -260,7 +260,7 @@ def test_a_term_signal_finishes_what_is_under_way(farm: Farm) -> None:
         busy.sendall(request[20:])
         assert b"saved" in busy.recv(65536)
         assert busy.recv(1) == b""
-    assert farm.in_front.program.process.wait(5) == 0
+    assert farm.in_front.program.process.wait(20) == 0
 
 
 def test_a_second_term_signal_stops_now(farm: Farm) -> None:
@@ -268,11 +268,11 @@ def test_a_second_term_signal_stops_now(farm: Farm) -> None:
     with socket.create_connection(("127.0.0.1", farm.in_front.port)) as busy:
         busy.sendall(b"GET half-a-head")
         time.sleep(0.2)
-        farm.in_front.program.process.terminate()
+        farm.in_front.program.process.send_signal(signal.SIGTERM)
         farm.wait_until("draining")
-        farm.in_front.program.process.terminate()
+        farm.in_front.program.process.send_signal(signal.SIGTERM)
 
-        assert farm.in_front.program.process.wait(5) == 0
+        assert farm.in_front.program.process.wait(20) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -286,7 +286,7 @@ def test_a_signal_during_the_start_stops_in_order(tmp_path: Path, number: signal
         with running("serve", "-c", str(file)) as program, silent.accept()[0]:
             # Its first probe has come: by now it listens.
             program.process.send_signal(number)
-            exit_code = program.process.wait(10)
+            exit_code = program.process.wait(20)
 
     assert exit_code == 0
     assert "Traceback" not in program.output

@@ -1,9 +1,8 @@
 """Two processes never use one state file: the second is refused, or does without."""
 
-import sys
 from pathlib import Path
 
-from tests.end_to_end.processes import CONFIGURATION, Program, router, running, started, state_server
+from tests.end_to_end.processes import CONFIGURATION, Program, router, running, state_server
 
 STOPPED = 60.0
 
@@ -27,12 +26,13 @@ def test_a_second_router_in_a_state_dir(tmp_path: Path) -> None:
 
 def test_a_default_state_dir_that_is_in_use(tmp_path: Path) -> None:
     """Nobody asked for it: the second router says so, and serves."""
-    with state_server() as server, router(tmp_path, [server.port]) as first:
-        environment = Path(f"/proc/{first.program.process.pid}/environ").read_bytes().split(b"\0")
-        state_home = next(each for each in environment if each.startswith(b"XDG_STATE_HOME=")).decode()
-        command = [sys.executable, "-m", "partitioner", "serve", "-c", str(tmp_path / CONFIGURATION)]
-        with started(command, dict([state_home.split("=", 1)])) as second:
-            holder = first.program.process.pid
+    file = tmp_path / CONFIGURATION
+    file.write_text("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nembedded: 2\n")
+    environment = {"XDG_STATE_HOME": str(tmp_path)}
+    with running("serve", "-c", str(file), environment=environment) as first:
+        first.wait_for("router started")
+        with running("serve", "-c", str(file), environment=environment) as second:
+            holder = first.process.pid
             second.wait_for(rf"state is not kept.*router-1\.state is in use by process {holder}")
             second.wait_for("router started")
 

@@ -28,6 +28,7 @@ PLAN = Plan(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes", ["await", "both"])
 async def test_no_session_is_lost(lanes: str, tmp_path: Path) -> None:
     """One after the other fails, each when the pool is redundant again; the checker finds nothing wrong."""

@@ -12,7 +12,7 @@ from tests.end_to_end.processes import router, state_server
 from tests.end_to_end.web_server import WebServer, request_bytes
 
 SESSION = "bpr4mimb2vjnvtn2jc4yp3uo"
-PATIENCE = 20.0
+PATIENCE = 60.0
 A_WHILE = 1.0
 """Seconds for which a server that goes on is watched; what was left behind it would carry out at once."""
 

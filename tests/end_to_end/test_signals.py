@@ -108,7 +108,7 @@ def test_signals_at_the_end_change_nothing(tmp_path: Path) -> None:
         with WebServer(server.port) as web:
             web.save("session", b"content")
         process = server.program.process
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         while process.poll() is None:
             for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT, signal.SIGTERM, signal.SIGINT):
                 process.send_signal(number)

@@ -12,7 +12,7 @@ from tests.end_to_end.processes import router
 from tests.end_to_end.web_server import Closed, WebServer
 
 SESSIONS = [f"session{number:017d}" for number in range(20)]
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

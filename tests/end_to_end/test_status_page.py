@@ -12,6 +12,8 @@ from tests.end_to_end.farm import NAMES, QUICK_PROBES, farm_in
 from tests.end_to_end.processes import router, state_server
 from tests.end_to_end.web_server import WebServer
 
+pytestmark = pytest.mark.slow
+
 TABLE = """[...document.querySelectorAll('table.servers tbody tr')].map(row =>
     [row.querySelector('th bdi').innerText, row.querySelector('.badge').innerText.trim()])"""
 HEADLINE = "document.querySelector('h1').innerText"
@@ -63,7 +65,6 @@ def test_a_page_that_is_paused_stays(tab: Browser, tmp_path: Path) -> None:
         assert [] == tab.complaints
 
 
-@pytest.mark.passes_time
 def test_locks_and_drains_are_seen(tab: Browser, tmp_path: Path) -> None:
     """What an operator has ordered is on the page with its next refresh, and no session ID ever is."""
     session = "bpr4mimb2vjnvtn2jc4yp3uo"

@@ -3,13 +3,12 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.end_to_end.farm import QUICK_PROBES
-from tests.end_to_end.processes import router, running, state_server
+from tests.end_to_end.processes import kept_port, router, run_to_end, running, state_server
 from tests.end_to_end.terminal import terminal
 from tests.end_to_end.web_server import WebServer
 
@@ -46,10 +45,10 @@ def test_a_person_watches_a_server_die_and_the_router_go_away(tmp_path: Path) ->
 
 def test_a_watch_can_begin_before_the_router(tmp_path: Path) -> None:
     """Who upgrades it starts to watch first; and on a narrow terminal no line is folded."""
-    with socket.create_server(("127.0.0.1", 0)) as placeholder:
-        port = placeholder.getsockname()[1]
-    admin = f"127.0.0.1:{port}"
-    with terminal("backends", "--watch", "--admin", admin, columns=110) as screen:
+    with (
+        kept_port() as port,
+        terminal("backends", "--watch", "--admin", admin := f"127.0.0.1:{port}", columns=110) as screen,
+    ):
         screen.wait_for("Nothing seen for .*: no router answers at")
         with running("serve", "--listen", "127.0.0.1:0", "--admin", admin):
             screen.wait_for(r"\n *state-1 +ready +up +[0-9:]+ +33\.3 % .*\r\n *state-2 +ready ")
@@ -85,13 +84,7 @@ def test_programs_get_an_object_a_line() -> None:
 
 def watch(*arguments: str) -> tuple[int, str]:
     """Run it where there is no terminal; answer how it ended."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "partitioner", "backends", "--watch", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = run_to_end("backends", "--watch", *arguments)
     return ended.returncode, " ".join(ended.stderr.split())
 
 

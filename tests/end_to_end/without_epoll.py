@@ -2,10 +2,11 @@
 
 from partitioner.net.express import lane
 
+lane.IS_AVAILABLE = False  # before anything is imported that asks
+
 
 def main() -> None:
-    """The same as the console script. What asks whether there is epoll must be imported after it is gone."""
-    lane.IS_AVAILABLE = False
+    """The same as the console script."""
     from partitioner.cli import run
 
     run()

@@ -1,9 +1,7 @@
 """The processes of a run: state servers, and a router in front of them."""
 
-import random
 import re
 import signal
-import socket
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,15 +12,18 @@ import httpx
 import trio
 
 from partitioner.membership.backend import Address
-from tests.end_to_end.processes import CONFIGURATION, Program, StateServerProcess, running, state_server
+from tests.end_to_end.processes import (
+    CONFIGURATION,
+    Program,
+    StateServerProcess,
+    kept_port,
+    running,
+    state_server,
+)
 
 T = TypeVar("T")
 
 LOOPBACK = "127.0.0.1"
-PORTS = range(20_000, 32_000)
-"""Below those that Linux gives to outgoing connections: a port that is kept through a restart must not be
-taken by somebody who tries to connect to it meanwhile."""
-
 A_MOMENT = 0.02
 LONGEST_WAIT = 120.0
 """Seconds until a line of the log that is waited for must have come."""
@@ -33,7 +34,8 @@ class Site:
 
     def __init__(self, directory: Path, settings: str, servers: int) -> None:
         """Nothing runs yet. The router's file is put in the directory, with these settings in it."""
-        self.address = Address(LOOPBACK, free_port())
+        self._stack = ExitStack()
+        self.address = Address(LOOPBACK, self._port())
         self.router: Program
         self._routers: list[Program] = []  # that there have been
         self.router_died_at = float("-inf")
@@ -41,13 +43,12 @@ class Site:
         self.router_starts: list[float] = []
         self.intents: dict[str, str] = {}  # of the servers that are configured, by name
         self._file = directory / CONFIGURATION
-        admin = Address(LOOPBACK, free_port())
+        admin = Address(LOOPBACK, self._port())
         self._admin = f"http://{admin}"
         self._settings = f"admin: {admin}\n{settings}"
         self._directory = directory
         self._ports: dict[str, int] = {}
         self._servers: dict[str, StateServerProcess] = {}
-        self._stack = ExitStack()
         for _ in range(servers):
             self.intents[self.new_name()] = "ready"
 
@@ -73,7 +74,7 @@ class Site:
     def new_name(self) -> str:
         """The name of one more server, which gets a port."""
         name = f"state-{len(self._ports) + 1}"
-        self._ports[name] = free_port()
+        self._ports[name] = self._port()
         return name
 
     async def start_server(self, name: str) -> None:
@@ -151,18 +152,10 @@ class Site:
         )
         self._file.write_text(f"{self._settings}backends:\n{backends}")
 
+    def _port(self) -> int:
+        """A port that is kept until the end."""
+        return self._stack.enter_context(kept_port())
+
     async def _begin(self, program: AbstractContextManager[T]) -> T:
         """Start a process in a thread, since its first words are waited for."""
         return await trio.to_thread.run_sync(partial(self._stack.enter_context, program))
-
-
-def free_port() -> int:
-    """A port at which nobody listens."""
-    while True:
-        port = random.choice(PORTS)
-        with socket.socket() as listener:
-            try:
-                listener.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return port
