@@ -52,7 +52,7 @@ def main() -> None:
     global _ahead
     _ahead = _mapped(Path(os.environ[VARIABLE]))
     signal.signal(LOOK, lambda _number, _frame: None)
-    from partitioner.cli import run
+    from partitioner.__main__ import run
 
     run()
 

@@ -8,7 +8,9 @@ import pytest
 from tests.end_to_end.real_parts import need
 
 PROMETHEUS = Path(__file__).parents[2] / "conf" / "prometheus"
-TIMEOUT = 60.0
+TIMEOUT = 300.0
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,16 @@ def test_a_second_router_in_a_state_dir(tmp_path: Path) -> None:
 
 def test_a_default_state_dir_that_is_in_use(tmp_path: Path) -> None:
     """Nobody asked for it: the second router says so, and serves."""
-    file = tmp_path / CONFIGURATION
-    file.write_text("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nembedded: 2\n")
-    environment = {"XDG_STATE_HOME": str(tmp_path)}
-    with running("serve", "-c", str(file), environment=environment) as first:
-        first.wait_for("router started")
-        with running("serve", "-c", str(file), environment=environment) as second:
-            holder = first.process.pid
-            second.wait_for(rf"state is not kept.*router-1\.state is in use by process {holder}")
-            second.wait_for("router started")
+    file, environment = tmp_path / CONFIGURATION, {"XDG_STATE_HOME": str(tmp_path)}
+    with state_server() as server:
+        backends = f"backends: [{{name: a, address: '127.0.0.1:{server.port}'}}]"
+        file.write_text(f"listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n{backends}\n")
+        with running("serve", "-c", str(file), environment=environment) as first:
+            first.wait_for("router started")
+            with running("serve", "-c", str(file), environment=environment) as second:
+                holder = first.process.pid
+                second.wait_for(rf"state is not kept.*router-1\.state is in use by process {holder}")
+                second.wait_for("router started")
 
 
 def test_a_second_state_server_with_a_state_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What Prometheus scrapes of real programs, while requests go through them and servers die."""
 
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from partitioner.protocol.messages import Operation
 from tests.end_to_end.farm import NAMES, QUICK_PROBES, farm_in, session_on
-from tests.end_to_end.processes import router, running, state_server
+from tests.end_to_end.processes import CONFIGURATION, router, running, started, state_server
 from tests.end_to_end.web_server import Closed, WebServer
 from tests.ops.metrics.pages import MetricsPage
 
@@ -132,16 +133,15 @@ def test_reloads(tmp_path: Path) -> None:
 
 
 def test_two_routers_of_one_map(tmp_path: Path) -> None:
-    """They have one fingerprint, whatever their servers' addresses are."""
-    directories = [tmp_path / name for name in ("one", "two")]
-    for directory in directories:
-        directory.mkdir()
+    """They have one fingerprint, in processes that hash strings differently, too."""
+    command = [sys.executable, "-m", "partitioner", "serve", "-c", str(tmp_path / CONFIGURATION)]
     with (
         state_server() as server,
-        router(directories[0], [server.port]) as one,
-        router(directories[1], [server.port]) as two,
+        router(tmp_path, [server.port]) as one,
+        started(command) as two,  # anew, since those that are forked share their seed
     ):
-        pages = [scrape(each.admin) for each in (one, two)]
+        admin = two.wait_for(r"(http://\S+)/api/v1/status")[1]
+        pages = [scrape(one.admin), scrape(admin)]
 
     assert pages[0].value("map_fingerprint") == pages[1].value("map_fingerprint")
 

@@ -150,7 +150,7 @@ def test_an_upgrade_of_the_router_refuses_no_connection(tmp_path: Path) -> None:
         with ThreadPoolExecutor(len(waiting)) as pool:
             answers = [pool.submit(web.read, "session") for web in waiting]
             with service("serve", "-c", file, sockets=[passed], names="state") as new:
-                found = [answer.result(timeout=20) for answer in answers]
+                found = [answer.result(timeout=60) for answer in answers]
                 assert 0 == new.stop()
 
     assert [b"content"] * len(waiting) == found
@@ -170,11 +170,11 @@ def test_a_restart_under_load_refuses_nobody(tmp_path: Path) -> None:
             connected = 0
             while not has_ended:
                 try:
-                    socket.create_connection(passed.getsockname()[:2], timeout=20).close()
+                    socket.create_connection(passed.getsockname()[:2], timeout=60).close()
                     connected += 1
                 except OSError as error:
                     refused.append(str(error))
-                time.sleep(0.05)  # all of them have to wait in the backlog
+                time.sleep(0.01)  # all of them have to wait in the backlog
             return connected
 
         with ThreadPoolExecutor(1) as pool:
@@ -230,7 +230,7 @@ def test_a_passed_admin_port_is_guarded_by_where_it_is() -> None:
         socket.create_server(("0.0.0.0", 0)) as admin,
         service(*ROUTER, sockets=[state, admin], names="state:admin") as program,
     ):
-        code = program.process.wait(20)
+        code = program.process.wait(60)
 
     assert 1 == code
     assert "can be reached from other machines, and there is no admin_token" in program.output
@@ -268,7 +268,7 @@ def test_what_is_no_listening_socket_is_a_sentence(
 ) -> None:
     """Exit 1, and what was expected."""
     with make(tmp_path) as unfit, service(*daemon, sockets=[unfit]) as program:
-        code = program.process.wait(20)
+        code = program.process.wait(60)
 
     assert 1 == code
     assert f"descriptor 3 was passed: {sentence}" in program.output
@@ -278,7 +278,7 @@ def test_what_is_no_listening_socket_is_a_sentence(
 def test_a_descriptor_that_is_not_there_is_a_sentence() -> None:
     """The service manager promises more than it passes."""
     with listening() as one, service(*ROUTER, sockets=[one], LISTEN_FDS="2", names="state:state") as program:
-        code = program.process.wait(20)
+        code = program.process.wait(60)
 
     assert 1 == code
     assert re.search("descriptor 4 was passed: .*; expected a listening TCP socket", program.output)
@@ -288,7 +288,7 @@ def test_a_descriptor_that_is_not_there_is_a_sentence() -> None:
 def test_a_second_socket_needs_a_name() -> None:
     """Which port it is cannot be guessed."""
     with listening() as one, listening() as two, service(*ROUTER, sockets=[one, two]) as program:
-        code = program.process.wait(20)
+        code = program.process.wait(60)
 
     assert 1 == code
     assert "descriptor 4 was passed under the name 'unknown'; expected `state` or `admin`" in program.output

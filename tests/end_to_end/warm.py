@@ -123,6 +123,7 @@ def become(order: Order, descriptors: list[int], parent: int) -> None:
     for place, descriptor in enumerate(aside):
         os.dup2(descriptor, place)
     os.closerange(FIRST_PASSED + sockets, os.sysconf("SC_OPEN_MAX"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a shell, however the tests were started
     os.chdir(order["directory"])
     os.environ.clear()
     os.environ.update(order["environment"])

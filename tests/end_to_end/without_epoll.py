@@ -7,7 +7,7 @@ lane.IS_AVAILABLE = False  # before anything is imported that asks
 
 def main() -> None:
     """The same as the console script."""
-    from partitioner.cli import run
+    from partitioner.__main__ import run
 
     run()
 
