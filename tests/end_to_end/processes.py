@@ -18,7 +18,9 @@ from pathlib import Path
 from tests.end_to_end.forked import Forked, Warm
 
 START_TIMEOUT = 60.0
-STOP_TIMEOUT = 60.0
+STOP_TIMEOUT = 25.0
+"""Less than the 30 s after which a drain that does not end is cut short."""
+
 CONFIGURATION = "partitioner.yml"
 PARTITIONER = "partitioner"
 WITHOUT_EPOLL = "tests.end_to_end.without_epoll"

@@ -271,6 +271,7 @@ def test_a_second_term_signal_stops_now(farm: Farm) -> None:
         farm.in_front.program.process.send_signal(signal.SIGTERM)
         farm.wait_until("draining")
         farm.in_front.program.process.send_signal(signal.SIGTERM)
+        farm.wait_until("stopping now.*a second signal, SIGTERM")
 
         assert farm.in_front.program.process.wait(20) == 0
 

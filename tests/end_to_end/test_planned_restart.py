@@ -120,6 +120,7 @@ def test_a_second_signal_cuts_short_the_draining_and_not_the_writing(file: Path)
         server.program.process.send_signal(signal.SIGTERM)
         server.program.wait_for("draining")
         server.program.process.send_signal(signal.SIGTERM)
+        server.program.wait_for("stopping now.*a second signal, SIGTERM")
         server.program.wait_for("stopped")
     with keeping(file) as server, WebServer(server.port) as web:
         assert b"kept" == web.read(SESSION)
