@@ -93,7 +93,7 @@ def test_status_for_people(farm: Farm) -> None:
     ended = steer("status", admin=farm.in_front.admin)
 
     assert (0, "") == outcome(ended)
-    for expected in ("router-1", "ready", "3 of 3 serve, 2 copies kept", *NAMES, "redundant", " a second; "):
+    for expected in ("router-1", "ready", "3 of 3 serve, 2 copies kept", *NAMES, "redundant", " a second"):
         assert expected in ended.stdout
 
 

@@ -78,12 +78,14 @@ def test_whatever_happens_to_the_tests_nothing_is_left(tmp_path: Path) -> None:
         "import signal, sys\n"
         "from tests.end_to_end.processes import forked_from_warm_processes, state_server\n"
         "with forked_from_warm_processes(), state_server() as server:\n"
-        "    print(server.program.process.pid, server.port, flush=True)\n"
+        "    print(server.port, flush=True)\n"
         "    signal.pause()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as tests:
+    command = [sys.executable, "-c", program]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}  # they do not tidy up
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as tests:
         assert tests.stdout is not None
-        _, port = map(int, tests.stdout.readline().split())
+        port = int(tests.stdout.readline())
         socket.create_connection(("127.0.0.1", port)).close()
         tests.kill()
     deadline = time.monotonic() + PATIENCE
