@@ -72,6 +72,16 @@ def test_a_process_that_a_signal_ends(number: signal.Signals) -> None:
         assert -number == program.process.wait(PATIENCE)
 
 
+def test_two_processes_draw_different_numbers() -> None:
+    """What is random is not the same in all that is forked from one process."""
+    drawn: set[str] = set()
+    for _ in range(2):
+        with running(module="tests.end_to_end.drawing") as program:
+            drawn.update(program.wait_for(r"(\S+) (\S+)\n").groups())
+
+    assert len(drawn) == 4
+
+
 def test_whatever_happens_to_the_tests_nothing_is_left(tmp_path: Path) -> None:
     """When the tests are killed, the warm process ends and what it has forked is killed."""
     program = (
