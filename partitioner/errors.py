@@ -73,6 +73,10 @@ class Refused(PartitionerError):
     """What an operator asks for would do harm, and the message says which. Nothing was changed."""
 
 
+class NotActive(PartitionerError):
+    """Another router is the active one of this farm, or may be: this one writes nothing."""
+
+
 class UnknownBackend(PartitionerError):
     """An operator names a backend that is not in the pool. Nothing was changed."""
 
@@ -179,6 +183,10 @@ class BackendMalformed(BackendFailure):
 
 class BackendRestarted(BackendFailure):
     """The backend's canary is gone or is another one: a new, empty life began behind the same address."""
+
+
+class BackendIsAlias(BackendFailure):
+    """Another backend of the pool has this very memory: one server was entered twice. It does not serve."""
 
 
 class BackendEjected(BackendFailure):

@@ -8,6 +8,7 @@ import click
 from partitioner import __version__
 from partitioner.cli.bench import bench
 from partitioner.cli.check import check
+from partitioner.cli.claim import claim
 from partitioner.cli.locate import locate
 from partitioner.cli.plan import plan
 from partitioner.cli.serve import serve
@@ -23,7 +24,7 @@ def main() -> None:
 
 
 PREPARING = (serve, state_server, check, locate, plan, bench)
-STEERING = (status, backends, locks, drain, ready, maint)
+STEERING = (status, backends, locks, drain, ready, maint, claim)
 
 for verb in (*PREPARING, *STEERING):
     main.add_command(verb)

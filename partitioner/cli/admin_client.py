@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from partitioner.cli.options import DEFAULT_URL, TOKEN, Refused
 from partitioner.errors import UnknownBackend
-from partitioner.ops.admin.reports import BackendReport, Locks, Status
+from partitioner.ops.admin.reports import BackendReport, ClaimReport, Locks, Status
 from partitioner.ops.printable import printable
 
 TIMEOUT = 10.0
@@ -65,13 +65,21 @@ class AdminClient:
         told = self._ask("POST", f"/api/v1/backends/{quote(name, safe='')}/{intent}")
         return self._read(told, BackendReport)
 
-    def _ask(self, method: str, path: str) -> Any:
-        """Ask, and answer the JSON that is told.
+    def claim(self) -> ClaimReport:
+        """Make this router the active one of its farm. Raises ClickException where it cannot be.
+
+        How long that may take is the router's business: it waits for state servers, `lost_after` at most.
+        """
+        return self._read(self._ask("POST", "/api/v1/claim", waits=True), ClaimReport)
+
+    def _ask(self, method: str, path: str, *, waits: bool = False) -> Any:
+        """Ask, and answer the JSON that is told; if it `waits`, however long that takes.
 
         Raises ClickException (exit 1) or Refused (exit 2).
         """
         try:
-            answer = self._client.request(method, path)
+            timeout = httpx.Timeout(TIMEOUT, read=None) if waits else httpx.USE_CLIENT_DEFAULT
+            answer = self._client.request(method, path, timeout=timeout)
             told = answer.json()
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from partitioner.cli.output import percent, table
 from partitioner.ops.admin.reports import BackendReport, DrainReport, Status
-from partitioner.ops.admin.words import duration, rate
+from partitioner.ops.admin.words import duration, rate, role
 from partitioner.ops.printable import printable
 
 _COLOURS = {"up": "green", "down": "bold red"}
@@ -54,15 +54,22 @@ def summary(seen: Status) -> Table:
     outcomes = ", ".join(f"{rate(each)} {name}" for name, each in seen.requests.items() if each)
     requests = f"{rate(sum(seen.requests.values()))} a second" + (f": {outcomes}" if outcomes else "")
     rows.add_row("router", f"{seen.name}, version {seen.version}, for {age(seen.uptime)}")
+    rows.add_row("role", role(seen) + _superseded(seen))
     rows.add_row("ready", "yes" if seen.ready else f"no: {'; '.join(seen.not_ready)}")
     copies = "1 copy" if seen.copies == 1 else f"{seen.copies} copies"
-    rows.add_row("state servers", f"{seen.serving} of {len(seen.wanted)} serve, {copies} kept")
+    verb = "serve" if seen.standby_because is None else "answer"
+    rows.add_row("state servers", f"{seen.serving} of {len(seen.wanted)} {verb}, {copies} kept")
     rows.add_row("redundant", _redundancy(seen))
     rows.add_row("requests", f"{requests}; {seen.clients} clients")
     rows.add_row("locks", f"{seen.locks_held} held{oldest}")
     rows.add_row("marked", f"{seen.keys_marked} copies, which have to be put right")
     rows.add_row("map", f"{seen.map_fingerprint} (alike on routers that agree), pool epoch {seen.epoch}")
     return rows
+
+
+def _superseded(seen: Status) -> str:
+    times = "once" if seen.superseded == 1 else f"{seen.superseded} times"
+    return f"; superseded {times} since its start" if seen.superseded else ""
 
 
 def _redundancy(seen: Status) -> str:

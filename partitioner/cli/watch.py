@@ -99,13 +99,22 @@ def _seen_or_error(client: AdminClient) -> dict[str, object]:
         return {"error": error.message}
 
 
+def _standing(seen: Status) -> tuple[str, ...]:
+    """How many servers serve, and whether one of them may fail; a standby knows who answers it."""
+    if seen.standby_because is not None:
+        return seen.role, f"{seen.serving} of {len(seen.wanted)} answer"
+    redundant = (
+        "not redundant" if seen.redundant_since is None else f"redundant for {age(seen.redundant_since)}"
+    )
+    return f"{seen.serving} of {len(seen.wanted)} serve", redundant
+
+
 def _headline(seen: Status, at: datetime) -> Text:
     """The router in a line."""
     requests = f"{rate(sum(seen.requests.values()))} requests/s from {seen.clients} clients"
     parts = (
         seen.name,
-        f"{seen.serving} of {len(seen.wanted)} serve",
-        "not redundant" if seen.redundant_since is None else f"redundant for {age(seen.redundant_since)}",
+        *_standing(seen),
         requests,
         f"{at:%H:%M:%S}",
     )

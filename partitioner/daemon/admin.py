@@ -37,6 +37,7 @@ def build_desk(parts: RouterParts) -> RouterDesk:
         observers.journal,
         Sampler(lambda: sample_of(lane, observers.tally)),
         clients=lambda: downstream.connections,
+        superseded=lambda: observers.tally.superseded_times,
         began_at=trio.current_time(),
     )
 

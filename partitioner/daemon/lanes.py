@@ -17,6 +17,7 @@ from partitioner.net.express.relay import relay_lane
 from partitioner.net.handoff import ListKeys
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.observer import Observer
+from partitioner.net.tenure import TenurePolicy
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.protocol.grammar import Dialect
 
@@ -29,16 +30,11 @@ def build_lane(
     list_keys: ListKeys | None = None,
     state_dir: StateDir | None = None,
 ) -> Lane:
-    """Put the await lane together: nothing is known of its backends, or what the state directory knows."""
+    """Put the await lane together. What is known of its backends it finds out when it starts."""
     policy = _lane_policy(settings)
     pool = first_pool(backends, policy.health, settings.copies_kept(), trio.current_time())
-    if state_dir is not None:
-        pool = state_dir.recall_pool(pool, policy.health)
     connector = Connector(dial_tcp, Canary(settings.name))
-    lane = Lane(pool, policy, connector, observer, background, list_keys=list_keys)
-    if state_dir is not None:
-        state_dir.recall_rest(lane)
-    return lane
+    return Lane(pool, policy, connector, observer, background, list_keys=list_keys, disk=state_dir)
 
 
 def build_downstream(settings: Settings, lane: Lane, observer: Observer) -> Downstream:
@@ -47,6 +43,9 @@ def build_downstream(settings: Settings, lane: Lane, observer: Observer) -> Down
     express = relay_lane(lane, conversation) if has_express(settings) else None
     policy = DownstreamPolicy(settings.allow_clients, settings.limits.connections, conversation)
     downstream = Downstream(lane.router.respond, policy, observer, express)
+    if lane.tenure is not None:
+        # The exchanges of the others fail, because their backends' connections are cut.
+        lane.tenure.authority.listeners.append(lambda _term: downstream.close_idle())
     lane.standstills.listeners.append(lambda duration: downstream.break_off("the router stood still"))
     return downstream
 
@@ -76,6 +75,7 @@ def _lane_policy(settings: Settings) -> LanePolicy:
         copy=settings.timeouts.copying,
         body_memory=settings.limits.body_memory,
         lost_after=settings.lost_after,
+        tenure=None if settings.embedded else TenurePolicy(settings.name, settings.lost_after),
     )
 
 

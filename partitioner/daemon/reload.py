@@ -8,7 +8,7 @@ request sees the router as it was or as it is to be. Where a reload fails, the r
 what it had, and the log and whoever asked are told every reason.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
@@ -20,7 +20,7 @@ from partitioner.config.changes import Change, backend_changes, key_changes, res
 from partitioner.daemon.notify import Notifier
 from partitioner.daemon.process import allow_open_files
 from partitioner.errors import ConfigurationInvalid, Problem, Refused
-from partitioner.membership.backend import Backend, Intent
+from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.losses import LossPolicy
 from partitioner.net.downstream import Downstream
 from partitioner.net.lane import Lane
@@ -122,14 +122,19 @@ class Reloader:
         problems = restarts_needed(self.settings, wanted)
         if problems:
             return Report(Outcome.REFUSED, tuple(problems))
+        seen = await self._lane.identify(self._backends_of(wanted))
         changes, moved_share = await self._plan(wanted)
         if not changes:
             return Report(Outcome.UNCHANGED)
+        try:
+            self._lane.roster.members_for(self._backends_of(wanted), seen)
+        except Refused as refusal:
+            return Report(Outcome.REFUSED, (Problem("backends", str(refusal)),))
         for change in changes:
             self._observer.note(
                 "reload", subject=change.subject, change=change.what, consequence=change.consequence
             )
-        self._apply(wanted)
+        self._apply(wanted, seen)
         return Report(Outcome.APPLIED, changes=tuple(changes), moved_share=moved_share)
 
     async def _plan(self, wanted: Settings) -> tuple[list[Change], float]:
@@ -144,10 +149,11 @@ class Reloader:
                 return backend_changes(before, after, self.settings, plan) + changes, plan.moved_share
         return changes, 0.0
 
-    def _apply(self, wanted: Settings) -> None:
+    def _apply(self, wanted: Settings, seen: Mapping[Address, bytes]) -> None:
+        """Put the settings in force."""
         roster, backends = self._lane.roster, self._backends_of(wanted)
         if (backends, wanted.copies_kept()) != (self._backends(), roster.pool.copies):
-            roster.adopt(backends, wanted.copies_kept())
+            roster.adopt(backends, wanted.copies_kept(), seen=seen)
         self._lane.finder.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
         self._observer.lost_sessions = wanted.lost_sessions
         self._downstream.allow(wanted.allow_clients)

@@ -29,11 +29,13 @@ from partitioner.daemon.reload import ReadSettings
 from partitioner.daemon.state_dir import open_state_dir
 from partitioner.daemon.status_line import Rate, router_status
 from partitioner.membership.backend import Address
+from partitioner.membership.legacy import write_legacy
 from partitioner.membership.pool import Pool
 from partitioner.ops.admin.guard import check_exposure
 from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.journal import Journal
 from partitioner.ops.log import LogObserver
+from partitioner.ops.standing import why_standby
 
 LAST_RELEASES = 5.0
 """Seconds for which the release of ghost locks is waited for when all clients have gone."""
@@ -46,6 +48,7 @@ class Welcome:
     listen: Address
     admin: Address
     pool: Pool
+    standby: str | None  # why this router is not the active one of its farm; None if it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,6 @@ async def run_router(
             await serve_until_stopped(parts.downstream, ports.state.listeners, steering, parts.observers.log)
             await _stop(parts, admin)
             background.cancel_scope.cancel()
-        if state_dir is not None:
-            state_dir.keep_last(parts.lane)
     parts.observers.log.note_end(parts.observers.tally)
 
 
@@ -101,18 +102,17 @@ async def _start(parts: RouterParts, port: Port, background: trio.Nursery) -> Ad
     background.start_soon(desk.sampler.run)
     background.start_soon(parts.lane.standstills.run)
     await background.start(admin.run)
-    await parts.lane.probing.first_look()
+    await parts.lane.start()
     background.start_soon(parts.lane.run)
-    if parts.state_dir is not None:
-        background.start_soon(parts.state_dir.keep, parts.lane)
     return admin
 
 
 def _say_that_it_begins(parts: RouterParts, ports: Ports, announce: Callable[[Welcome], None]) -> None:
     """Say it to whoever started the router, and to the log."""
-    settings, log, pool = parts.settings, parts.observers.log, parts.lane.roster.pool
-    announce(Welcome(ports.state.address, ports.admin.address, pool))
-    log.note_start(settings.name, ports.state.address, len(pool.eligible))
+    settings, log, lane = parts.settings, parts.observers.log, parts.lane
+    standby = why_standby(lane)
+    announce(Welcome(ports.state.address, ports.admin.address, lane.roster.pool, standby))
+    log.note_start(settings.name, ports.state.address, len(lane.roster.pool.eligible), standby)
     if lacks_express(settings):
         log.note("await lane alone", cause="this system has no epoll")
 
@@ -130,5 +130,16 @@ async def _stop(parts: RouterParts, admin: AdminServer) -> None:
     """Stop what clients have leaned on: first what they have left behind, and the admin port last."""
     with trio.move_on_after(LAST_RELEASES):
         await parts.lane.router.wait_until_given_back()
+    await _leave_word(parts)
     parts.lane.close_idle()
     await admin.stop()
+
+
+async def _leave_word(parts: RouterParts) -> None:
+    """Tell the next router that this one stops in order, and leave it marks and locks."""
+    lane, state_dir = parts.lane, parts.state_dir
+    if lane.tenure is None:
+        return
+    order = await lane.tenure.stop()
+    if order is not None and state_dir is not None:
+        state_dir.save_ledger(write_legacy(lane.ledger, order, trio.current_time()))

@@ -1,6 +1,7 @@
 """How a daemon is, in a line: what `systemctl status` shows.
 
     2 of 3 serve, redundant for 12 min, 340 requests/s
+    standby, 3 of 3 answer: another router is active and used
     12345 sessions, 1.2GiB, 340 requests/s
 
 Numbers are coarse, so that the line changes when something has changed.
@@ -9,6 +10,7 @@ Numbers are coarse, so that the line changes when something has changed.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from partitioner.ops.standing import why_standby
 from partitioner.sessions.table import SessionTable
 from partitioner.units import format_size
 
@@ -36,9 +38,11 @@ class Rate:
 def router_status(lane: "Lane", requests: Rate, now: float) -> str:
     """How a router is."""
     pool, since = lane.roster.pool, lane.roster.redundancy.redundant_since(now)
+    if (standby := why_standby(lane)) is not None:
+        return f"standby, {len(pool.eligible)} of {len(pool.ready)} answer: {standby}"
     redundant = "not redundant" if since is None else f"redundant for {coarse_duration(now - since)}"
-    serving = f"{len(pool.eligible)} of {len(pool.ready)} serve"
-    return f"{serving}, {redundant}, {coarse_number(requests.per_second())} requests/s"
+    who = f"{len(pool.eligible)} of {len(pool.ready)} serve"
+    return f"{who}, {redundant}, {coarse_number(requests.per_second())} requests/s"
 
 
 def state_server_status(table: SessionTable, requests: Rate) -> str:

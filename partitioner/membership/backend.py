@@ -1,9 +1,11 @@
 """A state server as the router knows it: a name, an address, a weight, and what the operator wants of it."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from itertools import chain, count
 
 Network = IPv4Network | IPv6Network
 """Addresses from which clients may connect."""
@@ -47,8 +49,9 @@ class Intent(Enum):
 class Backend:
     """One state server. Placement hashes its name, never its address, so it may move house.
 
-    But what a server remembers stays behind when it moves, so its *identity* is name and address: of two
-    that follow each other under one name, the second has an identity of its own.
+    Its *identity* stands for the memory behind the address: all that is known of a server's content (marks,
+    locks, who served when) is filed under it. A server that shows up under another name or address with a
+    memory that is known keeps its identity; one with another memory gets another one (design.md 5.1).
     """
 
     name: str
@@ -64,6 +67,15 @@ class Backend:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.address})"
+
+
+def free_identity(backend: Backend, taken: Container[str]) -> str:
+    """An identity for a memory that is not known yet: the backend's name, if no other memory has that."""
+    candidates = chain(
+        (backend.name, f"{backend.name}@{backend.address}"),
+        (f"{backend.name}@{backend.address}#{number}" for number in count(2)),
+    )
+    return next(each for each in candidates if each not in taken)
 
 
 def parse_address(text: str) -> Address:

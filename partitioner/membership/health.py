@@ -79,6 +79,7 @@ class Symptom(Enum):
     UNREACHABLE = "unreachable"  # no way leads to it
     BROKEN = "broken"  # its connection was torn down, or it answers what is no answer
     RESTARTED = "restarted"  # it answers, and its canary is another one or none
+    ALIAS = "alias"  # it is the same server as another one of the pool
 
 
 AMBIGUOUS = frozenset({Symptom.TIMED_OUT, Symptom.UNREACHABLE})
@@ -120,6 +121,12 @@ class HealthRecord:
     @property
     def is_up(self) -> bool:
         return self.health is Health.UP
+
+    def is_doubted(self, now: float) -> bool:
+        """Whether it is not known what the memory that it has, or last had, has missed."""
+        if now >= self.doubted_until:
+            return False
+        return self.doubted_life in (None, self.life or self.served_life)
 
     @property
     def answers(self) -> bool:

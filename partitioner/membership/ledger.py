@@ -30,7 +30,7 @@ In settled times, between two pages of a user, the ledger holds nothing of a ses
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -40,6 +40,12 @@ from partitioner.membership.pool import Pool
 
 SWEEP_BATCH = 500
 """Keys that are looked at in one go, a fraction of a millisecond."""
+
+LONGEST_PAGE = 110.0
+"""Seconds for which a page may hold a lock before web servers break it (protocol.md 8)."""
+
+LOCK, WRITE, REMOVE = "lock", "write", "remove"
+"""What a marked server may lack."""
 
 _NO_MARKS: Mapping[str, "Mark"] = {}
 
@@ -69,6 +75,7 @@ class Mark:
     since: float  # when it was made, or the last of its connections ended
     open: int = 0  # connections on which something of the key may still lie
     is_stale: bool = False  # an acknowledged change has passed the server by
+    reason: str = WRITE  # what the server may lack: a lock, a write or a remove
     is_lost: bool = False  # the session was declared lost, and nothing was acknowledged since
     taken: int | None = None  # fingerprint of the acknowledged content that it took while it was marked
 
@@ -104,8 +111,10 @@ class Ledger:
         self._policy = policy
         self._entries: dict[bytes, Entry] = {}
         self._marked: dict[str, dict[bytes, None]] = {}  # keys by server
+        self._reasons: dict[str, set[str]] = {}  # of all marks since a server was last without any
         self._lost: Counter[str] = Counter()  # marks of sessions that were declared lost, by server
         self._settled: set[bytes] = set()
+        self._agreed: set[bytes] = set()
         self._settled_epoch = -1
         self.longest_life = 0.0
         """T_max: how long a session may live untouched, in seconds (design.md 5)."""
@@ -118,6 +127,32 @@ class Ledger:
 
     def __repr__(self) -> str:
         return f"<Ledger, {self.locks_held} locks, {self.keys_marked} keys marked>"
+
+    # --- beginning and ending ---
+
+    def clear(self) -> None:
+        """Forget all locks and marks: another router knows them now, or nobody does."""
+        self._entries.clear()
+        self._marked.clear()
+        self._reasons.clear()
+        self._lost.clear()
+        self._settled.clear()
+        self._agreed.clear()
+        self._locked.clear()
+
+    def entries(self) -> Iterator[tuple[bytes, Entry]]:
+        """All that is remembered, by key: for the next router (membership.legacy)."""
+        return iter(self._entries.items())
+
+    def put_back(self, key: bytes, entry: Entry) -> None:
+        """Take in what the router before this one has remembered of a key."""
+        self._entries[key] = entry
+        if entry.lock is not None:
+            self._locked[key] = None
+        for server, mark in entry.marks.items():
+            self._marked.setdefault(server, {})[key] = None
+            self._reasons.setdefault(server, set()).add(mark.reason)
+            self._lost[server] += mark.is_lost
 
     def knows(self, key: bytes) -> bool:
         """Whether anything is remembered of this key."""
@@ -195,6 +230,15 @@ class Ledger:
         if self._settled and not self.is_unsettled_time(pool, now):
             self._settled.clear()
 
+    def note_agreed(self, key: bytes) -> None:
+        """All servers have agreed about this key, though each of them may lack something."""
+        if len(self._agreed) < self._policy.keys:
+            self._agreed.add(key)
+
+    def is_agreed(self, key: bytes) -> bool:
+        """Whether they have, since this router is the active one."""
+        return key in self._agreed
+
     # --- locks ---
 
     def maybe_lock(self, key: bytes, now: float) -> Lock | None:
@@ -261,23 +305,30 @@ class Ledger:
         entry = self._entries.get(key)
         return _NO_MARKS if entry is None else entry.marks
 
-    def mark(self, key: bytes, target: bytes, server: str, now: float, *, is_stale: bool) -> Mark:
-        """From now on this server is not read for this key."""
+    def mark(
+        self, key: bytes, target: bytes, server: str, now: float, *, is_stale: bool, reason: str = WRITE
+    ) -> Mark:
+        """From now on this server is not read for this key; `reason` says what it may lack."""
         entry = self._entry(key, target)
         entry.is_unsettled = True
         entry.alive_at = now
         self._settled.discard(key)
         mark = entry.marks.get(server)
         if mark is None:
-            mark = entry.marks[server] = Mark(since=now)
+            mark = entry.marks[server] = Mark(since=now, reason=reason)
             self.marks_made += 1
             self._marked.setdefault(server, {})[key] = None
         mark.is_stale = mark.is_stale or is_stale
+        if mark.reason == LOCK:
+            mark.reason = reason  # it may lack more than a lock
+        self._reasons.setdefault(server, set()).add(reason)
         return mark
 
-    def note_unanswered(self, key: bytes, target: bytes, server: str, now: float) -> None:
+    def note_unanswered(
+        self, key: bytes, target: bytes, server: str, now: float, *, reason: str = WRITE
+    ) -> None:
         """A request of this key went unanswered, and its connection has not ended yet."""
-        self.mark(key, target, server, now, is_stale=False).open += 1
+        self.mark(key, target, server, now, is_stale=False, reason=reason).open += 1
 
     def note_worked_off(self, key: bytes, server: str, now: float) -> None:
         """A connection on which a request of this key went unanswered has ended."""
@@ -363,6 +414,7 @@ class Ledger:
         del self._marked[server][key]
         if not self._marked[server]:
             del self._marked[server]
+            del self._reasons[server]
         self._tidy(key, entry)
 
     def target(self, key: bytes) -> bytes:
@@ -378,12 +430,34 @@ class Ledger:
             self.unmark(key, server)
             self.note_repaired(key)
 
+    def note_answers_again(self, server: str, now: float) -> None:
+        """A server answers that was away. Its clock may have stood still, so its marks' time begins anew."""
+        for key in self._marked.get(server, ()):
+            mark = self._entries[key].marks[server]
+            mark.since = max(mark.since, now)
+
+    def move_marks(self, server: str, other: str, now: float) -> tuple[bytes, ...]:
+        """A server has turned out to be another one, which lacks what this one lacks; return the keys."""
+        keys = self.keys_marked_on(server)
+        for key in keys:
+            entry = self._entries[key]
+            mark = entry.marks[server]
+            self.mark(key, entry.target, other, now, is_stale=mark.is_stale, reason=mark.reason)
+            if mark.is_lost:
+                self.note_lost(key, [other])
+            self.unmark(key, server)
+        return keys
+
     def keys_marked_on(self, server: str) -> tuple[bytes, ...]:
         return tuple(self._marked.get(server, ()))
 
     def marks_of(self, server: str) -> int:
         """How many keys are marked on this server."""
         return len(self._marked.get(server, ()))
+
+    def reasons(self) -> dict[str, frozenset[str]]:
+        """What the servers with marks may lack, by server."""
+        return {server: frozenset(why) for server, why in self._reasons.items()}
 
     @property
     def keys_marked(self) -> int:
@@ -402,8 +476,11 @@ class Ledger:
 
     # --- time passes ---
 
-    def sweep(self, now: float) -> Iterator[None]:
-        """Forget locks and marks whose sessions have expired by now; pauses between every few keys."""
+    def sweep(self, now: float, answering: Container[str]) -> Iterator[None]:
+        """Forget locks and marks whose sessions have expired by now; pauses between every few keys.
+
+        Marks of servers that are not `answering` stay: what they hold may not expire meanwhile.
+        """
         for index, key in enumerate(tuple(self._entries)):
             if index % SWEEP_BATCH == SWEEP_BATCH - 1:
                 yield
@@ -412,8 +489,9 @@ class Ledger:
                 continue
             if entry.lock is not None and entry.lock_expires_at < now:
                 self.end_lock(key)
-            for server in [each for each, mark in entry.marks.items() if _has_expired(mark, entry, now)]:
-                self.unmark(key, server)
+            for server, mark in tuple(entry.marks.items()):
+                if server in answering and _has_expired(mark, entry, now):
+                    self.unmark(key, server)
             if entry.is_unsettled and not entry.marks and entry.alive_at + entry.timeout < now:
                 entry.is_unsettled = False
                 self._tidy(key, entry)

@@ -8,7 +8,7 @@ the maps and the eligible servers that were in force, because a session may stil
 era has put it.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -69,6 +69,17 @@ class Member:
         return self.backend.intent is not Intent.MAINT and self.record.is_up
 
     @property
+    def incarnation(self) -> bytes | None:
+        """The memory that it has, or had when it was last UP; None where that was never seen."""
+        return self.record.life or self.record.served_life
+
+    @property
+    def is_unidentified(self) -> bool:
+        """Whether nobody knows which memory answers at its address, and it may turn out to be any."""
+        is_asked = self.removed_at is None and self.backend.intent is not Intent.MAINT
+        return is_asked and self.record.health is Health.UNKNOWN and self.record.life is None
+
+    @property
     def _is_placed_on(self) -> bool:
         return self.backend.intent is Intent.READY and self.removed_at is None
 
@@ -108,10 +119,14 @@ class Pool:
     copies: int = 1  # how many servers shall hold a session
     changed_at: float = float("-inf")
     eras: tuple[Era, ...] = ()  # former ones, the oldest first
+    dirty: Mapping[str, frozenset[str]] | None = (
+        None  # as it is written down, by identity; None: no record is kept
+    )
     places: dict[str, str] = field(init=False)  # identities by name, of those in the configuration
     ready: frozenset[str] = field(init=False)  # by intent
     eligible: frozenset[str] = field(init=False)  # by intent and health: these serve
     placed: frozenset[str] = field(init=False)  # by intent and health: these hold their places
+    unrecorded: frozenset[str] = field(init=False)  # that are out, which is not written down yet
 
     def __post_init__(self) -> None:
         places, ready, eligible, placed = {}, [], [], []
@@ -129,14 +144,27 @@ class Pool:
         object.__setattr__(self, "ready", frozenset(ready))
         object.__setattr__(self, "eligible", frozenset(eligible))
         object.__setattr__(self, "placed", frozenset(placed))
+        object.__setattr__(self, "unrecorded", frozenset(self._unrecorded()))
+
+    def _unrecorded(self) -> Iterator[str]:
+        """Those in whose place others serve, before the next router would know (design.md 5.2)."""
+        if self.dirty is None:
+            return
+        for identity, member in self.members.items():
+            is_out = member.incarnation is not None and not member.is_reachable
+            if is_out and not self.dirty.get(identity):
+                yield identity
 
     # --- where a key belongs ---
 
-    def acting_set(self, key: bytes, marked: Container[str] = ()) -> ActingSet | None:
+    def acting_set(
+        self, key: bytes, marked: Container[str] = (), *, is_agreed: bool = False
+    ) -> ActingSet | None:
         """Who holds the session of `key` (what placement_key answers); None if nobody can.
 
         The primary is the first of the preference list that serves and is not `marked`, or one of which
-        nothing is known yet; copies are the first others that serve, marked or not.
+        nothing is known yet; copies are the first others that serve, marked or not. Where nobody serves, and
+        all servers have agreed about the session, those that are RECOVERING do (design.md 5.5.5).
         Source: design.md 7.
         """
         names = self.ranking.preference_list(key) if self.places else ()
@@ -151,10 +179,18 @@ class Pool:
             if primary is not None and len(others) >= self.copies - 1:
                 break
         if primary is None:
-            return None
+            return self._agreed_set(names, marked) if is_agreed and not self.placed else None
         first = (self.places[name] for name in names[: self.copies])
         recovering = tuple(each for each in first if self.members[each].is_recovering)
         return ActingSet(primary, tuple(others[: self.copies - 1]), recovering)
+
+    def _agreed_set(self, names: tuple[str, ...], marked: Container[str]) -> ActingSet | None:
+        recovering = [each for name in names if self.members[each := self.places[name]].is_recovering]
+        good = [each for each in recovering if each not in marked]
+        if not good:
+            return None
+        others = [each for each in recovering if each != good[0]]
+        return ActingSet(good[0], tuple(others[: self.copies - 1]))
 
     def first_choice(self, key: bytes) -> Backend:
         """The first READY backend of the preference list, in whatever health.
@@ -195,6 +231,27 @@ class Pool:
         acting = self.acting_set(key)
         return acting is not None and identity in (acting.primary, *acting.copies)
 
+    # --- which memory is whose ---
+
+    def maybe_holder_of(self, incarnation: bytes, besides: str) -> str | None:
+        """The other member whose memory has this canary token, if there is one."""
+        for identity, member in self.members.items():
+            if identity != besides and member.incarnation == incarnation:
+                return identity
+        return None
+
+    def may_remove_from(self, server: str, acting: Iterable[str]) -> bool:
+        """Whether a remove that is sent to this server cannot hit one of the acting set by another address.
+
+        Each of them must have shown its canary, and a member of which nothing is known yet may be any server.
+        Source: design.md 5.1.
+        """
+        if any(member.is_unidentified for member in self.members.values()):
+            return False
+        incarnation = self.members[server].record.life if server in self.members else None
+        theirs = [self.members[each].record.life for each in acting if each in self.members]
+        return incarnation is not None and None not in theirs and incarnation not in theirs
+
     # --- how the pool changes ---
 
     def with_record(self, identity: str, record: HealthRecord, now: float) -> "Pool":
@@ -202,14 +259,14 @@ class Pool:
         before = self.members[identity].record
         members = self.members | {identity: replace(self.members[identity], record=record)}
         if (before.health, before.life) == (record.health, record.life):
-            return Pool(self.epoch, members, self.ranking, self.copies, self.changed_at, self.eras)
+            return replace(self, members=members)
         return self.succeeded_by(members, self.ranking, self.copies, now)
 
     def succeeded_by(self, members: dict[str, Member], ranking: Ranking, copies: int, now: float) -> "Pool":
         """The snapshot of the next epoch, which remembers this one as an era."""
         began_at = self.changed_at
         era = Era(began_at, now, self.ranking, self.places, self.eligible, self.copies)
-        return Pool(self.epoch + 1, members, ranking, copies, now, _bounded((*self.eras, era)))
+        return Pool(self.epoch + 1, members, ranking, copies, now, _bounded((*self.eras, era)), self.dirty)
 
     def without_eras_before(self, moment: float) -> "Pool":
         """The same snapshot, without the eras that had ended by then."""
@@ -246,7 +303,7 @@ def ranking_of(members: Iterable[Member]) -> Ranking:
 
 
 def replace_eras(pool: Pool, eras: tuple[Era, ...]) -> Pool:
-    return Pool(pool.epoch, pool.members, pool.ranking, pool.copies, pool.changed_at, eras)
+    return replace(pool, eras=eras)
 
 
 def _bounded(eras: tuple[Era, ...]) -> tuple[Era, ...]:

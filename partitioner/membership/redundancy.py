@@ -110,9 +110,12 @@ class Redundancy:
         self._note_shortage(before, after, now)
         self.look(now)
 
-    def recall(self, holes: tuple[Hole, ...]) -> None:
-        """These holes were open when the router before this one ended."""
-        self.holes = (*holes, *self.holes)
+    def begin(self, pool: Pool) -> None:
+        """The router begins with this pool: of what went before nothing is known."""
+        self.holes = (Hole("the router was started", pool.changed_at),)
+        self._pool = pool
+        self._is_guarded = True
+        self._since = None
 
     def look(self, now: float) -> None:
         """See how things are: called now and then, so that "since" is not much later than the truth."""

@@ -116,7 +116,7 @@ class Asker:
         """
         session, deadline = asked.session, asked.request.deadline
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
-        if lock is not None and not self._bookkeeper.can_reach(lock):
+        if lock is not None and not self._bookkeeper.can_reach(lock, session.key):
             if pool.eligible:
                 return lock
             # Its holder's save would find no server, and a page that polls a 423 for 110 s helps nobody.
@@ -128,7 +128,7 @@ class Asker:
             server = await self._acting_primary(session, pool, deadline)
         else:
             server = lock.server
-        if server is not None and not pool.members[server].record.is_up:
+        if server is not None and not pool.members[server].record.answers:
             await self._wait_until_known(server, deadline)
             return None
         return server
@@ -156,13 +156,16 @@ class Asker:
         Raises NoBackendLeft if there is nobody.
         """
         marks = self._ledger.marks(session.key)
-        acting = pool.acting_set(session.placement, marks)
+        acting = self._bookkeeper.acting_set(pool, session.key, session.placement, marks)
         if acting is not None:
             return acting.primary
         for server in tuple(marks):
             if await self._finder.settle_doubt(session, server):
                 return None
         if not pool.eligible:
+            with trio.move_on_at(deadline):
+                if not self._ledger.is_agreed(session.key) and await self._finder.agree(session):
+                    return None
             raise NoBackendLeft("no backend is up")
         with trio.move_on_at(deadline):
             if await self._finder.put_right(session):

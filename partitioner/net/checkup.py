@@ -5,6 +5,7 @@ session, and compares every answer with what a state server says (protocol.md 6)
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from secrets import token_hex
 
 import trio
@@ -59,12 +60,71 @@ async def examine(backend: Backend, dial: Dial, within: float) -> str | None:
     return None
 
 
+async def find_twins(backends: Sequence[Backend], dial: Dial, within: float) -> dict[str, Backend]:
+    """Find the backends that are the same server as one before them: by name, that one.
+
+    Each is given an item under one key, with its own name for content; where two are one server, both show
+    the later name. One that does not answer within `within` seconds is not looked at.
+    """
+    target = encode_target(f"/partitioner-check/{token_hex(12)}")
+    shown: dict[str, bytes] = {}
+    for backend in backends:
+        storing = write_request(
+            Operation.SET,
+            target,
+            host="partitioner",
+            timeout_minutes=TIMEOUT_MINUTES,
+            lock_cookie=0,
+            body=backend.name.encode(),
+        )
+        await _ask_once(backend, dial, within, Operation.SET, storing)
+    for backend in backends:
+        reading = write_request(Operation.GET, target, host="partitioner")
+        found = await _ask_once(backend, dial, within, Operation.GET, reading)
+        if found is not None:
+            shown[backend.name] = found
+    removing = write_request(Operation.REMOVE, target, host="partitioner", lock_cookie=0)
+    for backend in backends:
+        await _ask_once(backend, dial, within, Operation.REMOVE, removing)
+    return _twins(backends, shown)
+
+
+def _twins(backends: Sequence[Backend], shown: Mapping[str, bytes]) -> dict[str, Backend]:
+    firsts: dict[bytes, Backend] = {}
+    twins: dict[str, Backend] = {}
+    for backend in backends:
+        if backend.name in shown:
+            first = firsts.setdefault(shown[backend.name], backend)
+            if first is not backend:
+                twins[backend.name] = first
+    return twins
+
+
+async def _ask_once(
+    backend: Backend, dial: Dial, within: float, operation: Operation, request: bytes
+) -> bytes | None:
+    """Ask over a connection of its own; the content of the answer, or None if that failed."""
+    channel: Channel | None = None
+    try:
+        with trio.fail_after(within):
+            channel = await dial(backend.address)
+            head, content = await ask(channel, operation, request, MOST_BYTES)
+            return content if head.status == 200 else None
+    except (trio.TooSlowError, ConnectionEnded, ConnectionBroken, NobodyListens, Unreachable, OutOfFiles):
+        return None
+    except MalformedAnswer:
+        return None
+    finally:
+        if channel is not None:
+            channel.close()
+
+
 class _Examination:
     """The steps of one examination, over one connection."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._target = encode_target(f"/partitioner/check/{token_hex(12)}")
+        self._target = encode_target(f"/partitioner-check/{token_hex(12)}")
 
     async def run(self) -> None:
         await self._expect("an item that does not exist", Operation.GET, 404)

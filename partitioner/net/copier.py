@@ -7,11 +7,12 @@ all bounded, so that the client waits for the slowest copy and never for a dead 
 """
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
 
+from partitioner.membership.ledger import REMOVE, WRITE
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.errands import Errand, Errands, Told, release, remove, side_by_side
@@ -74,9 +75,10 @@ class Copier:
         is_same = pool.epoch == write.pool.epoch
         was_settled = is_same and ledger.is_settled(key, pool, trio.current_time())
         ledger.note_put_right(key, write.first, write.sent_at)
+        acting_set = self._bookkeeper.acting_set
         with trio.CancelScope(shield=True):
             told = await self._copy(write, pool)
-            acting = pool.acting_set(write.placement, ledger.marks(key)) or ActingSet(write.first, ())
+            acting = acting_set(pool, key, write.placement, ledger.marks(key)) or ActingSet(write.first, ())
             if not was_settled or write.first not in acting.written:
                 told |= await self._clear_up(write, pool, acting, reached={write.first, *told})
         if write.operation is Operation.REMOVE:
@@ -121,7 +123,8 @@ class Copier:
         """Where it is read now, and where it is once the marks are gone."""
         marks = tuple(self._bookkeeper.ledger.marks(write.key))
         homes: dict[str, None] = {}
-        for acting in (pool.acting_set(write.placement, marks), pool.acting_set(write.placement)):
+        for without in (marks, ()):
+            acting = self._bookkeeper.acting_set(pool, write.key, write.placement, without)
             if acting is not None:
                 homes |= dict.fromkeys(acting.written)
         return homes
@@ -139,7 +142,7 @@ class Copier:
         if acting.primary not in reached and write.first in leftovers:
             leftovers.remove(write.first)  # until now it is the only one that has the session
         errand = remove(write.target, write.errand.head.lock_cookie or 0)
-        outcomes = await side_by_side(lambda server: self.insist(write.key, server, errand), leftovers)
+        outcomes = await side_by_side(lambda each: self.clear(write.key, each, errand, belongs), leftovers)
         reached_too = self._note_outcomes(write, leftovers, outcomes)
         if write.operation is not Operation.REMOVE:
             for server, told in reached_too.items():
@@ -157,7 +160,8 @@ class Copier:
                 reached[server] = told
                 self._bookkeeper.ledger.note_put_right(write.key, server, told.sent_at)
             else:
-                self._bookkeeper.mark(write.key, write.target, server, is_stale=True)
+                reason = REMOVE if write.operation is Operation.REMOVE else WRITE
+                self._bookkeeper.mark(write.key, write.target, server, is_stale=True, reason=reason)
         return reached
 
     async def _write_copy(self, write: Write, server: str) -> Told | None:
@@ -180,6 +184,15 @@ class Copier:
                 return None
         return await self.insist(key, server, errand, begun)
 
+    async def clear(self, key: bytes, server: str, errand: Errand, belongs: Iterable[str]) -> Told | None:
+        """Have a server remove what it holds and others should; None where that failed or is not safe.
+
+        By another address it might be one of those where the session belongs (design.md 5.1).
+        """
+        if not self._roster.pool.may_remove_from(server, belongs):
+            return None
+        return await self.insist(key, server, errand)
+
     async def insist(
         self, key: bytes, server: str, errand: Errand, begun: BegunExchange | None = None
     ) -> Told | None:
@@ -189,6 +202,8 @@ class Copier:
             return told
         lock = self._bookkeeper.ledger.maybe_lock(key, trio.current_time())
         if lock is not None and (lock.server, lock.cookie) == (server, told.head.lock_cookie):
+            return None
+        if self._bookkeeper.may_be_anothers(told.head, told.sent_at):
             return None
         freed = await self._errands.run(server, release(errand.head.target, told.head.lock_cookie))
         member = self._roster.pool.members.get(server)

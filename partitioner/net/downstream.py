@@ -57,6 +57,9 @@ class OtherLane(Protocol):
     def drain(self) -> None:
         """Close idle connections, and let the others finish their exchange."""
 
+    def close_idle(self) -> None:
+        """Close idle connections, and go on serving."""
+
 
 class Downstream:
     """Serves the clients of one responder until it is drained."""
@@ -135,10 +138,19 @@ class Downstream:
         """Accept nobody any more, close idle connections, and let the others finish their exchange."""
         self._accepting.cancel()
         self._close_listeners()
-        for conversation in tuple(self._conversations):
-            conversation.end_when_idle()
+        self._end_conversations()
         if self._other_lane is not None:
             self._other_lane.drain()
+
+    def close_idle(self) -> None:
+        """Close idle connections, and go on serving: clients connect anew, perhaps to another router."""
+        self._end_conversations()
+        if self._other_lane is not None:
+            self._other_lane.close_idle()
+
+    def _end_conversations(self) -> None:
+        for conversation in tuple(self._conversations):
+            conversation.end_when_idle()
 
     def break_off(self, reason: str) -> None:
         """Close all conversations now, with the exchanges that are under way in them."""

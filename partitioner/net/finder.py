@@ -21,7 +21,7 @@ import trio
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import Backend
-from partitioner.membership.ledger import Mark, is_what_was_taken
+from partitioner.membership.ledger import REMOVE, Mark, is_what_was_taken
 from partitioner.membership.losses import (
     LossPolicy,
     LossReason,
@@ -126,6 +126,34 @@ class Finder:
             await self._move(missed, owners)
         return self._acting_set(missed, is_marked_good=False) is not None
 
+    async def agree(self, missed: Subject) -> bool:
+        """Where nobody serves because each server may lack something: ask them all; answer if they agree.
+
+        They do where all of them answer, none shows a lock, no request is unanswered, all that have the
+        session have the same content, and not all of those may have missed its remove. Whoever lacks it is
+        marked.
+        Source: design.md 5.5.5.
+        """
+        pool, marks = self._roster.pool, self._bookkeeper.ledger.marks(missed.key)
+        members = [each for each, member in pool.members.items() if member.removed_at is None]
+        if marks or pool.placed or not all(pool.members[each].is_reachable for each in members):
+            return False
+        contents: dict[str, bytes | None] = {}
+        for server in members:
+            async with self._errands.fetched(server, missed.target) as told:
+                if told is None or told.status not in (200, 404):
+                    return False
+                contents[server] = told.body if told.status == 200 else None
+        have = [server for server, content in contents.items() if content is not None]
+        owe_removes = [each for each in have if REMOVE in (pool.dirty or {}).get(each, ())]
+        if len({contents[server] for server in have}) > 1 or (have and len(owe_removes) == len(have)):
+            return False
+        for server in members if have else ():
+            if contents[server] is None:
+                self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+        self._bookkeeper.ledger.note_agreed(missed.key)
+        return True
+
     async def _ask_holders(
         self, missed: Subject, pool: Pool, holders: tuple[str, ...]
     ) -> tuple[dict[str, Told | None], list[str]]:
@@ -139,7 +167,7 @@ class Finder:
     def _acting_set(self, missed: Subject, *, is_marked_good: bool) -> ActingSet | None:
         """Who acts for the session; those that are marked for it only if they will do."""
         marks = () if is_marked_good else self._bookkeeper.ledger.marks(missed.key)
-        return self._roster.pool.acting_set(missed.placement, marks)
+        return self._bookkeeper.acting_set(self._roster.pool, missed.key, missed.placement, marks)
 
     async def settle_doubt(self, missed: Subject, server: str) -> bool:
         """Read a server whose mark only says that a request went unanswered; answer if it has the session.
@@ -175,6 +203,8 @@ class Finder:
                 status, cookie = told.status, told.head.lock_cookie
             if status != 423 or cookie is None:
                 return status
+            if self._bookkeeper.may_be_anothers(told.head, told.sent_at):
+                return None
             freed = await self._errands.run(server, release(missed.target, cookie))
             if freed is None or freed.status != 200:
                 return None
@@ -247,12 +277,17 @@ class Finder:
             reasons.append(reason)
         return main_reason(reasons)
 
-    async def _clear(self, missed: Subject, servers: list[str]) -> None:
-        """Have the session gone from these servers, which it has left; whoever fails is marked."""
+    async def _clear(self, missed: Subject, servers: list[str], belongs: tuple[str, ...]) -> None:
+        """Have the session gone from servers where it does not belong; mark those that fail."""
         ledger = self._bookkeeper.ledger
         errand = remove(missed.target)
+        may_remove = self._roster.pool.may_remove_from
+        cleared = [each for each in servers if may_remove(each, belongs)]
+        for server in servers:
+            if server not in cleared:
+                self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
         with trio.CancelScope(shield=True):
-            for server, told in (await self._ask(servers, errand)).items():
+            for server, told in (await self._ask(cleared, errand)).items():
                 if told is not None and told.status in (200, 404):
                     ledger.note_put_right(missed.key, server, told.sent_at)
                 else:
@@ -284,7 +319,7 @@ class Finder:
                 for copy in (*acting.copies, *acting.recovering):
                     if copy not in owners or copy in marks:
                         await self._settle_in(missed, copy, told)
-        await self._clear(missed, [each for each in owners if each not in acting.written])
+        await self._clear(missed, [each for each in owners if each not in acting.written], acting.written)
         self._copier.note_moved(owner, "missed")
         return Whereabouts.AT_HOME
 
@@ -324,7 +359,7 @@ class Finder:
         outcome = await self._complete(missed, leaving, [*lacking, *acting.recovering])
         if outcome is HandedOver.MOVED and self._roster.pool.epoch != pool.epoch:
             return HandedOver.LATER  # who has just taken it may have forgotten it, or not be asked for it
-        return await self._let_go(missed, leaving) if outcome is HandedOver.MOVED else outcome
+        return await self._let_go(missed, leaving, acting) if outcome is HandedOver.MOVED else outcome
 
     async def _complete(self, missed: Subject, source: str, lacking: list[str]) -> HandedOver:
         """Copy a session to those who lack it; MOVED if all of them have it now."""
@@ -339,8 +374,10 @@ class Finder:
                 stored = [await self._settle_in(missed, server, told) for server in lacking]
         return HandedOver.MOVED if all(stored) else HandedOver.LATER
 
-    async def _let_go(self, missed: Subject, leaving: str) -> HandedOver:
+    async def _let_go(self, missed: Subject, leaving: str, acting: ActingSet) -> HandedOver:
         """Remove from a leaving server what all others have."""
+        if not self._roster.pool.may_remove_from(leaving, acting.written):
+            return HandedOver.LATER
         with trio.CancelScope(shield=True):
             told = await self._errands.run(leaving, remove(missed.target))
         if told is not None and told.status == 423:

@@ -48,9 +48,6 @@ STUCK_AFTER = 60.0
 
 NOTHING_MOVES = "what is left is locked by pages, or cannot be taken by the other servers just now"
 
-OWN_CANARY = 1
-"""A server counts it among its sessions, and does not list it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -58,7 +55,7 @@ class Page:
 
     targets: tuple[bytes, ...]
     following: str | None  # the cursor of the next page
-    sessions: int  # how many the server holds in all
+    sessions: int  # how many the server holds in all, routers' items apart
 
 
 ListKeys = Callable[[Address, str | None], Awaitable[Page]]
@@ -220,7 +217,7 @@ class HandOff:
         is_empty, cursor = True, None
         while True:
             page = await list_keys(admin, cursor)
-            draining.left = max(0, page.sessions - OWN_CANARY)
+            draining.left = page.sessions
             self._note_listed(draining)
             for target in page.targets:
                 is_empty = draining.is_done = False

@@ -1,17 +1,20 @@
 """The await lane, put together: a roster, a ledger, a gate, and all that works with them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from random import uniform as random_uniform
 
 import trio
 
-from partitioner.membership.backend import Backend
+from partitioner.errors import BackendFailure
+from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.losses import LossPolicy, LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.membership.redundancy import Redundancy
+from partitioner.net.authority import Authority
 from partitioner.net.bodies import BodyMemory
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.connecting import Connector
@@ -23,9 +26,11 @@ from partitioner.net.handoff import HandOff, ListKeys
 from partitioner.net.mixups import Mixups
 from partitioner.net.observer import Observer
 from partitioner.net.probing import Probing
+from partitioner.net.record_keeper import RecordKeeper
 from partitioner.net.repairer import Repairer
 from partitioner.net.roster import Roster
 from partitioner.net.router import Parts, Router
+from partitioner.net.tenure import Disk, Tenure, TenurePolicy
 from partitioner.net.toucher import Toucher
 from partitioner.net.upstream import Upstream, UpstreamPolicy
 from partitioner.net.watch import RedundancyWatch
@@ -47,6 +52,7 @@ class LanePolicy:
     copy: float = 0.25  # for writing a copy, and a second more for each 16 MiB
     body_memory: int = 256 * 1024 * 1024
     lost_after: float = 60.0  # for which a server must have been DOWN by time-outs
+    tenure: TenurePolicy | None = None  # None where no other router can serve these servers
 
 
 class Lane:
@@ -61,12 +67,17 @@ class Lane:
         background: trio.Nursery,
         uniform: Callable[[float, float], float] = random_uniform,
         list_keys: ListKeys | None = None,
+        disk: Disk | None = None,
     ) -> None:
         """`background` outlives every exchange; `uniform` draws the jitter of probes.
 
         `list_keys` asks state servers of our own which sessions they hold, if that is possible.
+        `disk` is where the record is kept on this machine, if anywhere.
         """
+        if policy.tenure is not None:
+            connector = replace(connector, authority=Authority(connector.canary))
         self.policy = policy
+        self._connector = connector
         self.ledger = Ledger(policy.ledger)
 
         def open_upstream(backend: Backend) -> Upstream:
@@ -104,7 +115,16 @@ class Lane:
         self.handoff = HandOff(
             self.roster, self.bookkeeper, self.gate, copier, self.finder, observer, list_keys
         )
-        self.probing = Probing(self.roster, connector, policy.health, uniform)
+        self.keeper: RecordKeeper | None = None  # None where no other router can come after this one
+        self.tenure: Tenure | None = None
+        if connector.authority is not None:
+            self.keeper = RecordKeeper(self.roster, self.ledger, connector, disk, observer)
+        self.probing = Probing(self.roster, connector, policy.health, uniform, self.keeper)
+        if self.keeper is not None:
+            assert policy.tenure is not None
+            self.tenure = Tenure(
+                policy.tenure, connector, self.roster, self.ledger, self.keeper, self.probing, disk, observer
+            )
         self.mixups = Mixups(observer)
         parts = Parts(
             self.roster,
@@ -117,13 +137,37 @@ class Lane:
             self.toucher,
             self.mixups,
             observer,
+            self.keeper,
+            self.tenure,
         )
         self.router = Router(parts, background)
         self.standstills = connector.standstills
         self.standstills.listeners.append(self._stood_still)
 
+    async def start(self) -> None:
+        """See who is there, and be the active router if no other one can be."""
+        if self.tenure is None:
+            await self.probing.first_look()
+        else:
+            await self.tenure.start()
+
     async def run(self) -> None:
         """Do everything that goes on beside the exchanges, for as long as the router runs."""
+        tenure, keeper = self.tenure, self.keeper
+        if tenure is None or keeper is None:
+            await self._serve()
+            return
+        while True:
+            await tenure.stand_by()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve)
+                nursery.start_soon(keeper.run)
+                while tenure.is_active:
+                    await tenure.wait_for_change()
+                nursery.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        """Do what the active router does beside the exchanges."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.probing.run)
             nursery.start_soon(self.toucher.run)
@@ -131,6 +175,26 @@ class Lane:
             nursery.start_soon(self.handoff.run)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._look_after)
+
+    async def identify(self, backends: Iterable[Backend]) -> dict[Address, bytes]:
+        """Read the canaries at those addresses of which it is not known which server answers there.
+
+        Returns tokens by address, of those that answer in the time of a probe. Nothing is planted.
+        """
+        found: dict[Address, bytes] = {}
+
+        async def look(backend: Backend) -> None:
+            with suppress(BackendFailure):  # who it is shows when it can be probed
+                channel, canary = await self._connector.connect(backend, self.policy.health.timeout)
+                channel.close_in_order()
+                if canary is not None:
+                    found[backend.address] = canary.token
+
+        async with trio.open_nursery() as looking:
+            for backend in self.roster.unseen(backends):
+                if backend.intent is not Intent.MAINT:
+                    looking.start_soon(look, backend)
+        return found
 
     def _stood_still(self, duration: float) -> None:
         """Close all connections to backends, and probe all: every new connection reads the canary first."""
@@ -149,7 +213,9 @@ class Lane:
         while True:
             await trio.sleep(SWEEP_INTERVAL)
             self.ledger.forget_settled(self.roster.pool, trio.current_time())
-            for _ in self.ledger.sweep(trio.current_time()):
+            members = self.roster.pool.members.items()
+            answering = {identity for identity, member in members if member.record.answers}
+            for _ in self.ledger.sweep(trio.current_time(), answering):
                 await trio.lowlevel.checkpoint()
             for identity in self.roster.forget_the_gone():
                 self.ledger.unmark_all(identity)

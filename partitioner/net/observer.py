@@ -48,6 +48,9 @@ class Observer:
     def backend_missing(self, backend: Backend, detail: str, eligible: int) -> None:
         """A backend of which nothing was known is DOWN from the start; so many can serve now."""
 
+    def backend_entered_twice(self, backend: Backend, detail: str, eligible: int) -> None:
+        """A backend never serves, because it is the same server as another one; so many can serve now."""
+
     def backend_came_up(
         self, backend: Backend, after: Symptom | None, has_new_life: bool | None, eligible: int
     ) -> None:
@@ -58,6 +61,35 @@ class Observer:
 
     def backend_ejected(self, backend: Backend, record: HealthRecord, detail: str, eligible: int) -> None:
         """A backend is DOWN, for the symptom in its record; so many can serve now."""
+
+    def backend_moved(self, backend: Backend, former: Backend) -> None:
+        """The server that was known by the former name and address is at these now."""
+
+    def memory_was_copied(self, backend: Backend, original: Backend) -> None:
+        """A backend began as a copy of the memory of another one, which goes on."""
+
+    # --- which router is active ---
+
+    def claimed(self, term: str, cause: str, duration: float) -> None:
+        """This router is the active one now, by this term; the claim took so many seconds."""
+
+    def claim_failed(self, reason: str) -> None:
+        """This router could not become the active one."""
+
+    def superseded(self, term: str) -> None:
+        """Another router has become the active one, by this term; this one is a standby."""
+
+    def active_router_seen(self) -> None:
+        """This router, a standby, sees that another one is active."""
+
+    def active_router_lost(self) -> None:
+        """This router, a standby, sees no active one any more, or has seen none for some seconds."""
+
+    def record_written(self, servers: int, wanted: int) -> None:
+        """The record was written to so many servers, of so many that should have it."""
+
+    def record_set_aside(self, place: str, reason: str) -> None:
+        """The record that was found there is not believed, for this reason, which completes a sentence."""
 
     def backend_doubted(self, backend: Backend, duration: float, eligible: int) -> None:
         """A backend answers, but what it missed is not known: for so long it is written to and not read."""

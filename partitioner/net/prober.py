@@ -6,14 +6,27 @@ accepts connections but answers nothing does not pass.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import trio
 
-from partitioner.errors import BackendFailure, BackendRefused, BackendReset, BackendRestarted, Phase
+from partitioner.errors import (
+    BackendFailure,
+    BackendIsAlias,
+    BackendNotAtFault,
+    BackendRefused,
+    BackendReset,
+    BackendRestarted,
+    Phase,
+)
 from partitioner.membership.backend import Backend
 from partitioner.membership.health import AMBIGUOUS, Health, HealthPolicy
+from partitioner.membership.items import CanaryItem
+from partitioner.membership.pool import Member
+from partitioner.net.channel import Channel
 from partitioner.net.connecting import Connector
+from partitioner.net.record_keeper import RecordKeeper
 from partitioner.net.roster import Roster
 
 JITTER = 0.1
@@ -28,13 +41,16 @@ class Prober:
 
     def __init__(
         self,
-        backend: Backend,
+        identity: str,
         connector: Connector,
         roster: Roster,
         policy: HealthPolicy,
         uniform: Callable[[float, float], float] = random.uniform,
+        keeper: RecordKeeper | None = None,
     ) -> None:
-        self._backend = backend
+        """`keeper` leaves beats, and keeps the record; None where no other router can come after this one."""
+        self._keeper = keeper
+        self._identity = identity
         self._connector = connector
         self._roster = roster
         self._policy = policy
@@ -49,39 +65,118 @@ class Prober:
                 # From one beginning to the next: a probe that times out must not put off the others.
                 jitter = self._uniform(1 - JITTER, 1 + JITTER)
                 with trio.move_on_at(began_at + self._policy.interval * jitter):
-                    await self._roster.wait_for_wanted_probe(self._backend.identity)
+                    await self._roster.wait_for_wanted_probe(self._identity)
             began_at = trio.current_time()
             is_urgent = await self.probe()
 
     def _needs_verdict(self) -> bool:
         """Whether the first probe failed in a way that cost no time: sessions wait for the verdict."""
-        record = self._roster.pool.members[self._backend.identity].record
+        member = self._roster.pool.members.get(self._identity)
+        if member is None:
+            return False  # its server has turned out to be another one's memory
+        record = member.record
         has_failed = record.symptom is not None and record.symptom not in AMBIGUOUS
         return record.health is Health.UNKNOWN and has_failed
 
     async def probe(self) -> bool:
         """Probe once, and report; answer whether the next probe is urgent."""
-        name, timeout = self._backend.identity, self._policy.timeout
-        members = self._roster.pool.members
-        if name not in members:
+        name, timeout = self._identity, self._policy.timeout
+        member = self._roster.pool.members.get(name)
+        if member is None:
             return False  # it has just been forgotten
-        known = members[name].record
+        known = member.record
         began_at = trio.current_time()
         try:
-            if known.is_up:
-                channel, token = await self._connector.connect(self._backend, timeout)
-            else:
-                channel, token = await self._connector.connect_planting(self._backend, timeout)
+            channel, canary = await self._connector.greet(member.backend, timeout, self._looking(member))
             channel.close_in_order()
-            if token is None:
+            if canary is None:
                 raise BackendRestarted(name, Phase.CONNECTING, "has forgotten its canary")
+            token = await self._own_token(member.backend, canary)
         except BackendFailure as failure:
+            if self._has_moved_from(member.backend):
+                return True
             self._roster.probe_failed(failure)
             # These say that something is wrong just now; a time-out has cost its time already.
             is_telling = isinstance(failure, BackendRefused | BackendReset | BackendRestarted)
             return is_telling and known.health is not Health.DOWN
+        if self._has_moved_from(member.backend):
+            return True
         self._roster.probe_succeeded(name, token)
         if name in self._roster.upstreams:
             self._roster.upstreams[name].traffic.probed(trio.current_time() - began_at)
-        member = self._roster.pool.members.get(name)
-        return known.is_up and member is not None and not member.record.is_up
+        after = self._roster.pool.members.get(name)
+        return known.is_up and after is not None and not after.record.is_up
+
+    def _has_moved_from(self, backend: Backend) -> bool:
+        """Whether the server is known to be at another address by now: what answered is another one."""
+        member = self._roster.pool.members.get(self._identity)
+        return member is not None and member.backend.address != backend.address
+
+    def _looking(self, member: Member) -> Callable[[Channel], Awaitable[CanaryItem | None]]:
+        """Read the canary, planting one where there is none and nobody is served; then leave a beat."""
+        identity, keeper = member.backend.identity, self._keeper
+
+        async def look(channel: Channel) -> CanaryItem | None:
+            before = {} if keeper is None else keeper.beats.snapshot()
+            canary = await self._connector.read(channel)
+            if canary is None:
+                if member.record.is_up:
+                    return None
+                token = None if keeper is None else await keeper.announce_token(identity)
+                canary = await self._connector.canary.plant(channel, token)
+            if self._roster.maybe_twin(identity, canary.token) is not None:
+                return canary  # first it has to be known whose memory that is
+            if keeper is not None:
+                if keeper.beats.has_gone_back(canary, before):
+                    self._roster.memory_went_back(identity, canary.token)
+                await keeper.beats.write(channel, canary)
+                await keeper.bring_up_to_date(identity, channel)
+            return canary
+
+        return look
+
+    async def _own_token(self, backend: Backend, canary: CanaryItem) -> bytes:
+        """The token of this backend's memory, which no other backend that answers has as well.
+
+        Where another one shows the same token, a word is left here and looked for there. If it is found, both
+        are entries of one server. If not, one memory is a copy of the other, and gets a token of its own.
+
+        Raises BackendIsAlias, or another BackendFailure.
+        Source: design.md 5.1.
+        """
+        twin = self._roster.maybe_twin(backend.identity, canary.token)
+        if twin is None:
+            return canary.token
+        if await self._leads_to(backend, twin):
+            detail = f"is the same server as {twin.name} ({twin.address})"
+            raise BackendIsAlias(backend.identity, Phase.CONNECTING, detail)
+        copied = replace(canary, token=self._connector.canary.new_token().encode())
+        await self._connector.beat(backend, copied, self._policy.timeout)
+        self._roster.memory_was_copied(backend.identity, copied.token, twin)
+        return copied.token
+
+    async def _leads_to(self, backend: Backend, twin: Backend) -> bool:
+        """Whether both addresses lead to one server.
+
+        Raises BackendFailure; BackendNotAtFault where the other one cannot be asked: it may be down by now.
+        """
+        items, word = self._connector.canary, self._connector.canary.new_token()
+
+        async def leave(channel: Channel) -> None:
+            await self._connector.read(channel)
+            await items.leave_word(channel, word)
+
+        async def find(channel: Channel) -> bool:
+            await self._connector.read(channel)
+            return await items.finds_word(channel, word)
+
+        channel, _ = await self._connector.greet(backend, self._policy.timeout, leave)
+        channel.close_in_order()
+        try:
+            channel, is_found = await self._connector.greet(twin, self._policy.timeout, find)
+        except BackendFailure as failure:
+            self._roster.probe_failed(failure)
+            detail = f"may be the same server as {twin.name}, which cannot be asked: {failure.detail}"
+            raise BackendNotAtFault(backend.identity, Phase.CONNECTING, detail) from failure
+        channel.close_in_order()
+        return is_found

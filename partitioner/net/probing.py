@@ -2,13 +2,17 @@
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
-from partitioner.membership.backend import Intent
+from partitioner.errors import BackendFailure
+from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthPolicy
+from partitioner.net.channel import Channel
 from partitioner.net.connecting import Connector
 from partitioner.net.prober import Prober
+from partitioner.net.record_keeper import RecordKeeper
 from partitioner.net.roster import Roster
 
 
@@ -21,7 +25,9 @@ class Probing:
         connector: Connector,
         policy: HealthPolicy,
         uniform: Callable[[float, float], float] = random.uniform,
+        keeper: RecordKeeper | None = None,
     ) -> None:
+        self._keeper = keeper
         self._roster = roster
         self._connector = connector
         self._policy = policy
@@ -33,6 +39,27 @@ class Probing:
         async with trio.open_nursery() as looking:
             for identity in self._wanted():
                 looking.start_soon(self._prober(identity).probe)
+
+    async def last_beat(self) -> None:
+        """Leave a beat everywhere that says that this router has stopped in order."""
+        keeper = self._keeper
+        if keeper is None:
+            return
+
+        async def leave(backend: Backend) -> None:
+            async def write(channel: Channel) -> None:
+                canary = await self._connector.read(channel)
+                if canary is not None:
+                    await keeper.beats.write(channel, canary, is_last=True)
+
+            with suppress(BackendFailure):  # who hears of it from nobody waits for five seconds
+                channel, _ = await self._connector.greet(backend, self._policy.timeout, write)
+                channel.close_in_order()
+
+        async with trio.open_nursery() as leaving:
+            for member in self._roster.pool.members.values():
+                if member.is_reachable:
+                    leaving.start_soon(leave, member.backend)
 
     async def run(self) -> None:
         """Go on probing; keep up with who joins and who leaves."""
@@ -58,8 +85,7 @@ class Probing:
             await prober.run()
 
     def _prober(self, identity: str) -> Prober:
-        backend = self._roster.pool.members[identity].backend
-        return Prober(backend, self._connector, self._roster, self._policy, self._uniform)
+        return Prober(identity, self._connector, self._roster, self._policy, self._uniform, self._keeper)
 
     def _wanted(self) -> list[str]:
         members = self._roster.pool.members

@@ -106,8 +106,9 @@ class Repairer:
 
     async def _put_right(self, missed: Subject, servers: list[str]) -> bool:
         ledger, pool = self._bookkeeper.ledger, self._roster.pool
-        acting = pool.acting_set(missed.placement, ledger.marks(missed.key))
-        home = pool.acting_set(missed.placement)
+        acting_set = self._bookkeeper.acting_set
+        acting = acting_set(pool, missed.key, missed.placement, ledger.marks(missed.key))
+        home = acting_set(pool, missed.key, missed.placement)
         if acting is None or home is None:
             for server in servers:
                 await self._finder.settle_doubt(missed, server)
@@ -123,7 +124,7 @@ class Repairer:
                     if server in acting.written or server in home.written:
                         await self._write(missed, server, put(missed.target, told))
                     else:
-                        await self._write(missed, server, remove(missed.target))
+                        await self._remove(missed, server, (*acting.written, *home.written))
                 if told.head.has_action_flags:
                     await self._give_flag_back(missed, acting.primary, told)
                 await self._clear_up(missed, acting, pool)
@@ -146,16 +147,23 @@ class Repairer:
 
     async def _clear_up(self, missed: Subject, acting: ActingSet, pool: Pool) -> None:
         """Once the last mark is gone, remove the session from where it had to be till then."""
-        home = pool.acting_set(missed.placement)
+        home = self._bookkeeper.acting_set(pool, missed.key, missed.placement)
         if self._bookkeeper.ledger.marks(missed.key) or home is None:
             return
         for server in acting.written:
             if server not in home.written:
-                await self._write(missed, server, remove(missed.target))
+                await self._remove(missed, server, home.written)
         self._bookkeeper.ledger.note_repaired(missed.key)
 
     async def _write(self, missed: Subject, server: str, errand: Errand) -> None:
-        told = await self._copier.replace(missed.key, server, errand)
+        self._note(missed, server, await self._copier.replace(missed.key, server, errand))
+
+    async def _remove(self, missed: Subject, server: str, belongs: tuple[str, ...]) -> None:
+        """Remove what is left over beside the servers where the session belongs."""
+        told = await self._copier.clear(missed.key, server, remove(missed.target), belongs)
+        self._note(missed, server, told)
+
+    def _note(self, missed: Subject, server: str, told: Told | None) -> None:
         if told is None or told.status not in (200, 404):
             return
         ledger = self._bookkeeper.ledger

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.errors import MalformedRequest, NoBackendLeft
-from partitioner.membership.ledger import Lock
+from partitioner.membership.items import ITEMS
+from partitioner.membership.ledger import REMOVE, Lock
+from partitioner.membership.pool import ActingSet, Pool
+from partitioner.membership.quarantine import Quarantine
 from partitioner.net.asking import Asked, Asker, Reply
 from partitioner.net.bodies import BodyMemory
 from partitioner.net.bookkeeper import Bookkeeper
-from partitioner.net.canary import CANARIES
 from partitioner.net.copier import Copier, Write
 from partitioner.net.errands import Errand, Errands, Told, release, touch
 from partitioner.net.finder import Finder, LockedAway, Subject, Whereabouts
@@ -31,12 +33,17 @@ from partitioner.net.gate import KeyGate
 from partitioner.net.localtime import local_ticks
 from partitioner.net.mixups import Mixups
 from partitioner.net.observer import Observer
+from partitioner.net.record_keeper import RecordKeeper
 from partitioner.net.responder import Request, Response
 from partitioner.net.roster import Roster
+from partitioner.net.tenure import Tenure
 from partitioner.net.toucher import Toucher
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status
 from partitioner.protocol.target import canonical_form, server_key
 from partitioner.protocol.writer import write_answer_head
+
+SHOW_LOCKS = frozenset({Operation.GET, Operation.ACQUIRE, Operation.SET, Operation.REMOVE})
+"""Operations whose 200 says that nobody else holds a lock on the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ class Parts:
     toucher: Toucher
     mixups: Mixups
     observer: Observer
+    keeper: RecordKeeper | None = None  # None where no other router can come after this one
+    tenure: Tenure | None = None
 
 
 class Router:
@@ -72,6 +81,8 @@ class Router:
         self._toucher = parts.toucher
         self._mixups = parts.mixups
         self._observer = parts.observer
+        self._keeper = parts.keeper
+        self._tenure = parts.tenure
         self._background = background
         self._giving_back = 0
         self._all_given_back = trio.Event()
@@ -85,9 +96,11 @@ class Router:
         head = request.head
         key = server_key(head.target)
         canonical = canonical_form(key)
-        if canonical.startswith(CANARIES.encode()):
-            raise MalformedRequest("a key that is kept for canaries")
+        if canonical.startswith(ITEMS.encode()):
+            raise MalformedRequest("a key that is kept for routers")
         session = Subject(key, head.target, self._bookkeeper.placement_of(key))
+        if self._tenure is not None:
+            await self._tenure.ensure_active(canonical, head.operation, request.deadline)
         self._mixups.note(canonical, session.placement)
         held = 0
         try:
@@ -149,7 +162,8 @@ class Router:
         key = asked.session.key
         try:
             self._ledger.note_alive(key, trio.current_time())
-            answer = await self._answer(asked)
+            await self._note_remove(asked)
+            answer = await self._refuse_in_quarantine(asked) or await self._answer(asked)
         except BaseException:
             self._note_closed(asked)
             self._gate.leave(key)
@@ -157,9 +171,92 @@ class Router:
         if isinstance(answer, Reply):
             self._note_passed_over(answer)
             answer = answer.response
+        await self._write_down(asked, answer)
         if answer.head.status in (200, 423):
             self._ledger.note_served(key, trio.current_time())
+        quarantine = self._quarantine()
+        if quarantine is not None and answer.head.status == 200 and asked.operation in SHOW_LOCKS:
+            quarantine.note_answered(key)
         return self._leave_at_the_end(asked, answer)
+
+    # --- what the next router must know ---
+
+    async def _note_remove(self, asked: Asked) -> None:
+        """A remove may be cut off half-way: who may lack it is written down before it is sent anywhere."""
+        keeper, pool = self._keeper, self._roster.pool
+        if keeper is None or asked.operation is not Operation.REMOVE:
+            return
+        if pool.dirty or pool.unrecorded or self._ledger.marks(asked.session.key):
+            lacking = {*(pool.dirty or ()), *pool.unrecorded, *self._ledger.marks(asked.session.key)}
+            await keeper.ensure(dict.fromkeys(lacking, frozenset({REMOVE})))
+
+    async def _write_down(self, asked: Asked, answer: Response) -> None:
+        """Have it written down who lacks what, before the client is answered.
+
+        Raises NoBackendLeft; nothing of this exchange reaches the client then, and a lock is given back.
+        """
+        keeper, key = self._keeper, asked.session.key
+        if keeper is None or not (needs := keeper.needs_of(key)):
+            return
+        try:
+            await keeper.ensure(needs)
+        except BaseException:
+            answer.finish(False)
+            self._note_closed(asked)
+            if _takes_lock(asked, answer):
+                self.give_back_soon(asked.session)
+            else:
+                self._gate.leave(key)
+            raise
+
+    async def _refuse_in_quarantine(self, asked: Asked) -> Response | None:
+        """What a server says that may hold a lock of the router before this one; None if there is none.
+
+        Raises NoBackendLeft where such a server cannot be asked: somebody else may hold the lock.
+        Source: design.md 5.2.6.
+        """
+        quarantine, session = self._quarantine(), asked.session
+        if quarantine is None or asked.operation not in (Operation.GET, Operation.ACQUIRE):
+            return None
+        if quarantine.is_answered(session.key):
+            return None
+        pool = self._roster.pool
+        acting = self._acting_set(session, pool)
+        for server, token in quarantine.candidates(session.placement).items():
+            member = pool.members.get(server)
+            if member is None or not member.is_reachable or token != member.record.life:
+                raise NoBackendLeft(f"{server} may hold a lock of the router before this one, and is away")
+            if acting is not None and server == acting.primary:
+                continue
+            async with self._errands.fetched(server, session.target) as told:
+                if told is None:
+                    raise NoBackendLeft(f"{server} may hold a lock of the router before this one")
+                if told.status == 423:
+                    return Response(told.head, told.body)
+        return None
+
+    def _acting_set(self, session: Subject, pool: Pool) -> ActingSet | None:
+        marks = self._ledger.marks(session.key)
+        return self._bookkeeper.acting_set(pool, session.key, session.placement, marks)
+
+    def _quarantine(self) -> Quarantine | None:
+        return None if self._tenure is None else self._tenure.maybe_quarantine()
+
+    async def _release_everywhere(self, asked: Asked) -> None:
+        """Where nobody serves because each server may lack something, a lock keeps them from agreeing."""
+        pool, session = self._roster.pool, asked.session
+        if pool.placed or asked.cookie is None or self._ledger.is_agreed(session.key):
+            return
+        servers = [each for each, member in pool.members.items() if member.is_reachable]
+        await self._errands.run_all([(each, release(session.target, asked.cookie)) for each in servers])
+
+    async def _release_elsewhere(self, asked: Asked, server: str) -> None:
+        """A lock that was granted before this router's time may lie on another server than this one."""
+        quarantine, session = self._quarantine(), asked.session
+        if quarantine is None or quarantine.is_answered(session.key) or asked.cookie is None:
+            return
+        others = [each for each in quarantine.candidates(session.placement) if each != server]
+        await self._errands.run_all([(each, release(session.target, asked.cookie)) for each in others])
 
     async def _enter(self, key: bytes, deadline: float) -> None:
         """Pass the gate. Raises NoBackendLeft if that is not possible in time."""
@@ -281,7 +378,7 @@ class Router:
             self._note_slid(asked, reply.server, minutes)
         if head.has_action_flags:
             marks = self._ledger.marks(session.key)
-            acting = self._roster.pool.acting_set(session.placement, marks)
+            acting = self._acting_set(session, self._roster.pool)
             copies = () if acting is None else (acting.primary, *acting.copies)
             servers = tuple(each for each in copies if each != reply.server and each not in marks)
             await self._toucher.consume_flag(session.target, servers)
@@ -290,6 +387,7 @@ class Router:
 
     async def _release(self, asked: Asked) -> Response | Reply:
         session = asked.session
+        await self._release_everywhere(asked)
         while True:
             reply = await self._asker.ask(asked)
             if isinstance(reply, Lock):
@@ -310,6 +408,7 @@ class Router:
                 self._ledger.end_lock(session.key)
                 self._want_repair(session)
             self._note_slid(asked, reply.server, None)
+            await self._release_elsewhere(asked, reply.server)
             return reply
 
     # --- writing: set, remove ---

@@ -168,7 +168,7 @@ class Toucher:
         """Touch every holder of a key but the one that the clients' own requests have touched."""
         key, errand = session.key, touch(session.target)
         pool, marks = self._roster.pool, self._bookkeeper.ledger.marks(key)
-        acting = pool.acting_set(session.placement, marks)
+        acting = self._bookkeeper.acting_set(pool, session.key, session.placement, marks)
         holders = () if acting is None else (acting.primary, *acting.copies)
         due = [each for each in holders if each != slid_by and each not in marks]
         servers = tuple(dict.fromkeys((*begun, *due)))

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import trio
 
-from partitioner.errors import BackendEjected, BackendRestarted, Phase
-from partitioner.membership.backend import Backend
+from partitioner.errors import BackendEjected, BackendFailure, BackendRestarted, Phase
+from partitioner.membership.backend import Address, Backend
 from partitioner.net.channel import Channel
 from partitioner.net.connecting import Connector
 from partitioner.net.lease import Ending, Lease
@@ -217,6 +217,11 @@ class Upstream:
         if self.life is None:
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
 
+    def _refuse_when_moved_from(self, address: Address, failure: BackendFailure | None = None) -> None:
+        """What another server answers at the former address, or nobody, is not this one's failure."""
+        if self.backend.address != address:
+            raise BackendEjected(self.backend.identity, Phase.CONNECTING, "has moved") from failure
+
     def maybe_idle_channel(self) -> Channel | None:
         """The youngest of the connections that nobody uses, and that is still good."""
         self.retire_idle()
@@ -228,16 +233,21 @@ class Upstream:
         return None
 
     async def _connect(self) -> Channel:
-        life = self.life
-        channel, token = await self._connector.connect(self.backend, self._policy.connect)
+        life, address = self.life, self.backend.address
+        try:
+            channel, canary = await self._connector.connect(self.backend, self._policy.connect)
+        except BackendFailure as failure:
+            self._refuse_when_moved_from(address, failure)
+            raise
         if self.life != life:
             # It was ejected, and may be back, since it was asked: what it said of its life is old news.
             channel.close_in_order()
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
-        if token == life:
+        if canary is not None and canary.token == life:
             return channel
         channel.close_in_order()
-        detail = "has forgotten its canary" if token is None else "has another canary"
+        self._refuse_when_moved_from(address)
+        detail = "has forgotten its canary" if canary is None else "has another canary"
         raise BackendRestarted(self.backend.identity, Phase.CONNECTING, detail)
 
     def _on_lease_end(self, lease: Lease, ending: Ending) -> None:

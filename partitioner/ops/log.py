@@ -21,7 +21,7 @@ from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.net.observer import Observer
 from partitioner.ops.journal import Journal, JournaledLog
-from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.metrics.tally import Tally, is_recorded
 from partitioner.ops.printable import printable, printable_lines
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
@@ -138,15 +138,22 @@ class LogObserver(Observer):
         """Write a line about something that was wanted of the program and did not come to be."""
         self._log.error(event, **facts)
 
-    def note_start(self, name: str, address: Address, eligible: int) -> None:
-        """Write the line that says that a router begins to serve."""
+    def note_start(self, name: str, address: Address, eligible: int, standby: str | None = None) -> None:
+        """Write the line that says that a router begins to serve.
+
+        `standby` says why it is not the active one, if so; then `eligible` servers answer it.
+        """
         log = self._log.info if eligible else self._log.error
+        facts = {"name": name, "version": __version__, "listen": str(address)}
+        if standby is None:
+            log("router started", **facts, backends=self._serving(eligible))
+            return
         log(
-            "router started",
-            name=name,
-            version=__version__,
-            listen=str(address),
-            backends=self._serving(eligible),
+            "router started as a standby",
+            **facts,
+            backends=f"{eligible} of {self._pool_size()} answer",
+            cause=standby,
+            consequence="it serves nobody; `partitioner claim` makes it the active one at once",
         )
 
     def repeat_held_back(self) -> None:
@@ -246,6 +253,16 @@ class LogObserver(Observer):
             consequence=f"{self._fate(eligible)}; {self._serving(eligible)}",
         )
 
+    def backend_entered_twice(self, backend: Backend, detail: str, eligible: int) -> None:
+        self._log.error(
+            "backend does not serve",
+            backend=backend.name,
+            address=str(backend.address),
+            cause=f"it {detail}",
+            consequence="its share of the sessions is served by the other servers; correct its address, or "
+            f"remove it from the configuration; {self._serving(eligible)}",
+        )
+
     def backend_came_up(
         self, backend: Backend, after: Symptom | None, has_new_life: bool | None, eligible: int
     ) -> None:
@@ -271,6 +288,86 @@ class LogObserver(Observer):
             cause="it was restarted: " + detail if record.symptom is Symptom.RESTARTED else detail,
             consequence=f"{self._fate(eligible, record.symptom)}; {self._serving(eligible)}",
             **({"stays_out_at_least": format_duration(held_for)} if held_for > 0 else {}),
+        )
+
+    # --- which router is active ---
+
+    def claimed(self, term: str, cause: str, duration: float) -> None:
+        self._log.info(
+            "this router is the active one",
+            term=term,
+            cause=cause,
+            took=format_duration(round(duration, 3)),
+            consequence="it serves; every other router of this farm is a standby",
+        )
+
+    def claim_failed(self, reason: str) -> None:
+        self._warn_at_times(
+            f"claim {reason}",
+            "this router could not become the active one",
+            cause=reason,
+            consequence="it is a standby, and closes clients; the next one that comes has it try again",
+        )
+
+    def superseded(self, term: str) -> None:
+        self._log.warning(
+            "superseded: another router is the active one",
+            term=term,
+            cause="it has claimed, and its term is higher",
+            consequence="this router is a standby: it has closed its connections, and writes nothing",
+        )
+
+    def active_router_seen(self) -> None:
+        self._log.info(
+            "standby: another router is active",
+            cause="its beats move on the state servers",
+            consequence="clients that come here are closed while it is used; `partitioner claim` makes this "
+            "router the active one at once",
+        )
+
+    def active_router_lost(self) -> None:
+        self._log.warning(
+            "standby: no router is active",
+            cause="the last one has stopped, or its beats have stood still for 5 s",
+            consequence="the next client that comes here makes this router the active one",
+        )
+
+    def record_written(self, servers: int, wanted: int) -> None:
+        if is_recorded(servers, wanted):
+            return
+        self._warn_at_times(
+            "record",
+            "record not written everywhere",
+            cause=f"{servers} of {wanted} state servers have taken it",
+            consequence="it is tried again; changes that the next router must know of wait until it is safe",
+        )
+
+    def record_set_aside(self, place: str, reason: str) -> None:
+        self._log.warning(
+            "record set aside",
+            place=place,
+            cause=f"it {reason}",
+            consequence="the newest of the other records is believed; without any, servers are taken as they "
+            "stand",
+        )
+
+    def backend_moved(self, backend: Backend, former: Backend) -> None:
+        self._log.warning(
+            "backend has moved",
+            backend=backend.name,
+            address=str(backend.address),
+            was=f"{former.name} ({former.address})",
+            cause="its canary was found at another name or address",
+            consequence="what is known of it goes with it; nothing is removed from it",
+        )
+
+    def memory_was_copied(self, backend: Backend, original: Backend) -> None:
+        self._log.warning(
+            "backend began as a copy of another one",
+            backend=backend.name,
+            address=str(backend.address),
+            cause=f"it showed the canary of {original.name}, which answers too",
+            consequence="it has a canary of its own now, and is recovering",
         )
 
     def backend_doubted(self, backend: Backend, duration: float, eligible: int) -> None:

@@ -14,6 +14,10 @@ from partitioner.sessions.wheel import TimerWheel
 DEFAULT_TIMEOUT_MINUTES = 20  # protocol.md 7
 LONGEST_TIMEOUT_MINUTES = 525_600  # a year; protocol.md 3.4
 
+ITEMS = b"/partitioner/"
+"""Where the keys of routers' own items begin (design.md 5.1). They are few and small, and a router must be
+able to store them on a server that is full, so they are not held against the memory limit."""
+
 SESSION_OVERHEAD = 280
 """Bytes that a session costs beyond those of its key and body: what is counted against the memory limit.
 
@@ -38,6 +42,7 @@ class SessionTable:
         "_wheel",
         "body_bytes",
         "expired",
+        "items",
         "refused_creations",
     )
 
@@ -48,11 +53,17 @@ class SessionTable:
         self._max_memory = max_memory
         self._key_bytes = 0
         self.body_bytes = 0
+        self.items = 0  # keys that are routers' own
         self.expired = 0  # sessions forgotten since the start because their time-out had passed
         self.refused_creations = 0  # for want of memory, since the start
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def sessions_held(self) -> int:
+        """How many sessions there are, routers' items apart."""
+        return len(self._records) - self.items
 
     @property
     def max_memory(self) -> int | None:
@@ -122,6 +133,7 @@ class SessionTable:
         """Take in a session that another table held, as it is; the limit of memory is for new ones."""
         self._key_bytes += len(key)
         self.body_bytes += session.size
+        self.items += key.startswith(ITEMS)
         self._records[key] = session.record
         self._file(key, session)
 
@@ -147,13 +159,15 @@ class SessionTable:
     def _create(self, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
         """Rows 13 and 14; or 400 for want of memory, never 404 (protocol.md 10.2.9)."""
         cost = SESSION_OVERHEAD + len(key) + len(body)
-        if self._max_memory is not None and self.used_memory + cost > self._max_memory:
+        is_item = key.startswith(ITEMS)
+        if self._max_memory is not None and not is_item and self.used_memory + cost > self._max_memory:
             self.refused_creations += 1
             return BAD_REQUEST
         is_uninitialized = head.operation is _CREATE_UNINITIALIZED
         session = Session.create(body, _timeout_minutes(head), is_uninitialized=is_uninitialized)
         self._key_bytes += len(key)
         self.body_bytes += len(body)
+        self.items += is_item
         self._records[key] = session.record
         self._keep(key, session, now)
         return OK
@@ -186,6 +200,7 @@ class SessionTable:
             self._wheel.forget(key, session.slot)
         self._key_bytes -= len(key)
         self.body_bytes -= session.size
+        self.items -= key.startswith(ITEMS)
 
 
 def _timeout_minutes(head: RequestHead) -> int:

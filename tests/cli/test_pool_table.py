@@ -65,6 +65,25 @@ def test_those_that_operators_took_out_are_not_expected_to_serve() -> None:
     assert "1 of 1 serve" in watched(seen.backends, height=40)[0]
 
 
+def test_a_standby_says_why_it_is_one() -> None:
+    """And who answers it; nobody serves behind it."""
+    seen = replace(
+        status_of(backend_report("state-1")),
+        role="standby",
+        role_for=90.0,
+        term=None,
+        superseded=1,
+        standby_because="another router is active and used",
+        watched_for=80.0,
+        servers_seen=1,
+    )
+
+    lines = "\n".join(lines_of(summary(seen), 200))
+    assert "standby for 1 min 30 s: another router is active and used, which has been watched for" in lines
+    assert "superseded once since its start" in lines
+    assert "1 of 1 answer" in lines
+
+
 def test_on_a_low_terminal_the_ill_are_in_front() -> None:
     """The end of what is shown is cut off there."""
     found = [backend_report(f"state-{number}") for number in range(50)]

@@ -16,10 +16,12 @@ from partitioner.daemon.notify import Notifier
 from partitioner.daemon.process import FILES_BESIDE_CONNECTIONS
 from partitioner.daemon.reload import Outcome, Reloader
 from partitioner.errors import ConfigurationInvalid, Refused
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import Address, Intent
 from partitioner.membership.losses import LossPolicy, LostSessions
 from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.ops.log import LogObserver
+from tests.doubles.backends import ScriptedBackend, greeting, life_of
+from tests.doubles.network import Fault
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 
 TWO = """
@@ -331,3 +333,43 @@ async def test_two_reloads_at_once_are_one_after_the_other(operator: Operator) -
 
     assert operator.reloader.last_report is not None
     assert operator.reloader.last_report.outcome is Outcome.UNCHANGED
+
+
+# --- which server is at which address ---
+
+
+async def test_one_server_twice_has_the_reload_refused(operator: Operator) -> None:
+    """Its canary is read before anything is applied; the sentence names both entries, and nothing changes."""
+    ScriptedBackend(operator.router.network, Address("10.0.0.3", 42424), greeting(life_of(1)))
+    before = operator.state()
+    report = await operator.reload(THREE)
+
+    sentence = (
+        "backends: state-3 (10.0.0.3:42424) is the same server as state-1 (10.0.0.1:42424); "
+        "expected each server once"
+    )
+    assert (Outcome.REFUSED, [sentence]) == report
+    assert before == operator.state()
+    assert [("reload refused", sentence)] == [(event, facts["problem"]) for event, facts in operator.log.said]
+
+
+async def test_a_renamed_server_is_the_same_one(operator: Operator) -> None:
+    """By its canary it is known, and goes on without a pause; nobody is asked for what it holds."""
+    ScriptedBackend(operator.router.network, Address("10.0.0.2", 42424), greeting(life_of(2)))
+    outcome, _ = await operator.reload(TWO.replace("state-2", "renamed"))
+
+    pool = operator.router.roster.pool
+    assert outcome is Outcome.APPLIED
+    assert {"state-1": "state-1", "renamed": "state-2"} == pool.places
+    assert {"state-1", "state-2"} == pool.eligible == set(pool.members)
+
+
+async def test_who_does_not_answer_is_taken_for_new(operator: Operator, autojump_clock: MockClock) -> None:
+    """A reload waits no longer than a probe for servers that it does not know."""
+    operator.router.network.disturb(Address("10.0.0.3", 42424), Fault.HANG)
+    began_at = trio.current_time()
+    outcome, _ = await operator.reload(THREE)
+
+    assert outcome is Outcome.APPLIED
+    assert operator.router.health.timeout == trio.current_time() - began_at
+    assert "state-3" in operator.router.roster.pool.places

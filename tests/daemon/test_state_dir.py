@@ -1,25 +1,32 @@
-"""The file of a router in its state directory: read, set aside, and written."""
+"""The files of a router in its state directory: read, set aside, and written."""
 
 import json
+import stat
+import tempfile
+import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import structlog
-import trio
-from trio.testing import MockClock
+from xxhash import xxh3_64_hexdigest
 
-from partitioner.daemon.state_dir import StateDir
-from partitioner.errors import BackendRefused, FileUnusable, Phase
-from partitioner.membership.health import Health, HealthPolicy
-from partitioner.membership.pool import Pool, first_pool
+from partitioner.config import Settings, parse
+from partitioner.daemon.state_dir import StateDir, open_state_dir
+from partitioner.errors import FileUnusable
+from partitioner.membership.items import Term
+from partitioner.membership.ledger import Ledger, LedgerPolicy
+from partitioner.membership.legacy import restore_ledger, write_legacy
+from partitioner.membership.record import Record, write_record
+from partitioner.ops.journal import Journal
 from partitioner.ops.log import LogObserver, configure_log
-from tests.doubles.routers import MemoryRouter
+from tests.membership.ledgers import KEY, NOW, marked
+from tests.tables import each_case
 
 Screen = pytest.CaptureFixture[str]
 
-FALL = 3
-T_MAX = 3600.0
+RECORD = Record("router-1", "lineage", 7, "word", 3, 0, 3600.0, ())
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +38,7 @@ def structlog_as_before() -> Iterator[None]:
 
 def state_dir_in(directory: Path) -> StateDir:
     configure_log(as_json=True)
-    return StateDir(directory, "router-1", T_MAX, LogObserver())
+    return StateDir(directory, "router-1", LogObserver())
 
 
 def opened(directory: Path) -> StateDir:
@@ -44,97 +51,226 @@ def said(capsys: Screen) -> list[dict[str, str]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def router_of(nursery: trio.Nursery) -> MemoryRouter:
-    router = MemoryRouter(nursery, 3, copies=2)
-    router.take_in()
-    return router
-
-
-def have_fallen(router: MemoryRouter, name: str) -> None:
-    for _ in range(FALL):
-        router.roster.probe_failed(BackendRefused(name, Phase.CONNECTING, "refused"))
-
-
-def pool_at_start(state_dir: StateDir, router: MemoryRouter) -> Pool:
-    first = first_pool(router.backends, HealthPolicy(), 2, trio.current_time())
-    return state_dir.recall_pool(first, HealthPolicy())
-
-
-def doubted(pool: Pool) -> list[str]:
-    """Who is not read when it is found in the life that it had."""
-    return [name for name, member in pool.members.items() if member.record.doubted_until > 0]
-
-
-async def test_the_first_start(tmp_path: Path, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Where nothing was kept nobody is doubted; the directory is made."""
+def test_the_first_start(tmp_path: Path) -> None:
+    """Where nothing was kept there is nothing; the directory is made."""
     state_dir = opened(tmp_path / "some" / "where")
 
-    assert [] == doubted(pool_at_start(state_dir, router_of(nursery)))
+    assert (None, None) == (state_dir.record(), state_dir.ledger())
     assert (tmp_path / "some" / "where").is_dir()
 
 
-async def test_what_was_kept_at_the_end(
-    tmp_path: Path, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    """The next router doubts whom this one left DOWN, and knows how long sessions live."""
-    router = router_of(nursery)
-    router.ledger.note_timeout(b"/key", 120)
-    have_fallen(router, "state-2")
-    opened(tmp_path).keep_last(router.lane)
-    next_router = router_of(nursery)
+async def test_what_was_kept(tmp_path: Path) -> None:
+    """The next router finds the record, and the marks that go with it."""
+    left = opened(tmp_path)
+    await left.save(write_record(RECORD))
+    left.save_ledger(write_legacy(marked("state-2"), RECORD.order, NOW))
+    found = opened(tmp_path)
+    legacy, book = found.ledger(), Ledger(LedgerPolicy())
+    assert legacy is not None
+    restore_ledger(book, legacy, NOW)
+
+    assert write_record(RECORD) == found.record()
+    assert (Term(7, "word"), 3) == legacy.order
+    assert ["state-2"] == list(book.marks(KEY))
+
+
+@pytest.mark.parametrize("file", ["router-1.record", "router-1.ledger"])
+def test_damage(tmp_path: Path, capsys: Screen, file: str) -> None:
+    """A damaged file is set aside with one line, and is as good as none."""
+    (tmp_path / file).write_bytes(b"not ours")
     state_dir = opened(tmp_path)
-    state_dir.recall_rest(next_router.lane)
 
-    assert ["state-2"] == doubted(pool_at_start(state_dir, next_router))
-    assert 7_200.0 == next_router.ledger.longest_life
-    assert ["state-2"] == [hole.identity for hole in next_router.roster.redundancy.holes if hole.identity]
-
-
-async def test_damage(
-    tmp_path: Path, nursery: trio.Nursery, autojump_clock: MockClock, capsys: Screen
-) -> None:
-    """A damaged file is set aside; nobody is believed then, and the log says how to vouch for somebody."""
-    state_dir = state_dir_in(tmp_path)
-    state_dir.path.write_bytes(b"not ours")
-    state_dir.read()
-    pool = pool_at_start(state_dir, router_of(nursery))
-
-    assert ["state-1", "state-2", "state-3"] == doubted(pool)
-    assert b"not ours" == (tmp_path / "router-1.state.damaged-1").read_bytes()
-    assert ["state file set aside", "no backend can be read"] == [line["event"] for line in said(capsys)]
+    assert (None, None) == (state_dir.record(), state_dir.ledger())
+    assert b"not ours" == (tmp_path / f"{file}.damaged-1").read_bytes()
+    assert ["state file set aside"] == [line["event"] for line in said(capsys)]
 
 
-async def test_vouching(tmp_path: Path, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """After damage a backend is RECOVERING, until it is said to be ready or T_max has passed."""
-    state_dir = state_dir_in(tmp_path)
-    state_dir.path.write_bytes(b"not ours")
-    state_dir.read()
-    router = MemoryRouter(nursery, 3, copies=2)
-    router.roster.pool = pool_at_start(state_dir, router)
-    router.take_in()
-    found = {name: member.record.health for name, member in router.roster.pool.members.items()}
-    router.roster.set_intent("state-2", router.backends[1].intent)
+def test_the_record_of_another_farm(tmp_path: Path, capsys: Screen) -> None:
+    """It is set aside: what it says is about other servers."""
+    (tmp_path / "router-1.record").write_bytes(write_record(Record("other", "x", 1, "w", 1, 0, 0.0, ())))
+    state_dir = opened(tmp_path)
 
-    assert dict.fromkeys(("state-1", "state-2", "state-3"), Health.RECOVERING) == found
-    assert {"state-2"} == router.serving
+    assert state_dir.record() is None
+    assert "belongs to the farm 'other'" in said(capsys)[0]["cause"]
 
 
-async def test_a_file_that_cannot_be_written_any_more(
-    tmp_path: Path, nursery: trio.Nursery, autojump_clock: MockClock, capsys: Screen
-) -> None:
-    """It is said once, and the router goes on."""
-    router = router_of(nursery)
+async def test_a_file_that_cannot_be_written_any_more(tmp_path: Path, capsys: Screen) -> None:
+    """It is said once, and whoever writes is told each time."""
     state_dir = opened(tmp_path / "directory")
     (tmp_path / "directory").rmdir()
     for _ in range(3):
-        state_dir.keep_last(router.lane)
+        with pytest.raises(FileUnusable):
+            await state_dir.save(b"record")
+    complaints = [line["event"] for line in said(capsys)]
+    (tmp_path / "directory").mkdir()
+    await state_dir.save(b"record")
 
-    assert ["state cannot be kept"] == [line["event"] for line in said(capsys)]
+    assert ["state cannot be kept"] == complaints
+    assert b"record" == state_dir.record()
 
 
 def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
-    """What would fail later is found at the start."""
-    (tmp_path / "file").write_bytes(b"")
+    """One sentence says which, and why."""
+    (tmp_path / "file").touch()
 
-    with pytest.raises(FileUnusable, match=r"router-1\.state cannot be used: (Not a directory|File exists)"):
+    with pytest.raises(FileUnusable, match="file cannot be used: "):
         opened(tmp_path / "file")
+
+
+# --- Files that are not what they should be --------------------------------------------------------------
+
+
+def as_file(kind: str, plain: bytes) -> bytes:
+    """A file of this kind that says this, with a right checksum."""
+    content = zlib.compress(plain)
+    checksum = xxh3_64_hexdigest(content).encode()
+    return b"partitioner %b, format 1, checksum %b\n" % (kind.encode(), checksum) + content
+
+
+@each_case(
+    ("kind", "content", "sentence"),
+    [
+        ("record", b"", "is foreign or damaged"),
+        ("record", write_record(RECORD)[:-1], "has a wrong checksum"),
+        ("record", as_file("record", b"{}"), "does not say what a record says"),
+        ("record", write_record(RECORD).replace(b"format 1", b"format 99"), "has the format 99"),
+        ("ledger", b"", "is foreign or damaged"),
+        ("ledger", as_file("ledger", b"{}"), "does not say what a ledger says"),
+        ("ledger", write_record(RECORD), "is foreign or damaged"),
+    ],
+)
+def test_why_a_file_was_set_aside(tmp_path: Path, kind: str, content: bytes, sentence: str) -> None:
+    """The line says which file, why, and where it is now; the router starts all the same."""
+    directory, journal = Path(tempfile.mkdtemp(dir=tmp_path)), Journal()
+    (directory / f"router-1.{kind}").write_bytes(content)
+    configure_log(as_json=True)
+    StateDir(directory, "router-1", LogObserver(journal=journal)).read()
+    kept = directory / f"router-1.{kind}.damaged-1"
+    (entry,) = journal.events()
+
+    assert content == kept.read_bytes()
+    assert f"router-1.{kind}" in entry.facts["cause"]
+    assert sentence in entry.facts["cause"]
+    assert str(kept) == entry.facts["kept_as"]
+
+
+async def test_a_damaged_ledger_does_not_cost_the_record(tmp_path: Path) -> None:
+    """Each file stands for itself: without marks and locks, what is dirty is in doubt, and no more."""
+    await opened(tmp_path).save(write_record(RECORD))
+    (tmp_path / "router-1.ledger").write_bytes(b"not ours")
+    state_dir = opened(tmp_path)
+
+    assert (write_record(RECORD), None) == (state_dir.record(), state_dir.ledger())
+
+
+async def test_another_router_in_the_same_directory(tmp_path: Path) -> None:
+    """Files are named after their router, and those of others are left alone."""
+    await opened(tmp_path).save(write_record(RECORD))
+    other = StateDir(tmp_path, "router-2", LogObserver())
+    other.read()
+    await other.save(b"of another one")
+
+    assert write_record(RECORD) == opened(tmp_path).record()
+
+
+# --- A crash, or a disk that fails -----------------------------------------------------------------------
+
+
+async def test_a_crash_while_it_was_written(tmp_path: Path) -> None:
+    """What was half written lies beside, and what stood there before still does."""
+    await opened(tmp_path).save(write_record(RECORD))
+    (tmp_path / "router-1.record.writing").write_bytes(write_record(RECORD)[:20])
+    found = opened(tmp_path)
+    before = found.record()
+    later = write_record(replace(RECORD, serial=4))
+    await found.save(later)
+
+    assert write_record(RECORD) == before
+    assert later == opened(tmp_path).record()
+
+
+async def test_a_write_that_fails(tmp_path: Path, capsys: Screen) -> None:
+    """The former record stands; marks that cannot be left are no reason not to stop."""
+    state_dir = opened(tmp_path)
+    await state_dir.save(write_record(RECORD))
+    for kind in ("record", "ledger"):
+        (tmp_path / f"router-1.{kind}.writing").mkdir()
+    with pytest.raises(FileUnusable, match=r"router-1\.record cannot be written"):
+        await state_dir.save(b"later")
+    state_dir.save_ledger(b"later")
+    complaints = [line["event"] for line in said(capsys)]
+    for kind in ("record", "ledger"):
+        (tmp_path / f"router-1.{kind}.writing").rmdir()
+
+    assert ["state cannot be kept"] == complaints
+    assert write_record(RECORD) == state_dir.record()
+    assert (write_record(RECORD), None) == (opened(tmp_path).record(), opened(tmp_path).ledger())
+
+
+async def test_a_disk_that_fails_again(tmp_path: Path, capsys: Screen) -> None:
+    """It is said once each time that it begins to fail."""
+    state_dir, beside = opened(tmp_path), tmp_path / "router-1.record.writing"
+    for _ in range(2):
+        beside.mkdir()
+        for _ in range(2):
+            with pytest.raises(FileUnusable):
+                await state_dir.save(b"record")
+        beside.rmdir()
+        await state_dir.save(b"record")
+
+    assert 2 * ["state cannot be kept"] == [line["event"] for line in said(capsys)]
+
+
+async def test_nobody_else_can_read_them(tmp_path: Path) -> None:
+    """The keys of sessions are bearer secrets."""
+    state_dir = opened(tmp_path / "state")
+    await state_dir.save(write_record(RECORD))
+    state_dir.save_ledger(write_legacy(marked("state-2"), RECORD.order, NOW))
+    files = [each for each in (tmp_path / "state").iterdir() if each.is_file()]
+
+    assert ["router-1.ledger", "router-1.record"] == sorted(each.name for each in files)
+    assert {0o600} == {stat.S_IMODE(each.stat().st_mode) for each in files}
+    assert 0o700 == stat.S_IMODE((tmp_path / "state").stat().st_mode)
+
+
+# --- Opened by a process ----------------------------------------------------------------------------------
+
+
+def settings(directory: Path | None) -> Settings:
+    where = "" if directory is None else f"state_dir: {directory}\n"
+    return parse(f"name: router-1\nbackends: [{{name: a, address: 10.0.0.1:42424}}]\n{where}")
+
+
+def test_one_that_is_in_use(tmp_path: Path) -> None:
+    """Two routers of one name would write over each other: the second one does not start."""
+    configure_log(as_json=True)
+    first = open_state_dir(settings(tmp_path), LogObserver())
+
+    assert first is not None
+    with pytest.raises(FileUnusable, match="in use"):
+        open_state_dir(settings(tmp_path), LogObserver())
+
+
+def test_a_default_one_that_is_in_use(
+    tmp_path: Path, capsys: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asked for it, so it is a warning, and nothing is kept there."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    configure_log(as_json=True)
+    first = open_state_dir(settings(None), LogObserver())
+    second = open_state_dir(settings(None), LogObserver())
+
+    assert first is not None
+    assert second is None
+    assert ["state is not kept"] == [line["event"] for line in said(capsys)]
+
+
+def test_a_refused_one_is_not_held(tmp_path: Path) -> None:
+    """A directory that cannot be used is not locked either: what is mended can be opened at once."""
+    configure_log(as_json=True)
+    (tmp_path / "router-1.record.writing").mkdir()
+    with pytest.raises(FileUnusable):
+        open_state_dir(settings(tmp_path), LogObserver())
+    (tmp_path / "router-1.record.writing").rmdir()
+
+    assert open_state_dir(settings(tmp_path), LogObserver()) is not None

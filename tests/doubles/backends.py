@@ -22,10 +22,15 @@ from tests.doubles.network import MemoryStream, Network
 from tests.doubles.sessions import whole
 
 ROUTER_NAME = "router-1"
-CANARY_TARGET = b"%2fpartitioner%2fcanary%2frouter-1"
+CANARY_TARGET = b"%2fpartitioner%2frouter-1%2fcanary"
 READ_CANARY = b"GET " + CANARY_TARGET + b" HTTP/1.1\r\nHost: partitioner\r\n\r\n"
 LIFE = b"0123456789abcdef0123456789abcdef"
-"""The canary's token in the life in which scripted backends are known to their router."""
+"""The canary's token in the life in which the first scripted backend is known to its router."""
+
+
+def life_of(number: int) -> bytes:
+    """The same of state-1, state-2 ...: no two memories have one token."""
+    return b"%032x" % (int(LIFE, 16) + number - 1)
 
 
 def ok(body: bytes = b"", *fields: bytes) -> bytes:
@@ -75,11 +80,18 @@ class Reset:
     """Tear the connection down."""
 
 
-Step = Hear | HearEnd | Say | Stall | Close | Reset
+@dataclass(frozen=True, slots=True)
+class ShowCanary:
+    """Say which life this is: the one in which this backend is known to its router."""
+
+
+Step = Hear | HearEnd | Say | ShowCanary | Stall | Close | Reset
 
 
 def greeting(token: bytes | None = LIFE) -> list[Step]:
     """The steps with which every connection begins: the canary is read. None says that there is none."""
+    if token is LIFE:
+        return [Hear(READ_CANARY), ShowCanary()]
     return [Hear(READ_CANARY), Say(NOT_FOUND if token is None else ok(token, b"Timeout: 525600"))]
 
 
@@ -112,6 +124,9 @@ class ScriptedBackend:
                 assert await stream.receive_some() == b""
             case Say(data):
                 await stream.send_all(data)
+            case ShowCanary():
+                number_in_pool = int(self.address.host.rpartition(".")[2])
+                await stream.send_all(ok(life_of(number_in_pool), b"Timeout: 525600"))
             case Stall(duration):
                 await trio.sleep(duration)
             case Close():
@@ -161,6 +176,19 @@ class MemoryStateServer:
         self.kill()
         self.start()
 
+    def go_on_at(self, address: Address) -> None:
+        """Listen at another address from now on, with the same memory: the machine has moved."""
+        self.kill()
+        self.address = address
+        self._network.listen(address, self.serve)
+
+    def begin_as_copy_of(self, original: "MemoryStateServer") -> None:
+        """Begin a new life with all that another server holds, as the clone of a machine does."""
+        self.kill()
+        self.start()
+        for key, session in original._table.sessions():
+            self._table.put_back(key, Session(bytearray(session.record)))
+
     def freeze(self) -> None:
         """Stop as SIGSTOP does: connections are still taken in, and nothing in them is read or answered."""
         self._is_frozen = True
@@ -205,7 +233,7 @@ class MemoryStateServer:
             raise ListingFailed("its admin port refused the connection")
         keys, following = self._table.page(int(cursor or 0), 10)
         targets = tuple(target for key in keys if (target := target_of(key)) != CANARY_TARGET)
-        return Page(targets, None if following is None else str(following), len(self._table))
+        return Page(targets, None if following is None else str(following), self._table.sessions_held)
 
     async def serve(self, stream: MemoryStream) -> None:
         """Serve one connection for as long as this life lasts."""

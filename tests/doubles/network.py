@@ -219,12 +219,22 @@ class Network:
         self._servers: dict[Address, Server] = {}
         self._once: dict[Address, deque[Fault | ResetAfter]] = {}
         self._always: dict[Address, Fault | ResetAfter] = {}
+        self._aliases: dict[Address, Address] = {}
         self.dialled: list[tuple[float, Address]] = []  # when and where
+
+    def alias(self, name: Address, address: Address) -> None:
+        """Have a name lead to an address."""
+        self._aliases[name] = address
+
+    def resolve(self, address: Address) -> Address:
+        """The address that a name stands for; an address stands for itself."""
+        return self._aliases.get(address, address)
 
     async def dial(self, address: Address) -> Channel:
         """Connect to whoever listens there, unless a fault stands in the way."""
         self.dialled.append((trio.current_time(), address))
         await trio.lowlevel.checkpoint()
+        address = self.resolve(address)
         queue = self._once.get(address)
         fault = queue.popleft() if queue else self._always.get(address)
         near, far = connection()

@@ -17,10 +17,11 @@ from partitioner.net.handoff import Page
 from partitioner.net.lane import Lane, LanePolicy
 from partitioner.net.observer import Observer
 from partitioner.net.standstill import Standstills
+from partitioner.net.tenure import Disk, TenurePolicy
 from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.ops.fanout import Fanout
 from partitioner.protocol.grammar import Dialect
-from tests.doubles.backends import LIFE, ROUTER_NAME
+from tests.doubles.backends import ROUTER_NAME, life_of
 from tests.doubles.clients import Client
 from tests.doubles.network import Network, connection
 from tests.doubles.observers import RecordingObserver
@@ -59,11 +60,14 @@ class MemoryRouter:
         listed: bool = False,
         watcher: Observer | None = None,
         standstills: Standstills | None = None,
+        tenure: TenurePolicy | None = None,
+        disk: Disk | None = None,
     ) -> None:
         """`began_at` is when the pool was changed last: the default makes the times settled.
 
         `listed`: the backends have admin ports; `listings` says what these answer.
         `watcher` hears every fact, beside `observer`.
+        `tenure`: other routers may serve the same servers; `start` sees whether this one is the active one.
         """
         self._nursery = nursery
         nursery.start_soon(_fail_at_last)
@@ -76,7 +80,7 @@ class MemoryRouter:
             self.backends = tuple(replace(each, admin=each.address) for each in self.backends)
         self.listings: dict[Address, Callable[[str | None], Awaitable[Page]]] = {}
         self.standstills = standstills or Standstills(lambda: 0.0)
-        self.connector = Connector(self.network.dial, Canary(ROUTER_NAME), self.standstills)
+        self.connector = Connector(self.network.dial, Canary(ROUTER_NAME), standstills=self.standstills)
         policy = LanePolicy(
             health=self.health,
             upstream=UpstreamPolicy(1.0, 10.0, connections),
@@ -84,9 +88,10 @@ class MemoryRouter:
             lost_sessions=lost_sessions,
             body_memory=body_memory,
             lost_after=lost_after,
+            tenure=tenure,
         )
         pool = first_pool(self.backends, self.health, copies, began_at)
-        self.lane = Lane(pool, policy, self.connector, self.facts, nursery, _middle, self._list_keys)
+        self.lane = Lane(pool, policy, self.connector, self.facts, nursery, _middle, self._list_keys, disk)
         self.roster = self.lane.roster
         self.router = self.lane.router
         self.ledger = self.lane.ledger
@@ -95,10 +100,15 @@ class MemoryRouter:
     async def _list_keys(self, admin: Address, cursor: str | None) -> Page:
         return await self.listings[admin](cursor)
 
-    def take_in(self, life: bytes = LIFE) -> None:
-        """Have all backends UP in this life without a probe."""
-        for each in self.backends:
-            self.roster.probe_succeeded(each.name, life)
+    def take_in(self) -> None:
+        """Have all backends UP without a probe, in the life that scripted ones show."""
+        for number, each in enumerate(self.backends, 1):
+            self.roster.probe_succeeded(each.name, life_of(number))
+
+    async def start(self) -> None:
+        """Begin as a router does, and go on."""
+        await self.lane.start()
+        self._nursery.start_soon(self.lane.run)
 
     async def probe_on(self) -> None:
         """Probe all backends once; go on probing, without jitter, and doing what else goes on."""

@@ -21,7 +21,7 @@ def test_a_second_router_in_a_state_dir(tmp_path: Path) -> None:
             said = refusal(second)
 
         holder = first.program.process.pid
-        assert said == f"Error: {tmp_path}/state/router-1.state is in use by process {holder}"
+        assert said == f"Error: {tmp_path}/state/router-1.record is in use by process {holder}"
 
 
 def test_a_default_state_dir_that_is_in_use(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_default_state_dir_that_is_in_use(tmp_path: Path) -> None:
             first.wait_for("router started")
             with running("serve", "-c", str(file), environment=environment) as second:
                 holder = first.process.pid
-                second.wait_for(rf"state is not kept.*router-1\.state is in use by process {holder}")
+                second.wait_for(rf"state is not kept.*router-1\.record is in use by process {holder}")
                 second.wait_for("router started")
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 TABLE = """[...document.querySelectorAll('table.servers tbody tr')].map(row =>
     [row.querySelector('th bdi').innerText, row.querySelector('.badge').innerText.trim()])"""
 HEADLINE = "document.querySelector('h1').innerText"
-COLOURS = """[...document.querySelectorAll('table.servers .badge')].map(badge =>
+COLOURS = """[...document.querySelectorAll('table.servers .badge:not(.quiet)')].map(badge =>
     getComputedStyle(badge).backgroundColor)"""
 EVENTS = "document.querySelector('table.events').innerText"
 

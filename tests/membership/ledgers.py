@@ -1,5 +1,7 @@
 """Ledgers with a lock or a mark in them, to see what becomes of these."""
 
+from collections.abc import Container
+
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 
 HOUR = 3_600.0
@@ -19,6 +21,16 @@ def marked(*servers: str, is_stale: bool = False, since: float = NOW) -> Ledger:
     return book
 
 
-def sweep(book: Ledger, now: float) -> None:
-    for _ in book.sweep(now):
+class Everybody:
+    """Contains every server."""
+
+    def __contains__(self, server: object) -> bool:
+        return True
+
+
+EVERYBODY = Everybody()
+
+
+def sweep(book: Ledger, now: float, answering: Container[str] = EVERYBODY) -> None:
+    for _ in book.sweep(now, answering):
         pass

@@ -14,6 +14,7 @@ from partitioner.membership.backend import Address, Backend
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import Ledger, LedgerPolicy, Lock
 from partitioner.membership.pool import Pool, first_pool
+from tests.membership.ledgers import EVERYBODY
 
 KEYS = (b"x", b"y")
 SERVERS = ("a", "b")
@@ -154,7 +155,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule()
     def what_has_expired_is_swept(self) -> None:
-        for _ in self.ledger.sweep(self.now):
+        for _ in self.ledger.sweep(self.now, EVERYBODY):
             pass
         for key, model in self.model.items():
             for server, mark in tuple(model.marks.items()):

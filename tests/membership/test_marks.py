@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from partitioner.membership.ledger import SWEEP_BATCH, is_what_was_taken
-from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
+from partitioner.membership.ledger import LOCK, REMOVE, SWEEP_BATCH, WRITE, Lock, is_what_was_taken
+from tests.membership.ledgers import EVERYBODY, HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
 from tests.tables import each_case
 
 # --- Marks ------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_sweeping_pauses() -> None:
     book = ledger()
     for number in range(3 * SWEEP_BATCH):
         book.mark(b"%d" % number, TARGET, "a", NOW, is_stale=True)
-    sweeping: Iterator[None] = book.sweep(NOW + HOUR + 1)
+    sweeping: Iterator[None] = book.sweep(NOW + HOUR + 1, EVERYBODY)
     next(sweeping)
 
     assert 3 * SWEEP_BATCH - (SWEEP_BATCH - 1) == book.marks_of("a")
@@ -188,7 +188,7 @@ def test_keys_may_go_while_a_sweep_pauses() -> None:
     book = ledger()
     for number in range(SWEEP_BATCH + 1):
         book.mark(b"%d" % number, TARGET, "a", NOW, is_stale=True)
-    sweeping = book.sweep(NOW)
+    sweeping = book.sweep(NOW, EVERYBODY)
     next(sweeping)
     book.unmark_all("a")
 
@@ -270,3 +270,123 @@ def test_what_a_client_was_told_of_was_a_session() -> None:
     book.note_served(KEY, NOW)
 
     assert book.tells_of_a_session(KEY)
+
+
+# --- What servers may lack -----------------------------------------------------------------------------
+
+
+def test_reasons() -> None:
+    """All reasons of a server since it was last without any mark."""
+    book = ledger()
+    book.mark(KEY, TARGET, "state-1", NOW, is_stale=False, reason=LOCK)
+    book.mark(OTHER, TARGET, "state-1", NOW, is_stale=False, reason=REMOVE)
+    book.mark(KEY, TARGET, "state-2", NOW, is_stale=False)
+    both = book.reasons()
+    book.unmark(OTHER, "state-1")
+    still = book.reasons()
+    book.unmark(KEY, "state-1")
+
+    assert {"state-1": {LOCK, REMOVE}, "state-2": {WRITE}} == both
+    assert both == still
+    assert {"state-2": {WRITE}} == book.reasons()
+
+
+@each_case(
+    ("first", "second", "expected"),
+    [(LOCK, WRITE, WRITE), (LOCK, REMOVE, REMOVE), (WRITE, LOCK, WRITE), (REMOVE, LOCK, REMOVE)],
+)
+def test_a_lock_is_the_least_that_may_be_lacking(first: str, second: str, expected: str) -> None:
+    """A mark that may lack more than a lock says so, whichever came first."""
+    book = ledger()
+    for reason in (first, second):
+        book.mark(KEY, TARGET, "state-1", NOW, is_stale=False, reason=reason)
+
+    assert expected == book.marks(KEY)["state-1"].reason
+
+
+# --- Servers that are away -----------------------------------------------------------------------------
+
+
+def test_marks_of_a_server_that_is_away_stay() -> None:
+    """What it holds may not expire meanwhile, since its clock may stand still."""
+    book = marked("state-1", "state-2")
+    sweep(book, NOW + 10 * HOUR, answering={"state-1"})
+
+    assert ["state-2"] == list(book.marks(KEY))
+
+
+def test_a_server_that_is_back_begins_the_time_of_its_marks_anew() -> None:
+    """Its sessions live for one time-out from then at most, and so do its marks."""
+    book = marked("state-1", "state-2")
+    back = NOW + 10 * HOUR
+    book.note_answers_again("state-1", back)
+    sweep(book, back + HOUR - 1.0)
+    first = list(book.marks(KEY))
+    sweep(book, back + HOUR + 1.0)
+
+    assert (["state-1"], []) == (first, list(book.marks(KEY)))
+
+
+def test_a_mark_never_becomes_older() -> None:
+    """A server that answers again ends no mark sooner than it would have ended."""
+    book = marked("state-1", since=NOW + 5.0)
+    book.note_answers_again("state-1", NOW)
+
+    assert NOW + 5.0 == book.marks(KEY)["state-1"].since
+
+
+# --- A server that turns out to be another one ---------------------------------------------------------
+
+
+def test_marks_move_to_the_memory_that_they_are_about() -> None:
+    """What an entry lacked its memory lacks, with everything that is said of it."""
+    book = marked("entry", is_stale=True)
+    book.note_lost(KEY, ["entry"])
+    keys = book.move_marks("entry", "memory", NOW + 1.0)
+
+    assert (KEY,) == keys
+    assert {"memory": True} == {server: mark.is_stale for server, mark in book.marks(KEY).items()}
+    assert (True, 0, 1) == (book.is_lost(KEY), book.lost_on("entry"), book.lost_on("memory"))
+
+
+def test_marks_meet_those_of_the_memory() -> None:
+    """A key that was marked on both is marked once, as the worse of the two says."""
+    book = marked("entry", is_stale=True)
+    book.mark(KEY, TARGET, "memory", NOW, is_stale=False, reason=LOCK)
+    book.move_marks("entry", "memory", NOW + 1.0)
+    mark = book.marks(KEY)["memory"]
+
+    assert (1, True, WRITE) == (book.keys_marked, mark.is_stale, mark.reason)
+
+
+# --- Another router takes over -------------------------------------------------------------------------
+
+
+def test_a_cleared_ledger_is_as_new() -> None:
+    """No lock, no mark, no count of either is left; the longest time-out is a fact, and stays."""
+    book = marked("state-1", is_stale=True)
+    book.note_lost(KEY, ["state-1"])
+    book.note_lock(OTHER, TARGET, Lock(2, "state-1", b"life", NOW), 300)
+    book.note_timeout(OTHER, 300)
+    book.clear()
+
+    assert (0, 0, 0, 0) == (len(book), book.locks_held, book.keys_marked, book.keys_lost)
+    assert ({}, [], None) == (book.reasons(), list(book.entries()), book.most_marked)
+    assert 5 * HOUR == book.longest_life
+
+
+def test_a_cleared_ledger_can_be_filled_again() -> None:
+    """What is put back is counted like what has happened here."""
+    book = marked("state-1", is_stale=True)
+    book.note_lost(KEY, ["state-1"])
+    book.note_lock(KEY, TARGET, Lock(2, "state-2", b"life", NOW), 20)
+    entries = list(book.entries())
+    book.clear()
+    for key, entry in entries:
+        book.put_back(key, entry)
+    before = (book.locks_held, book.keys_marked, book.lost_on("state-1"), book.reasons())
+    book.unmark(KEY, "state-1")
+    book.end_lock(KEY)
+
+    assert (1, 1, 1, {"state-1": frozenset({WRITE})}) == before
+    assert (0, 0, 0, {}) == (book.locks_held, book.keys_marked, book.keys_lost, book.reasons())

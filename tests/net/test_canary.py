@@ -5,8 +5,11 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded, MalformedAnswer, PartitionerError
-from partitioner.net.canary import MOST_TOKEN_BYTES, Canary
+from partitioner.membership.items import MOST_CANARY_BYTES, CanaryItem
+from partitioner.net.canary import Canary
 from partitioner.net.channel import Channel
+from partitioner.protocol.messages import Operation
+from partitioner.protocol.writer import write_request
 from tests.doubles.backends import (
     CANARY_TARGET,
     NOT_FOUND,
@@ -26,7 +29,7 @@ from tests.doubles.routers import backend
 from tests.tables import each_case
 
 ADDRESS = backend(1).address
-TOKEN = b"some token"
+TOKEN = b"some-token"
 
 
 async def connect(nursery: trio.Nursery, *steps: Step) -> Channel:
@@ -40,7 +43,7 @@ async def test_read(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The token is the content of an item whose key is made from the router's name."""
     channel = await connect(nursery, Hear(READ_CANARY), Say(ok(TOKEN)))
 
-    assert await Canary(ROUTER_NAME).read(channel) == TOKEN
+    assert await Canary(ROUTER_NAME).read(channel) == CanaryItem(TOKEN)
 
 
 async def test_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -53,8 +56,8 @@ async def test_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
 @each_case(
     ("step", "kind"),
     [
-        (Say(b"423 Locked\r\nLockCookie: 2\r\nContent-Length: 0\r\n\r\n"), MalformedAnswer),
-        (Say(ok(b"x" * (MOST_TOKEN_BYTES + 1))), MalformedAnswer),
+        (Say(b"423 Locked\r\nContent-Length: 0\r\n\r\n"), MalformedAnswer),
+        (Say(ok(b"x" * (MOST_CANARY_BYTES + 1))), MalformedAnswer),
         (Say(b"400 Bad Request\r\nContent-Length: 0\r\n\r\n"), MalformedAnswer),
         (Say(b"503 Server Too Busy\r\nContent-Length: 0\r\n\r\n"), MalformedAnswer),
         (Say(b"what?\r\n\r\n"), MalformedAnswer),
@@ -147,3 +150,14 @@ async def test_planting_fails(nursery: trio.Nursery, autojump_clock: MockClock, 
 async def test_key_is_nobodys_session() -> None:
     """No session of an application has the canary's key: it has no `(hash)/` in it (protocol.md 4.1)."""
     assert b"(" not in CANARY_TARGET
+
+
+async def test_a_locked_canary_is_released(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Somebody has acquired the item by mistake: it is released with the cookie that the refusal shows."""
+    network = Network(nursery)
+    server = MemoryStateServer(network, ADDRESS)
+    canary = Canary(ROUTER_NAME)
+    planted = await canary.plant(await network.dial(ADDRESS))
+    server.tell(write_request(Operation.ACQUIRE, CANARY_TARGET))
+
+    assert planted == await canary.read(await network.dial(ADDRESS))

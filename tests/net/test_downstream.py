@@ -160,6 +160,21 @@ async def test_drain_closes_idle_connections(nursery: trio.Nursery, open_things:
     await setting.has_ended.wait()
 
 
+async def test_idle_connections_are_closed(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:
+    """A router that is superseded closes its clients, and goes on serving those who come."""
+    setting = Setting(open_things)
+    await setting.start(nursery)
+    client = await setting.connect()
+    await client.send_all(GET)
+    await client.receive_some()
+    setting.downstream.close_idle()
+    another = await setting.connect()
+    await another.send_all(GET)
+
+    assert await client.receive_some() == b""
+    assert await another.receive_some() == ok()
+
+
 async def test_drain_lets_exchanges_finish(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:
     """Draining waits for exchanges under way, and closes their connections after the answer."""
     setting = Setting(open_things)

@@ -15,7 +15,7 @@ from partitioner.errors import (
     BackendUnreachable,
 )
 from partitioner.membership.health import HealthRecord, Symptom
-from tests.doubles.backends import LIFE
+from tests.doubles.backends import life_of
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import GET, whole
 from tests.net.rosters import FALL, Kind, facts, fail_probes, failure, taken_in
@@ -85,11 +85,11 @@ async def test_epoch(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     router = MemoryRouter(nursery, 1)
     epochs = [router.roster.pool.epoch]
     steps: list[Callable[[], None]] = [
-        lambda: router.roster.probe_succeeded("state-1", LIFE),  # up
-        lambda: router.roster.probe_succeeded("state-1", LIFE),
+        lambda: router.roster.probe_succeeded("state-1", life_of(1)),  # up
+        lambda: router.roster.probe_succeeded("state-1", life_of(1)),
         lambda: router.roster.exchange_failed(failure(BackendReset)),
         lambda: router.roster.exchange_failed(failure(BackendRestarted)),  # down, life unknown
-        lambda: router.roster.probe_succeeded("state-1", b"another life"),  # up
+        lambda: router.roster.probe_succeeded("state-1", b"another-life"),  # up
     ]
     for step in steps:
         step()
@@ -158,7 +158,7 @@ async def test_proof_always_counts(nursery: trio.Nursery, autojump_clock: MockCl
 async def test_restart_always_counts(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A changed life takes a server out at once, even the last one."""
     router = taken_in(nursery, 1)
-    router.roster.probe_succeeded("state-1", b"another life")
+    router.roster.probe_succeeded("state-1", b"another-life")
 
     assert router.serving == set()
 
@@ -172,7 +172,7 @@ async def test_withheld_ejection_follows_when_it_may(
         await fail_probes(router, BackendTooSlow, FALL, name)
     withheld = router.serving
     for _ in range(2):
-        router.roster.probe_succeeded("state-1", LIFE)
+        router.roster.probe_succeeded("state-1", life_of(1))
     await fail_probes(router, BackendTooSlow, 1, "state-2")
 
     assert withheld == {"state-2"}

@@ -33,7 +33,7 @@ def sessions_of(name: str, backends: int) -> tuple[bytes, bytes]:
 
 def restart(router: MemoryRouter, name: str) -> None:
     """Have the router learn that this backend was restarted."""
-    router.roster.probe_succeeded(name, b"another life")
+    router.roster.probe_succeeded(name, b"another-life")
 
 
 # --- ejection ---

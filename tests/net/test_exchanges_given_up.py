@@ -123,11 +123,11 @@ async def test_cut_closes_idle_connections(nursery: trio.Nursery, autojump_clock
 async def test_no_reuse_across_an_ejection(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """An answer that was streaming when its backend left and came back does not return its connection."""
     setting = Setting(
-        nursery, [*greeting(), Hear(GET), Say(ok(LARGE))], [*greeting(b"next life"), Hear(SET), Say(ok())]
+        nursery, [*greeting(), Hear(GET), Say(ok(LARGE))], [*greeting(b"next-life"), Hear(SET), Say(ok())]
     )
     response = await setting.begin(GET)
     setting.upstream.cut()
-    setting.upstream.reinstate(b"next life")
+    setting.upstream.reinstate(b"next-life")
     assert response.rest is not None
     with pytest.raises(BackendEjected):
         await response.rest()

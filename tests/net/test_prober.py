@@ -11,7 +11,7 @@ from partitioner.errors import BackendHungUp, BackendReset, Phase
 from partitioner.membership.health import HealthPolicy, Symptom
 from partitioner.net.prober import AT_ONCE, JITTER, Prober
 from partitioner.protocol.messages import Operation
-from tests.doubles.backends import LIFE, MemoryStateServer
+from tests.doubles.backends import MemoryStateServer, life_of
 from tests.doubles.network import Fault, MemoryStream
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, SET, whole
@@ -33,10 +33,10 @@ class Setting:
         self.roster, self.network = self.router.roster, self.router.network
         self.observer = self.router.observer
         self.backend = self.router.backends[0]
-        for other in self.router.backends[1:]:
-            self.roster.probe_succeeded(other.name, LIFE)
+        for number, other in enumerate(self.router.backends[1:], 2):
+            self.roster.probe_succeeded(other.name, life_of(number))
         self.observer.facts.clear()
-        self.prober = Prober(self.backend, self.router.connector, self.roster, HEALTH, uniform)
+        self.prober = Prober(self.backend.identity, self.router.connector, self.roster, HEALTH, uniform)
 
     async def begin(self) -> None:
         """Probe once, and go on probing from now."""
@@ -67,11 +67,11 @@ async def test_finds_the_canary_of_an_earlier_router(
     """A canary that is there is taken as it is: a restarted router recognises the life that it knew."""
     setting = Setting(nursery)
     MemoryStateServer(setting.network, setting.backend.address)
-    earlier, token = await setting.router.connector.connect_planting(setting.backend, 1.0)
+    earlier, canary = await setting.router.connector.connect_planting(setting.backend, 1.0)
     earlier.close()
     await setting.begin()
 
-    assert setting.roster.pool.members["state-1"].record.life == token
+    assert setting.roster.pool.members["state-1"].record.life == canary.token
 
 
 async def test_interval(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

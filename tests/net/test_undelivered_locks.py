@@ -248,7 +248,7 @@ async def test_release_that_fails(
     assert ["ghost_lock_left", "ghost_lock_released"] == ghosts(setting.router)
 
 
-@pytest.mark.parametrize("token", [None, b"another life"], ids=["none", "another"])
+@pytest.mark.parametrize("token", [None, b"another-life"], ids=["none", "another"])
 async def test_ghost_of_another_life(
     nursery: trio.Nursery, autojump_clock: MockClock, token: bytes | None
 ) -> None:

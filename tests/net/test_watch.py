@@ -4,7 +4,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.errors import BackendRefused, Phase
-from tests.doubles.backends import LIFE
+from tests.doubles.backends import life_of
 from tests.doubles.observers import Fact
 from tests.doubles.routers import MemoryRouter
 
@@ -51,7 +51,7 @@ async def test_the_return_of_redundancy_is_told_with_its_time(
     fall(router, "state-2")
     await looked_at(router, 20)
     for _ in range(2):
-        router.roster.probe_succeeded("state-2", LIFE)
+        router.roster.probe_succeeded("state-2", life_of(2))
 
     assert [("redundancy_regained", 20.0)] == await looked_at(router, 10)
 

@@ -66,6 +66,16 @@ EVERY_FACT: dict[str, Report] = {
     "failed_over": lambda log: log.failed_over(BACKEND),
     "copy_written": lambda log: log.copy_written(BACKEND, True),
     "reloaded": lambda log: log.reloaded("applied"),
+    "claimed": lambda log: log.claimed("4-c0ffee", "a client has come", 0.0123),
+    "claim_failed": lambda log: log.claim_failed("no server took the claim of this router"),
+    "superseded": lambda log: log.superseded("4-c0ffee"),
+    "active_router_seen": lambda log: log.active_router_seen(),
+    "active_router_lost": lambda log: log.active_router_lost(),
+    "record_written": lambda log: log.record_written(1, 3),
+    "record_set_aside": lambda log: log.record_set_aside("state_dir", "is that of another farm"),
+    "backend_entered_twice": lambda log: log.backend_entered_twice(BACKEND, "is the same server as x", 1),
+    "backend_moved": lambda log: log.backend_moved(BACKEND, backend(2)),
+    "memory_was_copied": lambda log: log.memory_was_copied(BACKEND, backend(2)),
 }
 
 SILENT = {
@@ -103,6 +113,8 @@ def test_cut_exchanges_are_not_in_the_log(capsys: Screen, phase: Phase) -> None:
 
 
 AT_TIMES = [
+    "claim_failed",
+    "record_written",
     "exchange_was_slow",
     "applications_mixed",
     "client_turned_away",
@@ -139,6 +151,10 @@ def test_once_a_minute(capsys: Screen, name: str) -> None:
         "drain_stalled",
         "drain_went_on",
         "drain_ended",
+        "claimed",
+        "superseded",
+        "active_router_seen",
+        "active_router_lost",
     ],
 )
 def test_changes_are_always_said(capsys: Screen, name: str) -> None:
@@ -288,3 +304,22 @@ def test_the_last_line_counts(capsys: Screen) -> None:
 
     counted = {"answered": 3, "refused": 2, "closed": 1, "moved": 2}
     assert {"event": "stopped", "level": "info"} | counted == without_time(last)
+
+
+def test_a_standby_starts_without_an_error(capsys: Screen) -> None:
+    """Nobody serves behind it, as it should be; one whom no server answers is in trouble."""
+    written = lines(
+        capsys,
+        lambda log: log.note_start("farm", BACKEND.address, 3, standby="another router is active and used"),
+        lambda log: log.note_start("farm", BACKEND.address, 0, standby="another router is active and used"),
+    )
+
+    assert [("info", "3 of 3 answer"), ("error", "0 of 3 answer")] == [
+        (line["level"], line["backends"]) for line in written
+    ]
+    assert ["another router is active and used"] * 2 == [line["cause"] for line in written]
+
+
+def test_a_record_that_is_everywhere_is_no_news(capsys: Screen) -> None:
+    """It is written with every change. At a start it is written before any server is known to answer."""
+    assert [] == lines(capsys, lambda log: log.record_written(3, 3), lambda log: log.record_written(0, 0))

@@ -144,6 +144,18 @@ LINES: dict[str, tuple[Report, Line]] = {
             "consequence": "its users get new sessions on the other servers; 2 of 3 serve",
         },
     ),
+    "entered twice": (
+        lambda log: log.backend_entered_twice(BACKEND, "is the same server as state-2 (10.0.0.2:42424)", 2),
+        {
+            "level": "error",
+            "event": "backend does not serve",
+            "backend": "state-1",
+            "address": "10.0.0.1:42424",
+            "cause": "it is the same server as state-2 (10.0.0.2:42424)",
+            "consequence": "its share of the sessions is served by the other servers; correct its address, "
+            "or remove it from the configuration; 2 of 3 serve",
+        },
+    ),
     "not redundant": (
         lambda log: log.redundancy_lost(("state-1 went down 2s ago", "1 key is still marked")),
         {

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tests.simulation.scenario import THEMES
 from tests.simulation.world import simulate
 
 
@@ -19,15 +20,18 @@ from tests.simulation.world import simulate
 @click.option("--first", type=int, default=0, show_default=True, help="The first of them.")
 @click.option("--jobs", type=int, default=2, show_default=True, help="Processes.")
 @click.option("--mutation", "mutations", multiple=True, help="A rule of the router to break.")
-def main(seed: int | None, seeds: int, first: int, jobs: int, mutations: tuple[str, ...]) -> None:
+@click.option("--theme", type=click.Choice(sorted(THEMES)), help="Scenarios of this kind alone.")
+def main(
+    seed: int | None, seeds: int, first: int, jobs: int, mutations: tuple[str, ...], theme: str | None
+) -> None:
     """Simulate the router against a world that goes wrong."""
     if seed is not None:
-        sys.exit(replay(seed, mutations))
-    sys.exit(run_many(range(first, first + seeds), jobs, mutations))
+        sys.exit(replay(seed, mutations, theme))
+    sys.exit(run_many(range(first, first + seeds), jobs, mutations, theme))
 
 
-def replay(seed: int, mutations: tuple[str, ...]) -> int:
-    outcome = simulate(seed, mutations)
+def replay(seed: int, mutations: tuple[str, ...], theme: str | None) -> int:
+    outcome = simulate(seed, mutations, theme)
     click.echo(str(outcome.scenario))
     for line in outcome.history.lines():
         click.echo(line)
@@ -39,7 +43,7 @@ def replay(seed: int, mutations: tuple[str, ...]) -> int:
     return 1 if outcome.violations else 0
 
 
-def run_many(seeds: range, jobs: int, mutations: tuple[str, ...]) -> int:
+def run_many(seeds: range, jobs: int, mutations: tuple[str, ...], theme: str | None) -> int:
     began_at = perf_counter()
     failed: dict[int, list[str]] = {}
     exchanges = 0
@@ -50,7 +54,8 @@ def run_many(seeds: range, jobs: int, mutations: tuple[str, ...]) -> int:
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("seeds", total=len(seeds))
-        for seed, count, kinds in pool.imap_unordered(_run_one, [(seed, mutations) for seed in seeds]):
+        asked = [(seed, mutations, theme) for seed in seeds]
+        for seed, count, kinds in pool.imap_unordered(_run_one, asked, chunksize=4):
             exchanges += count
             if kinds:
                 failed[seed] = kinds
@@ -66,10 +71,10 @@ def run_many(seeds: range, jobs: int, mutations: tuple[str, ...]) -> int:
     return 1 if failed else 0
 
 
-def _run_one(asked: tuple[int, tuple[str, ...]]) -> tuple[int, int, list[str]]:
-    seed, mutations = asked
+def _run_one(asked: tuple[int, tuple[str, ...], str | None]) -> tuple[int, int, list[str]]:
+    seed, mutations, theme = asked
     try:
-        outcome = simulate(seed, mutations)
+        outcome = simulate(seed, mutations, theme, is_told=False)
     except BaseException as error:  # noqa: BLE001 - a crash is a finding like any other
         last = traceback.format_exception_only(error)[-1].strip()
         while isinstance(error, BaseExceptionGroup):

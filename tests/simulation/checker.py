@@ -28,10 +28,15 @@ LONGER = 0.06 * LONGEST_TIMEOUT + 1.0
 BAD_COPY = "a bad copy"
 """What a history notes when the router takes a copy for good that is not there, or has other content."""
 
+DISTRUSTED = "an empty server is not read"
+"""What a history notes when a server that has come back empty is not read after a while."""
+
 NEVER = "never redundant again"
 """What a history notes when a world without trouble does not become redundant."""
 
 _READS = (Operation.GET, Operation.ACQUIRE)
+_NEED_IT = (Operation.RELEASE, Operation.RESET_TIMEOUT)
+_TAKE_THE_FLAG = (Operation.GET, Operation.ACQUIRE, Operation.RELEASE)
 
 
 class World(Protocol):
@@ -55,10 +60,14 @@ class Kind(Enum):
     DOUBLE_HOLDER = "double holder"
     LIE = "lie"
     LOST_UPDATE = "lost update"
+    WENT_BACK = "went back"  # something older than an earlier read has seen
+    DENIED = "denied"  # a session that exists was not found to be released or kept alive
+    FLAG = "flag"  # a new session was not called new, or twice
     STUCK_LOCK = "stuck lock"
     WRONG_SESSION = "wrong session"
     NOT_REDUNDANT = "not redundant"  # a copy is missing or bad, and the router takes it for good
     NEVER_REDUNDANT = "never redundant"  # something is not put right
+    DISTRUSTED = "distrusted"  # a server is not read although there is nothing to doubt
     SHUT_OUT = "shut out"  # closed although all is well
 
 
@@ -96,18 +105,21 @@ def judge(
     ends = [note.at for note in history.notes if note.text == "the end"]
     for exchanges in by_session.values():
         found += _wrong_sessions(exchanges)
-        found += _wrong_contents(world, exchanges)
+        found += _wrong_contents(world, history, exchanges)
+        found += _wrong_flags(history, exchanges)
         if (
             not world.may_stay_thin
         ):  # who is not read is not unlocked; the lock is broken when it is read again
-            found += _stuck_locks(exchanges, history.crashed_pages, execution_timeout)
+            found += _stuck_locks(exchanges, history.crashed_pages, history.claims, execution_timeout)
         if not world.may_lose:
-            found += _double_holders(exchanges, history.crashed_pages)
+            found += _double_holders(exchanges, history)
         if ends:
             found += _shut_out(exchanges, ends[0])
     for note in history.notes:
         if note.text == NEVER and not world.may_stay_thin:
             found.append(Violation(Kind.NEVER_REDUNDANT, history.exchanges[-1], str(note)))
+        if note.text.startswith(DISTRUSTED):
+            found.append(Violation(Kind.DISTRUSTED, history.exchanges[-1], str(note)))
         if note.text.startswith(BAD_COPY) and not world.may_lose:
             found.append(Violation(Kind.NOT_REDUNDANT, history.exchanges[-1], str(note)))
     return tuple(found)
@@ -128,15 +140,19 @@ def _shut_out(exchanges: list[Exchange], end: float) -> Iterator[Violation]:
 # --- content ---
 
 
-def _wrong_contents(world: World, exchanges: list[Exchange]) -> Iterator[Violation]:
+def _wrong_contents(world: World, history: History, exchanges: list[Exchange]) -> Iterator[Violation]:
     changes = [Change(float("-inf"), float("-inf"), None, is_definite=True)]
     changes += [change for each in exchanges if (change := _maybe_change(each)) is not None]
+    seen: list[Change] = []  # what reads have shown to be carried out
     reads = [each for each in exchanges if each.operation in _READS and each.status in (200, 404)]
     for read in sorted(reads, key=lambda each: each.ended_at or 0.0):
         versions = _visible(changes, read)
         if read.status == 404:
             may_be_absent = None in versions or _may_have_expired(exchanges, read)
-            if not may_be_absent and not (world.may_lose and not read.good_copies):
+            may_lose = world.may_lose or history.is_beyond(
+                _held_since(changes, versions), read.ended_at or 0.0
+            )
+            if not may_be_absent and not (may_lose and not read.good_copies):
                 yield _lost_or_lie(read, versions)
             if not _may_come_back(exchanges, read):
                 changes.append(Change(read.began_at, read.ended_at or 0.0, None, is_definite=True))
@@ -144,6 +160,31 @@ def _wrong_contents(world: World, exchanges: list[Exchange]) -> Iterator[Violati
             yield _stale_or_resurrected(changes, read, versions)
         elif _must_have_expired(exchanges, read):
             yield Violation(Kind.RESURRECTED, read, "its time-out has passed long ago")
+        elif not world.may_lose and read.session not in history.cut_off:
+            began_at = _held_since(changes, {read.seen_version})
+            is_excused = history.is_beyond(began_at, read.ended_at or 0.0)
+            if not is_excused and read.seen_version not in _visible([*changes, *seen], read):
+                yield Violation(Kind.WENT_BACK, read, "an earlier read has seen something later")
+            seen.append(Change(began_at, read.ended_at or 0.0, read.seen_version, is_definite=True))
+    if not world.may_lose:
+        yield from _denied(history, exchanges, changes)
+
+
+def _held_since(changes: list[Change], versions: set[int | None]) -> float:
+    """When the oldest of these versions began to be written."""
+    began = [each.began_at for each in changes if each.version in versions and each.version is not None]
+    return min(began, default=float("-inf"))
+
+
+def _denied(history: History, exchanges: list[Exchange], changes: list[Change]) -> Iterator[Violation]:
+    """Find 404s to releases and HEADs of sessions that exist."""
+    for each in exchanges:
+        if each.operation not in _NEED_IT or each.status != 404 or each.ended_at is None:
+            continue
+        versions = _visible(changes, each)
+        is_excused = history.is_beyond(_held_since(changes, versions), each.ended_at)
+        if None not in versions and not is_excused and not _may_have_expired(exchanges, each):
+            yield Violation(Kind.DENIED, each, f"expected one of {sorted(v for v in versions if v)}")
 
 
 def _maybe_change(exchange: Exchange) -> Change | None:
@@ -237,16 +278,28 @@ def _must_have_expired(exchanges: list[Exchange], read: Exchange) -> bool:
 
 
 def _stuck_locks(
-    exchanges: list[Exchange], crashed: set[int], execution_timeout: float
+    exchanges: list[Exchange], crashed: set[int], claims: list[float], execution_timeout: float
 ) -> Iterator[Violation]:
-    if any(each.page in crashed for each in exchanges):
-        return  # what a dead web server has locked stays locked, until its lock is too old
+    """Find locks that are older than any page, and were not left by one that crashed.
+
+    One that was granted before the router of now had claimed may be that of a page which failed meanwhile:
+    nobody releases it but a web server, when it is too old (design.md 5.2.6).
+    """
+    granted = [each for each in exchanges if each.operation is Operation.ACQUIRE and each.page in crashed]
     for each in exchanges:
-        if each.status == 423 and each.lock_age is not None and each.lock_age >= execution_timeout:
+        if each.status != 423 or each.lock_age is None or each.lock_age < execution_timeout:
+            continue
+        earliest = each.began_at - each.lock_age - SLACK - 1.0
+        latest = (each.ended_at or each.began_at) - each.lock_age + SLACK
+        is_left_by_a_crash = any(
+            acquire.began_at <= latest and (acquire.ended_at is None or acquire.ended_at >= earliest)
+            for acquire in granted
+        )
+        if not is_left_by_a_crash and not any(earliest <= claimed <= each.began_at for claimed in claims):
             yield Violation(Kind.STUCK_LOCK, each, "no page runs for so long")
 
 
-def _double_holders(exchanges: list[Exchange], crashed: set[int]) -> Iterator[Violation]:
+def _double_holders(exchanges: list[Exchange], history: History) -> Iterator[Violation]:
     """Find acquires that were granted while another page held the lock, and saves that it was refused."""
     events = []
     for each in exchanges:
@@ -255,17 +308,48 @@ def _double_holders(exchanges: list[Exchange], crashed: set[int]) -> Iterator[Vi
         elif each.operation in (Operation.SET, Operation.RELEASE, Operation.REMOVE):
             events.append((each.began_at, 0, each))
     holders: dict[int, int | None] = {}  # cookies by page
+    since: dict[int, float] = {}  # when it asked for the lock
     for _, _, each in sorted(events, key=lambda event: event[:2]):
         if each.status == 404 and each.operation is Operation.ACQUIRE:
             holders.clear()  # what does not exist is not locked; whether that is true is judged elsewhere
         elif each.operation is Operation.ACQUIRE:
             others = [page for page in holders if page != each.page]
-            if others:
+            if others and not history.is_beyond(since[others[0]], each.ended_at or 0.0):
                 yield Violation(Kind.DOUBLE_HOLDER, each, f"page {others[0]} holds it")
             holders[each.page] = each.lock_cookie
+            since[each.page] = each.began_at
         elif each.is_forced:
             holders = {page: cookie for page, cookie in holders.items() if cookie != each.cookie}
         elif each.page in holders:
             held = holders.pop(each.page)
-            if held == each.cookie and each.status in (404, 423):
+            is_excused = history.is_beyond(since[each.page], each.ended_at or each.began_at)
+            if held == each.cookie and each.status in (404, 423) and not is_excused:
                 yield Violation(Kind.LOST_UPDATE, each, "it held the lock")
+
+
+# --- flags ---
+
+
+def _wrong_flags(history: History, exchanges: list[Exchange]) -> Iterator[Violation]:
+    """Find new sessions whose first reader was not told so, or some later one again.
+
+    Judged only while exchanges of the session follow each other, each is answered, and nothing fails: a flag
+    may be lost with its answer, and be repeated after a failover (design.md 7.7).
+    """
+    created_at: float | None = None  # while it is known what to expect
+    is_due = False
+    latest = float("-inf")
+    for each, following in zip(exchanges, (*exchanges[1:], None), strict=True):
+        is_alone = following is None or (each.ended_at is not None and each.ended_at <= following.began_at)
+        follows = each.began_at >= latest and is_alone
+        latest = max(latest, float("inf") if each.ended_at is None else each.ended_at)
+        if each.status is None or not follows or each.operation in (Operation.REMOVE, Operation.SET):
+            created_at = created_at if each.operation is Operation.SET and not is_due and follows else None
+        elif each.status == 404:
+            created_at = None
+        elif each.operation is Operation.CREATE_UNINITIALIZED:
+            created_at, is_due = each.began_at, True
+        elif created_at is not None and each.operation in _TAKE_THE_FLAG:
+            if each.has_flag is not is_due and not history.has_failed(created_at, latest):
+                yield Violation(Kind.FLAG, each, f"the flag is {'lost' if is_due else 'repeated'}")
+            is_due = False

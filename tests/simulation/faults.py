@@ -17,6 +17,11 @@ from tests.simulation.stock import WELL, Manner, StockServer
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+_HARMLESS_ELSEWHERE = frozenset(
+    {"rename", "respell", "swap", "edit_several", "alias", "change_copies", "restart_router"}
+)
+"""Kinds of other modules, and of this one, that leave every memory as it is."""
+
 Kind = Callable[["World", StockServer, float], Awaitable[None]]
 """Is told the server and for how long."""
 
@@ -36,6 +41,11 @@ class Trouble:
         names = ", then ".join(each.__name__ for each in self.kinds)
         meanwhile = f", meanwhile {self.meanwhile.__name__}" if self.meanwhile else ""
         return f"{names}{meanwhile}, {self.after:.1f} s after all was well, for {self.duration:.1f} s"
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it leaves every memory as it is, and in reach."""
+        return all(kind in HARMLESS or kind.__name__ in _HARMLESS_ELSEWHERE for kind in self.kinds)
 
     async def happen(self, world: "World", server: StockServer, other: StockServer) -> None:
         """Be the trouble, from its beginning to its end."""
@@ -82,17 +92,18 @@ async def freeze_and_kill(world: "World", server: StockServer, duration: float) 
 
 async def cut_off(world: "World", server: StockServer, duration: float) -> None:
     """Nothing goes through in either direction, and what was sent arrives in the end."""
-    world.network.disturb(server.backend.address, Fault.HANG)
+    world.network.disturb(server.address, Fault.HANG)
     server.freeze()
     await trio.sleep(duration)
     server.thaw()
-    world.network.calm(server.backend.address)
+    world.network.calm(server.address)
 
 
 async def dead_switch(world: "World", server: StockServer, duration: float) -> None:
     """It and the next one of the pool are cut off together, and come back with all that they had."""
-    names = [each.name for each in world.backends]
-    neighbour = world.servers[names[names.index(server.backend.name) - 1]]
+    addresses = [each.address for each in world.backends]
+    neighbour = world.maybe_server_at(addresses[addresses.index(server.address) - 1])
+    assert neighbour is not None  # every backend of a world is a server
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cut_off, world, server, duration)
         nursery.start_soon(cut_off, world, neighbour, duration)
@@ -160,6 +171,21 @@ async def drain_and_kill(world: "World", server: StockServer, duration: float) -
     world.set_intent(server, Intent.READY)
 
 
+async def drain_two(world: "World", server: StockServer, duration: float) -> None:
+    """Two of them hand their sessions off at the same time, and come back one after the other."""
+    others = [each for each in world.backends if world.server_of(each) is not server]
+    if len(others) < world.copies + 1:
+        return
+    other = world.server_of(others[-1])
+    world.set_intent(server, Intent.DRAIN)
+    await trio.sleep(duration / 4)
+    world.set_intent(other, Intent.DRAIN)
+    await trio.sleep(duration)
+    world.set_intent(server, Intent.READY)
+    await trio.sleep(duration / 4)
+    world.set_intent(other, Intent.READY)
+
+
 async def maintain(world: "World", server: StockServer, duration: float) -> None:
     """It is not spoken to for a while, and remembers everything."""
     world.set_intent(server, Intent.MAINT)
@@ -181,23 +207,25 @@ async def leave(world: "World", server: StockServer, duration: float) -> None:
 
 
 async def leave_and_return(world: "World", server: StockServer, duration: float) -> None:
-    if len(world.backends) > max(2, world.scenario.copies):
+    entry = world.maybe_entry_of(server)
+    if entry is not None and len(world.backends) > max(2, world.scenario.copies):
         world.leave(server)
         await trio.sleep(duration)
-        world.adopt([*world.backends, server.backend])
+        world.adopt([*world.backends, entry])
 
 
 async def weigh(world: "World", server: StockServer, duration: float) -> None:
     """Its weight changes."""
     weight = 0.3 if duration < 3.0 else 3.0
-    heavier = replace(server.backend, weight=weight)
-    world.adopt([heavier if each.name == heavier.name else each for each in world.backends])
+    world.adopt(
+        [replace(each, weight=weight) if world.server_of(each) is server else each for each in world.backends]
+    )
     await trio.sleep(duration)
 
 
 async def restart_router(world: "World", server: StockServer, duration: float) -> None:
     """The router dies, and another one begins, in settled times."""
-    world.router_dies()
+    world.router_crashes()
     await trio.sleep(min(duration, 3.0))
     await world.router_begins()
 
@@ -230,5 +258,8 @@ ACTS: tuple[Kind, ...] = (
 )
 HARMLESS_ACTS: tuple[Kind, ...] = (drain_and_return, join, leave, weigh)
 """Acts that leave every server in reach, so that they may meet a fault of another one."""
+
+HARMLESS = frozenset({drain_and_return, drain_two, join, leave, leave_and_return, weigh})
+"""What leaves every memory as it is, and in reach."""
 
 RESTARTS: tuple[Kind, ...] = (restart_router,)

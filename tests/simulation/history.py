@@ -21,6 +21,7 @@ class Exchange:
     status: int | None = None
     seen_session: int | None = None  # in the content that was read
     seen_version: int | None = None
+    has_flag: bool = False  # the answer says that the session is new
     lock_cookie: int | None = None
     lock_age: int | None = None
     is_forced: bool = False  # the release of somebody else's lock, because it is too old
@@ -63,6 +64,10 @@ class History:
     exchanges: list[Exchange] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     crashed_pages: set[int] = field(default_factory=set)  # their web server died while they ran
+    failures: list[tuple[float, float]] = field(default_factory=list)  # until all was well again
+    beyond: list[tuple[float, float]] = field(default_factory=list)  # when more failed than may fail
+    cut_off: set[int] = field(default_factory=set)  # sessions that a dying router was at
+    claims: list[float] = field(default_factory=list)  # when a router became the active one
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     def begin(
@@ -83,6 +88,14 @@ class History:
 
     def note(self, now: float, text: str) -> None:
         self.notes.append(Note(now, text))
+
+    def is_beyond(self, since: float, until: float) -> bool:
+        """Whether at some time between these two more had failed than may fail."""
+        return any(began_at <= until and ended_at >= since for began_at, ended_at in self.beyond)
+
+    def has_failed(self, since: float, until: float) -> bool:
+        """Whether at some time between these two anything had failed."""
+        return any(began_at <= until and ended_at >= since for began_at, ended_at in self.failures)
 
     def lines(self) -> list[str]:
         """All of it as text, in order of time."""

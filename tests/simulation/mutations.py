@@ -145,7 +145,7 @@ def unanswered_requests_leave_no_mark() -> Iterator[None]:
 @mutation
 def read_a_marked_server() -> Iterator[None]:
     original = Pool.acting_set
-    return replaced(Pool, "acting_set", lambda self, key, marked=(): original(self, key))
+    return replaced(Pool, "acting_set", lambda self, key, marked=(), **given: original(self, key, **given))
 
 
 @mutation

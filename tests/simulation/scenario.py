@@ -1,5 +1,6 @@
 """What a seed draws, before anything runs."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from partitioner.membership.losses import LostSessions
@@ -9,19 +10,51 @@ from tests.simulation.faults import (
     FAULTS,
     HARMLESS_ACTS,
     RESTARTS,
+    Kind,
     Trouble,
     cut_off,
     dead_switch,
+    drain_and_kill,
+    drain_and_return,
+    drain_two,
     freeze,
+    join,
+    kill,
+    leave,
     lost_answers,
     resets,
     slow,
     uneven,
+    weigh,
+)
+from tests.simulation.reloads import (
+    alias,
+    change_copies,
+    edit_several,
+    move,
+    remove_and_add,
+    rename,
+    respell,
+    return_empty,
+    swap,
+)
+from tests.simulation.restarts import (
+    MEMORIES,
+    crash_router,
+    crash_router_while_one_is_away,
+    pause_router,
+    stop_router,
+    stop_router_while_one_is_away,
+    take_over,
+    take_over_from_the_living,
+    take_over_while_one_is_away,
 )
 from tests.simulation.web import CHANGING, ORDINARY, READING, Mix
 
 ENOUGH = 1_000_000
 """Keys that a ledger may remember. One that is full all the time has whole servers read for nothing."""
+
+Theme = Callable[[int, Dice], "Scenario"]
 
 
 SWITCHES = 1_000_000
@@ -47,11 +80,15 @@ class Scenario:
     large_share: float
     timeouts: tuple[int, ...]  # minutes; pages choose among them
     mix: Mix
+    has_disk: bool = False  # a router leaves what it knows to the next one
+    is_listed: bool = False  # servers tell on an admin port what they hold
+    body_memory: int = 256 * 1024 * 1024  # bytes
+    is_short: bool = False  # it ends soon after the last trouble, redundant or not
 
     @property
     def may_lose(self) -> bool:
-        """Whether sessions may be lost without a fault of the router."""
-        return self.overlap or self.copies == 1 or self.ledger < ENOUGH
+        """Whether sessions may be lost without a fault of the router, at any time."""
+        return self.overlap or self.ledger < ENOUGH
 
     @property
     def may_stay_thin(self) -> bool:
@@ -59,13 +96,15 @@ class Scenario:
         return self.ledger < ENOUGH
 
 
-def draw(seed: int) -> Scenario:
+def draw(seed: int, theme: str | None = None) -> Scenario:
     """The scenario of a seed: some have a theme, most are all kinds of things."""
+    if theme is not None:
+        return THEMES[theme](seed, Dice(seed, f"{theme} scenario"))
     dice = Dice(seed, "scenario")
     if seed >= SWITCHES:
         return _dead_switch(seed, dice)
-    (theme,) = dice.choices((_anything, _crowd, _absence), (75, 18, 7))
-    return theme(seed, dice)
+    (kind,) = dice.choices((_anything, _crowd, _absence), (75, 18, 7))
+    return kind(seed, dice)
 
 
 def _crowd(seed: int, dice: Dice) -> Scenario:
@@ -162,3 +201,125 @@ def _troubles(dice: Dice, overlap: bool, has_no_spare: bool) -> tuple[Trouble, .
         )
         troubles.append(trouble)
     return tuple(troubles)
+
+
+# --- themes that are asked for by name ---
+
+
+def _themed(seed: int, dice: Dice, kinds: Sequence[Kind], most: int = 2) -> Scenario:
+    """A few sessions, and troubles of these kinds alone, one after the other."""
+    servers = dice.choice((2, 3, 3, 4))
+    troubles = []
+    for _ in range(dice.randint(1, most)):
+        duration = dice.choice((0.0, 0.5, 3.0, 12.0)) * dice.uniform(0.5, 1.5)
+        trouble = Trouble(
+            (dice.choice(kinds),), dice.random(), dice.uniform(1.0, 6.0), duration, None, dice.random()
+        )
+        troubles.append(trouble)
+    return Scenario(
+        seed=seed,
+        servers=servers,
+        copies=dice.choice((1, 2, 2, 2)),
+        sessions=dice.randint(1, 3),
+        workers=dice.randint(2, 4),
+        pause=dice.choice((1.0, 2.0, 8.0)),
+        troubles=tuple(troubles),
+        overlap=False,
+        is_settled=dice.happens(0.7),
+        lost_sessions=LostSessions.NEW,
+        ledger=ENOUGH,
+        impatience=dice.choice((0.0, 0.0, 0.05)),
+        large_share=0.0,
+        timeouts=(1,),
+        mix=dice.choice((ORDINARY, ORDINARY, CHANGING)),
+        has_disk=dice.happens(0.6),
+    )
+
+
+def _of(*kinds: Kind) -> Theme:
+    return lambda seed, dice: _themed(seed, dice, kinds)
+
+
+def _drains(seed: int, dice: Dice) -> Scenario:
+    """Two drains at once, in bulk where servers list what they hold, while bounds are reached."""
+    scenario = _themed(seed, dice, (drain_two, drain_and_return, drain_and_kill, leave))
+    return replace(
+        scenario,
+        servers=dice.choice((4, 5)),
+        sessions=dice.choice((2, 6)),
+        is_listed=dice.happens(0.7),
+        large_share=dice.choice((0.0, 0.3)),
+        body_memory=dice.choice((200_000, 256 * 1024 * 1024)),
+    )
+
+
+def _bounds(seed: int, dice: Dice) -> Scenario:
+    """A ledger and a memory for bodies that are too small."""
+    scenario = _themed(seed, dice, (freeze, slow, lost_answers, uneven, kill))
+    return replace(
+        scenario,
+        sessions=dice.choice((3, 6)),
+        ledger=dice.choice((1, 2, 4, ENOUGH)),
+        large_share=0.3,
+        body_memory=dice.choice((80_000, 200_000)),
+    )
+
+
+def _pools(seed: int, dice: Dice) -> Scenario:
+    """Pools of one to seven servers, with one to three copies."""
+    servers = dice.randint(1, 7)
+    kinds = FAULTS if servers == 1 else (*FAULTS, *HARMLESS_ACTS)
+    return replace(
+        _themed(seed, dice, kinds),
+        servers=servers,
+        copies=dice.randint(1, min(3, servers)),
+        lost_sessions=dice.choice((LostSessions.NEW, LostSessions.CLOSE)),
+    )
+
+
+def _short(seed: int, dice: Dice) -> Scenario:
+    """One session and one trouble, and an end soon after it: cheap, so that there may be many."""
+    scenario = _themed(seed, dice, (*FAULTS, *HARMLESS_ACTS), most=1)
+    (trouble,) = scenario.troubles
+    return replace(
+        scenario,
+        copies=2,
+        sessions=1,
+        workers=3,
+        pause=dice.choice((0.5, 1.0)),
+        troubles=(replace(trouble, duration=min(trouble.duration, 6.0)),),
+        is_short=True,
+    )
+
+
+THEMES: dict[str, Theme] = {
+    "addresses": _of(rename, respell, swap, edit_several),
+    "aliases": _of(alias),
+    "bounds": _bounds,
+    "copies": _of(change_copies, weigh, join),
+    "drains": _drains,
+    "memories": _of(*MEMORIES),
+    "moves": _of(move, remove_and_add),
+    "pools": _pools,
+    "return empty": _of(return_empty),
+    "router": _of(crash_router, stop_router),
+    "router, one away": _of(crash_router_while_one_is_away, stop_router_while_one_is_away),
+    "short": _short,
+    "takeover": _of(take_over, take_over_while_one_is_away),
+    "two routers": _of(take_over_from_the_living, pause_router),
+}
+"""Each draws scenarios of one kind."""
+
+AWAITED = frozenset(
+    {
+        "addresses",
+        "aliases",
+        "memories",
+        "moves",
+        "return empty",
+        "router, one away",
+        "takeover",
+        "two routers",
+    }
+)
+"""Themes that the router does not live through yet: their seeds are run by those who ask for them."""

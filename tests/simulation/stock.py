@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import trio
 
-from partitioner.errors import MalformedRequest
-from partitioner.membership.backend import Backend
+from partitioner.errors import ListingFailed, MalformedRequest
+from partitioner.membership.backend import Address
+from partitioner.net.handoff import Page
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.messages import Answer, RequestHead
 from partitioner.protocol.reader import BodyPiece, Event, Reader, request_reader
-from partitioner.protocol.target import server_key
+from partitioner.protocol.target import server_key, target_of
 from partitioner.protocol.writer import write_answer
 from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
@@ -40,13 +41,38 @@ class Manner:
 
 WELL = Manner()
 
+PAGE = 3
+"""Sessions on a page of a listing: few, so that a walk takes several."""
+
+OWN_ITEMS = b"partitioner"
+"""What the targets of the items that routers keep for themselves contain, and those of sessions do not."""
+
+
+def later(table: SessionTable, by: float) -> SessionTable:
+    """A copy of a table in which everything happened so many seconds later, as a state file keeps it."""
+    copy = SessionTable()
+    for key, session in table.sessions():
+        moved = Session(bytearray(session.record))
+        moved.slot = None
+        moved.expires_at += by
+        if moved.locked_since is not None:
+            moved.locked_since += by
+        copy.put_back(key, moved)
+    return copy
+
 
 class StockServer:
-    """One state server and its process."""
+    """One state server and its process.
 
-    def __init__(self, network: Network, backend: Backend, dice: Dice) -> None:
-        self.backend = backend
+    Its memory is the table; name and address are what somebody has called it, and where it listens just now.
+    """
+
+    def __init__(self, network: Network, name: str, address: Address, dice: Dice) -> None:
+        self.name = name
+        self.address = address
         self.table = SessionTable()
+        self.old_until = float("-inf")  # until when nobody can have noticed that its memory is an old one
+        self.clock_behind = 0.0  # seconds for which its clock has stood still so far
         self.manner = WELL
         self.is_running = False
         self._network = network
@@ -62,11 +88,16 @@ class StockServer:
         self.listen()
 
     def listen(self) -> None:
-        self._network.listen(self.backend.address, self._serve)
+        self._network.listen(self.address, self._serve)
 
     def refuse(self) -> None:
         """Take no new connections."""
-        self._network.stop_listening(self.backend.address)
+        self._network.stop_listening(self.address)
+
+    def move_to(self, address: Address) -> None:
+        """Have its next process listen elsewhere."""
+        assert not self.is_running
+        self.address = address
 
     def kill(self) -> None:
         """Die on the spot."""
@@ -93,8 +124,21 @@ class StockServer:
 
     def look_at(self, key: bytes, now: float) -> Session | None:
         """The session of this key, if it has it: looked at without being touched."""
-        session = dict(self.table.sessions()).get(key)
-        return session if session is not None and session.expires_at >= now else None
+        record = self.table._records.maybe_record(key)
+        if record is None:
+            return None
+        session = Session(record)
+        session.expires_at += self.clock_behind
+        return session if session.expires_at >= now else None
+
+    async def list_keys(self, cursor: str | None) -> Page:
+        """What its admin port says: the sessions, a few at a time."""
+        await trio.lowlevel.checkpoint()
+        if not self.is_running or self.is_frozen:
+            raise ListingFailed("its admin port cannot be reached")
+        keys, following = self.table.page(int(cursor or 0), PAGE)
+        targets = tuple(target for key in keys if OWN_ITEMS not in (target := target_of(key)))
+        return Page(targets, None if following is None else str(following), len(self.table))
 
     def reset_connections(self) -> None:
         """Tear down every connection there is; the process lives on."""
@@ -119,7 +163,7 @@ class StockServer:
             if self._dice.happens(self.manner.broken_before):
                 stream.reset()
                 return
-            answer = self.table.apply(head, server_key(head.target), body, trio.current_time())
+            answer = self.table.apply(head, server_key(head.target), body, self._now())
             self.on_applied(head, answer)
             written = write_answer(answer)
             await self._do_something(*self.manner.pause)
@@ -160,6 +204,9 @@ class StockServer:
                     if not data:
                         return None
                     reader.feed(data)
+
+    def _now(self) -> float:
+        return trio.current_time() - self.clock_behind
 
     async def _do_something(self, least: float, most: float) -> None:
         """Take some time; more of it if the process is frozen meanwhile."""

@@ -2,9 +2,21 @@
 
 from collections.abc import Callable
 
+import trio
+
 from partitioner.net.observer import Observer
 
 _UNTOLD = frozenset({"exchange_finished", "copy_written"})
+
+
+class ClaimObserver(Observer):
+    """Notes when a router becomes the active one."""
+
+    def __init__(self, claims: list[float]) -> None:
+        self._claims = claims
+
+    def claimed(self, term: str, cause: str, duration: float) -> None:
+        self._claims.append(trio.current_time())
 
 
 class TellingObserver(Observer):

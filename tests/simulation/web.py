@@ -144,6 +144,7 @@ class WebServer:
             return None
         exchange.status = reply.status
         exchange.lock_cookie = reply.head.lock_cookie
+        exchange.has_flag = reply.head.has_action_flags
         if age := _LOCK_AGE.search(reply.head.raw):
             exchange.lock_age = int(age[1])
         if content := _CONTENT.match(reply.body):

@@ -1,40 +1,34 @@
 """Runs a scenario: a router, its servers, its web farm, and what goes wrong."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import trio
 
-from partitioner.errors import Refused
+from partitioner.errors import ListingFailed, NoBackendLeft, Refused
 from partitioner.membership.backend import Address, Backend, Intent
-from partitioner.membership.health import HealthPolicy
-from partitioner.membership.ledger import LedgerPolicy
-from partitioner.membership.pool import first_pool
-from partitioner.net.canary import Canary
-from partitioner.net.channel import Channel
-from partitioner.net.connecting import Connector
-from partitioner.net.conversation import Conversation
-from partitioner.net.lane import Lane, LanePolicy
-from partitioner.net.upstream import UpstreamPolicy
+from partitioner.net.handoff import Page
+from partitioner.net.lane import Lane
+from partitioner.ops.fanout import Fanout
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.protocol.target import server_key
 from partitioner.sessions.session import Session
-from tests.doubles.backends import ROUTER_NAME
 from tests.doubles.clients import Client
-from tests.doubles.network import Network, connection
-from tests.doubles.routers import CONVERSATION
+from tests.doubles.network import Network
 from tests.doubles.sessions import target
 from tests.simulation.checker import BAD_COPY, NEVER, Violation, judge
 from tests.simulation.dice import Dice, run_seeded
 from tests.simulation.faults import Trouble
 from tests.simulation.history import Exchange, History
+from tests.simulation.pausing import Pauses
+from tests.simulation.reloads import another_spelling
+from tests.simulation.router import Disk, Machine, RouterProcess
 from tests.simulation.scenario import Scenario, draw
-from tests.simulation.stock import StockServer
-from tests.simulation.telling import TellingObserver
-from tests.simulation.web import END_A_LOCK, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Kind, WebServer
+from tests.simulation.stock import OWN_ITEMS, StockServer
+from tests.simulation.telling import ClaimObserver, TellingObserver
+from tests.simulation.web import END_A_LOCK, LONGEST_TIMEOUT, Kind, WebServer
 
-HEALTH = HealthPolicy()
 LONGEST_WAIT = 300.0
 """Virtual seconds until a world without trouble must be redundant again."""
 
@@ -63,44 +57,56 @@ class Outcome:
     violations: tuple[Violation, ...]
 
 
-def simulate(seed: int, mutations: Sequence[str] = ()) -> Outcome:
-    """Run the history of a seed and judge it; with these rules of the router broken."""
+def simulate(
+    seed: int, mutations: Sequence[str] = (), theme: str | None = None, *, is_told: bool = True
+) -> Outcome:
+    """Run the history of a seed and judge it; with these rules of the router broken.
+
+    A history that is not told has the exchanges and what is judged, and no word on what happened inside.
+    """
     from tests.simulation.mutations import broken
 
-    scenario = draw(seed)
+    scenario = draw(seed, theme)
     with ExitStack() as stack:
         for name in mutations:
             stack.enter_context(broken(name))
-        history = run_seeded(seed, lambda: World(scenario).run())
+        history = run_seeded(seed, lambda: World(scenario, is_told=is_told).run())
     return Outcome(scenario, history, judge(scenario, history))
 
 
 class World:
     """One world, from its first moment to its last."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, *, is_told: bool = True) -> None:
+        """`is_told`: what servers and routers do is noted as well, for somebody to read."""
         self.scenario = scenario
         self.history = History()
         self.backends: list[Backend] = []  # that are configured
+        self.copies = scenario.copies
         self.servers: dict[str, StockServer] = {}
         self.network: Network
-        self.lane: Lane
+        self.lane: Lane  # of the router that clients connect to, or have connected to last
+        self.router: RouterProcess
+        self.standby: RouterProcess | None = None
+        self.disk = Disk() if scenario.has_disk else None
+        self.dice = Dice(scenario.seed, "operator")
+        self._is_told = is_told
         self._nursery: trio.Nursery
-        self._router: trio.Nursery | None = None
-        self._channels: list[Channel] = []
+        self._pauses: Pauses
+        self._processes: list[RouterProcess] = []
         self._pages = 0
+        self._addresses = 0
         self._is_ending = False
         self._is_calm = False
         self._router_died_at = float("-inf")
-        self._cut_off: set[int] = set()  # sessions that a dying router was at: nobody finishes their copies
         self._dice = Dice(scenario.seed, "world")
 
     async def run(self) -> History:
         """Live through the scenario; answer what the clients saw."""
         async with trio.open_nursery() as self._nursery:
-            self.network = Network(self._nursery)
+            self.network, self._pauses = Network(self._nursery), Pauses()
             for _ in range(self.scenario.servers):
-                self.backends.append(self._new_server().backend)
+                self.backends.append(self.new_server())
             await self.router_begins(SETTLED if self.scenario.is_settled else None)
             self._nursery.start_soon(self._watch)
             async with trio.open_nursery() as working:
@@ -109,89 +115,143 @@ class World:
                 await self._live_through_troubles()
                 self._is_ending = True  # pages that have begun go on to their end
             await self._look_at_the_end()
+            for process in self._processes:
+                process.resume()
             self._nursery.cancel_scope.cancel()
         return self.history
 
     def note(self, text: str) -> None:
         self.history.note(trio.current_time(), text)
 
-    # --- the router ---
+    def tell(self, text: str) -> None:
+        """Note what nobody judges."""
+        if self._is_told:
+            self.note(text)
+
+    # --- routers ---
 
     async def router_begins(self, changed_at: float | None = None) -> None:
-        """Start a router that knows nothing but its configuration."""
-        started = trio.Event()
-        self._nursery.start_soon(self._run_router, changed_at, started)
-        await started.wait()
+        """Start a router that knows its configuration and its disk, and have clients connect to it."""
+        self._be_active(await self._new_router(self.disk, changed_at))
 
-    async def _run_router(self, changed_at: float | None, started: trio.Event) -> None:
-        async with trio.open_nursery() as background:
-            began_at = trio.current_time() if changed_at is None else changed_at
-            policy = LanePolicy(
-                HEALTH,
-                UpstreamPolicy(1.0, 10.0, 64),
-                LedgerPolicy(SHORTEST_TIMEOUT, 3600.0, self.scenario.ledger),
-                self.scenario.lost_sessions,
-            )
-            pool = first_pool(self.backends, HEALTH, self.scenario.copies, began_at)
-            dice = Dice(self.scenario.seed, "router")
-            canary = Canary(ROUTER_NAME, lambda: f"{dice.getrandbits(128):032x}")
-            connector = Connector(self._dial, canary)
-            self.lane = Lane(pool, policy, connector, TellingObserver(self.note), background, dice.uniform)
-            await self.lane.probing.first_look()
-            background.start_soon(self.lane.run)
-            self._router = background
-            started.set()
-            await trio.sleep_forever()
+    async def standby_begins(self) -> None:
+        """Start a router beside the other one, on a machine of its own, to which no client connects yet."""
+        self.standby = await self._new_router(Disk() if self.scenario.has_disk else None)
 
-    def router_dies(self) -> None:
-        """End its process: every connection that it has is closed."""
-        assert self._router is not None
-        self._router.cancel_scope.cancel()
-        self._router = None
+    def standby_takes_over(self) -> None:
+        """Have clients connect to the standby from now on; what is connected stays where it is."""
+        assert self.standby is not None
+        self.router, self.standby = self.standby, self.router
+        self._be_active(self.router)
+
+    async def router_stops(self) -> None:
+        """Stop the router in order."""
+        await self.router.stop()
         self._router_died_at = trio.current_time()
-        self._cut_off |= {each.session for each in self.history.exchanges if each.ended_at is None}
-        for channel in self._channels:
-            channel.close()
-        self._channels.clear()
 
-    async def _dial(self, address: Address) -> Channel:
-        channel = await self.network.dial(address)
-        self._channels.append(channel)
-        return channel
+    def router_crashes(self) -> None:
+        """End the process of the router: every connection that it has is closed."""
+        self._router_died_at = trio.current_time()
+        self.history.cut_off |= {each.session for each in self.history.exchanges if each.ended_at is None}
+        self.router.crash()
+
+    async def _new_router(self, disk: Disk | None, changed_at: float | None = None) -> RouterProcess:
+        number = len(self._processes) + 1
+        told = (TellingObserver(self.note),) if self._is_told else ()
+        observer = Fanout(ClaimObserver(self.history.claims), *told)
+        machine = Machine(self.network, self._pauses, disk, observer, self._list_keys)
+        process = RouterProcess("router" if number == 1 else f"router {number}", machine, self.scenario)
+        self._processes.append(process)
+        started = trio.Event()
+        self._nursery.start_soon(process.run, tuple(self.backends), self.copies, changed_at, started)
+        await started.wait()
+        return process
+
+    def _be_active(self, process: RouterProcess) -> None:
+        self.router, self.lane = process, process.lane
 
     def _connect(self) -> Client | None:
-        if self._router is None:
-            return None
-        near, far = connection()
-        conversation = Conversation(
-            far.channel("web"), self.lane.router.respond, CONVERSATION, self.lane.observer
-        )
-        self._router.start_soon(conversation.run)
-        return Client(near)
+        return self.router.connect()
+
+    async def _list_keys(self, admin: Address, cursor: str | None) -> Page:
+        server = self.maybe_server_at(admin)
+        if server is None:
+            raise ListingFailed("nobody listens there")
+        return await server.list_keys(cursor)
 
     # --- operators ---
 
     def set_intent(self, server: StockServer, intent: Intent) -> None:
-        self.note(f"{server.backend.name} shall be {intent.value}")
-        try:
-            self.lane.roster.set_intent(server.backend.name, intent)
-        except (Refused, KeyError) as refusal:  # of several things that happen at once
-            self.note(f"refused: {refusal}")
+        self.note(f"{server.name} shall be {intent.value}")
+        entry = self.maybe_entry_of(server)
+        if entry is None:
+            return
+        for process in self._running():
+            try:
+                process.lane.roster.set_intent(entry.name, intent)
+            except (Refused, KeyError) as refusal:  # of several things that happen at once
+                self.note(f"refused: {refusal}")
 
-    def adopt(self, backends: list[Backend]) -> None:
-        """Reload with these backends."""
-        self.note("the pool shall be " + ", ".join(f"{each.name}={each.weight:g}" for each in backends))
-        try:
-            self.lane.roster.adopt(backends)
-            self.backends = backends
-        except Refused as refusal:
-            self.note(f"refused: {refusal}")
+    def adopt(self, backends: list[Backend], copies: int | None = None) -> None:
+        """Reload with these backends, and so many copies."""
+        entries = ", ".join(f"{each.name}={each.weight:g}@{each.address}" for each in backends)
+        self.note(f"the pool shall be {entries}; copies {copies or self.copies}")
+        for process in self._running():
+            try:
+                process.lane.roster.adopt(backends, copies)
+            except Refused as refusal:
+                self.note(f"refused: {refusal}")
+                return
+        self.backends = backends
+        self.copies = self.copies if copies is None else copies
 
     def join(self) -> None:
-        self.adopt([*self.backends, self._new_server().backend])
+        self.adopt([*self.backends, self.new_server()])
 
     def leave(self, server: StockServer) -> None:
-        self.adopt([each for each in self.backends if each.name != server.backend.name])
+        self.adopt([each for each in self.backends if self.server_of(each) is not server])
+
+    def server_of(self, backend: Backend) -> StockServer:
+        """The server that an entry of the configuration leads to."""
+        server = self.maybe_server_at(backend.address)
+        assert server is not None
+        return server
+
+    def maybe_server_at(self, address: Address) -> StockServer | None:
+        """The server that can be found at an address, however that is spelt; None if there is none."""
+        address = self.network.resolve(address)
+        return next((each for each in self.servers.values() if each.address == address), None)
+
+    def maybe_entry_of(self, server: StockServer) -> Backend | None:
+        """The first entry of the configuration that leads to a server; None if there is none."""
+        return next((each for each in self.backends if self.maybe_server_at(each.address) is server), None)
+
+    def leads_to(self, backend: Backend, server: StockServer) -> bool:
+        """Whether an entry of the configuration leads to a server."""
+        return self.maybe_server_at(backend.address) is server
+
+    def spelling_of(self, server: StockServer) -> Address:
+        """Another way to spell the address of a server."""
+        spelt = another_spelling(server.address)
+        self.network.alias(spelt, server.address)
+        return spelt
+
+    def new_address(self) -> Address:
+        """An address at which nothing has been yet."""
+        self._addresses += 1
+        return Address(f"10.0.1.{self._addresses}", 42424)
+
+    def has_spare(self) -> bool:
+        """Whether a server may leave."""
+        return len(self.backends) > max(2, self.copies)
+
+    def is_read(self, server: StockServer) -> bool:
+        """Whether the router reads a server of the configuration."""
+        entry, pool = self.maybe_entry_of(server), self.lane.roster.pool
+        return entry is not None and pool.places[entry.name] in pool.eligible
+
+    def _running(self) -> list[RouterProcess]:
+        return [each for each in self._processes if each.is_running]
 
     async def wait_until_redundant(self) -> None:
         """Wait until the next server may fail, and see whether it may.
@@ -199,16 +259,19 @@ class World:
         If that does not come, the history says so, and is judged for it.
         """
         await trio.sleep(AFTERMATH)
+        if self.scenario.is_short:
+            return
         await self._wait_until(self._is_redundant)
-        if self.scenario.copies > 1:
+        if self.copies > 1:
             self.audit()
 
     async def wait_until_safe_to_stop(self, server: StockServer) -> None:
         """Wait until nothing is lost if this server stops; single copies have to move or expire first."""
-        name, roster = server.backend.name, self.lane.roster
+        entry, roster = self.maybe_entry_of(server), self.lane.roster
+        name = "" if entry is None else entry.name
 
         def is_safe() -> bool:
-            if self.scenario.copies == 1:
+            if self.copies == 1:
                 return self._is_redundant()
             members = roster.pool.members.items()  # it may be removed meanwhile, and forgotten in the end
             identities = [each for each, member in members if member.backend.name == name]
@@ -231,6 +294,8 @@ class World:
         """Again and again: whoever is written for a session, and may be read, has what its primary has."""
         while True:
             await trio.sleep(AUDIT_INTERVAL)
+            if not self._is_active():
+                continue
             pool, now = self.lane.roster.pool, trio.current_time()
             for number in self._known_sessions():
                 key = server_key(target(number))
@@ -246,11 +311,16 @@ class World:
                         seen = f"{primary.body[:12]!r}, and on {identity} {copy.body[:12]!r}"
                         self.note(f"{BAD_COPY}: on {acting.primary} it is {seen}")
 
+    def _is_active(self) -> bool:
+        """Whether the router that clients connect to is the active one; a standby knows nothing."""
+        return self.lane.tenure is not None and self.lane.tenure.is_active
+
     def _known_sessions(self) -> list[int]:
-        return [number for number in range(self.scenario.sessions) if number not in self._cut_off]
+        return [number for number in range(self.scenario.sessions) if number not in self.history.cut_off]
 
     def _look_at(self, identity: str, key: bytes, now: float) -> Session | None:
-        return self.servers[self.lane.roster.pool.members[identity].backend.name].look_at(key, now)
+        server = self.maybe_server_at(self.lane.roster.pool.members[identity].backend.address)
+        return None if server is None or now < server.old_until else server.look_at(key, now)
 
     def audit(self) -> None:
         """Hold what the servers have against what the router says: of each session a good copy elsewhere."""
@@ -260,10 +330,7 @@ class World:
             acting = pool.acting_set(self.lane.bookkeeper.placement_of(key))
             if acting is None or not self.lane.gate.is_free(key):
                 continue
-            on = {
-                identity: self.servers[each.backend.name].look_at(key, now)
-                for identity, each in pool.members.items()
-            }
+            on = {identity: self._look_at(identity, key, now) for identity in pool.members}
             primary = on.pop(acting.primary)
             if primary is None or primary.expires_at < now + WINDOW:
                 continue
@@ -283,52 +350,61 @@ class World:
     def _is_redundant(self) -> bool:
         """Whether the router says that the next server may fail; of single copies, whether all are well."""
         roster, now = self.lane.roster, trio.current_time()
-        if self.scenario.copies > 1:
+        if self.copies > 1:
             return roster.redundancy.redundant_since(now) is not None
         is_old = now - roster.pool.changed_at > self.lane.ledger.longest_life
         return is_old and self.lane.ledger.keys_marked == 0 and roster.pool.eligible == roster.pool.ready
 
     # --- servers ---
 
-    def _new_server(self) -> StockServer:
+    def new_server(self) -> Backend:
+        """Start one more server; the entry that it has in a configuration."""
         number = len(self.servers) + 1
-        backend = Backend(f"state-{number}", Address(f"10.0.0.{number}", 42424))
-        server = StockServer(self.network, backend, Dice(self.scenario.seed, backend.name))
-        self.servers[backend.name] = server
-
-        def tell(head: RequestHead, answer: Answer) -> None:
-            if b"canary" not in head.target:
-                number = int(head.target[-23:])
-                cookie = "" if head.lock_cookie is None else f" cookie {head.lock_cookie}"
-                self.note(
-                    f"    {backend.name} s{number} {head.operation.value}{cookie} -> {answer.status.code}"
-                    f" {answer.body[:12].decode('latin-1')}"
-                    + ("" if answer.lock_cookie is None else f" cookie {answer.lock_cookie}")
-                )
-
-        server.on_applied = tell
+        name, address = f"state-{number}", Address(f"10.0.0.{number}", 42424)
+        server = StockServer(self.network, name, address, Dice(self.scenario.seed, name))
+        self.servers[name] = server
+        if self._is_told:
+            server.on_applied = lambda head, answer: self._note_applied(name, head, answer)
         server.start()
-        return server
+        return Backend(name, address, admin=address if self.scenario.is_listed else None)
+
+    def _note_applied(self, name: str, head: RequestHead, answer: Answer) -> None:
+        if OWN_ITEMS in head.target:
+            return
+        number = int(head.target[-23:])
+        cookie = "" if head.lock_cookie is None else f" cookie {head.lock_cookie}"
+        granted = "" if answer.lock_cookie is None else f" cookie {answer.lock_cookie}"
+        self.note(
+            f"    {name} s{number} {head.operation.value}{cookie} -> {answer.status.code}"
+            f" {answer.body[:12].decode('latin-1')}{granted}"
+        )
 
     async def _live_through_troubles(self) -> None:
         async with trio.open_nursery() as nursery:
             for trouble in self.scenario.troubles:
                 await trio.sleep(trouble.after)
+                began_at = trio.current_time()
                 server, other = self._victims(trouble)
-                self.note(f"{server.backend.name}: {trouble}")
+                self.note(f"{server.name}: {trouble}")
                 if self.scenario.overlap:
                     nursery.start_soon(trouble.happen, self, server, other)
                     continue
                 await trouble.happen(self, server, other)
-                self.note(f"{server.backend.name}: over")
+                self.note(f"{server.name}: over")
                 await self.wait_until_redundant()
                 self.note("redundant again")
+                if not trouble.is_harmless:
+                    lasted = (began_at, trio.current_time())
+                    self.history.failures.append(lasted)
+                    if self.scenario.copies == 1:
+                        self.history.beyond.append(lasted)
         await trio.sleep(self._dice.uniform(1.0, 5.0))
 
     def _victims(self, trouble: Trouble) -> tuple[StockServer, StockServer]:
-        names = [each.name for each in self.backends]
-        name = names.pop(int(trouble.server * len(names)))
-        return self.servers[name], self.servers[names[int(trouble.other * len(names))]]
+        """The server that a trouble is about, and another one; in a pool of one it is the same."""
+        servers = list(dict.fromkeys(self.server_of(each) for each in self.backends))
+        server = servers.pop(int(trouble.server * len(servers)))
+        return server, servers[int(trouble.other * len(servers))] if servers else server
 
     # --- clients ---
 
@@ -348,8 +424,16 @@ class World:
     async def _look_at_the_end(self) -> None:
         """When all is well again, every session must be readable.
 
-        A server that is not read yet may have a session that is missed, so all of them have to be.
+        A server that is not read yet may have a session that is missed, so all of them have to be; and locks
+        of a router before this one may be on servers that have lost them (design.md 7.7).
         """
+        tenure = self.lane.tenure
+        assert tenure is not None
+        while not tenure.is_active:
+            with suppress(NoBackendLeft):
+                await tenure.claim("the end")
+            await trio.sleep(1.0)
+        await self._wait_until(lambda: tenure.maybe_quarantine() is None)
         await self.wait_until_redundant()
         await self._wait_until(lambda: self.lane.roster.pool.eligible == self.lane.roster.pool.ready)
         self.note("the end")
@@ -373,7 +457,7 @@ class World:
         had_begun = exchange.began_at <= self._router_died_at
         if had_begun and exchange.operation in (*END_A_LOCK, Operation.ACQUIRE):
             self.history.crashed_pages.add(exchange.page)
-        if self._router is None and exchange.operation in END_A_LOCK:
+        if not self.router.is_running and exchange.operation in END_A_LOCK:
             self.history.crashed_pages.add(exchange.page)
 
     def _next_page(self) -> int:
@@ -388,7 +472,9 @@ class World:
         marks = self.lane.ledger.marks(key)
         found = []
         for identity, member in self.lane.roster.pool.members.items():
-            server = self.servers[member.backend.name]
+            server = self.maybe_server_at(member.backend.address)
+            if server is None:
+                continue
             is_there = server.look_at(key, now) is not None
             is_good = member.is_readable and now - member.record.since > GOOD_FOR and identity not in marks
             if is_there and is_good and server.is_running and not server.is_frozen:

@@ -20,7 +20,7 @@ from partitioner.daemon.state_place import state_place
 from partitioner.errors import ConfigurationInvalid
 from partitioner.membership.backend import Backend, Intent
 from partitioner.net.channel import dial_tcp
-from partitioner.net.checkup import examine
+from partitioner.net.checkup import examine, find_twins
 from partitioner.ops.printable import printable
 from partitioner.units import format_duration, format_size
 
@@ -58,6 +58,9 @@ async def _examine_all(settings: Settings) -> dict[str, str | None]:
         for backend in settings.pool_backends():
             if backend.intent is not Intent.MAINT:
                 at_once.start_soon(examine_one, backend)
+    good = [each for each in settings.pool_backends() if troubles.get(each.name, "") is None]
+    for name, twin in (await find_twins(good, dial_tcp, settings.timeouts.exchange)).items():
+        troubles[name] = f"is the same server as {twin.name} ({twin.address}); expected each server once"
     return troubles
 
 

@@ -56,7 +56,13 @@ def _print_welcome(settings: Settings, welcome: Welcome) -> None:
     click.echo(f"partitioner {__version__}: a router in front of {count}\n")
     click.echo("In the web.config of every web server of the farm:\n")
     click.echo(f"  {session_state_snippet(welcome.listen)}")  # never wrapped: it is there to be copied
-    print_rich(_pool_table(settings, welcome.pool))
+    if welcome.standby is None:
+        print_rich(_pool_table(settings, welcome.pool))
+    else:
+        print_rich(
+            f"This router is a standby: {welcome.standby}. It serves nobody until it is the active one; "
+            "`partitioner claim` makes it that at once."
+        )
     if settings.embedded:
         print_rich("These state servers live in this process: when it ends, their sessions are gone.")
     url = admin_url(welcome.admin)

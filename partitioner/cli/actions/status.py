@@ -7,6 +7,7 @@ import click
 from partitioner.cli.admin_client import AdminClient
 from partitioner.cli.output import print_json, print_rich, table, width_of_stdout
 from partitioner.cli.pool_table import age, backends_table, progress, summary
+from partitioner.ops.admin.words import doubts
 
 
 def print_status(url: str, *, as_json: bool) -> None:
@@ -16,6 +17,9 @@ def print_status(url: str, *, as_json: bool) -> None:
         print_json(asdict(seen))
         return
     print_rich(summary(seen), backends_table(seen.backends, width_of_stdout()))
+    for backend in seen.backends:
+        for sentence in doubts(backend):
+            print_rich(f"{sentence}.")
     for drain in seen.drains:
         print_rich(f"{drain.backend} drains: {progress(drain)}")
 

@@ -32,11 +32,14 @@ class Books:
         self._gate = lane.gate
         self._toucher = lane.toucher
         self._observer = lane.observer
+        self._beats = None if lane.tenure is None else lane.tenure.authority.beats
         self._timeouts: dict[bytes, int] = {}  # that have been noted, in minutes, as they are written
 
     def open(self, operation: Operation, route: Route, link: Link, now: float) -> bool:
         """Begin with an exchange, if nothing that is remembered of its key speaks against it."""
         key = route.key
+        if self._beats is not None and not self._is_settled_for_heirs(operation, key):
+            return False
         if not self._ledger.note_alive_at(key, route.server, link.life, now):
             return False
         if (operation is _SET or operation is _REMOVE) and (
@@ -44,6 +47,17 @@ class Books:
         ):
             return False
         return self._gate.enter_at_once(key)
+
+    def _is_settled_for_heirs(self, operation: Operation, key: bytes) -> bool:
+        """Whether neither the router before this one nor the next one makes this exchange a special one."""
+        tenure = self._lane.tenure
+        assert tenure is not None
+        if operation is _REMOVE and self._roster.pool.dirty:
+            return False
+        quarantine = tenure.quarantine
+        if quarantine is None or operation is _SET or operation is _REMOVE or operation is _RESET_TIMEOUT:
+            return True
+        return quarantine.is_answered(key) or tenure.maybe_quarantine() is None
 
     def note(self, client: Client, link: Link, answer: AnswerFrame, now: float) -> bool:
         """Remember what a success says, if the await lane would do nothing more about it; else nothing.
@@ -143,6 +157,8 @@ class Books:
             self._observer.exchange_was_slow(client.peer, client.operation, duration, backend)
         if route.passed_over is not None:
             self._observer.failed_over(route.passed_over)
+        if self._beats is not None and route.is_session:
+            self._beats.is_used = True
 
     def close_undelivered(self, client: Client) -> None:
         """The client has gone. A lock that it was to be given is given back, still behind the gate."""

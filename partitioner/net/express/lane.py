@@ -102,9 +102,15 @@ class ExpressLane:
         if self._station is None:
             return  # it is told before it runs
         self._station.is_draining = True
+        self.close_idle()
+        self._waiting.cancel()
+
+    def close_idle(self) -> None:
+        """Close idle connections, and go on serving."""
+        if self._station is None:
+            return  # nobody is connected yet
         for client in tuple(self._station.connected):
             self._station.reactor.signal(client, Signal.LAST_CALL)
-        self._waiting.cancel()
 
     async def run(self, door: Door) -> None:
         """Serve whoever is there, until it is drained and the last client has left."""

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from partitioner.membership.backend import Backend
+from partitioner.membership.items import ITEMS
 from partitioner.membership.pool import Pool
 from partitioner.net.bookkeeper import Bookkeeper
-from partitioner.net.canary import CANARIES
 from partitioner.net.channel import Channel, socket_channel
 from partitioner.net.express.states import LinkState, Signal
 from partitioner.net.finder import Subject
@@ -109,6 +109,7 @@ class Route:
     __slots__ = (
         "copies",
         "has_copies",
+        "is_session",
         "key",
         "noted_until",
         "passed_over",
@@ -123,6 +124,7 @@ class Route:
         self.target = target
         self.key = key
         self.placement = placement
+        self.is_session = b")/" in canonical_form(key)  # else it may be a health check
         self.noted_until = float("-inf")  # its application
         self.pool: Pool | None = None  # for which the rest holds
         self.server = ""  # the acting primary, if nothing is marked
@@ -161,7 +163,7 @@ class Routes:
         if not is_ordinary_target(target):
             return None
         key = server_key(target)
-        if canonical_form(key).startswith(CANARIES.encode()):
+        if canonical_form(key).startswith(ITEMS.encode()):
             return None
         return Route(target, key, self._bookkeeper.placement_of(key))
 
@@ -177,7 +179,7 @@ class Routes:
         route.pool = pool
         route.has_copies = pool.copies > 1
         acting = pool.acting_set(route.placement)
-        if acting is None:
+        if acting is None or pool.unrecorded:
             return route
         route.server = acting.primary
         route.siding = self.siding_of(self._roster.upstreams[acting.primary])

@@ -9,17 +9,19 @@ from itertools import islice
 import trio
 
 from partitioner import __version__
-from partitioner.errors import UnknownBackend
+from partitioner.errors import NoBackendLeft, Refused, UnknownBackend
 from partitioner.membership.backend import Intent
 from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
-from partitioner.membership.health import Health, HealthRecord
+from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Member
+from partitioner.membership.tenure import Role
 from partitioner.net.handoff import Drain
 from partitioner.net.histogram import DURATIONS
 from partitioner.net.lane import Lane
 from partitioner.ops.admin.reports import (
     BackendReport,
+    ClaimReport,
     DrainReport,
     EventReport,
     LockReport,
@@ -29,6 +31,13 @@ from partitioner.ops.admin.reports import (
 )
 from partitioner.ops.journal import Event, Journal
 from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
+from partitioner.ops.standing import (
+    IS_STANDBY,
+    dirty_of,
+    role_of,
+    why_nobody_serves,
+    why_standby,
+)
 from partitioner.placement import location
 from partitioner.placement.location import Location
 from partitioner.placement.session_id import HashKey
@@ -49,31 +58,55 @@ class RouterDesk:
     journal: Journal
     sampler: Sampler
     clients: Callable[[], int]  # how many are connected
+    superseded: Callable[[], int]  # how often that has happened to this router
     began_at: float  # when the router started, in trio's time
 
     # --- reports ---
 
     def why_not_ready(self) -> tuple[str, ...]:
         """Why web servers should not be sent here; nothing if they should."""
-        is_up = bool(self.lane.roster.pool.eligible)
-        return (*self.why_not_served(), *(() if is_up else ("no backend is up",)))
+        nobody = why_nobody_serves(self.lane)
+        return (*self.why_not_served(), *(() if nobody is None else (nobody,)))
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the configuration, although requests are served, a sentence each."""
+        members = self.lane.roster.pool.members.values()
+        return tuple(
+            f"{each.backend.name} {self._trouble(each.backend.identity, each.record)}"
+            for each in members
+            if each.record.symptom is Symptom.ALIAS and each.removed_at is None
+        )
+
+    def role(self) -> str:
+        """Whether this router is the active one of its farm: active, claiming or standby."""
+        return role_of(self.lane).value
 
     def status(self) -> Status:
         now, ledger, pool = trio.current_time(), self.lane.ledger, self.lane.roster.pool
         growth = self.sampler.growth()
         backends = self._backends(growth)
         not_ready, redundancy = self.why_not_ready(), self.lane.roster.redundancy
-        redundant_since = redundancy.redundant_since(now)
+        standby_because, tenure = why_standby(self.lane), self.lane.tenure
+        is_active = standby_because is None
+        redundant_since = redundancy.redundant_since(now) if is_active else None
+        watch = None if is_active else tenure
         return Status(
             name=self.name,
             version=__version__,
             uptime=now - self.began_at,
             epoch=pool.epoch,
+            role=self.role(),
+            role_for=now - (self.began_at if tenure is None else tenure.since),
+            term=self._term(),
+            superseded=self.superseded(),
+            standby_because=standby_because,
+            watched_for=None if watch is None else watch.watched_for,
+            servers_seen=None if watch is None else watch.servers_seen,
             map_fingerprint=fingerprint_text(map_fingerprint(pool, self.hash_key)),
             ready=not not_ready,
             not_ready=not_ready,
             redundant_since=None if redundant_since is None else now - redundant_since,
-            not_redundant=redundancy.why_not_redundant(now),
+            not_redundant=redundancy.why_not_redundant(now) if is_active else (IS_STANDBY,),
             copies=pool.copies,
             t_max=ledger.longest_life,
             unsettled_for=self._unsettled_for(now),
@@ -111,8 +144,10 @@ class RouterDesk:
     def set_intent(self, name: str, intent: Intent) -> BackendReport:
         """Have a backend drained, made ready, or put aside.
 
-        Raises UnknownBackend, or Refused if it would do harm.
+        Raises UnknownBackend, or Refused if it would do harm or this router is not the active one.
         """
+        if role_of(self.lane) is not Role.ACTIVE:
+            raise Refused(IS_STANDBY)
         places = self.lane.roster.pool.places
         if name not in places:
             raise UnknownBackend.called(name, places)
@@ -120,11 +155,27 @@ class RouterDesk:
         drain = self.lane.handoff.drains().get(places[name])
         return self._backend(places[name], drain, self.sampler.growth())
 
+    async def claim(self) -> ClaimReport:
+        """Make this router the active one of its farm. Raises Refused, with the reason, if that cannot be."""
+        tenure, began_at = self.lane.tenure, trio.current_time()
+        if tenure is None or tenure.is_active:
+            return ClaimReport(self._term(), was_active=True, took=0.0)
+        try:
+            await tenure.claim("an operator or a takeover script said so")
+        except NoBackendLeft as failure:
+            raise Refused(f"this router could not become the active one: {failure}") from failure
+        return ClaimReport(self._term(), was_active=False, took=trio.current_time() - began_at)
+
     async def reload(self) -> object:
         """Read the configuration again. Raises ConfigurationInvalid or Refused."""
         return await self.read_again()
 
     # --- one of many ---
+
+    def _term(self) -> str | None:
+        tenure = self.lane.tenure
+        term = None if tenure is None else tenure.authority.term
+        return None if term is None or role_of(self.lane) is not Role.ACTIVE else str(term.term)
 
     def _backends(self, growth: Growth) -> tuple[BackendReport, ...]:
         drains = self.lane.handoff.drains()
@@ -137,6 +188,7 @@ class RouterDesk:
         backend, record = member.backend, member.record
         why_not_safe = self._why_not_safe_to_stop(identity, drain, now)
         is_concluded = record.health is not Health.UNKNOWN
+        recovering_for = record.doubted_until - now if record.health is Health.RECOVERING else None
         return BackendReport(
             name=backend.name,
             identity=identity,
@@ -145,20 +197,31 @@ class RouterDesk:
             intent=backend.intent.value,
             health=record.health.value,
             health_for=now - record.since if is_concluded else None,
-            trouble=None if record.symptom is None else record.symptom.value,
+            trouble=self._trouble(identity, record),
             serves=member.is_eligible,
             removed=member.removed_at is not None,
             share=self._share(identity, member),
             traffic=_traffic(growth, identity),
             probe=self._probe(identity, record),
             keys_marked=self.lane.ledger.marks_of(identity),
+            dirty=tuple(sorted(dirty_of(self.lane, identity))),
+            recovering_for=None if recovering_for is None else max(0.0, recovering_for),
             safe_to_stop=not why_not_safe,
             not_safe_to_stop=why_not_safe,
             drain=None if drain is None else _drain(backend.name, drain, now),
         )
 
+    def _trouble(self, identity: str, record: HealthRecord) -> str | None:
+        """The last thing that was wrong with a backend; of one that was entered twice, which server it is."""
+        if record.symptom is None:
+            return None
+        trouble: str = record.symptom.value
+        return self.lane.roster.aliases.get(identity, trouble) if record.symptom is Symptom.ALIAS else trouble
+
     def _why_not_safe_to_stop(self, identity: str, drain: Drain | None, now: float) -> tuple[str, ...]:
         """A server that has handed everything off holds nothing that could be lost."""
+        if role_of(self.lane) is not Role.ACTIVE:
+            return (IS_STANDBY,)
         is_handed_off = drain is not None and drain.is_done
         return self.lane.roster.redundancy.why_not_safe_to_stop(identity, now, is_handed_off=is_handed_off)
 
@@ -183,7 +246,7 @@ class RouterDesk:
         return LockReport(
             key=sha256(key).hexdigest()[:8],
             server=lock.server if member is None else member.backend.name,
-            reachable=self.lane.bookkeeper.can_reach(lock),
+            reachable=self.lane.bookkeeper.can_reach(lock, key),
             age=now - lock.since,
         )
 

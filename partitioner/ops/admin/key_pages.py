@@ -1,6 +1,6 @@
 """Which sessions does a state server hold? Pages of its table, for whoever drains it."""
 
-from partitioner.net.canary import CANARIES
+from partitioner.membership.items import ITEMS
 from partitioner.net.handoff import Page
 from partitioner.protocol.target import target_of
 from partitioner.sessions.table import SessionTable
@@ -8,11 +8,11 @@ from partitioner.sessions.table import SessionTable
 USUAL_PAGE = 1000
 """Keys."""
 
-_CANARIES = CANARIES.encode()
+_ITEMS = ITEMS.encode()
 
 
 def page_of(table: SessionTable, cursor: int, at_least: int) -> Page:
-    """A page of what is in a table, without canaries. Raises ValueError if the cursor is none."""
+    """A page of what is in a table, without the items of routers. Raises ValueError if the cursor is none."""
     keys, following = table.page(cursor, at_least)
-    targets = tuple(target_of(key) for key in keys if not key.startswith(_CANARIES))
-    return Page(targets, None if following is None else str(following), len(table))
+    targets = tuple(target_of(key) for key in keys if not key.startswith(_ITEMS))
+    return Page(targets, None if following is None else str(following), table.sessions_held)

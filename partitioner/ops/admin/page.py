@@ -68,6 +68,7 @@ class View:
     headline: Headline
     reasons: tuple[str, ...]  # why the pool is not redundant, where it could be
     notes: tuple[str, ...]  # these, and whatever else keeps servers from being safe to stop
+    doubts: tuple[str, ...]  # what servers may lack, and what that means
     largest_share: float  # of sessions or traffic: what a full bar stands for
     refresh: int  # seconds; 0 if it shall stay as it is
     now: datetime
@@ -89,6 +90,7 @@ def view(status: Status, locks: Locks, events: tuple[EventReport, ...], refresh:
         events=events,
         headline=headline(status),
         reasons=reasons,
+        doubts=tuple(doubt for each in status.backends for doubt in words.doubts(each)),
         notes=tuple(dict.fromkeys((*reasons, *others))),
         largest_share=max((max(each.share, each.traffic.share) for each in status.backends), default=0.0),
         refresh=refresh,
@@ -101,6 +103,10 @@ def headline(status: Status) -> Headline:
     if not status.ready:
         return Headline("bad", f"Not ready: {'; '.join(status.not_ready)}")
     wanted, configured = len(status.wanted), sum(not each.removed for each in status.backends)
+    if status.standby_because is not None:
+        level = "good" if status.serving == wanted else "caution"
+        answer = f"{status.serving} of {wanted} state servers answer"
+        return Headline(level, f"{status.role.capitalize()}: {status.standby_because}; {answer}")
     if out := [each.name for each in status.wanted if not each.serves]:
         verb = "does" if len(out) == 1 else "do"
         return Headline("bad", f"{_first_names(out)} {verb} not serve; {status.serving} of {wanted} do")
@@ -170,6 +176,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "age": words.age,
+        "role": words.role,
         "duration": words.duration,
         "rate": words.rate,
         "share": words.share,

@@ -50,6 +50,10 @@ class BackendReport:
     traffic: TrafficReport
     probe: float | None  # seconds that its last probe took; None if that failed, or there was none
     keys_marked: int  # sessions for which it has still to be put right
+    dirty: tuple[str, ...]  # what it may lack, as it is written down for the next router: lock, write, remove
+    recovering_for: (
+        float | None
+    )  # seconds until it is read again, at the latest; None if it is not recovering
     safe_to_stop: bool
     not_safe_to_stop: tuple[str, ...]  # why not
     drain: DrainReport | None
@@ -63,6 +67,13 @@ class Status:
     version: str
     uptime: float  # seconds since the router's start
     epoch: int
+    role: str  # of this router in its farm: active, claiming or standby
+    role_for: float  # seconds since it became, or ceased to be, the active one
+    term: str | None  # by which it is the active one, a number and a word; None if it is not, or needs none
+    superseded: int  # how often another router has become the active one in its stead, since its start
+    standby_because: str | None  # why it is not the active one; None if it is
+    watched_for: float | None  # seconds for which a standby has looked out for an active router
+    servers_seen: int | None  # servers that answered a standby when it looked last
     map_fingerprint: str  # the same on all routers that place sessions in the same way; hex digits
     ready: bool
     not_ready: tuple[str, ...]  # why not
@@ -85,6 +96,15 @@ class Status:
     def wanted(self) -> tuple[BackendReport, ...]:
         """The backends that should serve: operators have taken the others out."""
         return tuple(each for each in self.backends if not each.removed and each.intent == "ready")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimReport:
+    """What came of a claim."""
+
+    term: str | None  # a number and a word; None where no other router can serve these servers
+    was_active: bool  # this router was the active one already, and nothing was done
+    took: float  # seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from partitioner.membership.backend import Intent
 from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
 from partitioner.ops.admin.refusals import refuse, refuse_http
-from partitioner.ops.admin.reports import BackendReport, EventReport, Locks, Status
+from partitioner.ops.admin.reports import BackendReport, ClaimReport, EventReport, Locks, Status
 from partitioner.ops.journal import Journal
 from partitioner.placement.location import Location
 
@@ -32,6 +32,12 @@ class Desk(Protocol):
 
     def why_not_ready(self) -> tuple[str, ...]:
         """Why web servers should not be sent here; nothing if they should."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the configuration, although requests are served, a sentence each."""
+
+    def role(self) -> str:
+        """Whether this router is the active one of its farm: active, claiming or standby."""
 
     def status(self) -> Status: ...
 
@@ -46,7 +52,10 @@ class Desk(Protocol):
         """The last lines of the log, the youngest first."""
 
     def set_intent(self, name: str, intent: Intent) -> BackendReport:
-        """Raises UnknownBackend, or Refused if it would do harm."""
+        """Raises UnknownBackend, or Refused if it would do harm or this router is not the active one."""
+
+    async def claim(self) -> ClaimReport:
+        """Make this router the active one of its farm. Raises Refused, with the reason, if that cannot be."""
 
     async def reload(self) -> object:
         """Read the configuration again; answers a dataclass, or what JSON has a form for.
@@ -73,6 +82,7 @@ def router_app(desk: Desk, policy: AccessPolicy, *more: Route, journal: Journal 
             Route("/api/v1/locks", routes.locks),
             Route("/api/v1/events", routes.events),
             Route("/api/v1/backends/{name}/{intent}", routes.set_intent, methods=["POST"]),
+            Route("/api/v1/claim", routes.claim, methods=["POST"]),
             Route("/api/v1/reload", routes.reload, methods=["POST"]),
             *more,
         ],
@@ -100,7 +110,13 @@ class _Routes:
 
     async def readyz(self, request: Request) -> Response:
         reasons = self._desk.why_not_ready()
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        body = {
+            "ready": not reasons,
+            "role": self._desk.role(),
+            "reasons": reasons,
+            "warnings": self._desk.warnings(),
+        }
+        return JSONResponse(body, 503 if reasons else 200)
 
     async def status(self, request: Request) -> Response:
         return JSONResponse(asdict(self._desk.status()))
@@ -131,6 +147,12 @@ class _Routes:
             return refuse(404, f"{order!r} is no order; expected drain, ready or maint")
         except UnknownBackend as error:
             return refuse(404, str(error))
+        except Refused as error:
+            return refuse(409, str(error))
+
+    async def claim(self, request: Request) -> Response:
+        try:
+            return JSONResponse(asdict(await self._desk.claim()))
         except Refused as error:
             return refuse(409, str(error))
 

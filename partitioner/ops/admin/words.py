@@ -3,7 +3,13 @@
 from datetime import datetime
 from itertools import pairwise
 
+from partitioner.ops.admin.reports import BackendReport, Status
+
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+_REASONS = {"write": "saves", "remove": "removals", "lock": "locks"}
+"""What a dirty backend may lack, by the record's word for it (design.md 5.2)."""
 
 
 def age(seconds: float) -> str:
@@ -37,6 +43,37 @@ def share(of_all: float) -> str:
 def number(count: int | float) -> str:
     """A number with its thousands set apart."""
     return f"{count:,}".replace(",", " ") if isinstance(count, int) else f"{count:g}"
+
+
+def role(status: Status) -> str:
+    """Whether a router is the active one of its farm, in a sentence."""
+    if status.role == "active":
+        term = "" if status.term is None else f", term {status.term}"
+        return f"active for {age(status.role_for)}{term}"
+    if status.role == "claiming":
+        return "claiming: it becomes the active one"
+    watched = f", which has been watched for {age(status.watched_for)}" if status.watched_for else ""
+    return f"standby for {age(status.role_for)}: {status.standby_because}{watched}"
+
+
+def doubts(backend: BackendReport) -> tuple[str, ...]:
+    """What a backend may lack, and what that means, a sentence each; nothing in good times."""
+    told = []
+    if backend.recovering_for is not None:
+        told.append(
+            f"{backend.name} is recovering: it is written to, and not read, for at most "
+            f"{age(backend.recovering_for)} more, because it may have missed changes. If it has not, "
+            f"`partitioner ready {backend.name}` has it read at once"
+        )
+    if backend.dirty:
+        told.append(
+            f"{backend.name} is written down as dirty, for the next router: it may lack {_lacking(backend)}"
+        )
+    return tuple(told)
+
+
+def _lacking(backend: BackendReport) -> str:
+    return " and ".join(_REASONS.get(reason, reason) for reason in backend.dirty)
 
 
 def clock_time(at: str, today: datetime) -> str:

@@ -31,7 +31,7 @@ from partitioner.ops.dashboards.queries import (
     within_range,
 )
 from partitioner.ops.dashboards.state_servers import STATE_SERVERS
-from partitioner.ops.dashboards.verdicts import OUTCOMES, SLOW
+from partitioner.ops.dashboards.verdicts import DIRTY, OUTCOMES, SLOW
 
 _SECONDS = "backend_request_duration_seconds_bucket"
 _ASKED = backend("backend_requests_total")
@@ -72,6 +72,7 @@ ALL = (
             f"max by (backend) ({backend('keys_marked')})",
             steps=bad_at_all(Colour.AMBER),
         ),
+        Column("Dirty", f"max by (backend) ({backend('backend_dirty')})", meanings=DIRTY),
         Column(
             "Falls in this time",
             within_range(backend("backend_state_changes_total", state="down"), "backend"),

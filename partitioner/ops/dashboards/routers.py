@@ -21,7 +21,7 @@ from partitioner.ops.dashboards.queries import (
     router,
     within_range,
 )
-from partitioner.ops.dashboards.verdicts import FULL, LATE, REDUNDANT, RELOADED, YES_OR_NO
+from partitioner.ops.dashboards.verdicts import FULL, LATE, REDUNDANT, RELOADED, ROLES, YES_OR_NO
 
 
 def _used(what: str, limit: str) -> str:
@@ -113,12 +113,15 @@ ROUTERS = (
     table(
         "Routers",
         "Each router that is scraped: what runs there, whether it serves, and which pool it believes in. "
-        "Different fingerprints mean different maps. A failed scrape is a dead router, or a wrong token. "
-        "T_max is how long sessions live: so long it may take after a failure until all are redundant. "
-        "Stood still: how often in the time shown it was stopped, paused or asleep for more than 2 s.",
+        "One is active; a standby has no term, and does not know what is redundant. Different fingerprints "
+        "mean different maps. A failed scrape is a dead router, or a wrong token. T_max is how long sessions "
+        "live: so long it may take after a failure until all are redundant. Stood still: how often in the "
+        "time shown it was stopped, paused or asleep for more than 2 s.",
         "instance",
         Column("Scraped", f"max by (instance) ({router(SCRAPED)})", meanings=YES_OR_NO),
         Column("Ready", f"max by (instance) ({router('ready')})", meanings=YES_OR_NO),
+        Column("Role", f"max by (instance) ({router('active')})", meanings=ROLES),
+        Column("Term", f"max by (instance) ({router('term')} > 0)", unit="none"),
         Column("Redundant", f"max by (instance) ({router('redundant')})", meanings=REDUNDANT),
         Column("T_max", f"max by (instance) ({router('t_max_seconds')})", unit="dtdurations"),
         Column("Copies", f"max by (instance) ({router('copies')})"),
@@ -166,5 +169,20 @@ ROUTERS = (
         height=8,
         when_empty="none in this time",
         quiet=Quiet.EMPTY,
+    ),
+    lines(
+        "Active routers",
+        "How many routers are the active one. One is right. None: web servers are closed until a standby "
+        "claims (`partitioner claim`). Two: they do not see each other, and sessions are at risk.",
+        Query(f"sum({router('active')})", "active"),
+        width=12,
+    ),
+    lines(
+        "Takeovers, and records for the next router",
+        "Routers in whose stead another one became active, and writes of what the next router must know. "
+        "Failed ones have to be rare: some state server that answers does not take the record.",
+        Query(lately(router("superseded_total"), "instance"), "superseded {{instance}}"),
+        Query(lately(router("record_written_total"), "result"), "record {{result}}"),
+        width=12,
     ),
 )

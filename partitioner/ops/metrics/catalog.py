@@ -110,8 +110,23 @@ ROUTER = (
         "backend",
         "Requests that another backend answered, because this one, the first choice, was out or failed them.",
     ),
-    _gauge("backends_serving", "", "Backends that are READY and UP."),
+    _gauge("backends_serving", "", "Backends that are READY and UP; for a standby, READY and answering."),
     _gauge("ready", "", "1 while web servers should be sent here, as /readyz says, else 0."),
+    # --- which router is active ---
+    _gauge("active", "", "1 while this router is the active one of its farm, 0 while it is a standby."),
+    _gauge("term", "", "The number of the term by which it is that; each claim has a higher one. Else 0."),
+    _counter("superseded_total", "", "How often another router has become the active one in its stead."),
+    _counter(
+        "record_written_total",
+        "result",
+        "Writes of the record, which tells the next router what it must know: ok, or failed (a state server "
+        "that answers has not taken it).",
+    ),
+    _gauge(
+        "backend_dirty",
+        "backend",
+        "1 while the record says that the backend may lack changes, else 0.",
+    ),
     # --- copies ---
     _gauge("copies", "", "How many servers should hold each session."),
     _counter("copies_written_total", "backend result", "Writes of copies to a backend: ok or failed."),
@@ -177,7 +192,11 @@ ROUTER = (
 
 # What a state server holds, and a router whose state servers are embedded in it: all of them together.
 HOLDING = (
-    _gauge("sessions", "", "Sessions that the state server holds; a router's canary is one of them."),
+    _gauge(
+        "sessions",
+        "",
+        "Sessions that the state server holds; what routers keep there for themselves is none.",
+    ),
     _gauge("session_bytes", "", "Memory that they take, as --max-memory counts it."),
     _gauge("session_bytes_limit", "", "How much that may be: --max-memory; 0 where there is no limit."),
     _counter("sessions_expired_total", "", "Sessions that expired."),

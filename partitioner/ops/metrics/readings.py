@@ -83,7 +83,7 @@ def note_serving(readings: Readings, tally: Tally, downstream: Downstream) -> No
 def note_holding(readings: Readings, tables: Iterable[SessionTable]) -> None:
     """What state servers hold, all of these together."""
     tables = tuple(tables)
-    readings.note("sessions", sum(len(table) for table in tables))
+    readings.note("sessions", sum(table.sessions_held for table in tables))
     readings.note("session_bytes", sum(table.used_memory for table in tables))
     readings.note("session_bytes_limit", sum(table.max_memory or 0 for table in tables))
     readings.note("sessions_expired_total", sum(table.expired for table in tables))

@@ -15,11 +15,13 @@ from partitioner.membership.fingerprint import map_fingerprint
 from partitioner.membership.health import Health
 from partitioner.membership.losses import LossReason
 from partitioner.membership.pool import Member, Pool
+from partitioner.membership.tenure import Role
 from partitioner.net.downstream import Downstream
 from partitioner.net.lane import Lane
 from partitioner.net.upstream import Upstream
 from partitioner.ops.metrics.readings import OUTCOMES, Readings, note_holding, note_serving
 from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.standing import dirty_of, role_of
 from partitioner.sessions.table import SessionTable
 
 HEALTHS = tuple(each.value for each in Health)
@@ -53,6 +55,7 @@ class RouterReading:
         self._note_copies(readings)
         self._note_locks(readings)
         self._note_drains(readings)
+        self._note_role(readings)
         self._note_router(readings)
         if self.embedded:
             note_holding(readings, self.embedded.values())
@@ -72,6 +75,7 @@ class RouterReading:
         note("failovers_total", tally.failovers[identity], label)
         for is_good, result in RESULTS.items():
             note("copies_written_total", tally.copies[identity, is_good], label, result)
+        note("backend_dirty", float(bool(dirty_of(self.lane, identity))), label)
         note("keys_marked", self.lane.ledger.marks_of(identity), label)
         _note_traffic(readings, self.lane.roster.upstreams[identity], label)
 
@@ -86,7 +90,8 @@ class RouterReading:
 
     def _note_copies(self, readings: Readings) -> None:
         note, tally, roster, now = readings.note, self.tally, self.lane.roster, trio.current_time()
-        since = roster.redundancy.redundant_since(now)
+        is_active = role_of(self.lane) is Role.ACTIVE
+        since = roster.redundancy.redundant_since(now) if is_active else None
         note("backends_serving", len(roster.pool.eligible))
         note("ready", float(not self.why_not_ready()))
         note("copies", roster.pool.copies)
@@ -124,6 +129,16 @@ class RouterReading:
             readings.note("drain_stalled", float(is_stalled), label)
 
     # --- the router itself ---
+
+    def _note_role(self, readings: Readings) -> None:
+        note, tenure = readings.note, self.lane.tenure
+        is_active = role_of(self.lane) is Role.ACTIVE
+        term = None if tenure is None or not is_active else tenure.authority.term
+        note("active", float(is_active))
+        note("term", 0 if term is None else term.term.number)
+        note("superseded_total", self.tally.superseded_times)
+        for is_good, result in RESULTS.items():
+            note("record_written_total", self.tally.records[is_good], result)
 
     def _note_router(self, readings: Readings) -> None:
         note, tally, lane = readings.note, self.tally, self.lane

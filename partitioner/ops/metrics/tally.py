@@ -21,6 +21,11 @@ SAVES = frozenset({Operation.SET, Operation.CREATE_UNINITIALIZED})
 GOOD_RELOADS = frozenset({"applied", "unchanged"})
 
 
+def is_recorded(servers: int, wanted: int) -> bool:
+    """Whether a record that so many servers have taken, of so many that answer, is where it should be."""
+    return servers >= wanted
+
+
 class Served:
     """The requests of one operation that were answered."""
 
@@ -50,6 +55,9 @@ class Tally(Observer):
         self.state_changes: Counter[tuple[str, Health]] = Counter()
         self.failovers: Counter[str] = Counter()
         self.copies: Counter[tuple[str, bool]] = Counter()  # and whether they were written
+        # which router is active
+        self.superseded_times = 0
+        self.records: Counter[bool] = Counter()  # by whether every server that answers has taken it
         # sessions and locks
         self.degraded_writes = 0
         self.moved: Counter[str] = Counter()  # by reason
@@ -125,6 +133,15 @@ class Tally(Observer):
 
     def failed_over(self, backend: Backend) -> None:
         self.failovers[backend.identity] += 1
+
+    # --- which router is active ---
+
+    def superseded(self, term: str) -> None:
+        self.superseded_times += 1
+
+    def record_written(self, servers: int, wanted: int) -> None:
+        if wanted:  # no server that answers can fail to take it
+            self.records[is_recorded(servers, wanted)] += 1
 
     # --- sessions and locks ---
 

@@ -1,11 +1,14 @@
 """Real processes are killed and frozen under load; the judge is that of the simulation.
 
     wire.py      a web server's end of a connection, over a real socket
-    site.py      the processes: state servers and a router, each at a port that it keeps
+    site.py      the processes: state servers and routers, each at a port that it keeps
     load.py      workers who run pages, and everybody who touches every session again and again
     faults.py    what goes wrong
     run.py       one run from its beginning to its end
     figures.py   for how long sessions were out of reach, fault by fault
+
+The router is killed, restarted and replaced as well, with a `state_dir` and without, and reloads rename,
+respell, swap and reweigh servers: `--drawn` draws from all faults, `--only` from some.
 
 The page cycle, the history and the checker are those of tests/simulation; here time is real.
 

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from partitioner.membership.health import HealthPolicy
-from tests.end_to_end.kills.faults import IN_TURN
+from tests.end_to_end.kills.faults import ALL, IN_TURN, Fault
 from tests.end_to_end.kills.load import LoadPlan
 from tests.end_to_end.kills.run import Findings, Outcome, Plan, Run
 from tests.simulation.checker import Kind, Violation
+from tests.simulation.dice import Dice
 from tests.simulation.history import History
 from tests.simulation.web import EXECUTION_TIMEOUT, LONGEST_WORK, SHORTEST_TIMEOUT
 
@@ -25,6 +26,9 @@ REPORT_EVERY = 2.0
 @click.option("--sessions", type=int, default=2000, show_default=True)
 @click.option("--workers", type=int, default=32, show_default=True, help="Who run pages side by side.")
 @click.option("--faults", type=int, default=6, show_default=True, help="One after the other.")
+@click.option("--drawn", is_flag=True, help="Draw the faults from all that there are, by the seed.")
+@click.option("--only", multiple=True, help="Draw none but faults with this in their names.")
+@click.option("--state-dir/--no-state-dir", default=False, show_default=True, help="For the routers.")
 @click.option("--pause", type=float, default=0.2, show_default=True, help="Seconds between two pages.")
 @click.option("--interval", type=float, default=2.0, show_default=True, help="Seconds between probes.")
 @click.option("--timeout", type=float, default=1.0, show_default=True, help="Seconds that a probe may take.")
@@ -36,6 +40,9 @@ def main(
     sessions: int,
     workers: int,
     faults: int,
+    drawn: bool,
+    only: tuple[str, ...],
+    state_dir: bool,
     pause: float,
     interval: float,
     timeout: float,
@@ -46,7 +53,7 @@ def main(
 ) -> None:
     """Kill, freeze and restart real processes under load, each when the pool is redundant again."""
     plan = Plan(
-        faults=[IN_TURN[number % len(IN_TURN)] for number in range(faults)],
+        faults=_draw(faults, seed, only) if drawn or only else _in_turn(faults),
         load=LoadPlan(
             sessions=sessions,
             workers=workers,
@@ -62,12 +69,29 @@ def main(
         health=HealthPolicy(interval=interval, timeout=timeout, hold_down=2.0),
         seed=seed,
         lanes=lanes,
+        state_dirs=state_dir,
     )
     with tempfile.TemporaryDirectory() as directory:
         outcome = trio.run(_run, Run(plan, Path(directory)))
     if history is not None:
         history.write_text("\n".join([*outcome.history.lines(), "", outcome.log]))
     sys.exit(0 if _report(outcome) else 1)
+
+
+def _in_turn(count: int) -> list[Fault]:
+    return [IN_TURN[number % len(IN_TURN)] for number in range(count)]
+
+
+def _draw(count: int, seed: int, only: tuple[str, ...]) -> list[Fault]:
+    """So many faults, with one of these words in each name; all kinds before one comes again."""
+    kinds = [fault for fault in ALL if not only or any(word in fault.name for word in only)]
+    if not kinds:
+        raise click.BadParameter(f"expected a part of one of: {', '.join(fault.name for fault in ALL)}")
+    dice = Dice(seed, "faults")
+    drawn: list[Fault] = []
+    while len(drawn) < count:
+        drawn += dice.sample(kinds, len(kinds))
+    return drawn[:count]
 
 
 async def _run(run: Run) -> Outcome:

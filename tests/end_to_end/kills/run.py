@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from partitioner.membership.health import HealthPolicy
-from tests.end_to_end.kills.faults import Fault
+from tests.end_to_end.kills.faults import TAKEOVERS, Fault
 from tests.end_to_end.kills.figures import Outage, longest_neglect, outages, puts_in_place, touches
 from tests.end_to_end.kills.load import Load, LoadPlan
 from tests.end_to_end.kills.site import Site
@@ -31,6 +31,11 @@ class Plan:
     waits_at_the_start: bool = True  # until the router knows what is known here: that all sessions are new
     seed: int = 0
     lanes: str = "both"  # how the router serves
+    state_dirs: bool = False  # whether each router is given one
+
+    @property
+    def needs_standby(self) -> bool:
+        return any(fault in TAKEOVERS for fault in self.faults)
 
     @property
     def longest_time(self) -> float:
@@ -143,7 +148,7 @@ class Run:
         """
         with (
             trio.fail_after(self.plan.longest_time),
-            Site(self.directory, self.plan.settings, self.plan.servers) as site,
+            self._site() as site,
             closing(Load(self.plan.load, site, self.plan.seed)) as load,
         ):
             await site.start()
@@ -160,6 +165,16 @@ class Run:
             await load.look_at_all()
         self.stage = "judging"
         return await trio.to_thread.run_sync(self._outcome, site, load, ended_at)
+
+    def _site(self) -> Site:
+        plan = self.plan
+        return Site(
+            self.directory,
+            plan.settings,
+            plan.servers,
+            state_dirs=plan.state_dirs,
+            standby=plan.needs_standby,
+        )
 
     async def _go_through_faults(self, site: Site, load: Load) -> None:
         if self.plan.waits_at_the_start:

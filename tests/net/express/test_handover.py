@@ -11,7 +11,7 @@ from partitioner.net.express.states import LinkState
 from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
-from tests.doubles.backends import LIFE, NOT_FOUND, ok
+from tests.doubles.backends import NOT_FOUND, life_of, ok
 from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, SET, TARGET, request
 from tests.net.express.platform import (
     Platform,
@@ -28,7 +28,7 @@ def mark(platform: Platform) -> None:
 
 
 def lock_elsewhere(platform: Platform) -> None:
-    lock = Lock(7, "state-2", LIFE, trio.current_time())
+    lock = Lock(7, "state-2", life_of(2), trio.current_time())
     platform.router.ledger.note_lock(KEY, TARGET, lock, 20)
 
 

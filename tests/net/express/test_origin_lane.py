@@ -115,6 +115,17 @@ async def test_draining_sends_idle_clients_home(setting: Setting) -> None:
     await setting.has_ended.wait()
 
 
+async def test_idle_clients_are_sent_home(setting: Setting) -> None:
+    """And whoever comes after that is served."""
+    client = await setting.connect()
+    await client.ask(GET)
+    setting.downstream.close_idle()
+    other = await setting.connect()
+
+    assert b"" == await client.receive_rest()
+    assert NOT_FOUND == await other.ask(GET)
+
+
 async def test_draining_waits_for_an_exchange(setting: Setting) -> None:
     """A request that has begun is answered, and its client closed then."""
     client, other = await setting.connect(), await setting.connect()

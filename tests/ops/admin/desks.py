@@ -39,5 +39,6 @@ def desk_of(
         journal or Journal(),
         Sampler(lambda: sample_of(lane, counted)),
         clients=lambda: clients,
+        superseded=lambda: counted.superseded_times,
         began_at=trio.current_time(),
     )

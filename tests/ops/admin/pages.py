@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from partitioner.membership.backend import Intent
 from partitioner.ops.admin.reports import (
     BackendReport,
+    ClaimReport,
     DrainReport,
     EventReport,
     LockReport,
@@ -35,6 +36,8 @@ def backend_report(name: str = "state-1") -> BackendReport:
         traffic=TRAFFIC,
         probe=0.0005,
         keys_marked=0,
+        dirty=(),
+        recovering_for=None,
         safe_to_stop=True,
         not_safe_to_stop=(),
         drain=None,
@@ -62,6 +65,13 @@ def status_of(*backends: BackendReport) -> Status:
         version="1.2.3",
         uptime=93784.0,
         epoch=7,
+        role="active",
+        role_for=93784.0,
+        term="3-c0ffee",
+        superseded=0,
+        standby_because=None,
+        watched_for=None,
+        servers_seen=None,
         map_fingerprint="0123456789ab",
         ready=True,
         not_ready=(),
@@ -110,6 +120,12 @@ class FakeDesk:
     def why_not_ready(self) -> tuple[str, ...]:
         return self.told.not_ready
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
+    def role(self) -> str:
+        return self.told.role
+
     def status(self) -> Status:
         return self.told
 
@@ -126,6 +142,9 @@ class FakeDesk:
         return self.journal
 
     def set_intent(self, name: str, intent: Intent) -> BackendReport:
+        raise AssertionError("the page changes nothing")
+
+    async def claim(self) -> ClaimReport:
         raise AssertionError("the page changes nothing")
 
     async def reload(self) -> object:

@@ -98,6 +98,23 @@ async def test_readyz(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     assert (503, ["it is stopping"]) == (stopping.status_code, stopping.json()["reasons"])
 
 
+async def test_a_server_that_was_entered_twice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Others serve, so the router is ready; /readyz warns, and the second entry's trouble says the same."""
+    site = Site(nursery)
+    first, second, _ = site.router.backends
+    site.router.network.alias(second.address, first.address)
+    await site.router.probe_on()
+    await trio.sleep(10.0)
+    readyz = await site.operator.get("/readyz")
+    answer = (await site.operator.get("/api/v1/backends")).json()["backends"]
+    [alias] = [each for each in answer if not each["serves"]]
+    other = second if alias["name"] == first.name else first
+
+    trouble = f"is the same server as {other.name} ({other.address})"
+    assert (200, [f"{alias['name']} {trouble}"]) == (readyz.status_code, readyz.json()["warnings"])
+    assert ("down", trouble) == (alias["health"], alias["trouble"])
+
+
 STATUS = (
     *("name", "ready", "not_ready", "copies", "t_max", "locks_held", "oldest_lock", "keys_marked"),
     *("serving", "drains", "redundant_since", "not_redundant"),

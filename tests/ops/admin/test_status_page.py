@@ -99,6 +99,7 @@ async def test_the_router_itself() -> None:
 
     for expected in (
         "router-1 partitioner 1.2.3 up 1 d 2 h",
+        "Role active active for 1 d 2 h, term 3-c0ffee",
         "Ready yes",
         "Redundant yes for 1 h",
         "Requests 1 203/s ok 1 200 · miss 3.00",
@@ -108,6 +109,21 @@ async def test_the_router_itself() -> None:
         "every session is in its place",
     ):
         assert expected in found.text
+
+
+async def test_what_a_server_may_lack() -> None:
+    """A server that is recovering, or dirty, has a sentence, with the command that helps."""
+    found = await shown(
+        status_of(
+            backend_report("state-1"),
+            replace(backend_report("state-2"), dirty=("write",)),
+            replace(backend_report("state-3"), health="recovering", recovering_for=60.0, serves=False),
+        )
+    )
+
+    assert found.row_of("state-2").startswith("state-2 10.0.0.1:42424 UP DIRTY for ")
+    assert "state-2 is written down as dirty, for the next router: it may lack saves" in found.text
+    assert "`partitioner ready state-3` has it read at once" in found.text
 
 
 async def test_why_not() -> None:
@@ -211,6 +227,16 @@ HEADLINES = [
         status_of(backend_report(), *(ill(backend_report(f"b{number}")) for number in range(5))),
         "bad",
         "b0, b1, b2 and 2 more do not serve; 1 of 6 do",
+    ),
+    (
+        replace(WELL, role="standby", standby_because="another router is active and used"),
+        "good",
+        "Standby: another router is active and used; 3 of 3 state servers answer",
+    ),
+    (
+        replace(WELL, role="standby", standby_because="another router is active and used", serving=2),
+        "caution",
+        "Standby: another router is active and used; 2 of 3 state servers answer",
     ),
     (
         replace(status_of(ill(backend_report())), ready=False, not_ready=("no backend is up",)),

@@ -1,8 +1,11 @@
 """How numbers and times are written for people."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 from partitioner.ops.admin import words
+from partitioner.ops.admin.reports import BackendReport, Status
+from tests.ops.admin.pages import backend_report, status_of
 from tests.tables import each_case
 
 AGES = [
@@ -60,3 +63,51 @@ def test_a_moment_is_told_on_the_clock_of_the_router() -> None:
     assert "00:15:00" == words.clock_time("2026-07-02T22:15:00.000+00:00", night)
     assert "02 Jul 23:45:00" == words.clock_time("2026-07-02T21:45:00.000+00:00", night)
     assert "03 Jul 01:00:00" == words.clock_time("2026-07-03T01:00:00Z", datetime(2026, 7, 4, tzinfo=UTC))
+
+
+STANDBY = replace(
+    status_of(),
+    role="standby",
+    role_for=90.0,
+    term=None,
+    standby_because="another router is active and used",
+    watched_for=80.0,
+    servers_seen=3,
+)
+ROLES = [
+    (status_of(), "active for 1 d 2 h, term 3-c0ffee"),
+    (replace(status_of(), term=None), "active for 1 d 2 h"),
+    (replace(STANDBY, role="claiming"), "claiming: it becomes the active one"),
+    (
+        STANDBY,
+        "standby for 1 min 30 s: another router is active and used, which has been watched for 1 min 20 s",
+    ),
+]
+
+
+@each_case(("status", "expected"), ROLES)
+def test_roles(status: Status, expected: str) -> None:
+    """Since when, by which term, and why not."""
+    assert expected == words.role(status)
+
+
+DOUBTS = [
+    (backend_report(), ()),
+    (
+        replace(backend_report(), health="recovering", recovering_for=3480.0),
+        (
+            "state-1 is recovering: it is written to, and not read, for at most 58 min more, because it may "
+            "have missed changes. If it has not, `partitioner ready state-1` has it read at once",
+        ),
+    ),
+    (
+        replace(backend_report(), dirty=("lock", "remove", "write")),
+        ("state-1 is written down as dirty, for the next router: it may lack locks and removals and saves",),
+    ),
+]
+
+
+@each_case(("backend", "expected"), DOUBTS)
+def test_doubts(backend: BackendReport, expected: tuple[str, ...]) -> None:
+    """What a server may lack, what follows from it, until when, and which command helps."""
+    assert expected == words.doubts(backend)

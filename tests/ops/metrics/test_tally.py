@@ -114,6 +114,16 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda tally: tally.mixed_applications,
         1,
     ),
+    "superseded": (
+        lambda tally: tally.superseded("4-c0ffee"),
+        lambda tally: tally.superseded_times,
+        1,
+    ),
+    "record_written": (
+        lambda tally: tally.record_written(3, 3),
+        lambda tally: (tally.records[True], tally.records[False]),
+        (1, 0),
+    ),
     "stood_still": (lambda tally: tally.stood_still(7.3), lambda tally: tally.standstills, 1),
     "reloaded": (lambda tally: tally.reloaded("applied"), lambda tally: tally.reloads["applied"], 1),
 }
@@ -127,6 +137,13 @@ READ_ELSEWHERE = {
     *("redundancy_lost", "redundancy_regained"),  # the roster
     "creation_refused",  # the table
     "exchange_was_slow",  # the durations of all requests
+    *("claimed", "claim_failed", "active_router_seen", "active_router_lost"),  # its role, as it is now
+    *(
+        "record_set_aside",
+        "backend_entered_twice",
+        "backend_moved",
+        "memory_was_copied",
+    ),  # the log says so, once
 }
 """Facts that are not counted here: something else says the same."""
 
@@ -145,6 +162,23 @@ def test_counted(report: Report, count: Count, expected: object) -> None:
 
     assert before != expected
     assert expected == count(tally)
+
+
+@each_case(("servers", "wanted"), [(2, 3), (0, 3)])
+def test_records_that_are_not_where_they_should_be(servers: int, wanted: int) -> None:
+    """One that a server which answers has not taken has failed."""
+    tally = Tally()
+    tally.record_written(servers, wanted)
+
+    assert (0, 1) == (tally.records[True], tally.records[False])
+
+
+def test_a_record_for_nobody() -> None:
+    """While no server answers, none can take it: that is no failure of a write."""
+    tally = Tally()
+    tally.record_written(0, 0)
+
+    assert 0 == tally.records.total()
 
 
 def test_durations() -> None:

@@ -1,0 +1,290 @@
+"""The record is written before anything is answered that hangs on it (design.md 5.2)."""
+
+import trio
+from trio.testing import MockClock
+
+from partitioner.membership.health import Health
+from partitioner.membership.record import Record, read_record
+from partitioner.net.record_keeper import TAKEN_BACK_EVERY
+from partitioner.protocol.messages import Operation
+from partitioner.protocol.writer import write_request
+from tests.doubles.backends import CANARY_TARGET, ROUTER_NAME
+from tests.doubles.routers import MemoryRouter
+from tests.doubles.sessions import CONTENT, GET, ID, TARGET, request
+from tests.net.tenures import ITEMS, MemoryDisk, Site, ask, crash, save, tenure_of
+
+
+def holders(router: MemoryRouter) -> list[str]:
+    """The servers of the session of tests, best first."""
+    return list(router.roster.pool.ranking.preference_list(ID))
+
+
+def dirty(router: MemoryRouter) -> dict[str, frozenset[str]]:
+    return dict(router.roster.pool.dirty or {})
+
+
+async def test_a_degraded_save_is_written_down_first(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """By the time its client is answered two servers know that the third may lack it."""
+    site = Site(nursery)
+    router = await site.router()
+    await save(router)
+    primary, copy, other = (site.servers[int(name[-1]) - 1] for name in holders(router))
+    copy.freeze()
+    for server in (primary, other):
+        server.requests.clear()
+    answer = await save(router, b"degraded")
+    stored = [
+        any(operation is Operation.SET and b"record" in target for operation, target in server.requests)
+        for server in (primary, other)
+    ]
+
+    assert answer.startswith(b"200 OK")
+    assert [True, True] == stored
+    assert {"write"} == dirty(router)[holders(router)[1]]
+
+
+async def test_without_a_record_nothing_is_acknowledged(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A save whose copy failed is closed where nobody can be told of it."""
+    site = Site(nursery)
+    router = await site.router()
+    await save(router)
+    assert router.lane.keeper is not None
+    router.lane.keeper.record = None  # as in the moment of being superseded
+    site.servers[int(holders(router)[1][-1]) - 1].freeze()
+
+    assert b"" == await save(router, b"degraded")
+
+
+async def test_who_is_down_is_written_down(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Also where nobody has written yet: others are served in its place."""
+    site = Site(nursery)
+    router = await site.router()
+    name = holders(router)[0]
+    site.servers[int(name[-1]) - 1].kill()
+    while router.roster.pool.members[name].record.health is Health.UP:
+        await router.roster.wait_for_change()
+    await trio.sleep(0.1)
+
+    assert {name: frozenset({"write"})} == dirty(router)
+    assert frozenset() == router.roster.pool.unrecorded
+
+
+async def test_a_bit_is_taken_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """When its server is back and has been put right, at most ten seconds later."""
+    site = Site(nursery)
+    router = await site.router()
+    await save(router)
+    server = site.servers[int(holders(router)[1][-1]) - 1]
+    server.freeze()
+    await save(router, b"degraded")
+    server.thaw()
+    await router.observer.wait_for("session_repaired")
+    before = dirty(router)
+    await trio.sleep(2 * TAKEN_BACK_EVERY)
+
+    assert ([holders(router)[1]], {}) == (list(before), dirty(router))
+
+
+async def test_a_remove_is_written_down_before_it_is_sent(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Cut off half-way, it may have reached some servers and not one that is away (design.md 5.5.4)."""
+    site = Site(nursery)
+    router = await site.router()
+    await save(router)
+    name = holders(router)[1]
+    site.servers[int(name[-1]) - 1].freeze()
+    await save(router, b"degraded")
+    await ask(router, request(Operation.REMOVE))
+
+    assert {"write", "remove"} == dirty(router)[name]
+
+
+async def test_a_damaged_record(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It is set aside with one line, and those of the other servers are used."""
+    site = Site(nursery)
+    died = await site.router()
+    await save(died, b"saved")
+    tenure = tenure_of(died).authority.term
+    assert tenure is not None
+    record = f"{ITEMS}record-{tenure.term}"
+    site.store(0, record, b"damaged")
+    crash(died)
+    again = await site.router()
+    await tenure_of(again).claim("a test")
+
+    assert 1 <= len(again.observer.named("record_set_aside"))
+    assert again.serving == {"state-1", "state-2", "state-3"}
+    assert (await ask(again, GET)).endswith(b"saved")
+
+
+async def test_the_disk_has_it_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Whatever is written to the servers stands in the state directory as well."""
+    site, disk = Site(nursery), MemoryDisk()
+    router = await site.router(disk)
+    first = disk.written
+    site.servers[0].kill()
+    while len(router.serving) == 3:
+        await router.roster.wait_for_change()
+    await trio.sleep(0.1)
+
+    assert first is not None
+    assert disk.written is not None
+    assert disk.written != first
+
+
+async def test_a_memory_that_went_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A server that shows a lower beat than it has taken holds something old, and is not read."""
+    site = Site(nursery)
+    router = await site.router()
+    await trio.sleep(10.0)
+    canary = site.item(0, "canary")
+    assert canary is not None
+    token, _, _ = canary.partition(b" ")
+    site.store(0, f"{ITEMS}canary", token + b" beat=5 used=0")
+    await trio.sleep(5.0)
+
+    assert Health.RECOVERING is router.roster.pool.members["state-1"].record.health
+
+
+def record_on(site: Site, router: MemoryRouter, number: int) -> Record | None:
+    """The router's record as a server holds it."""
+    term = tenure_of(router).authority.term
+    assert term is not None
+    written = site.item(number, f"record-{term.term}")
+    return None if written is None else read_record(written, ROUTER_NAME, 2_000_000_000_000)
+
+
+def last_record(router: MemoryRouter) -> Record:
+    assert router.lane.keeper is not None
+    assert router.lane.keeper.record is not None
+    return router.lane.keeper.record
+
+
+async def test_every_server_has_the_record(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The same one, whichever the next router reaches."""
+    site = Site(nursery)
+    router = await site.router()
+
+    assert [last_record(router)] * 3 == [record_on(site, router, number) for number in range(3)]
+
+
+async def test_a_server_that_was_away_gets_the_record_with_its_first_probe(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """What it holds is older meanwhile, and the next router may find nobody but that server."""
+    site = Site(nursery)
+    router = await site.router()
+    site.servers[0].freeze()
+    while len(router.serving) == 3:
+        await router.roster.wait_for_change()
+    await trio.sleep(1.0)
+    before = record_on(site, router, 0)
+    site.servers[0].thaw()
+    await trio.sleep(30.0)
+
+    assert before is not None
+    assert before.serial < last_record(router).serial
+    assert last_record(router) == record_on(site, router, 0)
+
+
+async def test_a_server_that_is_full(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It refuses the record, and the others have it; it serves what it holds as before."""
+    site = Site(nursery)
+    router = await site.router()
+    site.servers[0].fill_up()
+    assert router.lane.keeper is not None
+    is_safe = await router.lane.keeper.write()
+    await trio.sleep(60.0)
+
+    assert is_safe
+    assert [last_record(router)] * 2 == [record_on(site, router, number) for number in (1, 2)]
+    assert router.serving == {"state-1", "state-2", "state-3"}
+
+
+async def test_a_server_that_keeps_no_canary(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A web server that was entered by mistake stores nothing; its tokens do not fill the record."""
+    site = Site(nursery)
+    strange = site.servers[0]
+    removing = write_request(Operation.REMOVE, CANARY_TARGET, host="partitioner", lock_cookie=0)
+
+    def forget(operation: Operation) -> None:
+        if operation is Operation.GET:
+            strange.tell(removing)
+
+    strange.on_canary = forget
+    router = await site.router()
+    await trio.sleep(600.0)
+
+    assert router.serving == {"state-2", "state-3"}
+    assert 1 >= len(last_record(router).empty)
+
+
+async def test_the_longest_timeout_is_in_the_record(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The next router has to know for how long sessions may live, however quiet the farm is."""
+    site = Site(nursery)
+    router = await site.router()
+    long_lived = write_request(
+        Operation.SET, TARGET, host="web", timeout_minutes=600, lock_cookie=0, body=CONTENT
+    )
+    await ask(router, long_lived)
+    await trio.sleep(TAKEN_BACK_EVERY + 1.0)
+
+    assert 36_000.0 == last_record(router).longest_life
+
+
+async def test_beats_that_went_unanswered(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A server that stood still carries them out late, one after the other: that is no old memory."""
+    site = Site(nursery)
+    router = await site.router()
+    await trio.sleep(5.0)
+    for _ in range(4):
+        site.servers[0].freeze()
+        await trio.sleep(3.0)
+        site.servers[0].thaw()
+        await trio.sleep(30.0)
+        assert Health.UP is router.roster.pool.members["state-1"].record.health
+
+    assert {} == router.roster.departed
+
+
+async def test_a_superseded_router_stores_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It reads canaries and terms, and acknowledges nothing any more."""
+    site = Site(nursery)
+    router = await site.router()
+    await save(router)
+    crash(router)
+    asked: list[Operation] = []
+    for server in site.servers:
+        server.requests.clear()
+        server.on_canary = asked.append
+    late = await save(router, b"late")
+    await trio.sleep(60.0)
+    asked += [operation for server in site.servers for operation, _ in server.requests]
+
+    assert b"" == late
+    assert {Operation.GET} == set(asked)
+    assert router.lane.keeper is not None
+    assert not await router.lane.keeper.write()
+
+
+async def test_two_servers_are_enough(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A save whose copy fails is acknowledged when two servers have the record, whoever else is silent."""
+    site = Site(nursery, servers=4)
+    router = await site.router()
+    await save(router)
+    _, copy, third, fourth = (site.servers[int(name[-1]) - 1] for name in holders(router))
+    copy.freeze()
+    third.freeze()
+    answer = await save(router, b"degraded")
+    numbers = [site.servers.index(each) for each in (copy, third)]
+    have_it = [number for number in range(4) if last_record(router) == record_on(site, router, number)]
+
+    assert answer.startswith(b"200 OK")
+    assert 2 == len(have_it)
+    assert not set(numbers) & set(have_it)
+    assert site.servers.index(fourth) in have_it

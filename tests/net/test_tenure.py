@@ -1,0 +1,393 @@
+"""Which router is the active one: claims, standbys, and being superseded (design.md 5.3)."""
+
+import trio
+from trio.testing import MockClock
+
+from partitioner.membership.health import Health
+from partitioner.membership.items import MOST_EARLIER, Term, read_term
+from partitioner.membership.ledger import LONGEST_PAGE
+from partitioner.membership.tenure import STANDS_STILL, Role
+from partitioner.protocol.messages import Operation
+from partitioner.protocol.target import encode_target
+from partitioner.protocol.writer import write_request
+from tests.doubles.routers import MemoryRouter
+from tests.doubles.sessions import ACQUIRE, GET
+from tests.net.tenures import ITEMS, MemoryDisk, Site, ask, crash, save, stop, tenure_of
+from tests.tables import each_case
+
+HEALTH_CHECK = write_request(Operation.RESET_TIMEOUT, encode_target("/health"))
+
+
+async def test_the_first_router_of_a_farm(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Where no router was before it claims when it starts, with a term on every server."""
+    site = Site(nursery)
+    router = await site.router()
+
+    assert tenure_of(router).is_active
+    assert [1, 1, 1] == site.terms()
+    assert (await save(router)).startswith(b"200 OK")
+
+
+async def test_a_second_router_stands_by(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """While another one is active and used, clients of a standby are closed, and it writes nothing."""
+    site = Site(nursery)
+    active = await site.router()
+    standby = await site.router()
+    for _ in range(10):
+        await save(active)
+        await trio.sleep(1.0)
+        assert b"" == await ask(standby, GET)
+
+    assert (True, False) == (tenure_of(active).is_active, tenure_of(standby).is_active)
+    assert [1, 1, 1] == site.terms()
+    assert standby.serving == {"state-1", "state-2", "state-3"}  # it sees that they answer
+
+
+async def test_an_active_router_that_nobody_uses(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A router with a client claims when the beats have said for five seconds that nobody is served."""
+    site = Site(nursery)
+    idle = await site.router()
+    await save(idle)
+    used = await site.router()
+    await trio.sleep(3 * STANDS_STILL)
+    answer = await ask(used, GET)
+
+    assert answer.startswith(b"200 OK")
+    assert tenure_of(used).is_active
+    await trio.sleep(3.0)
+    assert not tenure_of(idle).is_active
+
+
+async def test_a_router_that_has_died(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Its beats stand still; for five seconds clients are closed, and then served with all that was saved."""
+    site = Site(nursery)
+    died = await site.router()
+    standby = await site.router()
+    await save(died, b"saved")
+    await trio.sleep(1.0)
+    crash(died)
+    at_once = await ask(standby, GET)
+    await trio.sleep(STANDS_STILL + 2.0)
+
+    assert b"" == at_once
+    assert (await ask(standby, GET)).endswith(b"saved")
+
+
+async def test_a_router_that_has_stopped_in_order(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It says so in its last beats: the next one with a client claims at once."""
+    site = Site(nursery)
+    stopped = await site.router()
+    standby = await site.router()
+    await save(stopped, b"saved")
+    await stop(stopped)
+    await trio.sleep(3.0)  # for the standby to look
+
+    assert (await ask(standby, GET)).endswith(b"saved")
+
+
+async def test_a_router_that_is_restarted_on_its_machine(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The record on its own disk is that of the last active router: it need not wait for anybody."""
+    site, disk = Site(nursery), MemoryDisk()
+    died = await site.router(disk)
+    await save(died, b"saved")
+    crash(died)
+    again = await site.router(disk)
+
+    assert tenure_of(again).is_active
+    assert (await ask(again, GET)).endswith(b"saved")
+
+
+async def test_a_health_check_makes_nobody_active(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A HEAD of what is no session is closed by a standby, however long the active router is gone."""
+    site = Site(nursery)
+    died = await site.router()
+    standby = await site.router()
+    crash(died)
+    await trio.sleep(10 * STANDS_STILL)
+
+    assert b"" == await ask(standby, HEALTH_CHECK)
+    assert Role.STANDBY is tenure_of(standby).authority.role
+
+
+async def test_superseded(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Whoever sees a higher term forgets what it knew, writes nothing, and closes its clients."""
+    site = Site(nursery)
+    former = await site.router()
+    await ask(former, ACQUIRE)
+    await save(former)
+    later = await site.router()
+    await tenure_of(later).claim("a test")
+    await save(later, b"later")
+    await trio.sleep(3.0)  # it finds out with its next probe, or when it opens a connection
+    closed = await ask(former, GET)
+
+    assert b"" == closed
+    assert Role.STANDBY is tenure_of(former).authority.role
+    assert 0 == len(former.ledger)
+    assert 1 == len(former.observer.named("superseded"))
+    assert (await ask(later, GET)).endswith(b"later")
+
+
+async def test_a_superseded_router_can_claim_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It needs no restart: what it knows comes from the record of the one in between."""
+    site = Site(nursery)
+    first, second = await site.router(), await site.router()
+    await tenure_of(second).claim("a test")
+    await save(second, b"in between")
+    await trio.sleep(3.0)
+    await tenure_of(first).claim("a test")
+
+    assert (await ask(first, GET)).endswith(b"in between")
+    assert [3, 3, 3] == site.terms()
+
+
+async def test_a_lower_term_is_written_over(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A server that was away over a claim gets the term before anything else is sent there."""
+    site = Site(nursery)
+    former = await site.router()
+    site.servers[2].freeze()
+    later = await site.router()
+    await tenure_of(later).claim("a test")
+    crash(former)
+    before = site.terms()
+    site.servers[2].thaw()
+    await trio.sleep(60.0)
+
+    assert [2, 2, 1] == before
+    assert [2, 2, 2] == site.terms()
+
+
+async def test_nobody_takes_the_claim(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Without a server there is no claim; the next client makes it try again."""
+    site = Site(nursery)
+    for server in site.servers:
+        server.kill()
+    router = await site.router()
+    closed = await ask(router, GET)
+    for server in site.servers:
+        server.start()
+
+    assert b"" == closed
+    assert (await save(router)).startswith(b"200 OK")
+
+
+async def test_who_was_away_is_not_read(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The next router finds in the record that a server may lack a save, and reads its copies."""
+    site = Site(nursery)
+    died = await site.router()
+    await save(died, b"old")
+    (first, *_) = died.roster.pool.ranking.preference_list(b"bpr4mimb2vjnvtn2jc4yp3uo")
+    site.servers[int(first[-1]) - 1].freeze()
+    while died.roster.pool.members[first].record.health is Health.UP:
+        await died.roster.wait_for_change()
+    saved = await save(died, b"new")
+    crash(died)
+    site.servers[int(first[-1]) - 1].thaw()
+    again = await site.router()
+    await tenure_of(again).claim("a test")
+
+    assert saved.startswith(b"200 OK")
+    assert Health.RECOVERING is again.roster.pool.members[first].record.health
+    assert (await ask(again, GET)).endswith(b"new")
+
+
+async def test_marks_are_handed_over(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """After a stop in order the next router on the machine knows what a server lacks, and doubts nobody."""
+    site, disk = Site(nursery), MemoryDisk()
+    stopped = await site.router(disk)
+    await save(stopped, b"old")
+    (first, *_) = stopped.roster.pool.ranking.preference_list(b"bpr4mimb2vjnvtn2jc4yp3uo")
+    site.servers[int(first[-1]) - 1].freeze()
+    while stopped.roster.pool.members[first].record.health is Health.UP:
+        await stopped.roster.wait_for_change()
+    await save(stopped, b"new")
+    await stop(stopped, disk)
+    site.servers[int(first[-1]) - 1].thaw()
+    again = await site.router(disk)
+
+    assert Health.UP is again.roster.pool.members[first].record.health
+    assert (await ask(again, GET)).endswith(b"new")
+    await trio.sleep(5.0)
+    assert 0 == again.ledger.keys_marked  # repaired
+
+
+async def test_superseded_by_a_router_in_use(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Its next client does not make it claim back: it looks first, and sees that another one serves."""
+    site = Site(nursery)
+    former = await site.router()
+    await save(former)
+    later = await site.router()
+    await tenure_of(later).claim("a test")
+    answers = []
+    for _ in range(40):
+        await save(later)
+        answers.append(await ask(former, GET))
+        await trio.sleep(0.25)
+
+    assert 1 == len(former.observer.named("superseded"))
+    assert b"" == answers[-1]
+    assert [2, 2, 2] == site.terms()
+    assert 0 == len(later.observer.named("superseded"))
+
+
+async def test_both_claim_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """One of them has it in the end, and it alone serves."""
+    site = Site(nursery)
+    died = await site.router()
+    await save(died, b"saved")
+    routers = [await site.router(), await site.router()]
+    crash(died)
+    await trio.sleep(2 * STANDS_STILL)
+    async with trio.open_nursery() as asking:
+        for router in routers:
+            asking.start_soon(ask, router, GET)
+    await trio.sleep(4.0)
+    active = [router for router in routers if tenure_of(router).is_active]
+
+    assert 1 == len(active)
+    assert (await ask(active[0], GET)).endswith(b"saved")
+
+
+def last_order(router: MemoryRouter) -> Term:
+    """The term of a router's record."""
+    assert router.lane.keeper is not None
+    assert router.lane.keeper.record is not None
+    return router.lane.keeper.record.order[0]
+
+
+# --- Which record can be believed -----------------------------------------------------------------------
+
+
+async def claim_after(site: Site, *frozen: int, lost_after: float = 60.0) -> float:
+    """How long it takes a new router to claim after a crash, if these servers do not answer it."""
+    died = await site.router()
+    await save(died, b"saved")
+    crash(died)
+    for number in frozen:
+        site.servers[number].freeze()
+    again = await site.router(lost_after=lost_after)
+    began_at = trio.current_time()
+    await tenure_of(again).claim("a test")
+    return trio.current_time() - began_at
+
+
+@each_case(
+    ("servers", "frozen", "is_awaited"),
+    [
+        (3, (), False),
+        (3, (0,), False),  # all but one, and two at least
+        (3, (0, 1), True),
+        (2, (), False),
+        (2, (1,), True),
+        (1, (), False),
+        (4, (0,), False),
+        (4, (0, 1), True),
+    ],
+)
+async def test_a_record_is_current(
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    servers: int,
+    frozen: tuple[int, ...],
+    is_awaited: bool,
+) -> None:
+    """Where nobody who was not asked can have a later one; else it is waited for, at most `lost_after`."""
+    took = await claim_after(Site(nursery, servers), *frozen, lost_after=20.0)
+
+    assert is_awaited is (took >= 20.0)
+    assert is_awaited is (took > 5.0)
+
+
+async def test_a_server_that_was_restarted_has_no_later_record(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It has lost its record with the rest, and is not waited for."""
+    site = Site(nursery, 2)
+    died = await site.router()
+    await save(died, b"saved")
+    crash(died)
+    site.servers[1].restart()
+    again = await site.router()
+    began_at = trio.current_time()
+    await tenure_of(again).claim("a test")
+
+    assert trio.current_time() - began_at < 5.0
+
+
+async def test_who_was_waited_for_in_vain(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A server that comes later may hold a later record, and what it lacks is not known: it is RECOVERING."""
+    site = Site(nursery, 2)
+    died = await site.router()
+    await save(died, b"saved")
+    crash(died)
+    site.servers[0].freeze()
+    again = await site.router(lost_after=20.0)
+    await tenure_of(again).claim("a test")
+    site.servers[0].thaw()
+    await trio.sleep(60.0)
+
+    assert Health.RECOVERING is again.roster.pool.members["state-1"].record.health
+
+
+async def test_clients_that_give_up_do_not_begin_the_wait_anew(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """No client waits for as long as a record is waited for; one after the other they do."""
+    site = Site(nursery, 2)
+    died = await site.router()
+    await save(died, b"saved")
+    crash(died)
+    site.servers[0].kill()
+    again = await site.router(lost_after=30.0)
+    await trio.sleep(2 * STANDS_STILL)
+    began_at = trio.current_time()
+    while not tenure_of(again).is_active and trio.current_time() < began_at + 120.0:
+        await ask(again, GET)
+        await trio.sleep(0.5)
+    took = trio.current_time() - began_at
+    await trio.sleep(LONGEST_PAGE)  # the server that is away may have granted a lock
+
+    assert 30.0 <= took < 40.0
+    assert (await ask(again, GET)).endswith(b"saved")
+
+
+async def test_claims_that_came_to_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """However many there were, the record of the last router that served is still found."""
+    site = Site(nursery, 2)
+    died = await site.router()
+    await save(died, b"saved")
+    left = last_order(died)
+    crash(died)
+    site.servers[0].freeze()
+    for _ in range(2 * MOST_EARLIER):
+        again = await site.router()
+        with trio.move_on_after(5.0):
+            await tenure_of(again).claim("a test")
+        assert not tenure_of(again).is_active
+    term = site.item(1, "term")
+
+    assert term is not None
+    assert left in read_term(term).all
+
+
+@each_case(("frozen", "is_awaited"), [((0, 1), True), ((), False)])
+async def test_a_term_without_a_record(
+    nursery: trio.Nursery, autojump_clock: MockClock, frozen: tuple[int, ...], is_awaited: bool
+) -> None:
+    """A router was there before: its record may lie where nobody answers, and is waited for."""
+    site = Site(nursery)
+    died = await site.router()
+    await save(died, b"saved")
+    term = last_order(died)
+    crash(died)
+    for number in {0, 1, 2} - set(frozen):
+        site.store(number, f"{ITEMS}record-{term}", b"damaged")
+    for number in frozen:
+        site.servers[number].freeze()
+    again = await site.router(lost_after=20.0)
+    began_at = trio.current_time()
+    await tenure_of(again).claim("a test")
+
+    assert is_awaited is (trio.current_time() - began_at >= 20.0)

@@ -1,0 +1,235 @@
+"""One process of a router: how it begins, is paused, stops in order and dies, and what it leaves behind.
+
+Everything here that depends on how a router keeps what it knows is in `_build` and `_leave_word`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from partitioner.errors import NobodyListens
+from partitioner.membership.backend import Address, Backend
+from partitioner.membership.health import HealthPolicy
+from partitioner.membership.ledger import LedgerPolicy
+from partitioner.membership.legacy import Legacy, read_legacy, write_legacy
+from partitioner.membership.pool import first_pool
+from partitioner.net.canary import Canary
+from partitioner.net.channel import Channel
+from partitioner.net.connecting import Connector
+from partitioner.net.conversation import Conversation
+from partitioner.net.handoff import ListKeys
+from partitioner.net.lane import Lane, LanePolicy
+from partitioner.net.observer import Observer
+from partitioner.net.tenure import TenurePolicy
+from partitioner.net.upstream import UpstreamPolicy
+from tests.doubles.backends import ROUTER_NAME
+from tests.doubles.clients import Client
+from tests.doubles.network import Network, connection
+from tests.doubles.routers import CONVERSATION
+from tests.simulation.dice import Dice
+from tests.simulation.pausing import Pauses
+from tests.simulation.scenario import Scenario
+from tests.simulation.web import SHORTEST_TIMEOUT
+
+HEALTH = HealthPolicy()
+
+LAST_EXCHANGES = 30.0
+"""Seconds for which a router that is asked to stop waits for its clients."""
+
+LAST_RELEASES = 5.0
+
+LOST_AFTER = 20.0
+
+WALL = 1_700_000_000.0
+"""Seconds since 1970 when a world begins."""
+
+
+class Disk:
+    """What a router keeps for the next one on the same machine. This is a Disk of net.tenure."""
+
+    def __init__(self) -> None:
+        self.written: bytes | None = None
+        self.locks_and_marks: bytes | None = None
+
+    async def save(self, written: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.written = written
+
+    def record(self) -> bytes | None:
+        return self.written
+
+    def ledger(self) -> Legacy | None:
+        return None if self.locks_and_marks is None else read_legacy(self.locks_and_marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a router process stands on."""
+
+    network: Network
+    pauses: Pauses
+    disk: Disk | None
+    observer: Observer
+    list_keys: ListKeys
+
+
+class RouterProcess:
+    """A router from its first moment to its last."""
+
+    lane: Lane
+
+    def __init__(self, name: str, machine: Machine, scenario: Scenario) -> None:
+        """`name` tells it from other processes of the same history."""
+        self.name = name
+        self.is_running = False
+        self._is_accepting = False
+        self._machine = machine
+        self._scenario = scenario
+        self._dice = Dice(scenario.seed, name)
+        self._nursery: trio.Nursery
+        self._channels: list[Channel] = []  # to backends and to clients
+        self._conversations: dict[Conversation, None] = {}
+        self._on_going_on = trio.Event()
+        self._on_end = trio.Event()  # of a conversation
+
+    def __repr__(self) -> str:
+        return f"<RouterProcess {self.name}, {len(self._conversations)} clients>"
+
+    # --- from its beginning to its end ---
+
+    async def run(
+        self,
+        backends: Sequence[Backend],
+        copies: int,
+        changed_at: float | None,
+        started: trio.Event,
+    ) -> None:
+        """Be a process; it has started when each backend has been looked at.
+
+        `changed_at` is when the pool was changed last, where that is known to be long ago.
+        """
+        async with trio.open_nursery() as self._nursery:
+            self.is_running = True
+            self.lane = self._build(backends, copies, changed_at)
+            await self.lane.start()
+            self._nursery.start_soon(self.lane.run)
+            self._is_accepting = True
+            started.set()
+            await trio.sleep_forever()
+
+    def crash(self) -> None:
+        """Die on the spot: every connection is closed, and nothing that was not sent is sent any more."""
+        if not self.is_running:
+            return
+        self.is_running = self._is_accepting = False
+        self._nursery.cancel_scope.cancel()
+        for channel in self._channels:
+            channel.close()
+        self._channels.clear()
+        self.resume()
+
+    async def stop(self) -> None:
+        """Stop in order: finish what is under way, and write down how things are."""
+        self._is_accepting = False
+        for conversation in tuple(self._conversations):
+            conversation.end_when_idle()
+        with trio.move_on_after(LAST_EXCHANGES):
+            while self._conversations:
+                await self._on_end.wait()
+        with trio.move_on_after(LAST_RELEASES):
+            await self.lane.router.wait_until_given_back()
+        if self.is_running:
+            await self._leave_word()
+        self.crash()
+
+    def pause(self) -> None:
+        """Stand still, until `resume`: connections and bytes arrive, and nothing is made of them."""
+        if self.is_running:
+            self._machine.pauses.pause(self._nursery)
+
+    def resume(self) -> None:
+        self._machine.pauses.resume(self._nursery)
+        going_on, self._on_going_on = self._on_going_on, trio.Event()
+        going_on.set()
+
+    @property
+    def is_paused(self) -> bool:
+        return self.is_running and self._machine.pauses.is_paused(self._nursery)
+
+    async def wait_until_going_on(self) -> None:
+        """Operators get no answer from a process that stands still."""
+        while self.is_paused:
+            await self._on_going_on.wait()
+
+    # --- its connections ---
+
+    def connect(self) -> Client | None:
+        """A client that has just connected; None where nobody listens."""
+        if not self._is_accepting:
+            return None
+        near, far = connection()
+        channel = far.channel("web")
+        self._channels.append(channel)
+        conversation = Conversation(channel, self.lane.router.respond, CONVERSATION, self.lane.observer)
+        self._conversations[conversation] = None
+        self._nursery.start_soon(self._converse, conversation)
+        return Client(near)
+
+    async def _converse(self, conversation: Conversation) -> None:
+        try:
+            await conversation.run()
+        finally:
+            del self._conversations[conversation]
+            ended, self._on_end = self._on_end, trio.Event()
+            ended.set()
+
+    async def _dial(self, address: Address) -> Channel:
+        channel = await self._machine.network.dial(address)
+        if not self.is_running:
+            channel.close()
+            raise NobodyListens("is dialled by a process that is dead")
+        self._channels.append(channel)
+        return channel
+
+    # --- what it knows ---
+
+    def _build(self, backends: Sequence[Backend], copies: int, changed_at: float | None) -> Lane:
+        """A router that knows its configuration, and finds out the rest when it starts."""
+        now = trio.current_time()
+        policy = LanePolicy(
+            HEALTH,
+            UpstreamPolicy(1.0, 10.0, 64),
+            LedgerPolicy(SHORTEST_TIMEOUT, 3600.0, self._scenario.ledger),
+            self._scenario.lost_sessions,
+            body_memory=self._scenario.body_memory,
+            tenure=TenurePolicy(ROUTER_NAME, LOST_AFTER, _wall_clock, self._draw_word),
+        )
+        pool = first_pool(backends, HEALTH, copies, now if changed_at is None else changed_at)
+        canary = Canary(ROUTER_NAME, lambda: f"{self._dice.getrandbits(128):032x}")
+        machine = self._machine
+        return Lane(
+            pool,
+            policy,
+            Connector(self._dial, canary),
+            machine.observer,
+            self._nursery,
+            self._dice.uniform,
+            machine.list_keys,
+            machine.disk,
+        )
+
+    async def _leave_word(self) -> None:
+        """Tell the next router how things are, as daemon/router.py does."""
+        lane, disk = self.lane, self._machine.disk
+        assert lane.tenure is not None
+        order = await lane.tenure.stop()
+        if order is not None and disk is not None:
+            disk.locks_and_marks = write_legacy(lane.ledger, order, trio.current_time())
+
+    def _draw_word(self) -> str:
+        return f"{self._dice.getrandbits(32):08x}"
+
+
+def _wall_clock() -> float:
+    return WALL + trio.current_time()
