@@ -97,6 +97,10 @@ def a_server_freezes(farm: Farm) -> None:
     farm.wait_until("backend is back.*backend=state-1")
 
 
+SCRAPED_WITHIN = 3.0
+"""Seconds for which servers stay down at least: whoever scrapes them once a second has to see it."""
+
+
 @contextmanager
 def all_of_them(farm: Farm) -> Iterator[None]:
     """One after the other; what was restarted runs on until the end."""
@@ -120,6 +124,7 @@ def two_servers_restart(farm: Farm) -> Iterator[None]:
     for name in names:
         farm.wait_until(f"backend is down.*backend={name}")
     assert farm.web.read(session) is None
+    time.sleep(SCRAPED_WITHIN)
     with ExitStack() as stack:
         for name in names:
             killed = farm.servers[name]

@@ -314,7 +314,10 @@ def _double_holders(exchanges: list[Exchange], history: History) -> Iterator[Vio
             holders.clear()  # what does not exist is not locked; whether that is true is judged elsewhere
         elif each.operation is Operation.ACQUIRE:
             others = [page for page in holders if page != each.page]
-            if others and not history.is_beyond(since[others[0]], each.ended_at or 0.0):
+            is_over = (
+                bool(others) and each.began_at >= since[others[0]] + SHORTEST_TIMEOUT
+            )  # with its session
+            if others and not is_over and not history.is_beyond(since[others[0]], each.ended_at or 0.0):
                 yield Violation(Kind.DOUBLE_HOLDER, each, f"page {others[0]} holds it")
             holders[each.page] = each.lock_cookie
             since[each.page] = each.began_at
@@ -350,6 +353,7 @@ def _wrong_flags(history: History, exchanges: list[Exchange]) -> Iterator[Violat
         elif each.operation is Operation.CREATE_UNINITIALIZED:
             created_at, is_due = each.began_at, True
         elif created_at is not None and each.operation in _TAKE_THE_FLAG:
-            if each.has_flag is not is_due and not history.has_failed(created_at, latest):
+            # A server that was RECOVERING when the flag was consumed still has it when it is read again.
+            if each.has_flag is not is_due and not history.has_failed(created_at - LONGEST_TIMEOUT, latest):
                 yield Violation(Kind.FLAG, each, f"the flag is {'lost' if is_due else 'repeated'}")
             is_due = False
