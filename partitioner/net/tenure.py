@@ -260,7 +260,8 @@ class Tenure:
     async def claim(self, cause: str) -> None:
         """Become the active router, whoever is it now.
 
-        Raises NoBackendLeft where no server takes the claim, or no record can be believed.
+        Raises NoBackendLeft where no server takes the claim, no record can be believed, or another router
+        claims meanwhile.
         """
         async with self._one_at_a_time:
             if self.is_active:
@@ -291,7 +292,10 @@ class Tenure:
         self._keeper.begin(self._first_record(record, item.term), written_by, inheritance.dirty)
         knows_locks = record is None or legacy is not None
         await self._begin(inheritance, legacy, knows_locks=knows_locks)
-        if not await self._keeper.write():
+        is_written = await self._keeper.write()
+        if self.authority.term is not item:
+            raise NoBackendLeft("another router has claimed meanwhile")
+        if not is_written:
             raise NoBackendLeft("the record of this claim could not be written")
         self.quarantine = None if knows_locks or record is None else Quarantine(record, read_by, now)
         self.authority.role = Role.ACTIVE

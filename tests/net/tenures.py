@@ -48,12 +48,21 @@ class Site:
 
     async def router(self, disk: MemoryDisk | None = None, lost_after: float = 60.0) -> MemoryRouter:
         """A router that has just been started."""
-        policy = TenurePolicy(ROUTER_NAME, lost_after, self._wall_clock, lambda: f"word{next(self._words)}")
-        router = MemoryRouter(
-            self.nursery, len(self.servers), copies=2, network=self.network, tenure=policy, disk=disk
-        )
+        router = self.new_router(disk, lost_after)
         await router.start()
         return router
+
+    def new_router(self, disk: MemoryDisk | None = None, lost_after: float = 60.0) -> MemoryRouter:
+        """A router that is to be started yet."""
+        policy = TenurePolicy(ROUTER_NAME, lost_after, self._wall_clock, lambda: f"word{next(self._words)}")
+        return MemoryRouter(
+            self.nursery, len(self.servers), copies=2, network=self.network, tenure=policy, disk=disk
+        )
+
+    @property
+    def servers_by_name(self) -> set[str]:
+        """The names under which routers know the servers."""
+        return {backend(number + 1).name for number in range(len(self.servers))}
 
     def item(self, number: int, name: str) -> bytes | None:
         """What a server holds of an item, `canary` or `term`."""

@@ -250,6 +250,23 @@ async def test_both_claim_at_once(nursery: trio.Nursery, autojump_clock: MockClo
     assert (await ask(active[0], GET)).endswith(b"saved")
 
 
+async def test_two_start_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Whichever claim meets the other one where: one router has it in the end, and reaches every server."""
+    for steps_ahead in range(0, 30, 2):
+        site = Site(nursery)
+        routers = [site.new_router(MemoryDisk()) for _ in range(2)]
+
+        async with trio.open_nursery() as starting:
+            starting.start_soon(routers[0].start)
+            for _ in range(steps_ahead):
+                await trio.lowlevel.checkpoint()
+            starting.start_soon(routers[1].start)
+        await trio.sleep(4.0)
+        active = [router for router in routers if tenure_of(router).is_active]
+
+        assert [site.servers_by_name] == [router.serving for router in active], steps_ahead
+
+
 def last_order(router: MemoryRouter) -> Term:
     """The term of a router's record."""
     assert router.lane.keeper is not None
