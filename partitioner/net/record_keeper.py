@@ -195,11 +195,12 @@ class RecordKeeper:
         return self._has_taken_back or lives_longer or has_changed
 
     async def _write(self, suspects: Reasons, *, has_stopped: bool = False) -> bool:
+        """Write down what is true now and what these suspects may lack, at the others if there are any."""
         former, roster = self.record, self._roster
         if former is None:
             return False
         pool, now = roster.pool, trio.current_time()
-        dirty = _merged(self._dirty, self._wanted, self._present_needs())
+        dirty = _merged(self._dirty, self._wanted, suspects, self._present_needs())
         beats = {each: self.beats.answered(member.incarnation) for each, member in pool.members.items()}
         known = Knowledge(self._ledger.longest_life, roster.departed, frozenset(roster.empty), dirty, beats)
         record = replace(record_of(former, pool, known, now, self.beats.clock), has_stopped=has_stopped)

@@ -104,6 +104,30 @@ async def test_a_remove_is_written_down_before_it_is_sent(
     assert {"write", "remove"} == dirty(router)[name]
 
 
+async def test_what_is_needed_is_written_whatever_is_taken_back(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Bits are looked through every two seconds, also while somebody waits for a bit to be written."""
+    site = Site(nursery, servers=4)
+    router = await site.router()
+    keeper = router.lane.keeper
+    assert keeper is not None
+
+    async def ensure() -> None:
+        await keeper.ensure({"state-2": frozenset({"remove"})})
+        assert {"remove"} <= dirty(router).get("state-2", set())
+
+    for _ in range(12):
+        site.servers[0].freeze()  # so that a record takes as long as a probe may
+        async with trio.open_nursery() as writing:
+            writing.start_soon(keeper.write)
+            await trio.sleep(0.5)
+            writing.start_soon(ensure)
+            await trio.sleep(0.4)
+            site.servers[0].thaw()
+        await trio.sleep(10.3)
+
+
 async def test_a_damaged_record(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """It is set aside with one line, and those of the other servers are used."""
     site = Site(nursery)
