@@ -208,9 +208,8 @@ class Tenure:
         """Look at all servers once, as a standby."""
         look = await self._look(CLAIM_TIMEOUT)
         self._note_sightings(look)
-        if self.authority.role is Role.STANDBY:
+        if self.authority.role is Role.STANDBY:  # and has not begun to claim meanwhile
             self._report_active_router()
-        if not self.is_active:
             self._roster.note_seen(look.canaries)
 
     def _note_sightings(self, look: "_Look") -> None:
@@ -248,7 +247,7 @@ class Tenure:
             await self._try_to_claim(
                 "it is the only router of this farm so far" if ours is None else "restart"
             )
-        if not self.is_active:
+        if self.authority.role is Role.STANDBY:
             self._roster.note_seen(look.canaries)
 
     async def _try_to_claim(self, cause: str) -> None:

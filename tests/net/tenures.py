@@ -46,17 +46,32 @@ class Site:
         ]
         self._words = count(1)
 
-    async def router(self, disk: MemoryDisk | None = None, lost_after: float = 60.0) -> MemoryRouter:
-        """A router that has just been started."""
-        router = self.new_router(disk, lost_after)
+    async def router(
+        self,
+        disk: MemoryDisk | None = None,
+        lost_after: float = 60.0,
+        runs_in: trio.Nursery | None = None,
+    ) -> MemoryRouter:
+        """A router that has just been started. It runs as long as the site, or as the nursery given."""
+        router = self.new_router(disk, lost_after, runs_in)
         await router.start()
         return router
 
-    def new_router(self, disk: MemoryDisk | None = None, lost_after: float = 60.0) -> MemoryRouter:
-        """A router that is to be started yet."""
+    def new_router(
+        self,
+        disk: MemoryDisk | None = None,
+        lost_after: float = 60.0,
+        runs_in: trio.Nursery | None = None,
+    ) -> MemoryRouter:
+        """The same, to be started yet."""
         policy = TenurePolicy(ROUTER_NAME, lost_after, self._wall_clock, lambda: f"word{next(self._words)}")
         return MemoryRouter(
-            self.nursery, len(self.servers), copies=2, network=self.network, tenure=policy, disk=disk
+            runs_in or self.nursery,
+            len(self.servers),
+            copies=2,
+            network=self.network,
+            tenure=policy,
+            disk=disk,
         )
 
     @property

@@ -10,7 +10,8 @@ from partitioner.membership.tenure import STANDS_STILL, Role
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target
 from partitioner.protocol.writer import write_request
-from tests.doubles.routers import MemoryRouter
+from tests.doubles.network import Fault
+from tests.doubles.routers import MemoryRouter, backend
 from tests.doubles.sessions import ACQUIRE, GET
 from tests.net.tenures import ITEMS, MemoryDisk, Site, ask, crash, save, stop, tenure_of
 from tests.tables import each_case
@@ -248,6 +249,33 @@ async def test_both_claim_at_once(nursery: trio.Nursery, autojump_clock: MockClo
 
     assert 1 == len(active)
     assert (await ask(active[0], GET)).endswith(b"saved")
+
+
+class SlowDisk(MemoryDisk):
+    """A state directory on a disk that is busy."""
+
+    async def save(self, written: bytes) -> None:
+        await trio.sleep(2.0)
+        await super().save(written)
+
+
+async def test_a_look_that_ends_during_a_claim(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What a standby saw is out of date by then: it says nothing of what servers lack."""
+    site = Site(nursery)
+    async with trio.open_nursery() as until_it_dies:
+        await save(await site.router(runs_in=until_it_dies))
+        until_it_dies.cancel_scope.cancel()
+    standby = await site.router(SlowDisk())
+    await trio.sleep(2 * STANDS_STILL)
+    site.network.disturb_once(backend(1).address, Fault.HANG)
+    dialled = len(site.network.dialled)
+    while len(site.network.dialled) == dialled:  # until the standby looks again
+        await trio.sleep(0.1)
+    await tenure_of(standby).claim("a test")
+    await trio.sleep(5.0)
+
+    assert site.servers_by_name == standby.serving
+    assert [] == standby.observer.named("backend_ejected")
 
 
 async def test_two_start_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
