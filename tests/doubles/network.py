@@ -221,6 +221,7 @@ class Network:
         self._always: dict[Address, Fault | ResetAfter] = {}
         self._aliases: dict[Address, Address] = {}
         self.dialled: list[tuple[float, Address]] = []  # when and where
+        self._next_dial = trio.Event()
 
     def alias(self, name: Address, address: Address) -> None:
         """Have a name lead to an address."""
@@ -233,6 +234,8 @@ class Network:
     async def dial(self, address: Address) -> Channel:
         """Connect to whoever listens there, unless a fault stands in the way."""
         self.dialled.append((trio.current_time(), address))
+        self._next_dial.set()
+        self._next_dial = trio.Event()
         await trio.lowlevel.checkpoint()
         address = self.resolve(address)
         queue = self._once.get(address)
@@ -253,6 +256,10 @@ class Network:
             raise NobodyListens("refused the connection")
         self.nursery.start_soon(server, far)
         return near.channel(str(address))
+
+    async def wait_for_dial(self) -> None:
+        """Wait until somebody tries to connect to anybody."""
+        await self._next_dial.wait()
 
     def listen(self, address: Address, server: Server) -> None:
         self._servers[address] = server

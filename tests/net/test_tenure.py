@@ -268,9 +268,7 @@ async def test_a_look_that_ends_during_a_claim(nursery: trio.Nursery, autojump_c
     standby = await site.router(SlowDisk())
     await trio.sleep(2 * STANDS_STILL)
     site.network.disturb_once(backend(1).address, Fault.HANG)
-    dialled = len(site.network.dialled)
-    while len(site.network.dialled) == dialled:  # until the standby looks again
-        await trio.sleep(0.1)
+    await site.network.wait_for_dial()  # of the standby, which looks again
     await tenure_of(standby).claim("a test")
     await trio.sleep(5.0)
 
