@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from partitioner.errors import BackendFailure, FileUnusable, NoBackendLeft
+from partitioner.errors import BackendFailure, BackendMalformed, FileUnusable, NoBackendLeft
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import WRITE, Ledger
@@ -208,22 +208,24 @@ class RecordKeeper:
         self._has_taken_back = False
         reachable = [identity for identity, member in pool.members.items() if member.is_reachable]
         awaited = [each for each in reachable if each not in suspects] or reachable
-        has_it = await self._store(record, written, awaited)
+        has_it, refused = await self._store(record, written, awaited)
         on_disk = await self._save(written)
         if self.record is not former:
             return False  # superseded meanwhile
         self.record = record
         self._lacking = set(pool.members) - has_it
         self._observer.record_written(len(has_it), len(awaited))
-        if not _is_safe(has_it, reachable, suspects, on_disk):
+        asked = [each for each in reachable if not (on_disk and each in refused)]
+        if not _is_safe(has_it, asked, suspects, on_disk):
             return False
         self._written_epoch = pool.epoch
         roster.note_recorded(dirty)
         return True
 
-    async def _store(self, record: Record, written: bytes, servers: list[str]) -> set[str]:
-        """Store it on these servers, all at the same time; return those that have it now."""
+    async def _store(self, record: Record, written: bytes, servers: list[str]) -> tuple[set[str], set[str]]:
+        """Store it on these servers, all at the same time; return those that have it, and that refused it."""
         has_it: set[str] = set()
+        refused: set[str] = set()
 
         async def store(server: str) -> None:
             member = self._roster.pool.members.get(server)
@@ -234,6 +236,8 @@ class RecordKeeper:
                     member.backend, self._roster.policy.timeout, self._storing(record, written)
                 )
             except BackendFailure as failure:
+                if isinstance(failure, BackendMalformed):
+                    refused.add(server)  # it is full
                 self._roster.exchange_failed(failure)
                 return
             channel.close_in_order()
@@ -242,7 +246,7 @@ class RecordKeeper:
         async with trio.open_nursery() as storing:
             for server in servers:
                 storing.start_soon(store, server)
-        return has_it
+        return has_it, refused
 
     def _storing(self, record: Record, written: bytes) -> Callable[[Channel], Awaitable[None]]:
         canary, authority = self._connector.canary, self._authority
@@ -264,12 +268,15 @@ class RecordKeeper:
         return True
 
 
-def _is_safe(has_it: set[str], reachable: list[str], suspects: Reasons, on_disk: bool) -> bool:
-    """Whether it will be found by the next router, whichever server it is about goes next."""
-    others = [each for each in reachable if each not in suspects]
+def _is_safe(has_it: set[str], asked: list[str], suspects: Reasons, on_disk: bool) -> bool:
+    """Whether it will be found by the next router, whichever server it is about goes next.
+
+    That one may run on another machine, so the disk counts where nobody else could take it, and no more.
+    """
+    others = [each for each in asked if each not in suspects]
     if not others:
         return bool(has_it) or on_disk
-    return len(has_it) >= min(ENOUGH, len(others)) or (on_disk and bool(has_it))
+    return len(has_it) >= min(ENOUGH, len(others))
 
 
 def _merged(*reasons: Reasons) -> dict[str, frozenset[str]]:

@@ -12,6 +12,7 @@ from tests.doubles.backends import CANARY_TARGET, ROUTER_NAME
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, ID, TARGET, request
 from tests.net.tenures import ITEMS, MemoryDisk, Site, ask, crash, save, tenure_of
+from tests.tables import each_case
 
 
 def holders(router: MemoryRouter) -> list[str]:
@@ -144,6 +145,24 @@ async def test_a_damaged_record(nursery: trio.Nursery, autojump_clock: MockClock
     assert 1 <= len(again.observer.named("record_set_aside"))
     assert again.serving == {"state-1", "state-2", "state-3"}
     assert (await ask(again, GET)).endswith(b"saved")
+
+
+@each_case(("third", "is_acknowledged"), [("silent", False), ("full", True)])
+async def test_the_disk_counts_where_servers_refuse_the_record(
+    nursery: trio.Nursery, autojump_clock: MockClock, third: str, is_acknowledged: bool
+) -> None:
+    """The next router may run elsewhere, and find none but a server that has missed the last record."""
+    site = Site(nursery)
+    router = await site.router(MemoryDisk())
+    await save(router)
+    _, copy, other = (site.servers[int(name[-1]) - 1] for name in holders(router))
+    copy.freeze()
+    if third == "silent":
+        other.freeze()
+    else:
+        other.fill_up()
+
+    assert is_acknowledged is (await save(router, b"degraded")).startswith(b"200 OK")
 
 
 async def test_the_disk_has_it_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
