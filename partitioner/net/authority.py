@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import trio
+
 from partitioner.errors import NotActive
 from partitioner.membership.items import Term, TermItem
 from partitioner.membership.tenure import Role
@@ -18,6 +20,9 @@ class Authority:
         self.term: TermItem | None = None  # that this router has claimed; None while it is a standby
         self.listeners: list[Callable[[Term], None]] = []  # told the term by which this router was superseded
         self.beats = Beats(canary)
+        self.has_doubts = trio.Event()  # whether another router may have claimed while this one stood still
+        self._has_none = trio.Event()
+        self._has_none.set()
         self._canary = canary
 
     def __repr__(self) -> str:
@@ -26,6 +31,21 @@ class Authority:
     @property
     def is_active(self) -> bool:
         return self.role is Role.ACTIVE
+
+    def doubt(self) -> None:
+        """This router stood still: nothing is sent before all servers were asked whose term they have."""
+        if self.is_active:
+            self.has_doubts.set()
+            self._has_none = trio.Event()
+
+    def dispel_doubts(self) -> None:
+        """All servers that answer were asked."""
+        self.has_doubts = trio.Event()
+        self._has_none.set()
+
+    async def wait_until_sure(self) -> None:
+        """Return when nothing speaks against sending something."""
+        await self._has_none.wait()
 
     async def check(self, channel: Channel) -> None:
         """Read the term over a new connection, and write our own over a lower one.
@@ -56,3 +76,4 @@ class Authority:
     def resign(self) -> None:
         """Be a standby."""
         self.role, self.term = Role.STANDBY, None
+        self.dispel_doubts()

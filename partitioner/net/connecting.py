@@ -134,6 +134,17 @@ class Connector:
 
         Raises BackendFailure.
         """
+        if self.authority is not None:
+            await self.authority.wait_until_sure()
+        return await self.look(backend, within, greet)
+
+    async def look(
+        self, backend: Backend, within: float, greet: Callable[[Channel], Awaitable[T]]
+    ) -> tuple[Channel, T]:
+        """The same, also where another router may have claimed while we stood still: nothing is written.
+
+        Raises BackendFailure.
+        """
         channel: Channel | None = None
         with self.standstills.guard() as scope:
             try:

@@ -162,6 +162,7 @@ class Lane:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve)
                 nursery.start_soon(keeper.run)
+                nursery.start_soon(tenure.look_after_standstills)
                 while tenure.is_active:
                     await tenure.wait_for_change()
                 nursery.cancel_scope.cancel()
@@ -201,6 +202,8 @@ class Lane:
         self.observer.stood_still(duration)
         for upstream in self.roster.upstreams.values():
             upstream.break_off()
+        if self.tenure is not None:
+            self.tenure.authority.doubt()
         self.roster.want_all_probed()
 
     def close_idle(self) -> None:

@@ -231,6 +231,22 @@ class Tenure:
         else:
             self._observer.active_router_lost()
 
+    async def look_after_standstills(self) -> None:
+        """After each standstill ask all servers whose term they have, before anything is sent to one.
+
+        Source: design.md 5.4.
+        """
+        authority = self.authority
+        while True:
+            await authority.has_doubts.wait()
+            authority.has_doubts = trio.Event()  # it is set again if this router stands still meanwhile
+            look = await self._look(CLAIM_TIMEOUT)
+            ours, highest = authority.term, max(look.found, default=None)
+            if ours is not None and highest is not None and highest > ours.term:
+                authority.supersede(highest)
+            if not authority.has_doubts.is_set():
+                authority.dispel_doubts()
+
     # --- claiming ---
 
     async def start(self) -> None:
@@ -401,7 +417,7 @@ class Tenure:
                 await self._read_all(backend, channel, look, records_of, claims)
 
             with suppress(BackendFailure):  # it cannot be asked, and that is all that is said of it
-                channel, _ = await self._connector.greet(backend, within, read)
+                channel, _ = await self._connector.look(backend, within, read)
                 channel.close_in_order()
 
         async with trio.open_nursery() as looking:

@@ -6,6 +6,7 @@ import trio
 
 from partitioner.membership.items import Term
 from partitioner.membership.legacy import Legacy, read_legacy, write_legacy
+from partitioner.net.standstill import Standstills
 from partitioner.net.tenure import Tenure, TenurePolicy
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target
@@ -51,9 +52,10 @@ class Site:
         disk: MemoryDisk | None = None,
         lost_after: float = 60.0,
         runs_in: trio.Nursery | None = None,
+        standstills: Standstills | None = None,
     ) -> MemoryRouter:
         """A router that has just been started. It runs as long as the site, or as the nursery given."""
-        router = self.new_router(disk, lost_after, runs_in)
+        router = self.new_router(disk, lost_after, runs_in, standstills)
         await router.start()
         return router
 
@@ -62,6 +64,7 @@ class Site:
         disk: MemoryDisk | None = None,
         lost_after: float = 60.0,
         runs_in: trio.Nursery | None = None,
+        standstills: Standstills | None = None,
     ) -> MemoryRouter:
         """The same, to be started yet."""
         policy = TenurePolicy(ROUTER_NAME, lost_after, self._wall_clock, lambda: f"word{next(self._words)}")
@@ -72,6 +75,7 @@ class Site:
             network=self.network,
             tenure=policy,
             disk=disk,
+            standstills=standstills,
         )
 
     @property

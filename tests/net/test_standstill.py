@@ -4,12 +4,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from partitioner.membership.items import Term, TermItem
 from partitioner.net.standstill import LONGEST_PAUSE, Standstills
 from partitioner.net.vigil import PATIENCE
+from partitioner.protocol.messages import Operation
 from tests.doubles.backends import Hear, Say, ScriptedBackend, greeting, ok
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
-from tests.doubles.sessions import GET, SET
+from tests.doubles.sessions import GET, ID, SET
+from tests.net.tenures import ITEMS, Site, save, tenure_of
 
 
 class MachineClock:
@@ -149,6 +152,45 @@ async def test_a_connection_that_was_watched(setting: Setting, autojump_clock: M
 
     assert (True, 1, 0) == (was_half_closed, still_watched, upstream.vigil.unanswered)
     assert server.streams[0].is_abandoned
+
+
+async def test_another_router_has_claimed_meanwhile(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """All servers are asked whose term they have before anything is sent to one that does not know of it."""
+    site, clock = Site(nursery), MachineClock()
+    standstills = Standstills(clock)
+    router = await site.router(standstills=standstills)
+    nursery.start_soon(standstills.run)
+    await save(router)
+    primary, *others = (int(name[-1]) - 1 for name in router.roster.pool.ranking.preference_list(ID))
+    for number in others:
+        site.store(number, f"{ITEMS}term", TermItem(Term(2, "later"), ()).written())
+    clock.now += 7.3
+    assert standstills.look()
+    site.servers[primary].requests.clear()
+    answer = await save(router, b"late")
+
+    assert b"" == answer
+    assert [] == [
+        target for operation, target in site.servers[primary].requests if operation is Operation.SET
+    ]
+    assert not tenure_of(router).is_active
+
+
+async def test_no_other_router_has_claimed_meanwhile(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It goes on as soon as all servers that answer have said so."""
+    site, clock = Site(nursery), MachineClock()
+    standstills = Standstills(clock)
+    router = await site.router(standstills=standstills)
+    nursery.start_soon(standstills.run)
+    await save(router)
+    site.servers[2].freeze()
+    for _ in range(3):
+        clock.now += 7.3
+        await trio.sleep(0.7)  # it stands still again before all have been asked
+
+    assert (await save(router, b"saved")).startswith(b"200 OK")
 
 
 async def test_a_probe_under_way(setting: Setting, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
