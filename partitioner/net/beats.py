@@ -29,7 +29,7 @@ class Beats:
         self.is_used = False  # whether a client's exchange was answered since the last beats
         self._canary = canary
         self._answered: dict[bytes, int] = {}  # by the token of the memory
-        self._unsure_since: dict[bytes, float] = {}
+        self._unsure_until: dict[bytes, float] = {}
         self._used_until = float("-inf")
 
     def answered(self, token: bytes | None) -> int:
@@ -40,7 +40,7 @@ class Beats:
         """This router has claimed, and tells the farm's time by this clock."""
         self.clock = clock
         self._answered.clear()
-        self._unsure_since.clear()
+        self._unsure_until.clear()
 
     def snapshot(self) -> dict[bytes, int]:
         """The last beat of each memory, to be taken before a canary is read: others are written meanwhile."""
@@ -48,8 +48,7 @@ class Beats:
 
     def has_gone_back(self, canary: CanaryItem, before: Mapping[bytes, int]) -> bool:
         """Whether this memory is older than it was before its canary was read."""
-        unsure_since = self._unsure_since.get(canary.token, float("-inf"))
-        if trio.current_time() < unsure_since + UNSURE_FOR:
+        if trio.current_time() < self._unsure_until.get(canary.token, float("-inf")):
             return False
         return canary.beat < before.get(canary.token, 0)
 
@@ -57,10 +56,12 @@ class Beats:
         """Write the beat of now over one that was read. Raises as Canary.read does."""
         now = trio.current_time()
         beat = max(self.clock.at(now), canary.beat + 1)
-        self._unsure_since.setdefault(canary.token, now)
         item = CanaryItem(canary.token, beat, is_used=self._is_in_use(now), is_last=is_last)
-        await self._canary.beat(channel, item)
-        self._unsure_since.pop(canary.token, None)
+        try:
+            await self._canary.beat(channel, item)
+        except BaseException:
+            self._unsure_until[canary.token] = trio.current_time() + UNSURE_FOR
+            raise
         self._answered[canary.token] = beat
 
     def _is_in_use(self, now: float) -> bool:

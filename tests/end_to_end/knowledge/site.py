@@ -123,7 +123,7 @@ class Router:
         assert self.program.stop() == 0
 
     def wait_until_serving(self, count: int) -> None:
-        wait_until(lambda: self._serves(count), f"{count} backends serve")
+        wait_until(lambda: self.serves(count), f"{count} backends serve")
 
     def wait_until_forgotten(self, name: str) -> None:
         """Wait until nothing is asked of a server any more that was removed from the file."""
@@ -144,7 +144,8 @@ class Router:
             "the configuration is reloaded",
         )
 
-    def _serves(self, count: int) -> bool:
+    def serves(self, count: int) -> bool:
+        """Whether so many backends serve just now."""
         try:
             serving: int = self.status()["serving"]
         except httpx.TransportError:
