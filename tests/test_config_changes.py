@@ -183,6 +183,60 @@ def test_changes_of_the_pool(after: list[Backend], sentences: list[str]) -> None
     assert sentences == [str(each) for each in changes]
 
 
+KEEPS = "it is the same server and keeps what it holds"
+RENAMED = f"{KEEPS}; sessions move as its new name places them"
+SAME_SERVERS = {
+    "name": ([A, at(2, "c")], {"c": "b"}, [f"c renamed from b: {RENAMED}"]),
+    "address": ([A, at(9, "b")], {"b": "b"}, [f"b moves from 10.0.0.2:42424 to 10.0.0.9:42424: {KEEPS}"]),
+    "both": (
+        [A, at(9, "c")],
+        {"c": "b"},
+        [f"c renamed from b: {RENAMED}", f"c moves from 10.0.0.2:42424 to 10.0.0.9:42424: {KEEPS}"],
+    ),
+    "swapped names": (
+        [at(2, "a"), at(1, "b")],
+        {"a": "b", "b": "a"},
+        [f"a renamed from b: {RENAMED}", f"b renamed from a: {RENAMED}"],
+    ),
+    "its name for another server": (
+        [A, C, at(9, "b")],
+        {"c": "b"},
+        [
+            f"c renamed from b: {RENAMED}",
+            f"c moves from 10.0.0.2:42424 to 10.0.0.3:42424: {KEEPS}",
+            "b joins at 10.0.0.9:42424: takes 30.0 % of the sessions, as they are used",
+        ],
+    ),
+    "and drained": (
+        [A, at(2, "c", intent=Intent.DRAIN)],
+        {"c": "b"},
+        [
+            f"c renamed from b: {RENAMED}",
+            "c intent ready -> drain: "
+            "its 40.0 % of the sessions move as they are used; until then leave it running",
+        ],
+    ),
+    "and another weight": (
+        [A, at(2, "c", 0.5)],
+        {"c": "b"},
+        [
+            f"c renamed from b: {RENAMED}",
+            "c weight 1 -> 0.5: its share of the sessions goes from 40.0 % to 25.0 %",
+        ],
+    ),
+}
+
+
+@each_case(("after", "same", "sentences"), SAME_SERVERS.values(), ids=SAME_SERVERS)
+def test_a_server_that_its_memory_tells(
+    after: list[Backend], same: dict[str, str], sentences: list[str]
+) -> None:
+    """Whatever changes of its name and its address, it neither leaves nor joins."""
+    changes = backend_changes([A, B], after, parse(POOL), PLAN, same)
+
+    assert sentences == [str(each) for each in changes]
+
+
 def test_one_that_leaves_without_a_share() -> None:
     """A server that was being drained takes nothing away; it may still be asked."""
     drained = at(9, "old", intent=Intent.DRAIN)

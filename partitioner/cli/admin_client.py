@@ -4,14 +4,15 @@ What goes wrong is one sentence. Exit codes: 1 where the router is away or refus
 command line is wrong: an unknown name, a URL that is none, a token that is missing.
 """
 
+import json
 import os
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import click
-import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from partitioner.cli.http_client import HttpClient, NotReached
 from partitioner.cli.options import DEFAULT_URL, TOKEN, Refused
 from partitioner.errors import UnknownBackend
 from partitioner.ops.admin.reports import BackendReport, ClaimReport, Locks, Status
@@ -29,18 +30,11 @@ class AdminClient:
     def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         """`timeout` is for each answer, in seconds. Raises Refused if the URL is none."""
         self._url = url if "//" in url else f"http://{url}"
-        token = os.environ.get(TOKEN)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
-            parsed = httpx.URL(self._url)
-            is_address = (
-                parsed.scheme in ("http", "https") and parsed.host != "" and (parsed.port or 1) < 65536
-            )
-            if not is_address:
-                raise httpx.InvalidURL(f"expected one such as {DEFAULT_URL}")
-            self._client = httpx.Client(base_url=parsed, headers=headers, timeout=timeout, trust_env=False)
-        except (httpx.InvalidURL, UnicodeEncodeError) as error:
-            raise Refused(f"--admin {url} is no URL, or ${TOKEN} is no token: {error}") from error
+            self._client = HttpClient(self._url, os.environ.get(TOKEN), timeout)
+        except ValueError as error:
+            reason = f"{error}; expected one such as {DEFAULT_URL}"
+            raise Refused(f"--admin {url} is no URL, or ${TOKEN} is no token: {reason}") from error
 
     def status(self) -> Status:
         return self._read(self._ask("GET", "/api/v1/status"), Status)
@@ -73,30 +67,29 @@ class AdminClient:
         return self._read(self._ask("POST", "/api/v1/claim", waits=True), ClaimReport)
 
     def _ask(self, method: str, path: str, *, waits: bool = False) -> Any:
-        """Ask, and answer the JSON that is told; if it `waits`, however long that takes.
+        """Ask, and return the JSON that is told; if it `waits`, however long that takes.
 
         Raises ClickException (exit 1) or Refused (exit 2).
         """
         try:
-            timeout = httpx.Timeout(TIMEOUT, read=None) if waits else httpx.USE_CLIENT_DEFAULT
-            answer = self._client.request(method, path, timeout=timeout)
-            told = answer.json()
-        except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
+            answer = self._client.request(method, path, waits=waits)
+            told = json.loads(answer.body)
+        except NotReached as error:
+            reason = printable(str(error))
             raise click.ClickException(f"no router answers at {self._url}: {reason}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._no_router() from error
         if answer.is_success:
             return told
         sentence = told.get("error") if isinstance(told, dict) else None
         if not isinstance(sentence, str):
             raise self._no_router()
-        if answer.status_code == 401:
+        if answer.status == 401:
             raise Refused(f"the router at {self._url} wants its admin_token; set ${TOKEN} to it")
         sentence = printable(sentence)  # whatever answers at that address has written it
-        if method == "GET" and answer.status_code == 404:  # a state server's admin port, for example
+        if method == "GET" and answer.status == 404:  # a state server's admin port, for example
             raise self._no_router()
-        raise Refused(sentence) if answer.status_code in (400, 404) else click.ClickException(sentence)
+        raise Refused(sentence) if answer.status in (400, 404) else click.ClickException(sentence)
 
     def _read(self, told: Any, kind: type[T]) -> T:
         """What was told, as a value; a router of a later version may tell more than is known here."""

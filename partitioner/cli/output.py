@@ -1,22 +1,17 @@
-"""What the actions of the verbs share: how they say and print things.
+"""What the actions of the verbs share: how they say and print things. Tables are in `tables`.
 
 Answers go to stdout, complaints and progress to stderr. Exit codes: 0 done, 1 could not, 2 usage or
 configuration (design.md 9.1).
 """
 
 import json
-import sys
-from collections.abc import Sequence
+from datetime import timedelta
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
-from rich.table import Table
 
+from partitioner.ops.admin.reports import DrainReport
+from partitioner.ops.printable import printable
 from partitioner.units import format_share
-
-WIDTH_OF_A_PIPE = 200
-"""Columns to fill where nobody looks: enough that rich does not wrap what a script wants to grep."""
 
 
 def warn(sentence: str) -> None:
@@ -29,35 +24,22 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value))
 
 
-def print_rich(*renderables: RenderableType) -> None:
-    """Print tables and the like to stdout."""
-    console = _console()
-    for renderable in renderables:
-        console.print(renderable)
-
-
-def width_of_stdout() -> int:
-    """How many columns there are to fill."""
-    return _console().width
-
-
-def _console() -> Console:
-    """Made anew for each call, for stdout as it is now."""
-    # A pipe has no width of its own.
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    width = None if is_terminal else WIDTH_OF_A_PIPE
-    # Text is text: `[fe80::1]` is an address, no markup.
-    return Console(width=width, markup=False, emoji=False, highlight=False)
-
-
-def table(*headers: str, numbers: Sequence[str] = ()) -> Table:
-    """An empty table with these columns; `numbers` names those that are aligned to the right."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        made.add_column(header, justify="right" if header in numbers else "left", overflow="fold")
-    return made
-
-
 def percent(share: float) -> str:
     """Write a share from 0 to 1 in per cent."""
     return format_share(share)
+
+
+def progress(drain: DrainReport) -> str:
+    """How far a drain has come, in a line."""
+    left = "nobody can tell how many are left" if drain.left is None else f"{drain.left} left"
+    if drain.done:
+        return f"done, {drain.moved} sessions moved"
+    if drain.stalled is not None:
+        return f"{drain.moved} sessions moved, {left}; stalled: {printable(drain.stalled)}"
+    until = "" if drain.estimate is None else f", at most {age(drain.estimate)} to go"
+    return f"{drain.moved} sessions moved, {left}{until}"
+
+
+def age(seconds: float) -> str:
+    """A length of time for people, to the second: 0:01:30."""
+    return str(timedelta(seconds=round(seconds)))

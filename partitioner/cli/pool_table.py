@@ -1,15 +1,14 @@
 """The state servers of a running router as a table, and the router itself as a few lines."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 
 from rich.table import Table
 from rich.text import Text
 
-from partitioner.cli.output import percent, table
+from partitioner.cli.output import age, percent
+from partitioner.cli.tables import table
 from partitioner.ops.admin.reports import BackendReport, DrainReport, Status
 from partitioner.ops.admin.words import duration, rate, role
-from partitioner.ops.printable import printable
 
 _COLOURS = {"up": "green", "down": "bold red"}
 _IN_BETWEEN = "yellow"
@@ -77,22 +76,6 @@ def _redundancy(seen: Status) -> str:
     if seen.redundant_since is not None:
         return f"for {age(seen.redundant_since)}"
     return f"no: {'; '.join(seen.not_redundant)}"
-
-
-def progress(drain: DrainReport) -> str:
-    """How far a drain has come, in a line."""
-    left = "nobody can tell how many are left" if drain.left is None else f"{drain.left} left"
-    if drain.done:
-        return f"done, {drain.moved} sessions moved"
-    if drain.stalled is not None:
-        return f"{drain.moved} sessions moved, {left}; stalled: {printable(drain.stalled)}"
-    until = "" if drain.estimate is None else f", at most {age(drain.estimate)} to go"
-    return f"{drain.moved} sessions moved, {left}{until}"
-
-
-def age(seconds: float) -> str:
-    """A length of time for people, to the second: 0:01:30."""
-    return str(timedelta(seconds=round(seconds)))
 
 
 def _short_progress(drain: DrainReport | None) -> str:

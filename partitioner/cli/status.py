@@ -26,12 +26,18 @@ def _interval(context: click.Context, parameter: click.Parameter, text: str) -> 
 )
 def status(url: str, as_json: bool, safe_to_stop: str | None) -> None:
     """Print what a running router sees of itself and its state servers."""
-    from partitioner.cli.actions.status import judge, print_status
+    if safe_to_stop is not None:
+        from partitioner.cli.actions.scripted import judge
 
-    if safe_to_stop is None:
-        interruptible(lambda: print_status(url, as_json=as_json))
-    else:
         interruptible(lambda: judge(url, safe_to_stop, as_json=as_json))
+    elif as_json:
+        from partitioner.cli.actions.scripted import print_status
+
+        interruptible(lambda: print_status(url))
+    else:
+        from partitioner.cli.actions.status import show_status
+
+        interruptible(lambda: show_status(url))
 
 
 @click.command()
@@ -53,15 +59,23 @@ def backends(url: str, as_json: bool, watch: bool, interval: float) -> None:
 
     Requests (a second), p50, p99 (times of answers) and failed are those of the last minute.
     """
-    from partitioner.cli.actions.status import print_backends
-    from partitioner.cli.watch import watch_as_json, watch_on_terminal
+    match watch, as_json:
+        case True, True:
+            from partitioner.cli.watch import watch_as_json
 
-    if not watch:
-        interruptible(lambda: print_backends(url, as_json=as_json))
-    elif as_json:
-        interruptible(lambda: watch_as_json(url, interval))
-    else:
-        interruptible(lambda: watch_on_terminal(url, interval))
+            interruptible(lambda: watch_as_json(url, interval))
+        case True, False:
+            from partitioner.cli.watch import watch_on_terminal
+
+            interruptible(lambda: watch_on_terminal(url, interval))
+        case False, True:
+            from partitioner.cli.actions.scripted import print_backends
+
+            interruptible(lambda: print_backends(url))
+        case _:
+            from partitioner.cli.actions.status import show_backends
+
+            interruptible(lambda: show_backends(url))
 
 
 @click.command()
@@ -72,6 +86,11 @@ def locks(url: str, as_json: bool) -> None:
 
     Sessions are not named: who knows a session ID is its user. A hash of the key tells them apart.
     """
-    from partitioner.cli.actions.status import print_locks
+    if as_json:
+        from partitioner.cli.actions.scripted import print_locks
 
-    interruptible(lambda: print_locks(url, as_json=as_json))
+        interruptible(lambda: print_locks(url))
+    else:
+        from partitioner.cli.actions.status import show_locks
+
+        interruptible(lambda: show_locks(url))

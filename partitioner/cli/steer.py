@@ -20,9 +20,7 @@ def drain(name: str, wait: bool, url: str, as_json: bool) -> None:
     With `backends[].admin` all of its sessions are moved at once; others move as they are used, and what
     is left at the end of the longest session has expired. When it is done the server can be stopped.
     """
-    from partitioner.cli.actions.steer import give_order, is_drained
-
-    interruptible(lambda: give_order(url, name, "drain", is_drained if wait else None, as_json=as_json))
+    _order(name, "drain", url, has_to_wait=wait, as_json=as_json)
 
 
 @click.command()
@@ -35,9 +33,7 @@ def ready(name: str, wait: bool, url: str, as_json: bool) -> None:
 
     Also says of one that is recovering that it has missed nothing: it is read again at once.
     """
-    from partitioner.cli.actions.steer import give_order, serves
-
-    interruptible(lambda: give_order(url, name, "ready", serves if wait else None, as_json=as_json))
+    _order(name, "ready", url, has_to_wait=wait, as_json=as_json)
 
 
 @click.command()
@@ -50,6 +46,13 @@ def maint(name: str, wait: bool, url: str, as_json: bool) -> None:
 
     Drain it first, or be sure that its sessions have copies: `partitioner status --safe-to-stop NAME`.
     """
-    from partitioner.cli.actions.steer import give_order, is_left_alone
+    _order(name, "maint", url, has_to_wait=wait, as_json=as_json)
 
-    interruptible(lambda: give_order(url, name, "maint", is_left_alone if wait else None, as_json=as_json))
+
+def _order(name: str, intent: str, url: str, *, has_to_wait: bool, as_json: bool) -> None:
+    from partitioner.cli.actions.steer import Wait, give_order
+
+    wait: Wait | None = None
+    if has_to_wait:
+        from partitioner.cli.actions.waiting import wait
+    interruptible(lambda: give_order(url, name, intent, wait, as_json=as_json))

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from partitioner.cli.admin_client import AdminClient
 from partitioner.cli.options import Refused
-from partitioner.cli.output import print_json
-from partitioner.cli.pool_table import age, backends_table
+from partitioner.cli.output import age, print_json
+from partitioner.cli.pool_table import backends_table
 from partitioner.ops.admin.reports import BackendReport, Status
 from partitioner.ops.admin.words import rate
 

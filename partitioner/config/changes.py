@@ -6,9 +6,10 @@ The pool is compared as it is, not as the last file had it: operators also chang
 The file wins over those, and the change says so.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
+from types import MappingProxyType
 
 from partitioner.config.settings import Section, Settings
 from partitioner.errors import Problem
@@ -22,6 +23,7 @@ APPLIED_AT_ONCE = frozenset({"allow_clients", "backends", "copies", "lost_after"
 
 _SECRET = "admin_token"
 _SIZES = frozenset({"limits.body", "limits.body_memory"})
+_NONE_SEEN: Mapping[str, str] = MappingProxyType({})
 _PLAIN_NUMBERS = frozenset({"health.max_down_share"})  # of the floats; all others are durations
 
 
@@ -77,36 +79,62 @@ _FATE = {
 
 
 def backend_changes(
-    before: Sequence[Backend], after: Sequence[Backend], running: Settings, plan: Plan
+    before: Sequence[Backend],
+    after: Sequence[Backend],
+    running: Settings,
+    plan: Plan,
+    same: Mapping[str, str] = _NONE_SEEN,
 ) -> list[Change]:
     """What becomes different of the backends: those that stay or join in their new order, then who leaves.
 
     `before` is the pool as it is, `running` the file that it was made of, and `plan` counts what moves.
+    `same` says by a backend's name what its server is called in the pool, where its memory has told that.
     """
-    known = {backend.name: backend for backend in before}
+    in_pool = {backend.name: backend for backend in before}
     in_file = {backend.name: backend.intent for backend in running.backends}
     found: list[Change] = []
+    going_on = set()
     for backend in after:
-        old = known.pop(backend.name, None)
-        if old is None:
-            found.append(Change(backend.name, f"joins at {_facts(backend)}", _service(backend, plan)))
+        is_same = backend.name in same
+        former = same.get(backend.name, backend.name)
+        # Where the server of this name has got another one, it is a new server that is called so now.
+        if former in in_pool and (is_same or former not in same.values()):
+            going_on.add(former)
+            found += _changes_of(in_pool[former], backend, in_file.get(former), plan, is_same=is_same)
         else:
-            found += _changes_of(old, backend, in_file.get(backend.name), plan)
-    return found + [Change(each.name, "leaves", _hand_over(each, plan)) for each in known.values()]
+            found.append(Change(backend.name, f"joins at {_facts(backend)}", _service(backend, plan)))
+    leaving = [each for each in before if each.name not in going_on]
+    return found + [Change(each.name, "leaves", _hand_over(each, plan)) for each in leaving]
 
 
-def _changes_of(old: Backend, new: Backend, in_file: Intent | None, plan: Plan) -> Iterator[Change]:
+def _changes_of(
+    old: Backend, new: Backend, in_file: Intent | None, plan: Plan, *, is_same: bool
+) -> Iterator[Change]:
+    """What becomes different of one backend. Its memory has told that it `is_same`, or else its name."""
+    if old.name != new.name:
+        consequence = (
+            "it is the same server and keeps what it holds; sessions move as its new name places them"
+        )
+        yield Change(new.name, f"renamed from {old.name}", consequence)
     if old.address != new.address:
-        consequence = "its sessions are fetched from the old address, for as long as that answers"
+        consequence = (
+            "it is the same server and keeps what it holds"
+            if is_same
+            else "its sessions are fetched from the old address, for as long as that answers"
+        )
         yield Change(new.name, f"moves from {old.address} to {new.address}", consequence)
     if old.weight != new.weight:
-        shares = f"{format_share(plan.share_before(new.name))} to {format_share(plan.share_after(new.name))}"
+        shares = f"{format_share(plan.share_before(old.name))} to {format_share(plan.share_after(new.name))}"
         consequence = f"its share of the sessions goes from {shares}"
         yield Change(new.name, f"weight {old.weight:g} -> {new.weight:g}", consequence)
     if old.intent is not new.intent:
         is_run_time = in_file is new.intent
         why = f" ({old.intent.value} was set at run time; the file wins)" if is_run_time else ""
-        consequence = _service(new, plan) if new.intent is not Intent.DRAIN else _hand_over(new, plan)
+        consequence = (
+            _service(new, plan)
+            if new.intent is not Intent.DRAIN
+            else _hand_over(replace(new, name=old.name), plan)
+        )
         yield Change(new.name, f"intent {old.intent.value} -> {new.intent.value}{why}", consequence)
     if old.admin != new.admin:
         consequence = "is drained in bulk" if new.admin else "is drained as its sessions are used"

@@ -123,7 +123,7 @@ class Reloader:
         if problems:
             return Report(Outcome.REFUSED, tuple(problems))
         seen = await self._lane.identify(self._backends_of(wanted))
-        changes, moved_share = await self._plan(wanted)
+        changes, moved_share = await self._plan(wanted, seen)
         if not changes:
             return Report(Outcome.UNCHANGED)
         try:
@@ -137,17 +137,29 @@ class Reloader:
         self._apply(wanted, seen)
         return Report(Outcome.APPLIED, changes=tuple(changes), moved_share=moved_share)
 
-    async def _plan(self, wanted: Settings) -> tuple[list[Change], float]:
+    async def _plan(self, wanted: Settings, seen: Mapping[Address, bytes]) -> tuple[list[Change], float]:
         """Say what changes, and what share of the sessions changes its first server.
 
+        `seen` are the canary tokens that were just read, by address.
         No time has passed since the pool was compared when this returns.
         """
         changes = key_changes(self.settings, wanted)
         while (before := self._backends()) != (after := self._backends_of(wanted)):
             plan = await _count_moves(_ready(before), _ready(after))
             if before == self._backends():
-                return backend_changes(before, after, self.settings, plan) + changes, plan.moved_share
+                same = self._same_servers(after, seen)
+                return backend_changes(before, after, self.settings, plan, same) + changes, plan.moved_share
         return changes, 0.0
+
+    def _same_servers(self, after: Sequence[Backend], seen: Mapping[Address, bytes]) -> dict[str, str]:
+        """What the servers whose canaries were read are called in the pool, by their names in the file."""
+        pool, found = self._lane.roster.pool, {}
+        for backend in after:
+            token = seen.get(backend.address)
+            identity = None if token is None else pool.maybe_holder_of(token, besides="")
+            if identity is not None and pool.members[identity].removed_at is None:
+                found[backend.name] = pool.members[identity].backend.name
+        return found
 
     def _apply(self, wanted: Settings, seen: Mapping[Address, bytes]) -> None:
         """Put the settings in force."""

@@ -386,15 +386,18 @@ class Router:
     # --- releasing ---
 
     async def _release(self, asked: Asked) -> Response | Reply:
-        session = asked.session
+        session, has_let_go = asked.session, False
         await self._release_everywhere(asked)
         while True:
             reply = await self._asker.ask(asked)
             if isinstance(reply, Lock):
                 if asked.cookie != reply.cookie:
                     return self._refuse_for(asked, reply)
-                self._take_over(session, reply)
+                self._take_over(session, reply, is_stale=False)  # a release changes no content
+                has_let_go = True
                 continue
+            if reply.status == 404 and has_let_go:
+                return _own(Answer(Status.OK))  # row 10: the router was the lock, wherever the session is
             if reply.status == 404:
                 self._end_lock_of(session, reply.server)
                 found = await self._look_elsewhere(asked, reply)
@@ -421,7 +424,7 @@ class Router:
                 break
             if asked.cookie != reply.cookie:
                 return self._refuse_for(asked, reply)
-            self._take_over(session, reply)
+            self._take_over(session, reply, is_stale=True)
         is_done = reply.status == 200 or (reply.status == 404 and asked.operation is Operation.REMOVE)
         if not is_done:
             return reply
@@ -503,10 +506,13 @@ class Router:
         age = trio.current_time() - lock.since
         return _own(Answer(Status.LOCKED, lock_age=age, lock_cookie=lock.cookie))
 
-    def _take_over(self, session: Subject, lock: Lock) -> None:
-        """Its holder lets go of a lock whose server cannot be reached: what it holds is out of date now."""
+    def _take_over(self, session: Subject, lock: Lock, *, is_stale: bool) -> None:
+        """Its holder lets go of a lock whose server cannot be reached: what it holds may be out of date now.
+
+        It `is_stale` where the content changes with that, and not only the lock.
+        """
         self._ledger.end_lock(session.key)
-        self._bookkeeper.mark(session.key, session.target, lock.server, is_stale=True)
+        self._bookkeeper.mark(session.key, session.target, lock.server, is_stale=is_stale)
         member = self._roster.pool.members.get(lock.server)
         if member is not None:
             self._observer.lock_taken_over(member.backend)

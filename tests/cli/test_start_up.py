@@ -17,8 +17,10 @@ HTTP = {"hypercorn", "httpx", "jinja2", "prometheus_client", "pydantic", "starle
 """What only a router needs, or an admin port."""
 
 ALLOWED = {
-    "partitioner.cli.actions.status": {"asyncio", "anyio", "http", "httpx", "pydantic", "rich", "ssl", "trio"}
-    | {"urllib.request"},
+    "partitioner.cli.actions.status": {"http", "pydantic", "rich", "ssl"},
+    "partitioner.cli.actions.scripted": {"http", "pydantic", "ssl"},
+    "partitioner.cli.actions.steer": {"http", "pydantic", "ssl"},
+    "partitioner.cli.actions.claim": {"http", "pydantic", "ssl"},
     "partitioner.cli.actions.state_server": HEAVY - HTTP,
 }
 """What the verbs that have to start fast may import, by the module that does their work."""

@@ -356,11 +356,15 @@ async def test_one_server_twice_has_the_reload_refused(operator: Operator) -> No
 async def test_a_renamed_server_is_the_same_one(operator: Operator) -> None:
     """By its canary it is known, and goes on without a pause; nobody is asked for what it holds."""
     ScriptedBackend(operator.router.network, Address("10.0.0.2", 42424), greeting(life_of(2)))
-    outcome, _ = await operator.reload(TWO.replace("state-2", "renamed"))
+    outcome, changes = await operator.reload(TWO.replace("state-2", "other"))
 
     pool = operator.router.roster.pool
     assert outcome is Outcome.APPLIED
-    assert {"state-1": "state-1", "renamed": "state-2"} == pool.places
+    assert [
+        "other renamed from state-2: "
+        "it is the same server and keeps what it holds; sessions move as its new name places them"
+    ] == changes
+    assert {"state-1": "state-1", "other": "state-2"} == pool.places
     assert {"state-1", "state-2"} == pool.eligible == set(pool.members)
 
 

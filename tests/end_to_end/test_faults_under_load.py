@@ -55,13 +55,12 @@ FAULTS = [killed, frozen_and_thawed, restarted]
 async def test_sessions_of_the_other_servers_notice_nothing(fault: Fault, lanes: str, tmp_path: Path) -> None:
     """Whatever is lost or stale with one copy belongs to the server that failed; nothing is ever wrong.
 
-    A server that froze still has its sessions, and they are waited for: most often nothing is lost or stale.
+    A server that froze still has its sessions: they are waited for, and none is lost.
     """
     bench, findings = await run_through(fault, tmp_path, ONE_COPY + lanes)
 
     owners = {first_choice(session_id(canonical_key(bench.targets[each.session]))) for each in findings}
-    assert owners <= {VICTIM}
-    assert owners == {VICTIM} or fault is frozen_and_thawed
+    assert owners == (set() if fault is frozen_and_thawed else {VICTIM})
     assert {each.kind for each in findings} <= {Kind.LOST, Kind.STALE}
 
 

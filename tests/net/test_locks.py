@@ -202,6 +202,25 @@ async def test_a_lock_of_the_only_server(nursery: trio.Nursery, autojump_clock: 
     assert ok(NEW, TIMEOUT_FIELD) == await farm.ask(GET)
 
 
+@pytest.mark.parametrize("copies", [1, 2])
+async def test_a_release_costs_no_session(
+    nursery: trio.Nursery, autojump_clock: MockClock, copies: int
+) -> None:
+    """It changes no content: the session of a server that is waited for is still there when that is back."""
+    farm = await held(nursery, servers=2, copies=copies)
+    await farm.freeze(0)
+    released = await farm.ask(request(Operation.RELEASE, cookie=GRANTED))
+    locks, meanwhile = farm.ledger.locks_held, await farm.ask(GET)
+    await farm.thaw(0)
+    await trio.sleep(5)
+    granted = await farm.ask(ACQUIRE)
+
+    assert (200, 0) == (status(released), locks)
+    assert {1: 0, 2: 200}[copies] == status(meanwhile)
+    assert (200, OLD) == (status(granted), granted[-len(OLD) :])
+    assert set() == farm.marked
+
+
 async def test_a_client_may_break_the_lock(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """With the cookie of the router's 423 a client that has waited for 110 s breaks the lock (8.1)."""
     farm = await held(nursery)

@@ -12,7 +12,8 @@ from partitioner.bench.findings import Finding
 from partitioner.bench.progress import Progress
 from partitioner.bench.report import json_report, report
 from partitioner.bench.run import Bench, Outcome, Plan
-from partitioner.cli.output import print_json, print_rich
+from partitioner.cli.output import print_json
+from partitioner.cli.tables import print_rich
 from partitioner.daemon.process import allow_open_files
 from partitioner.membership.backend import Backend
 from partitioner.net.channel import dial_tcp

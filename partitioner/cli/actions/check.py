@@ -8,13 +8,8 @@ import trio
 from rich.table import Table
 
 from partitioner.cli.configuration import listing
-from partitioner.cli.output import (
-    percent,
-    print_json,
-    print_rich,
-    table,
-    warn,
-)
+from partitioner.cli.output import percent, print_json, warn
+from partitioner.cli.tables import print_rich, table
 from partitioner.config import Settings, load
 from partitioner.daemon.state_place import state_place
 from partitioner.errors import ConfigurationInvalid

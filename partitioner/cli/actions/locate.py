@@ -8,7 +8,8 @@ from pathlib import Path
 
 from partitioner.cli.configuration import settings_of
 from partitioner.cli.options import Refused
-from partitioner.cli.output import print_json, print_rich, table, warn
+from partitioner.cli.output import print_json, warn
+from partitioner.cli.tables import print_rich, table
 from partitioner.config import Settings
 from partitioner.ops.printable import printable
 from partitioner.placement import location

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from partitioner.cli.configuration import settings_of
 from partitioner.cli.options import Refused
-from partitioner.cli.output import percent, print_json, print_rich, table
+from partitioner.cli.output import percent, print_json
+from partitioner.cli.tables import print_rich, table
 from partitioner.config import Settings
 from partitioner.config.values import read_name, read_weight
 from partitioner.placement.moves import Plan, plan_moves, sample_keys

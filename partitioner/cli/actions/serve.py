@@ -10,7 +10,8 @@ from rich.table import Table
 from partitioner import __version__
 from partitioner.cli.actions.check import warnings
 from partitioner.cli.configuration import settings_of
-from partitioner.cli.output import percent, print_rich, table, warn
+from partitioner.cli.output import percent, warn
+from partitioner.cli.tables import print_rich, table
 from partitioner.config import LogFormat, Settings, load
 from partitioner.daemon.process import run_daemon
 from partitioner.daemon.router import Welcome, run_router

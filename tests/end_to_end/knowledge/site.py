@@ -19,8 +19,10 @@ from typing import Any
 import httpx
 
 from tests.end_to_end.processes import Program, kept_port, started
+from tests.end_to_end.processes import running as forked_or_started
 
-CHECKOUT = Path(os.environ.get("PARTITIONER_CHECKOUT", Path(__file__).parents[3]))
+OTHER_CHECKOUT = os.environ.get("PARTITIONER_CHECKOUT")
+CHECKOUT = Path(OTHER_CHECKOUT or Path(__file__).parents[3])
 """Whose `partitioner` package the processes run."""
 
 ENVIRONMENT = {"PYTHONPATH": str(CHECKOUT)}
@@ -47,7 +49,12 @@ def command(*arguments: str, entry: str | None = None) -> list[str]:
 def running(
     *arguments: str, entry: str | None = None, environment: Mapping[str, str] | None = None
 ) -> AbstractContextManager[Program]:
-    """Start `partitioner` of the checkout that is tested; whatever is left of it at the end is killed."""
+    """Start `partitioner` of the checkout that is tested; whatever is left of it at the end is killed.
+
+    It is forked from a process that has imported this checkout, but where it is run by an `entry`.
+    """
+    if entry is None and OTHER_CHECKOUT is None:
+        return forked_or_started(*arguments, environment=environment)
     return started(command(*arguments, entry=entry), {**ENVIRONMENT, **(environment or {})})
 
 

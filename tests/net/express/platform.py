@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -33,6 +34,14 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         each.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
         )  # or each piece waits for an acknowledgement
+    near.settimeout(30)
+    far.setblocking(False)
+    return near, far
+
+
+def local_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a connection that is full until the other end reads, and not until TCP finds some room."""
+    near, far = socket.socketpair()
     near.settimeout(30)
     far.setblocking(False)
     return near, far
@@ -91,9 +100,9 @@ class Platform:
         for each in (*self._sockets, *self.door.sockets):
             each.close()
 
-    def client(self) -> tuple[socket.socket, Client]:
-        """A client that has just connected: its end, and ours."""
-        near, far = self._pair()
+    def client(self, *, is_local: bool = False) -> tuple[socket.socket, Client]:
+        """A client that has just connected: its end, and ours; over a Unix socket if it `is_local`."""
+        near, far = self._pair(local_pair if is_local else tcp_pair)
         client = Client(far, "192.0.2.1", self.relay.reactor.tell_time())
         self.relay.take(client)
         return near, client
@@ -124,8 +133,10 @@ class Platform:
         """One round, in which something is expected to come."""
         assert self.relay.work_off(LONG_ENOUGH, MOST_EVENTS)
 
-    def _pair(self) -> tuple[socket.socket, socket.socket]:
-        pair = tcp_pair()
+    def _pair(
+        self, connect: Callable[[], tuple[socket.socket, socket.socket]] = tcp_pair
+    ) -> tuple[socket.socket, socket.socket]:
+        pair = connect()
         self._sockets += pair
         return pair
 

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import trio
@@ -14,7 +15,7 @@ from partitioner.net.upstream import HELD_BODY
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, SET, TARGET, request
-from tests.net.express.platform import MOST_EVENTS, Platform, nothing_has_come, reset, shrink
+from tests.net.express.platform import Platform, nothing_has_come, reset, shrink
 from tests.net.express.samples import GRANTED, KEY, REMOVE
 
 LARGE = b"x" * HELD_BODY
@@ -26,13 +27,14 @@ MANY = 3
 class Scene:
     """A client, and a link to each holder of its session, the primary's first."""
 
-    def __init__(self, nursery: trio.Nursery, copies: int) -> None:
+    def __init__(self, nursery: trio.Nursery, copies: int, *, is_local: bool = False) -> None:
+        """The client connects over a Unix socket if it `is_local`."""
         self.platform = Platform(nursery, copies=copies, backends=copies)
         self.holders = self.platform.holders(TARGET)
         pairs = [self.platform.link(name) for name in self.holders]
         self.backends = [backend for backend, _ in pairs]
         self.links: list[Link] = [link for _, link in pairs]
-        self.near, self.client = self.platform.client()
+        self.near, self.client = self.platform.client(is_local=is_local)
 
     def have_accepted(self, write: bytes = SET) -> None:
         """Have the primary accept a write."""
@@ -138,35 +140,34 @@ async def test_a_confirmation_in_the_round_of_a_failure(wide_scene: Scene) -> No
     assert {(wide_scene.holders[1], False), (wide_scene.holders[2], True)} == set(wide_scene.copies_written())
 
 
-async def test_a_client_that_talks_in_the_round_of_its_answer(scene: Scene) -> None:
+async def test_a_client_that_talks_in_the_round_of_its_answer(nursery: trio.Nursery) -> None:
     """What it says is not lost where there is no room for its answer yet."""
+    scene = Scene(nursery, copies=2, is_local=True)
     scene.have_accepted()
     shrink(scene.client.socket)
-    await fill(scene.client.socket)
+    fill(scene.client.socket)
     scene.near.sendall(GET)
     scene.backends[1].sendall(ok())
-    await trio.sleep(0.01)  # both are there now
+    with trio.fail_after(30):
+        for each in (scene.client, scene.links[1]):  # both are there then
+            await trio.lowlevel.wait_readable(each.socket)
     scene.platform.turn()
     was_delivering = scene.client.state is ClientState.DELIVERING
     while scene.client.state is ClientState.DELIVERING:
         scene.near.recv(100_000)
-        scene.platform.relay.work_off(0.01, MOST_EVENTS)
+        scene.platform.turn()
+    openings = scene.platform.door.openings
+    scene.platform.close()
 
     assert was_delivering
-    assert [GET] == [opening.received for opening in scene.platform.door.openings]
+    assert [GET] == [opening.received for opening in openings]
 
 
-async def fill(connected: socket.socket) -> None:
-    """Send until there is no room, and none is made any more."""
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # room that is not used piece by piece
-    tries = 0
-    while tries < 5:
-        try:
+def fill(connected: socket.socket) -> None:
+    """Send until there is no room."""
+    with suppress(BlockingIOError):
+        while True:
             connected.send(b"x" * 10)
-            tries = 0
-        except BlockingIOError:
-            tries += 1
-            await trio.sleep(0.01)
 
 
 async def test_all_copies_are_written_at_the_same_time(wide_scene: Scene) -> None:
