@@ -295,7 +295,7 @@ class Tenure:
         records = (*look.records.values(), *([] if ours is None else [ours]))
         recorded = {each.order[0] for each in records}
         item = next_term(look.found | recorded, recorded, self.policy.draw_word())
-        self.authority.role, self.authority.term = Role.CLAIMING, item
+        self.authority.claim(item)
         look, record = await self._find_record(item, ours)
         now = trio.current_time()
         legacy = self._left_by(record)

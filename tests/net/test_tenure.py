@@ -434,3 +434,62 @@ async def test_a_term_without_a_record(
     await tenure_of(again).claim("a test")
 
     assert is_awaited is (trio.current_time() - began_at >= 20.0)
+
+
+# --- What earlier routers have left ---------------------------------------------------------------------
+
+
+async def test_records_of_earlier_terms_are_removed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A router that has claimed removes them from every server, soon after its own is written."""
+    site = Site(nursery)
+    for _ in range(4):
+        router = await site.router()
+        await save(router)
+        crash(router)
+    last = await site.router()
+    await tenure_of(last).claim("a test")
+    await trio.sleep(3.0)
+
+    assert [{str(last_order(last))}] * 3 == [site.records(number) for number in range(3)]
+    assert (await ask(last, GET)).startswith(b"200 OK")
+
+
+async def test_a_server_that_was_away_at_the_claim(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It is rid of older records when it has come back, and has the record that is valid."""
+    site = Site(nursery)
+    first = await site.router()
+    await trio.sleep(15.0)
+    crash(first)
+    site.servers[0].freeze()
+    second = await site.router()
+    await tenure_of(second).claim("a test")
+    await trio.sleep(15.0)
+    kept = site.records(0)
+    crash(second)
+    last = await site.router()
+    await tenure_of(last).claim("a test")
+    site.servers[0].thaw()
+    await trio.sleep(60.0)
+
+    assert 1 == len(kept)
+    assert [{str(last_order(last))}] * 3 == [site.records(number) for number in range(3)]
+
+
+async def test_servers_that_break_off_while_records_are_removed(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """That harms nothing, and it is tried again."""
+    site = Site(nursery)
+    died = await site.router()
+    await save(died)
+    crash(died)
+    last = await site.router()
+    await tenure_of(last).claim("a test")
+    site.network.disturb(backend(1).address, Fault.HANG)
+    await trio.sleep(2.5)
+    kept = site.records(0)
+    site.network.calm(backend(1).address)
+    await trio.sleep(60.0)
+
+    assert 1 < len(kept)
+    assert {str(last_order(last))} == site.records(0)
