@@ -77,6 +77,13 @@ class NotActive(PartitionerError):
     """Another router is the active one of this farm, or may be: this one writes nothing."""
 
 
+class RouterSuperseded(PartitionerError):
+    """A state server's client is a router in whose place another one has claimed.
+
+    Its request is not carried out, and its connection is closed.
+    """
+
+
 class UnknownBackend(PartitionerError):
     """An operator names a backend that is not in the pool. Nothing was changed."""
 

@@ -18,6 +18,7 @@ class Authority:
     def __init__(self, canary: Canary) -> None:
         self.role = Role.STANDBY
         self.term: TermItem | None = None  # that this router has claimed; None while it is a standby
+        self.earlier: set[Term] = set()  # lower ones that servers named: their records may still be there
         self.listeners: list[Callable[[Term], None]] = []  # told the term by which this router was superseded
         self.beats = Beats(canary)
         self.has_doubts = trio.Event()  # whether another router may have claimed while this one stood still
@@ -62,8 +63,15 @@ class Authority:
         if found is not None and found.term > ours.term:
             self.supersede(found.term)
             raise NotActive(f"another router has claimed: term {found.term}")
+        if found is not None:
+            self.earlier.update(term for term in found.all if term < ours.term)
         if found is None or found.term != ours.term:
             await self._canary.write_term(channel, ours)
+
+    def claim(self, item: TermItem) -> None:
+        """Have this term asserted on every server from now on."""
+        self.role, self.term = Role.CLAIMING, item
+        self.earlier = set(item.earlier)
 
     def supersede(self, term: Term) -> None:
         """Another router has claimed, by this term: from now on this one writes nothing."""
@@ -76,4 +84,5 @@ class Authority:
     def resign(self) -> None:
         """Be a standby."""
         self.role, self.term = Role.STANDBY, None
+        self.earlier = set()
         self.dispel_doubts()

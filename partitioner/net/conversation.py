@@ -19,7 +19,9 @@ from partitioner.errors import (
     ConnectionBroken,
     MalformedRequest,
     NoBackendLeft,
+    RouterSuperseded,
 )
+from partitioner.membership.fencing import RouterConnection
 from partitioner.net.channel import Channel
 from partitioner.net.observer import Observer
 from partitioner.net.responder import Request, Responder, Response
@@ -61,6 +63,7 @@ class Opening:
     received: bytes  # and not looked at yet
     head: RequestHead | None = None  # of the request under way, if all of it has come
     respond: Callable[[], Awaitable[Response]] | None = None  # to that
+    router: RouterConnection | None = None  # what a state server remembers of the connection
 
 
 HandBack = Callable[[Channel], None]
@@ -94,6 +97,9 @@ class Conversation:
         self._was_handed_back = False
         self.is_busy = False  # with an exchange
         self._operation: Operation | None = None  # of the exchange under way
+        self.router = None if opening is None else opening.router
+        if self.router is not None:
+            self.router.break_off = self.break_off
 
     def end_when_idle(self) -> None:
         """Finish the exchange that is under way, if any, and close the connection after it."""
@@ -117,6 +123,8 @@ class Conversation:
         finally:
             if not self._was_handed_back:
                 self._channel.close()
+                if self.router is not None:
+                    self.router.forget()
 
     async def _serve_or_tell_why_not(self) -> None:
         try:
@@ -125,7 +133,7 @@ class Conversation:
             await self._refuse(str(refusal))
         except (ClientGone, ConnectionBroken):
             pass  # it knows; nobody is left to tell
-        except (NoBackendLeft, BackendFailure) as failure:
+        except (NoBackendLeft, BackendFailure, RouterSuperseded) as failure:
             self._observer.exchange_closed(self._channel.peer, self._operation, str(failure))
 
     async def _serve(self) -> None:
@@ -193,11 +201,11 @@ class Conversation:
     async def _receive_body(self, head: RequestHead, deadline: float) -> Request:
         """Take in a body of ordinary size; of a longer one, only what has come so far."""
         if head.content_length > self._policy.held_body:
-            return Request(head, b"", self._next_piece, deadline)
+            return Request(head, b"", self._next_piece, deadline, self)
         pieces = []
         while piece := await self._next_piece():
             pieces.append(piece)
-        return Request(head, b"".join(pieces), None, deadline)
+        return Request(head, b"".join(pieces), None, deadline, self)
 
     async def _next_piece(self) -> bytes:
         while (event := self._reader.next_event()) is Event.NEED_DATA:

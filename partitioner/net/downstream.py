@@ -9,6 +9,7 @@ from typing import Protocol
 import trio
 
 from partitioner.membership.backend import Network
+from partitioner.membership.fencing import RouterConnection
 from partitioner.net.channel import Channel, socket_channel
 from partitioner.net.conversation import Conversation, ConversationPolicy, Opening
 from partitioner.net.observer import Observer
@@ -48,8 +49,8 @@ class OtherLane(Protocol):
     def exchanges_under_way(self) -> int:
         """How many of them wait for an answer."""
 
-    def take(self, connected: socket.socket, peer: str) -> None:
-        """Serve a client from now on; it has a place."""
+    def take(self, connected: socket.socket, peer: str, router: RouterConnection | None = None) -> None:
+        """Serve a client from now on; it has a place. `router` is what a state server remembers of it."""
 
     async def run(self, door: Door) -> None:
         """Serve whoever is there, until it is drained and the last client has left."""
@@ -249,14 +250,14 @@ class Downstream:
             if returned.channel is None:
                 self._places.release()
             else:
-                self._give_away(returned.channel)
+                self._give_away(returned.channel, conversation.router)
 
-    def _give_away(self, channel: Channel) -> None:
+    def _give_away(self, channel: Channel, router: RouterConnection | None = None) -> None:
         """Have the other lane serve this client from now on. Its place goes with it."""
         assert self._other_lane is not None
         connected = channel.maybe_detach()
         assert connected is not None  # it has come over a socket
-        self._other_lane.take(connected, channel.peer)
+        self._other_lane.take(connected, channel.peer, router)
 
     def _is_allowed(self, peer: str) -> bool:
         address = ip_address(peer)

@@ -163,6 +163,7 @@ class Lane:
                 nursery.start_soon(self._serve)
                 nursery.start_soon(keeper.run)
                 nursery.start_soon(tenure.look_after_standstills)
+                nursery.start_soon(keeper.remove_earlier)
                 while tenure.is_active:
                     await tenure.wait_for_change()
                 nursery.cancel_scope.cancel()

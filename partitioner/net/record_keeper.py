@@ -6,7 +6,7 @@ bits are few and seldom change, so almost always that is a look-up. A bit goes w
 a while: its server has no mark, serves, and is read.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import trio
 from partitioner.errors import BackendFailure, BackendMalformed, FileUnusable, NoBackendLeft
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import Health
+from partitioner.membership.items import Term
 from partitioner.membership.ledger import WRITE, Ledger
 from partitioner.membership.record import (
     Knowledge,
@@ -148,6 +149,19 @@ class RecordKeeper:
                 if self._is_out_of_date():
                     await self._write(suspects={})
 
+    async def remove_earlier(self) -> None:
+        """Remove the records of earlier terms, for as long as this router is the active one.
+
+        They are removed from servers that have the record of this term, and not from those that lack it.
+        """
+        removed: dict[str, set[Term]] = {}
+        while True:
+            for server in tuple(self._roster.pool.members):
+                terms = self._authority.earlier - removed.setdefault(server, set())
+                if terms and self._has_last_record(server) and await self._remove_from(server, terms):
+                    removed[server] |= terms
+            await trio.sleep(TAKEN_BACK_EVERY)
+
     async def bring_up_to_date(self, server: str, channel: Channel) -> None:
         """Give a server that lacks it the last record, over the connection of a probe."""
         record = self.record
@@ -247,6 +261,27 @@ class RecordKeeper:
             for server in servers:
                 storing.start_soon(store, server)
         return has_it, refused
+
+    def _has_last_record(self, server: str) -> bool:
+        pool = self._roster.pool
+        is_known = self._written_epoch == pool.epoch and server in pool.members
+        return is_known and pool.members[server].is_reachable and server not in self._lacking
+
+    async def _remove_from(self, server: str, terms: Iterable[Term]) -> bool:
+        """Remove the records of these terms from a server; return whether it has done that."""
+
+        async def remove(channel: Channel) -> None:
+            await self._connector.read(channel)
+            for term in sorted(terms):
+                await self._connector.canary.remove_record(channel, term)
+
+        backend = self._roster.pool.members[server].backend
+        try:
+            channel, _ = await self._connector.greet(backend, self._roster.policy.timeout, remove)
+        except BackendFailure:
+            return False  # what that says of the server is for its prober to find out
+        channel.close_in_order()
+        return True
 
     def _storing(self, record: Record, written: bytes) -> Callable[[Channel], Awaitable[None]]:
         canary, authority = self._connector.canary, self._authority

@@ -6,11 +6,23 @@ behind the same client.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from partitioner.membership.fencing import RouterConnection
 from partitioner.protocol.messages import AnswerHead, RequestHead
 
 Pieces = Callable[[], Awaitable[bytes]]
 """Answers the next bytes of a body that is still coming in; none at all means that it is complete."""
+
+
+class Caller(Protocol):
+    """The connection that a request has come over."""
+
+    router: RouterConnection | None
+    """What a state server remembers of it; None unless a router has read a canary over it."""
+
+    def break_off(self, reason: str) -> None:
+        """Close the connection now, and give up the exchange that is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,7 @@ class Request:
     body: bytes  # all of it, or what comes before `rest`
     rest: Pieces | None
     deadline: float  # by when it must be answered, in trio's time
+    caller: Caller | None = None  # None where no connection is behind it
 
     @property
     def is_whole(self) -> bool:

@@ -42,6 +42,9 @@ CLAIM_TIMEOUT = 1.0
 BEHIND = 10_000
 """Milliseconds by which the beat of a server that was UP may be behind the newest one (design.md 5.1)."""
 
+MOST_TRIES = 5
+"""Claims in a row that may be cut short by a standstill. A machine on which that happens is of no use."""
+
 AGAIN = 0.5
 """Seconds between two tries to find a record that is current."""
 
@@ -275,18 +278,28 @@ class Tenure:
     async def claim(self, cause: str) -> None:
         """Become the active router, whoever is it now.
 
-        Raises NoBackendLeft where no server takes the claim, no record can be believed, or another router
-        claims meanwhile.
+        A claim in which this process stands still begins anew: another router may have claimed meanwhile, and
+        what was read before is out of date.
+
+        Raises NoBackendLeft where no server takes the claim, no record can be believed, another router
+        claims meanwhile, or this process stands still in MOST_TRIES claims, one after the other.
         """
         async with self._one_at_a_time:
-            if self.is_active:
-                return
-            try:
-                await self._claim(cause)
-            except BaseException:
-                self.authority.resign()
-                self._keeper.end()
-                raise
+            for _ in range(MOST_TRIES):
+                if self.is_active:
+                    return
+                with self._connector.standstills.guard():
+                    await self._claim_or_resign(cause)
+            if not self.is_active:
+                raise NoBackendLeft("this router stood still whenever it claimed")
+
+    async def _claim_or_resign(self, cause: str) -> None:
+        try:
+            await self._claim(cause)
+        except BaseException:
+            self.authority.resign()
+            self._keeper.end()
+            raise
 
     async def _claim(self, cause: str) -> None:
         began_at = trio.current_time()
@@ -295,7 +308,7 @@ class Tenure:
         records = (*look.records.values(), *([] if ours is None else [ours]))
         recorded = {each.order[0] for each in records}
         item = next_term(look.found | recorded, recorded, self.policy.draw_word())
-        self.authority.role, self.authority.term = Role.CLAIMING, item
+        self.authority.claim(item)
         look, record = await self._find_record(item, ours)
         now = trio.current_time()
         legacy = self._left_by(record)
@@ -308,6 +321,7 @@ class Tenure:
         knows_locks = record is None or legacy is not None
         await self._begin(inheritance, legacy, knows_locks=knows_locks)
         is_written = await self._keeper.write()
+        await trio.lowlevel.checkpoint_if_cancelled()  # it may have stood still since the last wait
         if self.authority.term is not item:
             raise NoBackendLeft("another router has claimed meanwhile")
         if not is_written:

@@ -106,6 +106,12 @@ class SessionTable:
             self._keep(key, session, now)
         return answer
 
+    def maybe_content(self, key: bytes, now: float) -> bytes | None:
+        """What is stored under a key, locked or not; None if nothing is. Nothing changes by it."""
+        record = self._records.maybe_record(key)
+        session = None if record is None else Session(record)
+        return None if session is None or session.expires_at < now else session.body
+
     def sweep(self, now: float, at_most: int) -> int:
         """Forget sessions whose time-out has passed, looking at no more than `at_most` of them.
 

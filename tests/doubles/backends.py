@@ -222,6 +222,10 @@ class MemoryStateServer:
         """Refuse new sessions from now on, for want of memory."""
         self._table._max_memory = 0
 
+    def targets(self) -> list[bytes]:
+        """Targets of all that is here, routers' items among them, without touching it."""
+        return [target_of(key) for key in self._table.page(0, 1_000_000)[0]]
+
     def holds(self, target: bytes) -> bool:
         """Whether a session is here, without touching it."""
         return server_key(target) in self._table.page(0, 1_000_000)[0]

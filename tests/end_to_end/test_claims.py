@@ -1,5 +1,6 @@
 """Two real routers in front of the same servers: one is active, the other can take over (design.md 5.3)."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,14 +13,18 @@ import pytest
 
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target
-from tests.end_to_end.farm import QUICK_PROBES
+from tests.end_to_end.farm import ONE_COPY, QUICK_PROBES
 from tests.end_to_end.processes import RouterProcess, router, state_server
 from tests.end_to_end.test_steering import outcome, steer
-from tests.end_to_end.web_server import Closed, WebServer
+from tests.end_to_end.web_server import Closed, WebServer, request_bytes
 
 SESSION = "claimed00000000000000000"
 PATIENCE = 60.0
 """Seconds for what takes less than ten where the machine is idle."""
+
+A_WHILE = 1.0
+LARGE = 200_000  # bytes: a body that a router hands on while it still comes in
+SELDOM_PROBES = "health: {interval: 60s}\ncopies: 1\n"
 
 IS_STANDBY = "this router is a standby; ask the active one"
 
@@ -118,6 +123,32 @@ def test_a_superseded_router_goes_on_as_a_standby_and_can_claim_back(pair: Pair)
         assert ("standby", 1) == (superseded["role"], superseded["superseded"])
         assert b"new" == web.read_within(PATIENCE, SESSION)
         assert "active" == status_of(pair.active)["role"]
+
+
+def test_a_save_that_was_half_sent_before_a_claim(tmp_path: Path) -> None:
+    """State servers of ours do not carry it out, although its router has not noticed the claim."""
+    with ExitStack() as stack:
+        ports = [stack.enter_context(state_server()).port for _ in range(2)]
+        routers = []
+        for name, settings in (("former", SELDOM_PROBES), ("later", ONE_COPY)):
+            directory = tmp_path / name
+            directory.mkdir()
+            routers.append(stack.enter_context(router(directory, ports, f"{settings}name: farm\n")))
+        former, later = routers
+        former.program.wait_for("this router is the active one")
+        stack.enter_context(WebServer(former.port)).save(SESSION, b"old")
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", former.port), PATIENCE))
+        late = request_bytes(Operation.SET, SESSION, b"n" * LARGE, 0)
+        client.sendall(late[:-1])
+        time.sleep(A_WHILE)  # for the router to hand on what has come
+        assert 0 == steer("claim", admin=later.admin).returncode
+        web = stack.enter_context(WebServer(later.port))
+        web.save(SESSION, b"new")
+        client.sendall(late[-1:])
+        answer = client.recv(1000)
+
+        assert b"" == answer
+        assert b"new" == web.read(SESSION)
 
 
 def test_after_a_kill_a_claim_is_served_at_once(pair: Pair) -> None:

@@ -9,7 +9,7 @@ from partitioner.membership.legacy import Legacy, read_legacy, write_legacy
 from partitioner.net.standstill import Standstills
 from partitioner.net.tenure import Tenure, TenurePolicy
 from partitioner.protocol.messages import Operation
-from partitioner.protocol.target import encode_target
+from partitioner.protocol.target import encode_target, server_key
 from partitioner.protocol.writer import write_request
 from tests.doubles.backends import ROUTER_NAME, MemoryStateServer
 from tests.doubles.network import Network
@@ -89,6 +89,12 @@ class Site:
             write_request(Operation.GET, encode_target(ITEMS + name), host="partitioner")
         )
         return answer.body if answer.status.code == 200 else None
+
+    def records(self, number: int) -> set[str]:
+        """The terms of which a server holds records."""
+        begin = f"{ITEMS}record-".encode()
+        keys = (server_key(target) for target in self.servers[number].targets())
+        return {key.removeprefix(begin).decode() for key in keys if key.startswith(begin)}
 
     def store(self, number: int, target: str, content: bytes) -> None:
         """Have a server hold this under this key."""

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from partitioner.errors import RouterSuperseded
+from partitioner.membership.fencing import RouterConnection
 from partitioner.net.stateserver import SWEEP_BATCH, SWEEP_INTERVAL, StateServer
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import canonical_key
@@ -202,3 +205,33 @@ async def test_sweep_makes_room_for_others(nursery: trio.Nursery, autojump_clock
         sweeping.cancel_scope.cancel()
 
     assert sizes & {2 * SWEEP_BATCH, SWEEP_BATCH}
+
+
+class Caller:
+    """A connection that a request comes over, and whether it was closed. This is a Caller."""
+
+    def __init__(self) -> None:
+        self.router: RouterConnection | None = None
+        self.reasons: list[str] = []
+
+    def break_off(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+async def test_a_request_that_was_received_before_its_router_was_superseded() -> None:
+    """It is not carried out, although its connection was closed only after it had been read."""
+    setting, former, later = Setting(), Caller(), Caller()
+
+    async def ask(caller: Caller, asked: bytes) -> None:
+        await setting.server.respond(replace(whole(asked, 0.0), caller=caller))
+
+    for caller, term in ((former, b"1 a"), (later, b"2 a")):
+        await ask(caller, request(Operation.GET, b"%2fpartitioner%2ffarm%2fcanary"))
+        await ask(caller, request(Operation.SET, b"%2fpartitioner%2ffarm%2fterm", body=term))
+        await ask(caller, GET)
+
+    assert (["another router has claimed: term 2-a"], []) == (former.reasons, later.reasons)
+    for asked in (SET, request(Operation.SET, b"%2fpartitioner%2ffarm%2frecord-1-a")):
+        with pytest.raises(RouterSuperseded):
+            await ask(former, asked)
+    assert NOT_FOUND == await setting.ask(GET)

@@ -1,12 +1,18 @@
 """Which router is the active one: claims, standbys, and being superseded (design.md 5.3)."""
 
+from collections.abc import Sequence
+from itertools import count
+
+import pytest
 import trio
 from trio.testing import MockClock
 
+from partitioner.errors import NoBackendLeft
 from partitioner.membership.health import Health
 from partitioner.membership.items import MOST_EARLIER, Term, read_term
 from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.membership.tenure import STANDS_STILL, Role
+from partitioner.net.standstill import LONGEST_PAUSE, Standstills
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target
 from partitioner.protocol.writer import write_request
@@ -434,3 +440,145 @@ async def test_a_term_without_a_record(
     await tenure_of(again).claim("a test")
 
     assert is_awaited is (trio.current_time() - began_at >= 20.0)
+
+
+# --- What earlier routers have left ---------------------------------------------------------------------
+
+
+async def test_records_of_earlier_terms_are_removed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A router that has claimed removes them from every server, soon after its own is written."""
+    site = Site(nursery)
+    for _ in range(4):
+        router = await site.router()
+        await save(router)
+        crash(router)
+    last = await site.router()
+    await tenure_of(last).claim("a test")
+    await trio.sleep(3.0)
+
+    assert [{str(last_order(last))}] * 3 == [site.records(number) for number in range(3)]
+    assert (await ask(last, GET)).startswith(b"200 OK")
+
+
+async def test_a_server_that_was_away_at_the_claim(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It is rid of older records when it has come back, and has the record that is valid."""
+    site = Site(nursery)
+    first = await site.router()
+    await trio.sleep(15.0)
+    crash(first)
+    site.servers[0].freeze()
+    second = await site.router()
+    await tenure_of(second).claim("a test")
+    await trio.sleep(15.0)
+    kept = site.records(0)
+    crash(second)
+    last = await site.router()
+    await tenure_of(last).claim("a test")
+    site.servers[0].thaw()
+    await trio.sleep(60.0)
+
+    assert 1 == len(kept)
+    assert [{str(last_order(last))}] * 3 == [site.records(number) for number in range(3)]
+
+
+async def test_servers_that_break_off_while_records_are_removed(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """That harms nothing, and it is tried again."""
+    site = Site(nursery)
+    died = await site.router()
+    await save(died)
+    crash(died)
+    last = await site.router()
+    await tenure_of(last).claim("a test")
+    site.network.disturb(backend(1).address, Fault.HANG)
+    await trio.sleep(2.5)
+    kept = site.records(0)
+    site.network.calm(backend(1).address)
+    await trio.sleep(60.0)
+
+    assert 1 < len(kept)
+    assert {str(last_order(last))} == site.records(0)
+
+
+# --- Standing still in a claim --------------------------------------------------------------------------
+
+
+class MachineClock:
+    """A clock that only tests move, unlike trio's."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def stand_still_in_a_claim(nursery: trio.Nursery, pauses: Sequence[int]) -> tuple[Site, MemoryRouter]:
+    """Have a router claim, and stand still at these of the canaries that are read from the first server."""
+    site, clock = Site(nursery), MachineClock()
+    died = await site.router()
+    await save(died, b"saved")
+    crash(died)
+    standstills = Standstills(clock)
+    nursery.start_soon(standstills.run)
+    later = await site.router(standstills=standstills)
+    reads = count(1)
+
+    def pause(operation: Operation) -> None:
+        if operation is Operation.GET and next(reads) in pauses:
+            clock.now += LONGEST_PAUSE + 0.1
+
+    site.servers[0].on_canary = pause
+    await tenure_of(later).claim("a test")
+    return site, later
+
+
+@each_case(
+    ("pauses", "term"),
+    [((), 2), ((1,), 2), ((2,), 2), ((3,), 2), ((4,), 3), ((2, 5), 3), ((4, 7), 4)],
+)
+async def test_a_router_that_stands_still_in_a_claim(
+    nursery: trio.Nursery, autojump_clock: MockClock, pauses: tuple[int, ...], term: int
+) -> None:
+    """It claims anew: what it has read is out of date, and another router may have claimed since."""
+    site, later = await stand_still_in_a_claim(nursery, pauses)
+    await trio.sleep(3.0)
+
+    assert tenure_of(later).is_active
+    assert [term] * 3 == site.terms()
+    assert 1 == len(later.observer.named("claimed"))
+    assert (await ask(later, GET)).endswith(b"saved")
+
+
+async def test_a_router_that_stands_still_as_its_record_is_written(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """That is the last wait of a claim: the claim begins anew even so."""
+    site, clock = Site(nursery), MachineClock()
+    crash(await site.router())
+
+    class SlowDisk(MemoryDisk):
+        """Keeps the router from everything else for a while, once."""
+
+        async def save(self, written: bytes) -> None:
+            if self.written is None:
+                clock.now += LONGEST_PAUSE + 0.1
+            await super().save(written)
+            await trio.lowlevel.cancel_shielded_checkpoint()  # as after work in a thread
+
+    standstills = Standstills(clock)
+    nursery.start_soon(standstills.run)
+    later = await site.router(SlowDisk(), standstills=standstills)
+    await tenure_of(later).claim("a test")
+
+    assert [3] * 3 == site.terms()
+    assert tenure_of(later).is_active
+
+
+async def test_a_router_that_stands_still_in_every_claim(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It gives up after some tries, and is a standby."""
+    with pytest.raises(NoBackendLeft, match="stood still"):
+        await stand_still_in_a_claim(nursery, range(1000))

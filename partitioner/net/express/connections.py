@@ -3,6 +3,7 @@
 import socket
 from typing import TypeAlias
 
+from partitioner.membership.fencing import RouterConnection
 from partitioner.membership.pool import Pool
 from partitioner.net.express.routes import Route, Siding
 from partitioner.net.express.states import ClientState, LinkState
@@ -32,6 +33,7 @@ class Client:
         "request",
         "rest",
         "route",
+        "router",
         "send",
         "sent_at",
         "siding",
@@ -49,6 +51,7 @@ class Client:
         self.peer = peer
         self.state = ClientState.IDLE
         self.began_at = now  # the exchange; or being idle
+        self.router: RouterConnection | None = None  # what a state server remembers of it
         # While a request comes in:
         self.pieces: list[bytes] = []
         self.wanted = 0  # bytes of it that are still to come; 0 while its head is not whole

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import trio
 
+from partitioner.membership.fencing import RouterConnection
 from partitioner.net.conversation import ConversationPolicy
 from partitioner.net.downstream import Door
 from partitioner.net.express.connections import Client
@@ -91,10 +92,12 @@ class ExpressLane:
             return 0
         return sum(client.state is not ClientState.IDLE for client in self._station.connected)
 
-    def take(self, connected: socket.socket, peer: str) -> None:
+    def take(self, connected: socket.socket, peer: str, router: RouterConnection | None = None) -> None:
         """Serve a client from now on."""
         assert self._station is not None
-        self._station.take(Client(connected, peer, trio.current_time()))
+        client = Client(connected, peer, trio.current_time())
+        client.router = router
+        self._station.take(client)
 
     def drain(self) -> None:
         """Close idle connections, and let the others finish their exchange."""

@@ -5,6 +5,9 @@ that. So a client waits for nothing but room in the network, and nothing has to 
 was carried out.
 """
 
+from functools import partial
+
+from partitioner.errors import RouterSuperseded
 from partitioner.net.conversation import SLOW, ConversationPolicy
 from partitioner.net.downstream import Door
 from partitioner.net.express.connections import Client, Link, News
@@ -18,7 +21,8 @@ from partitioner.net.stateserver import StateServer
 from partitioner.protocol.messages import RequestHead
 from partitioner.protocol.ordinary import Frame, is_ordinary_target
 
-_IDLE, _DELIVERING = ClientState.IDLE, ClientState.DELIVERING
+_IDLE, _RECEIVING, _DELIVERING = ClientState.IDLE, ClientState.RECEIVING, ClientState.DELIVERING
+_GONE = ClientState.GONE
 
 
 def origin_lane(server: StateServer, policy: ConversationPolicy, observer: Observer) -> ExpressLane:
@@ -37,6 +41,7 @@ class Origin(Station):
         self._policy = policy
         self._observer = observer
         self._answers: list[tuple[Client, bytes]] = []  # of this round
+        self._break_off = self.break_off  # bound once, and not in every exchange
         self.intake = Intake(self, policy.max_body, self._answer)
         self.take_request = self.intake.take_request
         self.take_more_of_request = self.intake.take_more_of_request
@@ -52,6 +57,22 @@ class Origin(Station):
             except Exception as error:  # noqa: BLE001 - as in a reaction
                 self._crashed(client, error)
         return has_come
+
+    def take(self, client: Client) -> None:
+        if client.router is not None:
+            client.router.break_off = partial(self.break_off, client)
+        super().take(client)
+
+    def close_client(self, client: Client) -> None:
+        super().close_client(client)
+        if client.router is not None:
+            client.router.forget()
+
+    def break_off(self, client: Client, reason: str) -> None:
+        """Close a client's connection now, with the request that comes in over it."""
+        if client.state is _RECEIVING:
+            self._observer.exchange_closed(client.peer, None, reason)
+        self.close_client(client)
 
     def look_after(self, now: float) -> None:
         """There are no connections besides clients."""
@@ -91,7 +112,12 @@ class Origin(Station):
         lock_cookie = None if cookie is None else int(cookie)
         head = RequestHead(data[:end], operation, target, size, timeout_minutes, lock_cookie)
         client.operation, client.size = operation, size
-        client.status, answer = self._server.answer(head, data[end:])
+        try:
+            client.status, answer = self._server.answer(head, data[end:], client, self._break_off)
+        except RouterSuperseded as refusal:
+            self._observer.exchange_closed(client.peer, operation, str(refusal))
+            self.close_client(client)
+            return True
         self._answers.append((client, answer))
         return True
 
@@ -103,7 +129,8 @@ class Origin(Station):
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.close_client(client)  # it has gone, and with it its answer
+            if client.state is not _GONE:
+                self.close_client(client)  # it has gone, and with it its answer
             return
         if sent == len(data):
             self._finish(client)

@@ -41,7 +41,8 @@ class Station(ABC):
         """Have the await lane serve this client until its exchange is over."""
         self._forget(client)
         received = opening.received + self.reactor.unread(client)
-        self._door.converse(self.reactor.let_go(client), client.peer, replace(opening, received=received))
+        opening = replace(opening, received=received, router=client.router)
+        self._door.converse(self.reactor.let_go(client), client.peer, opening)
 
     def close_client(self, client: Client) -> None:
         self._forget(client)

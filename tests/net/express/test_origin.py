@@ -338,3 +338,34 @@ def test_times_that_are_over(state: ClientState, patience: float, depot: Depot) 
     lane.look_at_deadlines(depot.origin, depot.now + patience + 0.1)
 
     assert (True, False) == (was_there, client in depot.origin.connected)
+
+
+def test_a_save_that_has_come_with_the_term_that_supersedes_its_router(depot: Depot) -> None:
+    """Both are received in one round, the term first: the save is not carried out, nor answered."""
+    (former, _), (claiming, _) = depot.client(), depot.client()
+    for near in (former, claiming):
+        depot.ask(near, request(Operation.GET, b"%2fpartitioner%2ffarm%2fcanary"))
+    depot.ask(former, HEAD)
+    claiming.sendall(request(Operation.SET, b"%2fpartitioner%2ffarm%2fterm", body=b"1 a"))
+    former.sendall(SET)
+    depot.turn()
+
+    assert claiming.recv(1000).startswith(b"200 OK")
+    assert b"" == former.recv(1000)
+    assert len(depot.origin.connected) == 1
+    assert depot.table.sessions_held == 0
+
+
+def test_an_answer_that_is_ready_when_its_router_is_superseded(depot: Depot) -> None:
+    """The connection is closed all the same, and others of the round are answered."""
+    (former, _), (claiming, _) = depot.client(), depot.client()
+    for near in (former, claiming):
+        depot.ask(near, request(Operation.GET, b"%2fpartitioner%2ffarm%2fcanary"))
+    former.sendall(SET)
+    claiming.sendall(request(Operation.SET, b"%2fpartitioner%2ffarm%2fterm", body=b"1 a"))
+    depot.turn()
+
+    assert claiming.recv(1000).startswith(b"200 OK")
+    assert b"" == former.recv(1000)
+    assert len(depot.origin.connected) == 1
+    assert [] == depot.observer.named("conversation_crashed")
