@@ -56,7 +56,7 @@ def test_the_sdist_carries_conf_and_dashboards(built: Path) -> None:
 
     wanted = {example.path for example in EXAMPLES.values()}
     assert f"partitioner-{partitioner.__version__}.tar.gz" == sdist.name
-    assert set() == (wanted | {"README.md", "LICENSE"}) - carried
+    assert set() == (wanted | {"README.md", "LICENSE", "docs/protocol.md", "docs/design.md"}) - carried
 
 
 @pytest.mark.slow

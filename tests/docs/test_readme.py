@@ -9,7 +9,7 @@ from partitioner.cli import main
 from partitioner.config import parse
 from tests.tables import each_case
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
