@@ -4,19 +4,20 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 ROOT = Path(__file__).parents[2]
 PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "conf").rglob("*.md")])
 NOT_BUILT = "[not built]"
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,4} (.+)$", re.MULTILINE)
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Return the code blocks in a language."""
-    return [code for named, code in _FENCE.findall(text) if named == language]
+    """Return the code blocks in a language, those of list items without their indentation."""
+    return [dedent(code) for _, named, code in _FENCE.findall(text) if named == language]
 
 
 def prose(text: str) -> str:
