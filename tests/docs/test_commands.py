@@ -10,7 +10,8 @@ import pytest
 
 import noxfile
 from partitioner.cli import main
-from partitioner.config import parse
+from partitioner.config import Settings, parse
+from partitioner.ops.metrics.catalog import HOLDING, ROUTER, SERVING
 from tests.docs.papers import NOT_BUILT, PAPERS, ROOT, blocks, code_spans, shown_commands
 from tests.simulation.__main__ import main as simulation
 from tests.tables import each_case
@@ -81,6 +82,25 @@ def test_a_wrong_command_line_is_not_accepted(arguments: list[str]) -> None:
     """The tests above can fail: options, their values and arguments are looked at."""
     with pytest.raises(click.UsageError):
         parse_only(main.commands["serve"], arguments)
+
+
+def test_the_design_names_metrics_that_exist() -> None:
+    """Section 9.4, but for what is marked there."""
+    section = TEXTS[DESIGN].partition("### 9.4")[2].partition("`conf/metrics.md`")[0]
+    listed = "\n".join(line for line in section.splitlines() if line.startswith("    "))
+    named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", re.sub(r"\{.*?\}|\(.*?\)", "", listed)))
+
+    assert named
+    assert set() == named - {metric.name for metric in (*ROUTER, *HOLDING, *SERVING)}
+
+
+def test_the_design_names_keys_that_exist() -> None:
+    """Section 9.2, but for what is marked there: every key of the configuration, and no other."""
+    section = TEXTS[DESIGN].partition("### 9.2")[2].partition(f"`{NOT_BUILT}`")[0]
+    listed = "\n".join(re.sub(r"#.*", "", line) for line in section.splitlines() if line.startswith("    "))
+    top_level = set(re.findall(r"(?:^|  )([a-z_]+):", re.sub(r"\{.*?\}", "", listed), re.MULTILINE))
+
+    assert top_level | {"embedded"} == set(Settings.model_fields)
 
 
 @each_case("text", [text for page in TEXTS.values() for text in blocks(page, "yaml")])
