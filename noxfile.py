@@ -1,6 +1,7 @@
 """What is done again and again, in the environment that has nox itself: `.venv/bin/nox -s fast`."""
 
 import sys
+from pathlib import Path
 
 import nox
 
@@ -30,3 +31,17 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types, strictly."""
     session.run(sys.executable, "-m", "mypy")
+
+
+@nox.session(python=False)
+def docs(session: nox.Session) -> None:
+    """The papers: citations, links, command lines, configurations, lines of the log."""
+    session.run(sys.executable, "-m", "pytest", "-n0", "tests/docs", *session.posargs)
+
+
+@nox.session(python=False)
+def dashboards(session: nox.Session) -> None:
+    """Write grafana/dashboards and conf/metrics.md anew."""
+    session.run(sys.executable, "-m", "partitioner.ops.dashboards")
+    with Path("conf/metrics.md").open("w", encoding="utf-8") as file:
+        session.run(sys.executable, "-m", "partitioner.ops.metrics", stdout=file)

@@ -9,6 +9,7 @@ from partitioner import __version__
 from partitioner.cli.bench import bench
 from partitioner.cli.check import check
 from partitioner.cli.claim import claim
+from partitioner.cli.example import example
 from partitioner.cli.locate import locate
 from partitioner.cli.plan import plan
 from partitioner.cli.serve import serve
@@ -23,7 +24,7 @@ def main() -> None:
     """A router that makes many ASP.NET state servers look like one."""
 
 
-PREPARING = (serve, state_server, check, locate, plan, bench)
+PREPARING = (serve, state_server, check, locate, plan, example, bench)
 STEERING = (status, backends, locks, drain, ready, maint, claim)
 
 for verb in (*PREPARING, *STEERING):

@@ -39,7 +39,8 @@ _REFUSED_FIRST = "its users are refused until lost_after has passed, then get ne
 
 _ONE_FARM = (
     "give the site the same ID in IIS, in the same letter case, and the same machineKey on every web server "
-    '(README, "The web servers"). If these are two sites that share a session cookie on purpose, all is well'
+    '(docs/operate.md, "The web servers"). If these are two sites that share a session cookie on purpose, '
+    "all is well"
 )
 
 _WANTED = {

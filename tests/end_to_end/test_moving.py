@@ -1,4 +1,4 @@
-"""Moving in and out, as the README's recipe says: from one state server to a pool, and out of it again.
+"""Moving in and out, as docs/moving.md says: from one state server to a pool, and out of it again.
 
 Nobody is logged out: every session is read back with its last content, and what a page holds stays
 its own, whichever servers come and go meanwhile.

@@ -84,4 +84,5 @@ def _run_one(asked: tuple[int, tuple[str, ...], str | None]) -> tuple[int, int, 
     return seed, len(outcome.history.exchanges), [each.kind.value for each in outcome.violations]
 
 
-main()
+if __name__ == "__main__":
+    main()
