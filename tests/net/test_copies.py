@@ -6,12 +6,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from partitioner.membership.backend import Intent
+from partitioner.membership.ledger import LedgerPolicy
 from partitioner.net.errands import PACE
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import READ_CANARY, Close, Hear, HearEnd, Reset, Say, Stall, Step, ok
-from tests.doubles.farms import MemoryFarm
+from tests.doubles.farms import T_MAX, MemoryFarm
 from tests.doubles.network import Fault
-from tests.doubles.sessions import CONTENT, SET, TARGET, request
+from tests.doubles.sessions import ACQUIRE, CONTENT, SET, TARGET, request
 from tests.net.copied import NEW, OLD, REMOVE, Pair, exchange
 from tests.tables import each_case
 
@@ -244,3 +246,37 @@ async def test_a_server_in_doubt_is_written_in_addition(
 
     assert [CONTENT, CONTENT, CONTENT] == farm.contents
     assert [] == farm.observer.named("write_degraded")
+
+
+# --- where it belongs when the marks are gone ---
+
+
+async def test_a_marked_primary_is_written_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A write goes to those who act for the key now, and to those who will when the marks are gone."""
+    farm = MemoryFarm(nursery)
+    await farm.router.lane.probing.first_look()  # and nothing is repaired
+    await farm.save(OLD)
+    farm.ledger.mark(farm.key, TARGET, farm.names[0], trio.current_time(), is_stale=True)
+    await farm.save(NEW)
+
+    assert ([NEW, NEW, None], set()) == (farm.contents, farm.marked)
+
+
+async def test_the_only_server_that_took_a_write_keeps_it(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The server of a lock takes its holder's save although it is being drained; if nobody else does, it is
+    no leftover: the session would be gone.
+
+    With a full ledger the server that failed has no mark, and still counts as the one where it belongs.
+    """
+    farm = MemoryFarm(nursery, copies=1, ledger=LedgerPolicy(T_MAX, T_MAX, keys=0))
+    await farm.start()
+    await farm.save(OLD)
+    await farm.ask(ACQUIRE)
+    farm.set_intent(0, Intent.DRAIN)
+    farm.servers[1].freeze()
+    answer = await farm.save(NEW, cookie=2)
+
+    assert ok() == answer
+    assert NEW == farm.contents[0]

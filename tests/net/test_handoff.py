@@ -5,14 +5,17 @@ from random import Random
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.errors import Refused
 from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import LedgerPolicy
+from partitioner.net.finder import HandedOver, Subject
 from partitioner.net.handoff import RATE
 from partitioner.net.roster import BY_ORDER
 from partitioner.protocol.messages import Operation
+from tests.doubles.farms import MemoryFarm
+from tests.doubles.sessions import CONTENT, ID, TARGET
 from tests.net.draining import LEAVING, SESSIONS, Pool
 from tests.tables import each_case
 
@@ -220,3 +223,31 @@ async def test_orders_and_drains_are_reported(nursery: trio.Nursery, autojump_cl
     assert [("drain_began", drained, 3600.0)] == observer.named("drain_began")
     assert [("drain_ended", drained, held, "it holds no session any more")] == observer.named("drain_ended")
     assert held == len(observer.named("session_moved"))
+
+
+async def test_a_server_keeps_what_it_has_where_the_pool_changes_meanwhile(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Whoever has just taken the session may have been put aside by the time that all have it."""
+    farm = MemoryFarm(nursery, servers=4)
+    await farm.start()
+    await farm.save()
+    farm.set_intent(0, Intent.DRAIN)
+    farm.forget_requests()
+    outcomes: list[HandedOver] = []
+
+    async def hand_over() -> None:
+        missed = Subject(farm.key, TARGET, ID)
+        outcomes.append(await farm.router.lane.finder.hand_over(missed, farm.names[0]))
+
+    async with trio.open_nursery() as handing_over:
+        handing_over.start_soon(hand_over)
+        while not farm.asked_of(2):
+            await trio.lowlevel.checkpoint()
+        farm.servers[2].freeze()
+        await wait_all_tasks_blocked()
+        farm.set_intent(1, Intent.MAINT)  # the other one that has it
+        farm.servers[2].thaw()
+
+    assert [HandedOver.LATER] == outcomes
+    assert [CONTENT, CONTENT, CONTENT, None] == farm.contents

@@ -6,9 +6,10 @@ from trio.testing import MockClock
 
 from partitioner.net.repairer import AGAIN, RATE
 from partitioner.protocol.messages import Operation
+from tests.doubles.backends import ok
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.network import Fault
-from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, TARGET, request, target
+from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, TARGET, request, target
 
 OLD, NEW = b"old content", b"new content"
 STORE_OLD, STORE_NEW = (request(Operation.SET, body=body) for body in (OLD, NEW))
@@ -120,6 +121,17 @@ async def test_a_flag_is_copied(nursery: trio.Nursery, autojump_clock: MockClock
     copy = farm.session(1)
 
     assert (CONTENT, True) == (farm.contents[1], copy is not None and copy.is_uninitialized)
+
+
+async def test_a_flag_is_given_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """To read the primary for a repair consumes its flag, which no client has seen yet."""
+    farm = await idle_farm(nursery)
+    farm.tell(0, CREATE)
+    mark(farm, 1)
+    await repair(farm)
+
+    assert ok(CONTENT, b"ActionFlags: 1", b"Timeout: 20") == await farm.ask(GET)
+    assert ok(CONTENT, b"Timeout: 20") == await farm.ask(GET)
 
 
 async def test_a_create_is_no_repair_where_the_remove_before_it_failed(

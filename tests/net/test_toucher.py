@@ -264,3 +264,29 @@ async def test_a_session_that_was_removed_after_its_server_fell(
 
     assert {0} == farm.marked
     assert NOT_FOUND == await farm.ask(GET)
+
+
+async def test_a_copy_that_cannot_be_touched_is_marked(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It would expire before its primary: repair writes it again, time-out and all."""
+    farm = await saved(nursery)
+    farm.servers[1].freeze()
+    await farm.ask(GET)
+    await trio.sleep(1.0)
+
+    assert {1} == farm.marked
+
+
+async def test_a_server_that_is_away_while_copies_are_lacking_is_marked(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Nobody has taken its place, so its copy counts again when it is back; and it has expired too early."""
+    farm = MemoryFarm(nursery, servers=2)
+    await farm.start()
+    await farm.ask(SET)
+    await farm.freeze(1)
+    await farm.ask(GET)
+    await trio.sleep(WINDOW + 1.0)
+
+    assert {1} == farm.marked

@@ -1,65 +1,32 @@
-"""Rules of the router, each broken on purpose.
-
-A rule that can be broken without any seed noticing is not tested. Each mutation here replaces one
-decision of the package by the wrong one for the time of a history; test_mutations.py names a seed that
-catches it.
-"""
+"""Copies, marks, locks, and whether a session exists: rules of design.md 7, each broken on purpose."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
+
+import trio
 
 from partitioner.errors import BackendEjected, Phase
 from partitioner.membership.failover import FAILOVER, Verdict
 from partitioner.membership.health import Health
-from partitioner.membership.ledger import Ledger
+from partitioner.membership.ledger import Ledger, Lock
 from partitioner.membership.losses import LossReason, maybe_loss
-from partitioner.membership.pool import Member, Pool
+from partitioner.membership.pool import ActingSet, Member, Pool
 from partitioner.net import finder
+from partitioner.net.asking import Asked, Asker
 from partitioner.net.bookkeeper import Bookkeeper
 from partitioner.net.copier import Copier, Write
-from partitioner.net.finder import Finder
+from partitioner.net.finder import Finder, HandedOver, Subject
 from partitioner.net.gate import KeyGate
 from partitioner.net.lease import Lease
 from partitioner.net.repairer import Repairer
+from partitioner.net.roster import Roster
 from partitioner.net.router import Router
 from partitioner.net.toucher import Toucher
 from partitioner.net.upstream import Upstream
 from partitioner.net.vigil import Vigil
 from partitioner.protocol.messages import Operation
-
-Mutation = Callable[[], Iterator[None]]
-MUTATIONS: dict[str, Mutation] = {}
-
-
-@contextmanager
-def broken(name: str) -> Iterator[None]:
-    """Run with this rule broken."""
-    yield from MUTATIONS[name]()
-
-
-def mutation(mutate: Mutation) -> Mutation:
-    MUTATIONS[mutate.__name__.replace("_", " ")] = mutate
-    return mutate
-
-
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Have an attribute of a class be something else for a while."""
-    original = owner.__dict__[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
-
-
-def nothing(*_: Any, **__: Any) -> None:
-    pass
-
-
-async def nothing_later(*_: Any, **__: Any) -> None:
-    pass
-
+from tests.simulation.mutations.breaking import mutation, nothing, nothing_later, replaced, without
 
 # --- copies ---
 
@@ -308,3 +275,182 @@ def give_up_at_once_what_timed_out() -> Iterator[None]:
         return maybe_loss(member, now, 0.0)
 
     return replaced(finder, "maybe_loss", loss)
+
+
+@mutation
+def any_operation_declares_a_loss() -> Iterator[None]:
+    return replaced(finder, "DECLARE_LOSSES", frozenset(Operation))
+
+
+@mutation
+def what_was_declared_lost_is_removed() -> Iterator[None]:
+    """On a suspicion: nothing was acknowledged since."""
+    return replaced(Ledger, "is_lost", lambda self, key: False)
+
+
+@mutation
+def what_nobody_has_stored_is_lost() -> Iterator[None]:
+    """An ID that clients have made up counts as a session, and fills the ledger with marks."""
+    return replaced(finder, "lay_only_on", lambda servers, key, pool: True)
+
+
+@mutation
+def a_loss_leaves_no_mark() -> Iterator[None]:
+    """A session comes back after its user was told that it does not exist."""
+    original = Finder._give_up
+
+    def give_up(self: Finder, *args: Any) -> None:
+        with without(Bookkeeper, "mark", nothing):
+            original(self, *args)
+
+    return replaced(Finder, "_give_up", give_up)
+
+
+@mutation
+def what_is_stale_is_the_session() -> Iterator[None]:
+    """For want of anybody else, a marked server is read whatever it has missed."""
+    return replaced(Ledger, "note_saved", nothing)
+
+
+@mutation
+def what_outlived_a_remove_is_the_session() -> Iterator[None]:
+    return replaced(Ledger, "note_removed", nothing)
+
+
+@mutation
+def an_older_save_that_was_carried_out_late_is_the_session() -> Iterator[None]:
+    return replaced(finder, "is_what_was_taken", lambda mark, content: True)
+
+
+@mutation
+def a_key_that_was_settled_stays_settled() -> Iterator[None]:
+    """Whatever the pool has become since."""
+    original = Ledger.is_settled
+
+    def is_settled(self: Ledger, key: bytes, pool: Pool, now: float) -> bool:
+        return original(self, key, replace(pool, epoch=self._settled_epoch), now)
+
+    return replaced(Ledger, "is_settled", is_settled)
+
+
+@mutation
+def a_key_is_settled_while_it_is_marked() -> Iterator[None]:
+    original = Ledger.is_settled
+
+    def is_settled(self: Ledger, key: bytes, pool: Pool, now: float) -> bool:
+        return not self.is_unsettled_time(pool, now) or original(self, key, pool, now)
+
+    return replaced(Ledger, "is_settled", is_settled)
+
+
+@mutation
+def a_full_ledger_doubts_nobody() -> Iterator[None]:
+    """Marks are dropped beyond the bound, and their server goes on being read."""
+    return replaced(Roster, "cast_doubt", nothing)
+
+
+@mutation
+def a_lock_ends_with_its_server() -> Iterator[None]:
+    """Nobody stands for a lock whose server cannot be reached."""
+    original = Asker._whom
+
+    async def whom(self: Asker, asked: Asked, pool: Pool) -> Any:
+        key = asked.session.key
+        lock = self._ledger.maybe_lock(key, trio.current_time())
+        if lock is not None and not self._bookkeeper.can_reach(lock, key):
+            self._ledger.end_lock(key)
+        return await original(self, asked, pool)
+
+    return replaced(Asker, "_whom", whom)
+
+
+@mutation
+def the_server_of_a_lock_that_was_taken_over_is_not_marked() -> Iterator[None]:
+    """Its holder's save went elsewhere, and the locked session is read again when its server is back."""
+
+    def take_over(self: Router, session: Subject, lock: Lock) -> None:
+        self._ledger.end_lock(session.key)
+
+    return replaced(Router, "_take_over", take_over)
+
+
+@mutation
+def creates_leave_what_a_copy_holds() -> Iterator[None]:
+    """Nothing is removed before a create, which leaves what is there as it is."""
+
+    async def replace_it(self: Copier, key: bytes, server: str, errand: Any, begun: Any = None) -> Any:
+        return await self.insist(key, server, errand, begun)
+
+    return replaced(Copier, "replace", replace_it)
+
+
+@mutation
+def flags_are_consumed_on_one_server() -> Iterator[None]:
+    """A new session is called new once more after a failover."""
+    return replaced(Toucher, "consume_flag", nothing_later)
+
+
+# --- rules that a review once broke by hand, and no test noticed ---
+
+
+@mutation
+def the_only_server_that_took_a_write_counts_as_a_leftover() -> Iterator[None]:
+    """A set that only a server outside the acting set took is removed there at once."""
+    original = Copier._clear_up
+
+    async def clear_up(self: Copier, write: Write, pool: Pool, acting: ActingSet, reached: set[str]) -> Any:
+        return await original(self, write, pool, acting, reached | {acting.primary})
+
+    return replaced(Copier, "_clear_up", clear_up)
+
+
+@mutation
+def marked_servers_are_not_written() -> Iterator[None]:
+    """A write goes to those who act for the key now, and not to those who will without its marks."""
+
+    def homes(self: Copier, write: Write, pool: Pool) -> dict[str, None]:
+        marks = tuple(self._bookkeeper.ledger.marks(write.key))
+        acting = self._bookkeeper.acting_set(pool, write.key, write.placement, marks)
+        return {} if acting is None else dict.fromkeys(acting.written)
+
+    return replaced(Copier, "_homes", homes)
+
+
+@mutation
+def hand_over_to_a_server_that_has_changed_meanwhile() -> Iterator[None]:
+    """A leaving server lets go of a session although the pool is another one than when it was copied."""
+    original, complete = Finder.hand_over, Finder._complete
+
+    async def hand_over(self: Finder, missed: Subject, leaving: str) -> HandedOver:
+        pool, copied = self._roster.pool, []
+
+        async def completed(*args: Any) -> HandedOver:
+            copied.append(await complete(*args))
+            return copied[-1]
+
+        with without(Finder, "_complete", completed):
+            outcome = await original(self, missed, leaving)
+        acting = pool.acting_set(missed.placement)
+        if acting is None or copied != [HandedOver.MOVED] or pool.epoch == self._roster.pool.epoch:
+            return outcome
+        return await self._let_go(missed, leaving, acting)
+
+    return replaced(Finder, "hand_over", hand_over)
+
+
+@mutation
+def a_copy_that_cannot_be_touched_is_not_marked() -> Iterator[None]:
+    """Nor is one that is away while there are too few servers: it expires before its primary."""
+    original = Toucher._mark
+
+    def mark(self: Toucher, session: Subject, server: str, *, is_missing: bool) -> None:
+        if is_missing:
+            original(self, session, server, is_missing=True)
+
+    return replaced(Toucher, "_mark", mark)
+
+
+@mutation
+def repair_keeps_the_flag() -> Iterator[None]:
+    """To read an uninitialized session for a repair consumes its flag."""
+    return replaced(Repairer, "_give_flag_back", nothing_later)

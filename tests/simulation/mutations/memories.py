@@ -1,0 +1,136 @@
+"""Which memory is whose, and which has gone back in time: rules of design.md 5.1, each broken on purpose."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from partitioner.membership.health import Health, HealthRecord
+from partitioner.membership.ledger import Ledger
+from partitioner.membership.pool import Pool
+from partitioner.net import tenure
+from partitioner.net.beats import Beats
+from partitioner.net.record_keeper import RecordKeeper
+from partitioner.net.roster import Roster
+from tests.simulation.mutations.breaking import mutation, nothing, replaced, without
+
+# --- tokens ---
+
+
+@mutation
+def trust_memories_that_are_out() -> Iterator[None]:
+    """A memory that was forgotten, or was emptied in between, is read when it comes back."""
+    original = Roster._doubted
+
+    def doubted(self: Roster, record: HealthRecord, life: bytes, now: float) -> HealthRecord:
+        departed, self.departed = self.departed, {}
+        try:
+            return original(self, record, life, now)
+        finally:
+            self.departed = departed
+
+    return replaced(Roster, "_doubted", doubted)
+
+
+@mutation
+def trust_unknown_memories() -> Iterator[None]:
+    """A token that no record names is taken as it stands."""
+    original = Roster._doubted
+
+    def doubted(self: Roster, record: HealthRecord, life: bytes, now: float) -> HealthRecord:
+        trusts, self._trusts_unknown = self._trusts_unknown, True
+        try:
+            return original(self, record, life, now)
+        finally:
+            self._trusts_unknown = trusts
+
+    return replaced(Roster, "_doubted", doubted)
+
+
+@mutation
+def trust_who_was_away_for_longer_than_any_session_lives() -> Iterator[None]:
+    """Its marks have ended, and its clock may have stood still."""
+    original = Roster._doubted
+
+    def doubted(self: Roster, record: HealthRecord, life: bytes, now: float) -> HealthRecord:
+        is_away = record.health is Health.DOWN and record.served_life == life
+        return record if is_away and life not in self.departed else original(self, record, life, now)
+
+    return replaced(Roster, "_doubted", doubted)
+
+
+@mutation
+def aliases_go_unnoticed() -> Iterator[None]:
+    """Two entries of one server both serve."""
+    return replaced(Roster, "maybe_twin", lambda self, name, life: None)
+
+
+@mutation
+def remove_where_nobody_knows_which_memory_answers() -> Iterator[None]:
+    return replaced(Pool, "may_remove_from", lambda self, server, acting: True)
+
+
+@mutation
+def a_memory_that_has_moved_is_not_recognised() -> Iterator[None]:
+    """A known token at another entry is taken for a memory of that entry's own."""
+    original = Roster.probe_succeeded
+
+    def probe_succeeded(self: Roster, name: str, life: bytes) -> None:
+        with without(Pool, "maybe_holder_of", lambda self, incarnation, besides: None):
+            original(self, name, life)
+
+    return replaced(Roster, "probe_succeeded", probe_succeeded)
+
+
+@mutation
+def a_reload_goes_by_names_and_addresses_alone() -> Iterator[None]:
+    """What was just read at an address says nothing of who that is."""
+    original = Roster.members_for
+
+    def members_for(self: Roster, backends: Any, seen: Any = ()) -> Any:
+        return original(self, backends, {})
+
+    return replaced(Roster, "members_for", members_for)
+
+
+@mutation
+def a_token_is_planted_before_it_is_written_down() -> Iterator[None]:
+    """The next router does not know of an empty memory that it is empty."""
+
+    async def announce_token(self: RecordKeeper, server: str) -> bytes:
+        return self._connector.canary.new_token().encode()
+
+    return replaced(RecordKeeper, "announce_token", announce_token)
+
+
+# --- beats ---
+
+
+@mutation
+def beats_are_not_compared() -> Iterator[None]:
+    """An old file that was put back is read."""
+    return replaced(Beats, "has_gone_back", lambda self, canary, before: False)
+
+
+@mutation
+def a_claim_compares_no_beats() -> Iterator[None]:
+    """Nor does the next router notice one."""
+    return replaced(tenure, "_gone_back", lambda record, look: ())
+
+
+# --- ageing ---
+
+
+@mutation
+def marks_age_while_their_server_is_away() -> Iterator[None]:
+    original = Ledger.sweep
+
+    class Everybody:
+        def __contains__(self, _: object) -> bool:
+            return True
+
+    return replaced(Ledger, "sweep", lambda self, now, answering: original(self, now, Everybody()))
+
+
+@mutation
+def marks_count_the_time_of_an_absence() -> Iterator[None]:
+    """What a server that stood still holds has not aged meanwhile."""
+    return replaced(Ledger, "note_answers_again", nothing)
