@@ -1,14 +1,18 @@
 """The record is written before anything is answered that hangs on it (design.md 5.2)."""
 
+import pytest
 import trio
 from trio.testing import MockClock
 
+from partitioner.errors import NoBackendLeft
 from partitioner.membership.health import Health
+from partitioner.membership.ledger import WRITE
 from partitioner.membership.record import Record, read_record
 from partitioner.net.record_keeper import TAKEN_BACK_EVERY
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.writer import write_request
 from tests.doubles.backends import CANARY_TARGET, ROUTER_NAME
+from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, ID, TARGET, request
 from tests.net.tenures import ITEMS, MemoryDisk, Site, ask, crash, save, tenure_of
@@ -331,3 +335,102 @@ async def test_two_servers_are_enough(nursery: trio.Nursery, autojump_clock: Moc
     assert 2 == len(have_it)
     assert not set(numbers) & set(have_it)
     assert site.servers.index(fourth) in have_it
+
+
+async def test_what_is_served_in_the_place_of_a_server_is_written_down_first(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Also where nobody has written: without a record the copy's answer is not relayed."""
+    site = Site(nursery)
+    router = await site.router()
+    await save(router)
+    assert router.lane.keeper is not None
+    router.lane.keeper.record = None  # as in the moment of being superseded
+    name = holders(router)[0]
+    site.servers[int(name[-1]) - 1].kill()
+    while router.roster.pool.members[name].record.health is Health.UP:
+        await router.roster.wait_for_change()
+
+    assert b"" == await ask(router, GET)
+
+
+@each_case(
+    ("silent", "is_safe"),
+    [((), True), ((0,), True), ((0, 1), False), ((0, 1, 2), False)],
+)
+async def test_what_a_record_needs(
+    nursery: trio.Nursery, autojump_clock: MockClock, silent: tuple[int, ...], is_safe: bool
+) -> None:
+    """Two servers must have it, whatever else fails."""
+    site = Site(nursery)
+    router = await site.router()
+    for number in silent:
+        site.network.disturb(site.servers[number].address, Fault.ACCEPT_THEN_CLOSE)
+    assert router.lane.keeper is not None
+
+    assert is_safe is await router.lane.keeper.write()
+
+
+@each_case(("silent", "is_safe"), [((0, 1), True), ((0, 1, 2), False)])
+async def test_what_a_record_needs_beside_a_disk(
+    nursery: trio.Nursery, autojump_clock: MockClock, silent: tuple[int, ...], is_safe: bool
+) -> None:
+    """A disk stands for a server, and not for all of them: the next router may run on another machine."""
+    site = Site(nursery)
+    router = await site.router(MemoryDisk())
+    for number in silent:
+        site.network.disturb(site.servers[number].address, Fault.ACCEPT_THEN_CLOSE)
+    assert router.lane.keeper is not None
+
+    assert is_safe is await router.lane.keeper.write()
+
+
+async def test_a_server_is_no_witness_of_what_it_lacks(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It may be the next one that is away, and its record with it."""
+    site = Site(nursery, servers=2)
+    router = await site.router(MemoryDisk())
+    site.network.disturb(site.servers[0].address, Fault.ACCEPT_THEN_CLOSE)
+    assert router.lane.keeper is not None
+
+    with pytest.raises(NoBackendLeft):
+        await router.lane.keeper.ensure({"state-2": frozenset({WRITE})})
+
+
+async def test_a_claim_between_a_save_and_its_record(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The term is read after the record was stored: what a later router may not have read is not promised."""
+    site = Site(nursery)
+    former = await site.router()
+    await save(former)
+    later = await site.router()
+    await tenure_of(later).claim("a test")
+    site.servers[int(holders(former)[1][-1]) - 1].freeze()
+    answer = await save(former, b"degraded")  # over connections of before
+
+    assert b"" == answer
+
+
+async def test_a_token_is_written_down_before_it_is_planted(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Else the next router would find a memory that no record names, and doubt one that was empty."""
+    site = Site(nursery)
+    router = await site.router()
+    restarted = site.servers[0]
+    named: list[bool] = []
+
+    def look(operation: Operation) -> None:
+        if operation is Operation.CREATE_UNINITIALIZED:
+            record = record_on(site, router, 1)
+            named.append(record is not None and bool(record.empty))
+
+    restarted.on_canary = look
+    restarted.restart()
+    while not named:
+        await router.roster.wait_for_change()
+        await trio.sleep(1.0)
+
+    assert [True] == named

@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.errors import NoBackendLeft
+from partitioner.membership.backend import Address
 from partitioner.membership.health import Health
 from partitioner.membership.items import MOST_EARLIER, Term, read_term
 from partitioner.membership.ledger import LONGEST_PAGE
@@ -582,3 +583,95 @@ async def test_a_router_that_stands_still_in_every_claim(
     """It gives up after some tries, and is a standby."""
     with pytest.raises(NoBackendLeft, match="stood still"):
         await stand_still_in_a_claim(nursery, range(1000))
+
+
+async def test_a_record_that_cannot_be_written(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A claim ends there: the router after this one would not know that anybody had claimed in between."""
+    site = Site(nursery)
+    crash(await site.router())
+    again = await site.router()
+    for server in site.servers:
+
+        def fail(operation: Operation, address: Address = server.address) -> None:
+            if operation is Operation.SET:  # a beat, which comes after the term
+                site.network.disturb(address, Fault.ACCEPT_THEN_CLOSE)
+
+        server.on_canary = fail
+
+    with pytest.raises(NoBackendLeft):
+        await tenure_of(again).claim("a test")
+    assert Role.STANDBY is tenure_of(again).authority.role
+
+
+async def test_the_term_is_written_before_the_record_is_read(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Else the former router could store one more record after it was read, and promise what hangs on it."""
+    site = Site(nursery)
+    died = await site.router()
+    left = f"record-{last_order(died)}".encode()
+    crash(died)
+    for server in site.servers:
+        server.requests.clear()
+    again = await site.router()
+    await tenure_of(again).claim("a test")
+
+    for server in site.servers:
+        asked = [
+            (operation, target.endswith(b"term"), left in target) for operation, target in server.requests
+        ]
+        assert (Operation.GET, False, True) in asked[asked.index((Operation.SET, True, False)) :]
+
+
+async def test_a_ledger_goes_with_the_record_that_it_names(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """What a router left here when it stopped says nothing of what another one has done since."""
+    site, disk = Site(nursery), MemoryDisk()
+    stopped = await site.router(disk)
+    await save(stopped, b"old")
+    await stop(stopped, disk)
+    between = await site.router()
+    await tenure_of(between).claim("a test")
+    (first, *_) = between.roster.pool.ranking.preference_list(b"bpr4mimb2vjnvtn2jc4yp3uo")
+    site.servers[int(first[-1]) - 1].freeze()
+    while between.roster.pool.members[first].record.health is Health.UP:
+        await between.roster.wait_for_change()
+    await save(between, b"new")
+    crash(between)
+    site.servers[int(first[-1]) - 1].thaw()
+    again = await site.router(disk)
+    await tenure_of(again).claim("a test")
+
+    assert Health.RECOVERING is again.roster.pool.members[first].record.health
+    assert (await ask(again, GET)).endswith(b"new")
+
+
+async def test_a_memory_that_went_back_before_the_claim(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The newest beat found anywhere tells: a server that is far below it was put back."""
+    site = Site(nursery)
+    died = await site.router()
+    await trio.sleep(20.0)
+    crash(died)
+    canary = site.item(0, "canary")
+    assert canary is not None
+    token, _, _ = canary.partition(b" ")
+    site.store(0, f"{ITEMS}canary", token + b" beat=5 used=0")
+    again = await site.router()
+    await tenure_of(again).claim("a test")
+
+    assert Health.RECOVERING is again.roster.pool.members["state-1"].record.health
+
+
+async def test_a_memory_that_no_record_names(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Nothing is known of what it missed: it is not read."""
+    site = Site(nursery)
+    died = await site.router()
+    crash(died)
+    site.store(0, f"{ITEMS}canary", b"unheard-of beat=0 used=0")
+    again = await site.router()
+    await tenure_of(again).claim("a test")
+
+    assert Health.RECOVERING is again.roster.pool.members["state-1"].record.health
