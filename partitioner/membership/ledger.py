@@ -91,7 +91,7 @@ class Entry:
     marks: dict[str, Mark] = field(default_factory=dict)
     is_unsettled: bool = False  # since its first mark, until a write leaves it without one
     alive_at: float = float("-inf")  # when the session was last touched, as far as is known
-    served_at: float = float("-inf")  # when a client was last told that there is the session
+    served_at: float = float("-inf")  # when somebody was last told that there is the session
 
     @property
     def is_empty(self) -> bool:
@@ -273,7 +273,7 @@ class Ledger:
             entry.lock_expires_at = now + entry.timeout
 
     def note_served(self, key: bytes, now: float) -> None:
-        """A client was told that the session exists: some server that may be read has it."""
+        """A client or a touch was told that the session exists: some server that may be read has it."""
         entry = self._entries.get(key)
         if entry is not None:
             entry.served_at = now

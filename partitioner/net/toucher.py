@@ -180,7 +180,11 @@ class Toucher:
         told = dict(zip(servers, answers, strict=True))
         # Only who is read now can say that the session exists; it may have been removed since it was slid.
         is_known_there = slid_by in holders and slid_by not in marks
-        is_there = is_known_there or any(each is not None and each.status == 200 for each in told.values())
+        was_found = any(each is not None and each.status == 200 for each in told.values())
+        is_there = is_known_there or was_found
+        if was_found:
+            # Whoever lacks it is not forgotten, even if no client is told of it for longer than it lives.
+            self._bookkeeper.ledger.note_served(key, trio.current_time())
         for server in due:
             answer = told[server]
             if answer is not None and answer.status == 404 and is_there:

@@ -138,6 +138,22 @@ async def test_superseded(nursery: trio.Nursery, autojump_clock: MockClock) -> N
     assert (await ask(later, GET)).endswith(b"later")
 
 
+async def test_a_superseded_router_forgets_its_locks(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """They are what later routers release and grant: the former one has no word in that any more."""
+    site = Site(nursery)
+    former = await site.router()
+    await save(former)
+    await ask(former, ACQUIRE)
+    held = former.ledger.locks_held
+    later = await site.router()
+    await tenure_of(later).claim("a test")
+    await trio.sleep(3.0)
+
+    assert (1, 0) == (held, former.ledger.locks_held)
+
+
 async def test_a_superseded_router_can_claim_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """It needs no restart: what it knows comes from the record of the one in between."""
     site = Site(nursery)

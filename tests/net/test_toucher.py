@@ -7,9 +7,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from partitioner.net.toucher import AT_ONCE, SHORTEST_WINDOW
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, ok
-from tests.doubles.farms import MemoryFarm
+from tests.doubles.farms import T_MAX, MemoryFarm
 from tests.doubles.routers import MemoryRouter
-from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, request
+from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, ID, TARGET, request
 from tests.tables import each_case
 
 RELEASE = request(Operation.RELEASE, cookie=2)
@@ -290,3 +290,21 @@ async def test_a_server_that_is_away_while_copies_are_lacking_is_marked(
     await trio.sleep(WINDOW + 1.0)
 
     assert {1} == farm.marked
+
+
+async def test_a_missing_copy_is_not_forgotten_while_touches_keep_its_session_alive(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Even if no client is told of it for longer than it lives, because a lock keeps it from repair."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.ask(request(Operation.SET, minutes=1))
+    farm.tell(1, request(Operation.REMOVE))
+    farm.tell(0, ACQUIRE)
+    farm.router.roster.unknown_locks_before = trio.current_time()  # it may be a page's of before
+    for _ in range(20):
+        farm.router.lane.toucher.note_slid(farm.key, TARGET, ID, None, 1)
+        await trio.sleep(T_MAX / 15)
+
+    assert farm.session(0) is not None
+    assert ({1}, 1) == (farm.marked, farm.ledger.marks_made)
