@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tests.simulation.mutations import proofs
 from tests.simulation.scenario import THEMES
 from tests.simulation.world import simulate
 
@@ -20,11 +21,24 @@ from tests.simulation.world import simulate
 @click.option("--first", type=int, default=0, show_default=True, help="The first of them.")
 @click.option("--jobs", type=int, default=2, show_default=True, help="Processes.")
 @click.option("--mutation", "mutations", multiple=True, help="A rule of the router to break.")
+@click.option(
+    "--mutations", "is_table", is_flag=True, help="Print what catches each mutation, and run nothing."
+)
 @click.option("--theme", type=click.Choice(sorted(THEMES)), help="Scenarios of this kind alone.")
 def main(
-    seed: int | None, seeds: int, first: int, jobs: int, mutations: tuple[str, ...], theme: str | None
+    seed: int | None,
+    seeds: int,
+    first: int,
+    jobs: int,
+    mutations: tuple[str, ...],
+    is_table: bool,
+    theme: str | None,
 ) -> None:
     """Simulate the router against a world that goes wrong."""
+    if is_table:
+        for line in proofs.lines():
+            click.echo(line)
+        return
     if seed is not None:
         sys.exit(replay(seed, mutations, theme))
     sys.exit(run_many(range(first, first + seeds), jobs, mutations, theme))

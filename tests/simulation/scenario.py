@@ -309,17 +309,3 @@ THEMES: dict[str, Theme] = {
     "two routers": _of(take_over_from_the_living, pause_router),
 }
 """Each draws scenarios of one kind."""
-
-AWAITED = frozenset(
-    {
-        "addresses",
-        "aliases",
-        "memories",
-        "moves",
-        "return empty",
-        "router, one away",
-        "takeover",
-        "two routers",
-    }
-)
-"""Themes that the router does not live through yet: their seeds are run by those who ask for them."""

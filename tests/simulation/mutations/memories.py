@@ -58,12 +58,6 @@ def trust_who_was_away_for_longer_than_any_session_lives() -> Iterator[None]:
 
 
 @mutation
-def aliases_go_unnoticed() -> Iterator[None]:
-    """Two entries of one server both serve."""
-    return replaced(Roster, "maybe_twin", lambda self, name, life: None)
-
-
-@mutation
 def remove_where_nobody_knows_which_memory_answers() -> Iterator[None]:
     return replaced(Pool, "may_remove_from", lambda self, server, acting: True)
 
@@ -78,6 +72,13 @@ def a_memory_that_has_moved_is_not_recognised() -> Iterator[None]:
             original(self, name, life)
 
     return replaced(Roster, "probe_succeeded", probe_succeeded)
+
+
+@mutation
+def both_entries_of_one_server_serve() -> Iterator[None]:
+    """Nobody looks whether another entry leads to the same memory."""
+    with without(Roster, "maybe_twin", lambda self, name, life: None):
+        yield from a_memory_that_has_moved_is_not_recognised()
 
 
 @mutation

@@ -1,0 +1,176 @@
+"""What catches each mutation: a seed of the simulation, or a unit test.
+
+A seed is the better proof: nobody thought of its history beforehand. A unit test is named where no seed was
+found within some dozens: the moment that the rule is about is a rare one, another rule guards the same
+promise, or what breaks costs availability and no promise. Both kinds are run by test_simulation.py.
+"""
+
+from collections.abc import Iterator
+
+from tests.simulation.scenario import SWITCHES
+
+BY_SEED: dict[str, tuple[int, str | None]] = {
+    "a failed save leaves no mark": (195, None),
+    "a lock ends with its server": (24, None),
+    "a memory that has moved is not recognised": (20_002, "moves"),
+    "answer 404 when the owner is unreachable": (195, None),
+    "creates not copied": (2, None),
+    "drop one copy": (2, None),
+    "forget a granted lock": (2, None),
+    "give no lock back": (42, None),
+    "give up at once what timed out": (SWITCHES + 1, None),
+    "no canary on new connections": (165, None),
+    "no fill on miss": (6, None),
+    "no gate": (2, None),
+    "no half close": (328, None),
+    "no removes elsewhere": (23, None),
+    "no repair": (4112, None),
+    "no touches": (1, None),
+    "read a marked server": (2, None),
+    "read from a recovering server": (79, None),
+    "removes not copied": (2, None),
+    "retry an acquire": (106, None),
+    "skip one mark": (1, None),
+    "trust who was away for longer than any session lives": (20_000, "memories"),
+    "unanswered requests leave no mark": (117, None),
+}
+"""For each mutation a seed that catches it, and its theme."""
+
+_MARKS = "tests/membership/test_marks.py"
+_QUARANTINE = "tests/membership/test_quarantine.py"
+_AGREEMENT = "tests/net/test_agreement.py"
+_KEEPER = "tests/net/test_record_keeper.py"
+_LOCK_QUARANTINE = "tests/net/test_lock_quarantine.py"
+_LOSSES = "tests/net/test_losses.py"
+_MOVING = "tests/net/test_moving_memories.py"
+_TENURE = "tests/net/test_tenure.py"
+
+BY_UNIT_TEST = {
+    "a claim compares no beats": f"{_TENURE}::test_a_memory_that_went_back_before_the_claim",
+    "a claim reads records before it writes its term": (
+        f"{_TENURE}::test_the_term_is_written_before_the_record_is_read"
+    ),
+    "a claim without a written record serves": f"{_TENURE}::test_a_record_that_cannot_be_written",
+    "a copy that cannot be touched is not marked": (
+        "tests/net/test_toucher.py::test_a_copy_that_cannot_be_touched_is_marked"
+    ),
+    "a full ledger doubts nobody": (
+        "tests/net/test_bookkeeper.py::test_beyond_the_bound_one_server_goes_without_its_marks"
+    ),
+    "a key is settled while it is marked": (
+        "tests/membership/test_settled.py::test_a_mark_unsettles_its_key"
+    ),
+    "a key that was settled stays settled": ("tests/membership/test_settled.py::test_a_new_epoch_unsettles"),
+    "a lock keeps dirty servers from agreeing for ever": f"{_AGREEMENT}::test_a_lock_is_released_at_all",
+    "a lock of before the claim is released at one server": (
+        f"{_LOCK_QUARANTINE}::test_the_holder_releases_it_everywhere"
+    ),
+    "a loss leaves no mark": (f"{_LOSSES}::test_what_was_declared_lost_does_not_come_back"),
+    "a lower term stays": f"{_TENURE}::test_a_lower_term_is_written_over",
+    "a reload goes by names and addresses alone": f"{_MOVING}::test_identities_go_by_tokens",
+    "a server that has begun anew shows no lock": (
+        f"{_LOCK_QUARANTINE}::test_a_server_that_has_forgotten_the_lock"
+    ),
+    "a standby claims at once": f"{_TENURE}::test_a_second_router_stands_by",
+    "a standstill goes unnoticed": "tests/net/test_standstill.py::test_it_is_noticed",
+    "a superseded claim serves all the same": f"{_TENURE}::test_two_start_at_once",
+    "a superseded router keeps what it knew": f"{_TENURE}::test_a_superseded_router_forgets_its_locks",
+    "a token is planted before it is written down": (
+        f"{_KEEPER}::test_a_token_is_written_down_before_it_is_planted"
+    ),
+    "acknowledge without writing down": f"{_KEEPER}::test_without_a_record_nothing_is_acknowledged",
+    "an older save that was carried out late is the session": (
+        f"{_LOSSES}::test_an_older_save_that_was_carried_out_late_is_not_the_session"
+    ),
+    "any operation declares a loss": (f"{_LOSSES}::test_others_declare_no_loss"),
+    "any record is current": f"{_TENURE}::test_a_record_is_current",
+    "anybody vouches": "tests/membership/test_eras.py",
+    "beats are not compared": f"{_KEEPER}::test_a_memory_that_went_back",
+    "both entries of one server serve": f"{_MOVING}::test_a_server_that_is_entered_twice",
+    "copies release locks of before the claim": f"{_LOCK_QUARANTINE}::test_no_copy_breaks_it",
+    "creates leave what a copy holds": (
+        "tests/net/test_copied_removes.py::test_what_a_copy_should_not_have_is_removed_before_a_create"
+    ),
+    "dirty servers are read without agreement": f"{_AGREEMENT}::test_they_do_not_agree",
+    "doubt is forgotten at a clean stop": "tests/membership/test_record.py::test_found_again",
+    "end a mark too early": _MARKS,
+    "equal numbers are equal terms": f"{_TENURE}::test_two_start_at_once",
+    "flags are consumed on one server": (
+        "tests/net/test_copied_removes.py::test_the_first_get_consumes_the_flag_of_the_copy"
+    ),
+    "former maps are not inherited": (
+        "tests/membership/test_record.py::test_former_maps_are_asked_in_large_pools"
+    ),
+    "hand over to a server that has changed meanwhile": (
+        "tests/net/test_handoff.py::test_a_server_keeps_what_it_has_where_the_pool_changes_meanwhile"
+    ),
+    "marked servers are not written": "tests/net/test_copies.py::test_a_marked_primary_is_written_too",
+    "marks age while their server is away": f"{_MARKS}::test_marks_of_a_server_that_is_away_stay",
+    "marks and locks are not handed over": f"{_TENURE}::test_marks_are_handed_over",
+    "marks and locks of any former router are taken over": (
+        f"{_TENURE}::test_a_ledger_goes_with_the_record_that_it_names"
+    ),
+    "marks count the time of an absence": (
+        f"{_MARKS}::test_a_server_that_is_back_begins_the_time_of_its_marks_anew"
+    ),
+    "no lock quarantine": f"{_LOCK_QUARANTINE}::test_a_lock_on_a_server_that_is_not_read",
+    "no term after a record": f"{_KEEPER}::test_a_claim_between_a_save_and_its_record",
+    "no term on new connections": f"{_TENURE}::test_superseded",
+    "one server is safe": f"{_KEEPER}::test_what_a_record_needs",
+    "quarantine ends with the first candidate": f"{_QUARANTINE}::test_candidates",
+    "quarantine knows the last map alone": f"{_QUARANTINE}::test_every_map_of_the_last_two_minutes_counts",
+    "remove where nobody knows which memory answers": (
+        f"{_MOVING}::test_nothing_is_removed_while_somebody_may_be_anybody"
+    ),
+    "repair keeps the flag": "tests/net/test_repairer.py::test_a_flag_is_given_back",
+    "send a remove before it is written down": (
+        f"{_KEEPER}::test_a_remove_is_written_down_before_it_is_sent"
+    ),
+    "serve in the place of a server without writing down": (
+        f"{_KEEPER}::test_what_is_served_in_the_place_of_a_server_is_written_down_first"
+    ),
+    "take bits back while they are true": f"{_KEEPER}::test_who_is_down_is_written_down",
+    "the disk alone is safe": f"{_KEEPER}::test_what_a_record_needs_beside_a_disk",
+    "the newest serial is ignored": f"{_TENURE}::test_who_was_away_is_not_read",
+    "the next router reads dirty servers": f"{_TENURE}::test_who_was_away_is_not_read",
+    "the only server that took a write counts as a leftover": (
+        "tests/net/test_copies.py::test_the_only_server_that_took_a_write_keeps_it"
+    ),
+    "the server of a lock that was taken over is not marked": (
+        "tests/net/test_locks.py::test_the_lock_is_gone_on_its_server_too"
+    ),
+    "trust memories that are out": (f"{_MOVING}::test_a_memory_that_was_forgotten_comes_back"),
+    "trust unknown memories": f"{_TENURE}::test_a_memory_that_no_record_names",
+    "trust who was waited for in vain": f"{_TENURE}::test_who_was_waited_for_in_vain",
+    "what a server lacks is safe with that server": (
+        f"{_KEEPER}::test_a_server_is_no_witness_of_what_it_lacks"
+    ),
+    "what is stale is the session": (f"{_MARKS}::test_a_change_passes_by_whom_it_did_not_reach"),
+    "what nobody has stored is lost": (f"{_LOSSES}::test_what_nobody_has_stored_is_not_lost"),
+    "what outlived a remove is the session": (
+        f"{_LOSSES}::test_a_save_that_was_carried_out_after_a_remove_is_not_the_session"
+    ),
+    "what was declared lost is removed": (f"{_LOSSES}::test_a_loss_removes_nothing_anywhere"),
+    "who owes a remove may agree": (f"{_AGREEMENT}::test_one_alone_has_it_and_may_have_missed_its_remove"),
+}
+"""For each mutation for which no seed is known that shows nothing else, a test that turns red."""
+
+HARMLESS = {
+    "leave a leftover": "the next save of unsettled times clears it, and it expires before they end",
+    "relay what an ejected server says": "safety rests on gate, lives and ledger; to cut saves waiting",
+    "retry a set": "the first sending has marked its server, so the second goes to another one",
+}
+"""Mutations that nothing catches, and why: what they break is guarded a second time."""
+
+
+def lines() -> Iterator[str]:
+    """A table of all mutations, with what catches each."""
+    caught = {name: _seed(*proof) for name, proof in BY_SEED.items()} | BY_UNIT_TEST
+    caught |= {name: f"nothing: {why}" for name, why in HARMLESS.items()}
+    width = max(map(len, caught))
+    for name, proof in sorted(caught.items()):
+        yield f"{name:{width}}  {proof}"
+
+
+def _seed(seed: int, theme: str | None) -> str:
+    return f"seed {seed}" if theme is None else f"seed {seed} of {theme!r}"
