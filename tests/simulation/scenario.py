@@ -292,11 +292,32 @@ def _short(seed: int, dice: Dice) -> Scenario:
     )
 
 
+def _crowd_over_a_crash(seed: int, dice: Dice) -> Scenario:
+    """Many pages of one session while the router dies, and begins again at once, with one server away.
+
+    The session outlives lock quarantine: what is wrong after a crash is seen before it has expired.
+    """
+    scenario = _themed(seed, dice, (crash_router_while_one_is_away,), most=1)
+    return replace(
+        scenario,
+        servers=dice.choice((3, 3, 4)),
+        copies=2,
+        sessions=1,
+        workers=4,
+        pause=dice.choice((0.3, 1.0)),
+        timeouts=(2,),
+        mix=dice.choice((ORDINARY, CHANGING)),
+        has_disk=True,
+        is_short=True,
+    )
+
+
 THEMES: dict[str, Theme] = {
     "addresses": _of(rename, respell, swap, edit_several),
     "aliases": _of(alias),
     "bounds": _bounds,
     "copies": _of(change_copies, weigh, join),
+    "crowd over a crash": _crowd_over_a_crash,
     "drains": _drains,
     "memories": _of(*MEMORIES),
     "moves": _of(move, remove_and_add),

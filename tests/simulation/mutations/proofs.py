@@ -24,6 +24,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "no gate": (2, None),
     "no half close": (328, None),
     "no removes elsewhere": (23, None),
+    "no lock quarantine": (20_007, "crowd over a crash"),
     "no repair": (4112, None),
     "no touches": (1, None),
     "read a marked server": (2, None),
@@ -31,6 +32,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "removes not copied": (2, None),
     "retry an acquire": (106, None),
     "skip one mark": (1, None),
+    "the next router reads dirty servers": (20_003, "crowd over a crash"),
     "trust who was away for longer than any session lives": (20_000, "memories"),
     "unanswered requests leave no mark": (117, None),
 }
@@ -113,7 +115,6 @@ BY_UNIT_TEST = {
     "marks count the time of an absence": (
         f"{_MARKS}::test_a_server_that_is_back_begins_the_time_of_its_marks_anew"
     ),
-    "no lock quarantine": f"{_LOCK_QUARANTINE}::test_a_lock_on_a_server_that_is_not_read",
     "no term after a record": f"{_KEEPER}::test_a_claim_between_a_save_and_its_record",
     "no term on new connections": f"{_TENURE}::test_superseded",
     "one server is safe": f"{_KEEPER}::test_what_a_record_needs",
@@ -132,7 +133,6 @@ BY_UNIT_TEST = {
     "take bits back while they are true": f"{_KEEPER}::test_who_is_down_is_written_down",
     "the disk alone is safe": f"{_KEEPER}::test_what_a_record_needs_beside_a_disk",
     "the newest serial is ignored": f"{_TENURE}::test_who_was_away_is_not_read",
-    "the next router reads dirty servers": f"{_TENURE}::test_who_was_away_is_not_read",
     "the only server that took a write counts as a leftover": (
         "tests/net/test_copies.py::test_the_only_server_that_took_a_write_keeps_it"
     ),
