@@ -371,11 +371,11 @@ async def test_what_a_record_needs(
     assert is_safe is await router.lane.keeper.write()
 
 
-@each_case(("silent", "is_safe"), [((0, 1), True), ((0, 1, 2), False)])
+@each_case(("silent", "is_safe"), [((0,), True), ((0, 1), False), ((0, 1, 2), False)])
 async def test_what_a_record_needs_beside_a_disk(
     nursery: trio.Nursery, autojump_clock: MockClock, silent: tuple[int, ...], is_safe: bool
 ) -> None:
-    """A disk stands for a server, and not for all of them: the next router may run on another machine."""
+    """A disk stands for no server that is silent: the next router may run on another machine."""
     site = Site(nursery)
     router = await site.router(MemoryDisk())
     for number in silent:

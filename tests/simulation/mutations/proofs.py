@@ -30,9 +30,9 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "read a marked server": (2, None),
     "read from a recovering server": (79, None),
     "removes not copied": (2, None),
-    "retry an acquire": (106, None),
+    "retry an acquire": (117, None),
     "skip one mark": (1, None),
-    "the next router reads dirty servers": (20_003, "crowd over a crash"),
+    "the next router reads dirty servers": (20_026, "crowd over a crash"),
     "trust who was away for longer than any session lives": (20_000, "memories"),
     "unanswered requests leave no mark": (117, None),
 }
