@@ -14,6 +14,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "a lock ends with its server": (24, None),
     "a memory that has moved is not recognised": (20_002, "moves"),
     "answer 404 when the owner is unreachable": (195, None),
+    "beats are not compared": (20_028, "memories"),
     "creates not copied": (2, None),
     "drop one copy": (2, None),
     "forget a granted lock": (2, None),
@@ -87,7 +88,6 @@ BY_UNIT_TEST = {
     "any operation declares a loss": (f"{_LOSSES}::test_others_declare_no_loss"),
     "any record is current": f"{_TENURE}::test_a_record_is_current",
     "anybody vouches": "tests/membership/test_eras.py",
-    "beats are not compared": f"{_KEEPER}::test_a_memory_that_went_back",
     "both entries of one server serve": f"{_MOVING}::test_a_server_that_is_entered_twice",
     "copies release locks of before the claim": f"{_LOCK_QUARANTINE}::test_no_copy_breaks_it",
     "creates leave what a copy holds": (

@@ -368,7 +368,7 @@ def a_lock_ends_with_its_server() -> Iterator[None]:
 def the_server_of_a_lock_that_was_taken_over_is_not_marked() -> Iterator[None]:
     """Its holder's save went elsewhere, and the locked session is read again when its server is back."""
 
-    def take_over(self: Router, session: Subject, lock: Lock) -> None:
+    def take_over(self: Router, session: Subject, lock: Lock, **_: Any) -> None:
         self._ledger.end_lock(session.key)
 
     return replaced(Router, "_take_over", take_over)
