@@ -68,6 +68,9 @@ class Observer:
     def memory_was_copied(self, backend: Backend, original: Backend) -> None:
         """A backend began as a copy of the memory of another one, which goes on."""
 
+    def other_farm_seen(self, backend: Backend) -> None:
+        """This backend has the record of another farm of the same name."""
+
     # --- which router is active ---
 
     def claimed(self, term: str, cause: str, duration: float) -> None:

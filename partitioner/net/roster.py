@@ -109,6 +109,7 @@ class Roster:
         self.unknown_locks_before = float(
             "-inf"
         )  # locks that are older may be those of another router's pages
+        self.needs_majority_until = float("-inf")  # another router may go on where this one reaches no server
         self._trusts_unknown = True  # no router was here before, so memories are taken as they stand
         self.listeners: list[Listener] = []  # told before the new pool is published
         self.movers: list[Mover] = []
@@ -145,6 +146,22 @@ class Roster:
     def policy(self) -> HealthPolicy:
         """When backends are taken for down and up."""
         return self._policy
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether another router may be serving with the servers that this one does not reach.
+
+        That is so for T_max after another router, where there are three servers or more and fewer than half
+        of them answer. Source: design.md 5.5.12.
+        """
+        if trio.current_time() >= self.needs_majority_until:
+            return False
+        asked = [
+            each
+            for each in self.pool.members.values()
+            if each.removed_at is None and each.backend.intent is not Intent.MAINT
+        ]
+        return len(asked) >= 3 and 2 * sum(each.is_reachable for each in asked) < len(asked)
 
     def configured_pool(self) -> Pool:
         """The pool of those that are configured, of which nothing is known."""

@@ -10,6 +10,7 @@ newest record says what this router begins with. Only then is anything else sent
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -161,6 +162,10 @@ class Tenure:
         if not is_health_check:
             self.authority.beats.is_used = True
         if self.is_active:
+            if self._roster.is_cut_off:
+                raise NoBackendLeft(
+                    "fewer than half of the servers answer; another router may have the others"
+                )
             return
         if is_health_check:
             raise NoBackendLeft("this router is a standby")
@@ -260,7 +265,7 @@ class Tenure:
         look = await self._look(CLAIM_TIMEOUT, records_of=())
         self._note_sightings(look)
         ours = self._record_on_disk()
-        newest = max((each.order[0] for each in look.records.values()), default=None)
+        newest = max((each.order[0] for each in _of_this_farm(look, ours)), default=None)
         is_ours = ours is not None and not any(term > ours.order[0] for term in look.found)
         if is_ours or (not look.found and newest is None and look.terms):
             await self._try_to_claim(
@@ -305,8 +310,7 @@ class Tenure:
         began_at = trio.current_time()
         look = await self._look(CLAIM_TIMEOUT, records_of=())
         ours = self._record_on_disk()
-        records = (*look.records.values(), *([] if ours is None else [ours]))
-        recorded = {each.order[0] for each in records}
+        recorded = {each.order[0] for each in _of_this_farm(look, ours)}
         item = next_term(look.found | recorded, recorded, self.policy.draw_word())
         self.authority.claim(item)
         look, record = await self._find_record(item, ours)
@@ -318,6 +322,11 @@ class Tenure:
         if record is not None and not (record is ours or self._is_current(record, look)):
             inheritance = _doubting_the_late(inheritance, record, look, now)
         self._keeper.begin(self._first_record(record, item.term), written_by, inheritance.dirty)
+        self._report_other_farms(record, look)
+        is_by_another_router = record is not None and (ours is None or record.order[0] != ours.order[0])
+        self._roster.needs_majority_until = (
+            now + inheritance.longest_life if is_by_another_router else float("-inf")
+        )
         knows_locks = record is None or legacy is not None
         await self._begin(inheritance, legacy, knows_locks=knows_locks)
         is_written = await self._keeper.write()
@@ -330,6 +339,12 @@ class Tenure:
         self.authority.role = Role.ACTIVE
         self._observer.claimed(str(item.term), cause, trio.current_time() - began_at)
         self._tell()
+
+    def _report_other_farms(self, record: Record | None, look: "_Look") -> None:
+        """Servers that another farm of this name has used: what is not this farm's is in doubt there."""
+        for identity, found in look.records.items():
+            if record is not None and found.lineage != record.lineage:
+                self._observer.other_farm_seen(self._roster.pool.members[identity].backend)
 
     async def _begin(self, inheritance: Inheritance, legacy: Legacy | None, *, knows_locks: bool) -> None:
         """Begin with what was left, and see how the servers are."""
@@ -350,7 +365,7 @@ class Tenure:
             look = await self._look(CLAIM_TIMEOUT, records_of=item.earlier, claims=True)
             if not look.terms:
                 raise NoBackendLeft("no server took the claim of this router")
-            record = max((*look.records.values(), *([ours] if ours else [])), key=_order, default=None)
+            record = max(_of_this_farm(look, ours), key=_order, default=None)
             is_ours = record is not None and record is ours
             if is_ours or self._can_be_no_later_one(record, look, item):
                 return look, record
@@ -478,6 +493,17 @@ class Tenure:
         self.since = trio.current_time()
         changed, self._has_changed = self._has_changed, trio.Event()
         changed.set()
+
+
+def _of_this_farm(look: _Look, ours: Record | None) -> list[Record]:
+    """The records that were found of this farm's lineage: our own disk says which it is, or most servers."""
+    found = [*look.records.values(), *([] if ours is None else [ours])]
+    if not found:
+        return []
+    servers = Counter(each.lineage for each in look.records.values())
+    known = max(found, key=lambda each: (servers[each.lineage], each.order))
+    lineage = known.lineage if ours is None else ours.lineage
+    return [each for each in found if each.lineage == lineage]
 
 
 def _order(record: Record | None) -> tuple[Term, int]:

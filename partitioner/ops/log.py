@@ -371,6 +371,15 @@ class LogObserver(Observer):
             consequence="it has a canary of its own now, and is recovering",
         )
 
+    def other_farm_seen(self, backend: Backend) -> None:
+        self._log.warning(
+            "backend is used by another farm of this name",
+            backend=backend.name,
+            address=str(backend.address),
+            cause="it has a record of another lineage; expected each farm to have a `name` of its own",
+            consequence="what it holds is not read, unless it is vouched for",
+        )
+
     def backend_doubted(self, backend: Backend, duration: float, eligible: int) -> None:
         self._log.warning(
             "backend is recovering",

@@ -39,13 +39,13 @@ class MemoryDisk:
 class Site:
     """Three state servers, and the routers that tests start in front of them; the farm has two copies."""
 
-    def __init__(self, nursery: trio.Nursery, servers: int = 3) -> None:
+    def __init__(self, nursery: trio.Nursery, servers: int = 3, first_word: int = 1) -> None:
         self.nursery = nursery
         self.network = Network(nursery)
         self.servers = [
             MemoryStateServer(self.network, backend(number + 1).address) for number in range(servers)
         ]
-        self._words = count(1)
+        self._words = count(first_word)
 
     async def router(
         self,

@@ -19,7 +19,7 @@ from partitioner.protocol.target import encode_target
 from partitioner.protocol.writer import write_request
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter, backend
-from tests.doubles.sessions import ACQUIRE, GET
+from tests.doubles.sessions import ACQUIRE, GET, ID
 from tests.net.tenures import ITEMS, MemoryDisk, Site, ask, crash, save, stop, tenure_of
 from tests.tables import each_case
 
@@ -314,6 +314,48 @@ async def test_two_start_at_once(nursery: trio.Nursery, autojump_clock: MockCloc
         active = [router for router in routers if tenure_of(router).is_active]
 
         assert [site.servers_by_name] == [router.serving for router in active], steps_ahead
+
+
+async def test_a_server_of_another_farm(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The record of another farm of this name, found on one server, is not taken for our own, however new."""
+    other, site = Site(nursery, servers=1, first_word=100), Site(nursery)
+    for _ in range(3):
+        stranger = await other.router()
+        await tenure_of(stranger).claim("a test")
+        crash(stranger)
+    ours = await site.router()
+    await save(ours, b"saved")
+    crash(ours)
+    term = read_term(other.item(0, "term") or b"")
+    for item in ("canary", "term", f"record-{term.term}"):
+        site.store(0, ITEMS + item, other.item(0, item) or b"")
+    again = await site.router()
+    await tenure_of(again).claim("a test")
+
+    assert {"state-2", "state-3"} == again.serving
+    assert Health.RECOVERING is again.roster.pool.members["state-1"].record.health
+    assert [("other_farm_seen", again.roster.pool.members["state-1"].backend)] == again.observer.named(
+        "other_farm_seen"
+    )
+
+
+async def test_cut_off_from_most_servers(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """With fewer than half of the servers nobody is served while another router may have the others."""
+    site = Site(nursery)
+    former = await site.router()
+    await save(former)
+    crash(former)
+    later = await site.router()
+    await tenure_of(later).claim("a test")
+    alone = next(int(name[-1]) - 1 for name in later.roster.pool.ranking.preference_list(ID))
+    for number in {0, 1, 2} - {alone}:
+        site.servers[number].kill()
+    await trio.sleep(5.0)
+    while_it_matters = await ask(later, GET)
+    await trio.sleep(3600.0)
+
+    assert b"" == while_it_matters
+    assert (await save(later)).startswith(b"200 OK")
 
 
 def last_order(router: MemoryRouter) -> Term:

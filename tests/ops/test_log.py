@@ -75,6 +75,7 @@ EVERY_FACT: dict[str, Report] = {
     "record_set_aside": lambda log: log.record_set_aside("state_dir", "is that of another farm"),
     "backend_entered_twice": lambda log: log.backend_entered_twice(BACKEND, "is the same server as x", 1),
     "backend_moved": lambda log: log.backend_moved(BACKEND, backend(2)),
+    "other_farm_seen": lambda log: log.other_farm_seen(BACKEND),
     "memory_was_copied": lambda log: log.memory_was_copied(BACKEND, backend(2)),
 }
 

@@ -179,7 +179,7 @@ class Routes:
         route.pool = pool
         route.has_copies = pool.copies > 1
         acting = pool.acting_set(route.placement)
-        if acting is None or pool.unrecorded:
+        if acting is None or pool.unrecorded or self._roster.is_cut_off:
             return route
         route.server = acting.primary
         route.siding = self.siding_of(self._roster.upstreams[acting.primary])

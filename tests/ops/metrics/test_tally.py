@@ -143,6 +143,7 @@ READ_ELSEWHERE = {
         "backend_entered_twice",
         "backend_moved",
         "memory_was_copied",
+        "other_farm_seen",
     ),  # the log says so, once
 }
 """Facts that are not counted here: something else says the same."""
