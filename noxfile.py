@@ -42,6 +42,6 @@ def docs(session: nox.Session) -> None:
 @nox.session(python=False)
 def dashboards(session: nox.Session) -> None:
     """Write grafana/dashboards and conf/metrics.md anew."""
-    session.run(sys.executable, "-m", "partitioner.ops.dashboards")
+    session.run(sys.executable, "-m", "tools.dashboards")
     with Path("conf/metrics.md").open("w", encoding="utf-8") as file:
         session.run(sys.executable, "-m", "partitioner.ops.metrics", stdout=file)

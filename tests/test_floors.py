@@ -11,6 +11,9 @@ ROOT = "partitioner"
 
 BOTTOM = frozenset({"", "errors", "units"})  # "" is the package itself, with its version
 
+DECIDING = BOTTOM | {"protocol", "placement", "membership", "sessions"}
+"""What decides, and never waits."""
+
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset(),
@@ -20,14 +23,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "placement": BOTTOM | {"protocol"},
     "membership": BOTTOM | {"protocol", "placement"},
     "sessions": BOTTOM | {"protocol"},
-    "net": BOTTOM | {"protocol", "placement", "membership", "sessions"},
-    "ops": BOTTOM | {"protocol", "placement", "membership", "sessions", "net"},
-    "config": BOTTOM | {"protocol", "placement", "membership", "sessions", "net", "ops"},
-    "daemon": BOTTOM | {"signals", "protocol", "placement", "membership", "sessions", "net", "ops", "config"},
-    "bench": BOTTOM | {"protocol", "placement", "membership", "sessions", "net", "ops", "config"},
-    "cli": BOTTOM
-    | {"signals", "protocol", "placement", "membership", "sessions", "net", "ops", "config"}
-    | {"daemon", "bench"},
+    "transport": DECIDING,
+    "routing": DECIDING | {"transport"},
+    "fastpath": DECIDING | {"transport", "routing"},
+    "ops": DECIDING | {"transport", "routing"},
+    "config": DECIDING | {"transport", "routing", "ops"},
+    "daemon": DECIDING | {"signals", "transport", "routing", "fastpath", "ops", "config"},
+    "bench": DECIDING | {"transport", "routing", "ops", "config"},
+    "cli": DECIDING | {"signals", "transport", "routing", "fastpath", "ops", "config", "daemon", "bench"},
     "__main__": frozenset({"signals", "cli"}),
 }
 """For each module or package of the house, those below it. Within one of them imports are free."""
@@ -54,7 +57,7 @@ WORLDLY = frozenset(
 
 
 def violations(module: str, source: str) -> list[str]:
-    """Say which imports of a module, named with its dots (`partitioner.net.router`), break the rules."""
+    """Say which imports of a module, named with its dots (`partitioner.routing.router`), break the rules."""
     here = room(module)
     found = []
     for line, imported in imports(module, source):
@@ -82,7 +85,8 @@ def imports(module: str, source: str) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             origin = absolute(module, node)
             for alias in node.names:
-                # `from partitioner import net` names a room; `from partitioner import __version__` does not.
+                # `from partitioner import routing` names a room; `from partitioner import __version__` does
+                # not.
                 is_room = origin == ROOT and alias.name in MAY_IMPORT
                 yield node.lineno, f"{origin}.{alias.name}" if is_room else origin
 
@@ -131,11 +135,13 @@ LAWFUL = [
     ("partitioner.membership.pool", "from partitioner.placement.rendezvous import Ranking"),
     ("partitioner.membership.pool", "import partitioner.protocol.messages"),
     ("partitioner.sessions.table", "from partitioner.protocol.messages import Answer"),
-    ("partitioner.net.channel", "import trio, time, socket"),
-    ("partitioner.net.router", "from partitioner.sessions.table import SessionTable"),
+    ("partitioner.transport.channel", "import trio, time, socket"),
+    ("partitioner.routing.roster", "from partitioner.transport.channel import Channel"),
+    ("partitioner.fastpath.router", "from partitioner.routing.core import RouterCore"),
+    ("partitioner.routing.router", "from partitioner.sessions.table import SessionTable"),
     ("partitioner.config", "from partitioner.ops import metrics"),
     ("partitioner.config.model", "from partitioner.ops import metrics"),
-    ("partitioner.bench.load", "from partitioner.net.channel import Channel"),
+    ("partitioner.bench.load", "from partitioner.transport.channel import Channel"),
     ("partitioner.cli.__init__", "from partitioner import __version__"),
     ("partitioner.cli.__init__", "from partitioner import daemon, bench"),
     ("partitioner.placement.rendezvous", "import timeit_of_mine"),
@@ -152,10 +158,14 @@ UNLAWFUL = [
     ("partitioner.placement.moves", "import partitioner.membership.pool"),
     ("partitioner.placement.moves", "def later():\n    from partitioner.membership import pool"),
     ("partitioner.membership.pool", "from partitioner.sessions.table import SessionTable"),
-    ("partitioner.membership.pool", "from partitioner.net.roster import Roster"),
+    ("partitioner.membership.pool", "from partitioner.routing.roster import Roster"),
     ("partitioner.sessions.table", "from partitioner.placement.rendezvous import Ranking"),
     ("partitioner.sessions.table", "from partitioner.membership.pool import Pool"),
-    ("partitioner.net.router", "from partitioner.ops.metrics import Metrics"),
+    ("partitioner.routing.router", "from partitioner.ops.metrics import Metrics"),
+    ("partitioner.transport.channel", "from partitioner.routing.roster import Roster"),
+    ("partitioner.transport.listener", "from partitioner.fastpath.task import FastPathTask"),
+    ("partitioner.routing.router", "from partitioner.fastpath.router import FastRouter"),
+    ("partitioner.ops.metrics", "from partitioner.fastpath.router import FastRouter"),
     ("partitioner.ops.metrics", "from partitioner.config import Configuration"),
     ("partitioner.config.model", "from partitioner.daemon import serve"),
     ("partitioner.daemon", "from partitioner.bench import load"),

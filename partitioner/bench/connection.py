@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
-from partitioner.bench.tally import Failure
+from partitioner.bench.counters import Failure
 from partitioner.errors import (
     ConnectionBroken,
     ConnectionEnded,
@@ -18,10 +18,10 @@ from partitioner.errors import (
     Unreachable,
 )
 from partitioner.membership.backend import Address
-from partitioner.net.channel import Channel, Dial
-from partitioner.net.client import ask
 from partitioner.protocol.grammar import MAX_NUMBER
 from partitioner.protocol.messages import AnswerHead, Operation
+from partitioner.transport.channel import Channel, Dial
+from partitioner.transport.one_exchange import ask
 
 IDLE_LIFETIME = 5.0
 """Seconds. The real client closes connections that were idle for 5 to 10 s (protocol.md 2); a server may

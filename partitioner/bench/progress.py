@@ -1,7 +1,7 @@
 """One line that says how a bench is getting on."""
 
+from partitioner.bench.counters import Tally
 from partitioner.bench.run import Bench, Stage
-from partitioner.bench.tally import Tally
 
 
 class Progress:

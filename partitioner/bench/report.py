@@ -8,9 +8,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from partitioner.bench.counters import Failure, Tally
 from partitioner.bench.findings import Kind
 from partitioner.bench.run import Outcome
-from partitioner.bench.tally import Failure, Tally
 from partitioner.protocol.messages import Operation
 from partitioner.units import format_duration, format_size
 

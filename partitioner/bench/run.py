@@ -15,12 +15,12 @@ import trio
 
 from partitioner.bench.connection import Connection
 from partitioner.bench.content import LEAST_SIZE, RUN_SIZE, Content
+from partitioner.bench.counters import Tally
 from partitioner.bench.findings import Finding, Findings
-from partitioner.bench.tally import Tally
 from partitioner.bench.targets import new_targets
 from partitioner.bench.workload import Worker, Workload
 from partitioner.membership.backend import Address
-from partitioner.net.channel import Dial, dial_tcp
+from partitioner.transport.channel import Dial, dial_tcp
 
 _TRIES = 3
 """Times that a session is read back, or removed, if it does not succeed at once. A worker whose exchanges

@@ -15,9 +15,9 @@ import trio
 
 from partitioner.bench.connection import Answered, Connection, Unanswered
 from partitioner.bench.content import Content, Stamp
+from partitioner.bench.counters import Tally
 from partitioner.bench.findings import Finding, Findings, Kind
 from partitioner.bench.ledger import Expectation, Record
-from partitioner.bench.tally import Tally
 from partitioner.protocol.messages import AnswerHead, Operation
 from partitioner.protocol.writer import write_request
 

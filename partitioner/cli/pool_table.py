@@ -8,7 +8,7 @@ from rich.text import Text
 from partitioner.cli.output import age, percent
 from partitioner.cli.tables import table
 from partitioner.ops.admin.reports import BackendReport, DrainReport, Status
-from partitioner.ops.admin.words import duration, rate, role
+from partitioner.ops.admin.units import duration, rate, role
 
 _COLOURS = {"up": "green", "down": "bold red"}
 _IN_BETWEEN = "yellow"

@@ -20,7 +20,7 @@ from partitioner.cli.options import Refused
 from partitioner.cli.output import age, print_json
 from partitioner.cli.pool_table import backends_table
 from partitioner.ops.admin.reports import BackendReport, Status
-from partitioner.ops.admin.words import rate
+from partitioner.ops.admin.units import rate
 
 AROUND = 8
 """Lines that are shown beside the rows of the table, at most."""

@@ -18,8 +18,8 @@ import trio
 
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address
-from partitioner.net.channel import listen_tcp, listening_address
 from partitioner.ops.log import LogObserver
+from partitioner.transport.channel import listen_tcp, listening_address
 
 FIRST_DESCRIPTOR = 3
 STATE, ADMIN = "state", "admin"

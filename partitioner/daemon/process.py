@@ -19,9 +19,9 @@ from typing import TypeVarTuple
 import trio
 
 from partitioner.daemon.notify import Notifier
-from partitioner.net.downstream import Downstream
 from partitioner.ops.log import ONCE_A_MINUTE, LogObserver
 from partitioner.signals import WAITING
+from partitioner.transport.listener import Downstream
 from partitioner.units import format_duration
 
 FILES_BESIDE_CONNECTIONS = 256

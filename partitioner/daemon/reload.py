@@ -22,11 +22,11 @@ from partitioner.daemon.process import allow_open_files
 from partitioner.errors import ConfigurationInvalid, Problem, Refused
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.losses import LossPolicy
-from partitioner.net.downstream import Downstream
-from partitioner.net.lane import Lane
 from partitioner.ops.log import LogObserver
 from partitioner.placement.moves import Plan, plan_moves, sample_keys
 from partitioner.placement.rendezvous import Ranking
+from partitioner.routing.core import Lane
+from partitioner.transport.listener import Downstream
 from partitioner.units import format_share
 
 SAMPLE = 10_000

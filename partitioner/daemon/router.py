@@ -20,21 +20,25 @@ import trio
 
 from partitioner.config import Settings
 from partitioner.daemon.activation import Passed, Port, open_port, take_passed
-from partitioner.daemon.admin import build_admin, build_desk
-from partitioner.daemon.lanes import lacks_express
-from partitioner.daemon.notify import Notifier, take_notifier
-from partitioner.daemon.parts import Footing, RouterParts, build_parts
+from partitioner.daemon.notify import Notifier, Rate, router_status, take_notifier
+from partitioner.daemon.parts import Footing, RouterParts, build_parts, lacks_express
 from partitioner.daemon.process import Steering, open_signals, serve_until_stopped
-from partitioner.daemon.reload import ReadSettings
+from partitioner.daemon.reload import ReadSettings, Report
 from partitioner.daemon.state_dir import open_state_dir
-from partitioner.daemon.status_line import Rate, router_status
 from partitioner.membership.backend import Address
 from partitioner.membership.legacy import write_legacy
 from partitioner.membership.pool import Pool
-from partitioner.ops.admin.guard import check_exposure
+from partitioner.ops.admin.api import RouterDesk
+from partitioner.ops.admin.guard import AccessPolicy, check_exposure
+from partitioner.ops.admin.metrics_route import metrics_route
+from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
-from partitioner.ops.journal import Journal
+from partitioner.ops.event_log import Journal
 from partitioner.ops.log import LogObserver
+from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
+from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.router_readings import RouterReading
+from partitioner.ops.rates import Sampler, sample_of
 from partitioner.ops.standing import why_standby
 
 LAST_RELEASES = 5.0
@@ -143,3 +147,39 @@ async def _leave_word(parts: RouterParts) -> None:
     order = await lane.tenure.stop()
     if order is not None and state_dir is not None:
         state_dir.save_ledger(write_legacy(lane.ledger, order, trio.current_time()))
+
+
+def build_desk(parts: RouterParts) -> RouterDesk:
+    """Put the desk together. The router counts as started now."""
+    lane, downstream, observers = parts.lane, parts.downstream, parts.observers
+
+    def why_not_served() -> tuple[str, ...]:
+        if downstream.is_serving:
+            return ()
+        return ("it is stopping",) if downstream.is_draining else ("it is starting",)
+
+    async def reload() -> Report:
+        return (await parts.reloader.reload("POST /api/v1/reload")).or_raise()
+
+    return RouterDesk(
+        parts.settings.name,
+        lane,
+        parts.settings.hash_key,
+        why_not_served,
+        reload,
+        observers.journal,
+        Sampler(lambda: sample_of(lane, observers.tally)),
+        clients=lambda: downstream.connections,
+        superseded=lambda: observers.tally.superseded_times,
+        began_at=trio.current_time(),
+    )
+
+
+def build_admin(parts: RouterParts, desk: RouterDesk, port: Port) -> AdminServer:
+    """Put the server of the admin port together: the desk, and the metrics."""
+    tables = parts.embedded.tables
+    reading = RouterReading(parts.lane, parts.downstream, parts.observers.tally, desk.why_not_ready, tables)
+    collector = TableCollector(EMBEDDING_ROUTER if tables else ROUTER, reading)
+    access = AccessPolicy(port.is_loopback, parts.settings.admin_token)
+    app = router_app(desk, access, metrics_route(collector), journal=desk.journal)
+    return AdminServer(app, port.listeners)

@@ -7,21 +7,69 @@ A file that is damaged or foreign is set aside. A directory that cannot be writt
 state servers have the record all the same.
 """
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
-from partitioner.config import Settings
-from partitioner.daemon.file_lock import FileLock
-from partitioner.daemon.files import check_usable, set_aside, write_whole
-from partitioner.daemon.state_place import state_place
+from partitioner.config import DefaultStateDir, Settings
+from partitioner.daemon.files import FileLock, check_usable, set_aside, write_whole
 from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.membership.legacy import Legacy, read_legacy
 from partitioner.membership.record import read_record
 from partitioner.ops.log import LogObserver
+
+
+@dataclass(frozen=True, slots=True)
+class StatePlace:
+    """The directory of a router's state file, and whether the configuration asked for it."""
+
+    directory: Path
+    is_asked_for: bool
+
+    def why_unusable(self) -> str | None:
+        """Say why this process could not write there, without making anything; None if it could."""
+        directory = self.directory
+        while not os.path.lexists(directory):
+            directory = directory.parent
+        if not directory.is_dir():
+            return f"{directory} is no directory"
+        if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+            return f"{directory} cannot be written to by this user"
+        return None
+
+
+def state_place(settings: Settings, environment: Mapping[str, str] = os.environ) -> StatePlace | None:
+    """Find the directory; None where the router keeps nothing."""
+    if settings.embedded:
+        return None
+    match settings.state_dir:
+        case None:
+            return None
+        case DefaultStateDir():
+            directory = _default(settings.name, environment)
+            return None if directory is None else StatePlace(directory, is_asked_for=False)
+        case configured:
+            return StatePlace(configured, is_asked_for=True)
+
+
+def _default(name: str, environment: Mapping[str, str]) -> Path | None:
+    """The default directory; None for a user without a home."""
+    by_systemd = environment.get("STATE_DIRECTORY", "").partition(":")[0]  # the first of several
+    if by_systemd:
+        return Path(by_systemd)
+    state_home = Path(environment.get("XDG_STATE_HOME", ""))
+    if not state_home.is_absolute():  # "should consider the path invalid and ignore it"
+        home = environment.get("HOME", "")
+        if not home:
+            return None
+        state_home = Path(home, ".local", "state")
+    return state_home / "partitioner" / name
+
 
 T = TypeVar("T")
 

@@ -12,8 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from partitioner.daemon.file_lock import FileLock
-from partitioner.daemon.files import check_usable, put_away, set_aside, write_whole
+from partitioner.daemon.files import FileLock, check_usable, put_away, set_aside, write_whole
 from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.ops.log import LogObserver
 from partitioner.sessions.snapshot import Restored, read_snapshot, write_snapshot

@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from partitioner.daemon.activation import Passed, Port, open_port, take_passed
-from partitioner.daemon.notify import take_notifier
+from partitioner.daemon.notify import Rate, state_server_status, take_notifier
 from partitioner.daemon.process import (
     Steering,
     allow_open_files,
@@ -25,21 +25,20 @@ from partitioner.daemon.process import (
     serve_until_stopped,
 )
 from partitioner.daemon.state_file import StateFile
-from partitioner.daemon.status_line import Rate, state_server_status
+from partitioner.fastpath.state_server import origin_lane
+from partitioner.fastpath.task import IS_AVAILABLE
 from partitioner.membership.backend import Address, Network
-from partitioner.net.conversation import ConversationPolicy
-from partitioner.net.downstream import Downstream, DownstreamPolicy
-from partitioner.net.express.lane import IS_AVAILABLE
-from partitioner.net.express.origin import origin_lane
-from partitioner.net.observer import Observer
-from partitioner.net.stateserver import StateServer
 from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
+from partitioner.ops.metrics.counters import Tally
 from partitioner.ops.metrics.lag import watch_lag
-from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
 from partitioner.sessions.table import SessionTable
+from partitioner.transport.client_connection import ConversationPolicy
+from partitioner.transport.listener import Downstream, DownstreamPolicy
+from partitioner.transport.observer import Observer
+from partitioner.transport.state_server import StateServer
 
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 

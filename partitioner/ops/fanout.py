@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from partitioner.net.observer import Observer
+from partitioner.transport.observer import Observer
 
 FACTS = tuple(name for name in vars(Observer) if not name.startswith("_"))
 

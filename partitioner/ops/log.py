@@ -19,12 +19,12 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import AMBIGUOUS, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import Pool
-from partitioner.net.observer import Observer
-from partitioner.ops.journal import Journal, JournaledLog
-from partitioner.ops.metrics.tally import Tally, is_recorded
+from partitioner.ops.event_log import Journal, JournaledLog
+from partitioner.ops.metrics.counters import Tally, is_recorded
 from partitioner.ops.printable import printable, printable_lines
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
+from partitioner.transport.observer import Observer
 from partitioner.units import format_duration, format_size
 
 ONCE_A_MINUTE = 60.0

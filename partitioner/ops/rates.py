@@ -13,10 +13,10 @@ from itertools import accumulate
 
 import trio
 
-from partitioner.net.lane import Lane
-from partitioner.net.traffic import Traffic
+from partitioner.ops.metrics.counters import Tally
 from partitioner.ops.metrics.readings import OUTCOMES
-from partitioner.ops.metrics.tally import Tally
+from partitioner.routing.core import Lane
+from partitioner.transport.traffic import Traffic
 
 EVERY = 5.0
 """Seconds between two samples."""

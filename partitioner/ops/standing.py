@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from partitioner.membership.tenure import Role
 
 if TYPE_CHECKING:  # a state server, whose status line stands beside that of routers, has no lane
-    from partitioner.net.lane import Lane
+    from partitioner.routing.core import Lane
 
 IS_STANDBY = "this router is a standby; ask the active one"
 

@@ -12,16 +12,16 @@ import trio
 from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pair
 
 from partitioner.membership.backend import Address
-from partitioner.net.channel import Channel, Dial, listen_tcp, listening_address
-from partitioner.net.conversation import Conversation, ConversationPolicy
-from partitioner.net.downstream import Downstream, DownstreamPolicy
-from partitioner.net.observer import Observer
-from partitioner.net.responder import Request, Responder, Response
-from partitioner.net.stateserver import StateServer
 from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_request_head
 from partitioner.protocol.messages import Answer, Operation, Status
 from partitioner.protocol.writer import write_answer, write_request
 from partitioner.sessions.table import SessionTable
+from partitioner.transport.channel import Channel, Dial, listen_tcp, listening_address
+from partitioner.transport.client_connection import Conversation, ConversationPolicy
+from partitioner.transport.listener import Downstream, DownstreamPolicy
+from partitioner.transport.messages import Request, Responder, Response
+from partitioner.transport.observer import Observer
+from partitioner.transport.state_server import StateServer
 
 POLICY = ConversationPolicy(
     dialect=Dialect.STOCK, exchange=30.0, client_idle=30.0, max_body=2**20, held_body=2**20

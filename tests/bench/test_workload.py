@@ -7,13 +7,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from partitioner.bench.counters import Failure
 from partitioner.bench.findings import Kind
 from partitioner.bench.run import Bench, Outcome, Plan
-from partitioner.bench.tally import Failure
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import Address
-from partitioner.net.responder import Request, Responder, Response
 from partitioner.protocol.messages import Operation
+from partitioner.transport.messages import Request, Responder, Response
 from tests.bench.servers import (
     Cheat,
     FlipsAByte,

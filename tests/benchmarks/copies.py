@@ -31,8 +31,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from partitioner.bench.counters import Tally
 from partitioner.bench.histogram import merge
-from partitioner.bench.tally import Tally
 from partitioner.protocol.messages import Operation
 from partitioner.units import parse_duration, parse_size
 from tests.benchmarks.accounting import cpu_seconds

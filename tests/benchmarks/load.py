@@ -12,12 +12,12 @@ import trio
 
 from partitioner.bench.connection import Connection
 from partitioner.bench.content import RUN_SIZE, Content
+from partitioner.bench.counters import Tally
 from partitioner.bench.findings import Finding
-from partitioner.bench.tally import Tally
 from partitioner.bench.targets import new_targets
 from partitioner.bench.workload import Worker, Workload
 from partitioner.membership.backend import Address
-from partitioner.net.channel import dial_tcp
+from partitioner.transport.channel import dial_tcp
 
 _TIMEOUT = 10.0
 

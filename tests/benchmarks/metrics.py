@@ -21,10 +21,6 @@ from rich.table import Table
 
 from partitioner.membership.backend import Address
 from partitioner.membership.ledger import Lock
-from partitioner.net.channel import listen_tcp, listening_address
-from partitioner.net.downstream import Downstream, DownstreamPolicy
-from partitioner.net.observer import Observer
-from partitioner.net.traffic import Traffic
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
@@ -33,13 +29,17 @@ from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
 from partitioner.ops.metrics.catalog import ROUTER
 from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.counters import Tally
 from partitioner.ops.metrics.router_readings import RouterReading
-from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.messages import Operation
+from partitioner.transport.channel import listen_tcp, listening_address
+from partitioner.transport.listener import Downstream, DownstreamPolicy
+from partitioner.transport.observer import Observer
+from partitioner.transport.traffic import Traffic
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 from tests.doubles.sessions import GET, SET
-from tests.ops.admin.desks import desk_of
+from tests.ops.admin.apis import desk_of
 
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 WHOLE_EXCHANGES = 2000

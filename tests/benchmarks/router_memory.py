@@ -37,17 +37,17 @@ from partitioner.membership.backend import Address, Backend
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import first_pool
-from partitioner.net.canary import Canary
-from partitioner.net.channel import Channel
-from partitioner.net.connecting import Connector
-from partitioner.net.lane import Lane, LanePolicy
-from partitioner.net.responder import Request
-from partitioner.net.upstream import UpstreamPolicy
 from partitioner.ops.log import LogObserver
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target, server_key
 from partitioner.protocol.writer import write_request
+from partitioner.routing.core import Lane, LanePolicy
+from partitioner.transport.backend_connections import UpstreamPolicy
+from partitioner.transport.canary import Canary
+from partitioner.transport.channel import Channel
+from partitioner.transport.connector import Connector
+from partitioner.transport.messages import Request
 from tests.doubles.backends import LIFE, ROUTER_NAME, ok
 from tests.end_to_end.web_server import APPLICATION
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from partitioner.cli.bench import bench
 from partitioner.membership.backend import Address
-from partitioner.net.responder import Responder
+from partitioner.transport.messages import Responder
 from tests.bench.servers import (
     FlipsAByte,
     Forgets,

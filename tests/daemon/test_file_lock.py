@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from partitioner.daemon.file_lock import FileLock
+from partitioner.daemon.files import FileLock
 from partitioner.errors import FileUnusable
 
 TAKE = """
 import sys, pathlib
-from partitioner.daemon.file_lock import FileLock
+from partitioner.daemon.files import FileLock
 FileLock(pathlib.Path(sys.argv[1]))
 """
 

@@ -18,8 +18,8 @@ from partitioner.daemon.reload import Outcome, Reloader
 from partitioner.errors import ConfigurationInvalid, Refused
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.losses import LossPolicy, LostSessions
-from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.ops.log import LogObserver
+from partitioner.transport.listener import Downstream, DownstreamPolicy
 from tests.doubles.backends import ScriptedBackend, greeting, life_of
 from tests.doubles.network import Fault
 from tests.doubles.routers import CONVERSATION, MemoryRouter

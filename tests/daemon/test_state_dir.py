@@ -19,7 +19,7 @@ from partitioner.membership.items import Term
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.legacy import restore_ledger, write_legacy
 from partitioner.membership.record import Record, write_record
-from partitioner.ops.journal import Journal
+from partitioner.ops.event_log import Journal
 from partitioner.ops.log import LogObserver, configure_log
 from tests.membership.ledgers import KEY, NOW, marked
 from tests.tables import each_case

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from partitioner.config import Settings, parse
-from partitioner.daemon.state_place import StatePlace, state_place
+from partitioner.daemon.state_dir import StatePlace, state_place
 
 POOL = "name: edge\nbackends: [{name: a, address: 10.0.0.1:42424}]\n"
 HOME = {"HOME": "/home/op"}

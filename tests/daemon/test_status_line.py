@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from partitioner.daemon.status_line import (
+from partitioner.daemon.notify import (
     Rate,
     coarse_duration,
     coarse_number,

@@ -8,16 +8,16 @@ import trio
 
 from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address
-from partitioner.net.conversation import Conversation, ConversationPolicy
-from partitioner.net.handoff import Page
-from partitioner.net.observer import Observer
-from partitioner.net.responder import Request, Response
-from partitioner.net.stateserver import StateServer
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.messages import Answer, Operation
 from partitioner.protocol.target import server_key, target_of
+from partitioner.routing.drain import Page
 from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
+from partitioner.transport.client_connection import Conversation, ConversationPolicy
+from partitioner.transport.messages import Request, Response
+from partitioner.transport.observer import Observer
+from partitioner.transport.state_server import StateServer
 from tests.doubles.network import MemoryStream, Network
 from tests.doubles.sessions import whole
 

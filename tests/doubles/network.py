@@ -17,7 +17,7 @@ import trio
 
 from partitioner.errors import NobodyListens, Unreachable
 from partitioner.membership.backend import Address
-from partitioner.net.channel import Channel
+from partitioner.transport.channel import Channel
 
 WINDOW = 128 * 1024
 """Bytes that may lie unread before the sender has to wait; more than is ever sent in one piece of a body."""
@@ -211,7 +211,7 @@ Server = Callable[[MemoryStream], Awaitable[None]]
 
 
 class Network:
-    """Who listens where. `dial` fits net.channel.Dial."""
+    """Who listens where. `dial` fits transport.channel.Dial."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         """What listens serves its connections in the nursery; a fault of it ends the test."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from partitioner.net.observer import Observer
+from partitioner.transport.observer import Observer
 
 Fact = tuple[object, ...]
 """What was reported: the name of the fact, and what was said of it."""

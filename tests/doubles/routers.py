@@ -10,17 +10,17 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import first_pool
-from partitioner.net.canary import Canary
-from partitioner.net.connecting import Connector
-from partitioner.net.conversation import Conversation, ConversationPolicy
-from partitioner.net.handoff import Page
-from partitioner.net.lane import Lane, LanePolicy
-from partitioner.net.observer import Observer
-from partitioner.net.standstill import Standstills
-from partitioner.net.tenure import Disk, TenurePolicy
-from partitioner.net.upstream import HELD_BODY, UpstreamPolicy
 from partitioner.ops.fanout import Fanout
 from partitioner.protocol.grammar import Dialect
+from partitioner.routing.core import Lane, LanePolicy
+from partitioner.routing.drain import Page
+from partitioner.routing.tenure import Disk, TenurePolicy
+from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
+from partitioner.transport.canary import Canary
+from partitioner.transport.client_connection import Conversation, ConversationPolicy
+from partitioner.transport.connector import Connector
+from partitioner.transport.observer import Observer
+from partitioner.transport.standstill import Standstills
 from tests.doubles.backends import ROUTER_NAME, life_of
 from tests.doubles.clients import Client
 from tests.doubles.network import Network, connection

@@ -1,9 +1,9 @@
 """Requests as web servers send them, for tests that care where they go more than what they say."""
 
-from partitioner.net.responder import Request
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.writer import write_request
+from partitioner.transport.messages import Request
 
 APPLICATION = b"%2fLM%2fW3SVC%2f2%2fROOT(oXvpnxcuEWqKAgOETha32JavYZ6eCqrpTN5%2fHxWS854%3d)%2f"
 ID = b"bpr4mimb2vjnvtn2jc4yp3uo"

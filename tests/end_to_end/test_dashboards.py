@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from partitioner.ops.dashboards import DASHBOARDS
-from partitioner.ops.dashboards.chrome import ANNOTATIONS, VARIABLES
-from partitioner.ops.dashboards.model import Panel, Quiet
-from partitioner.ops.dashboards.queries import state_of_backends
 from tests.end_to_end import troubles
 from tests.end_to_end.farm import Farm, farm_in
 from tests.end_to_end.processes import running
 from tests.end_to_end.prometheus import STEP, Prometheus, Series, prometheus
 from tests.end_to_end.real_parts import need
+from tools.dashboards import DASHBOARDS
+from tools.dashboards.layout import ANNOTATIONS, VARIABLES
+from tools.dashboards.model import Panel, Quiet
+from tools.dashboards.queries import state_of_backends
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,6 @@
 """`partitioner` as on a system that has no epoll: the await lane serves alone."""
 
-from partitioner.net.express import lane
+from partitioner.fastpath import task as lane
 
 lane.IS_AVAILABLE = False  # before anything is imported that asks
 

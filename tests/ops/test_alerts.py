@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 
 from partitioner.membership.health import Health
-from partitioner.ops.dashboards import DASHBOARDS
-from partitioner.ops.dashboards.chrome import LINKS
 from partitioner.ops.metrics.catalog import PREFIX, PROCESS, ROUTER, STATE_SERVER, Kind, Metric
 from partitioner.protocol.messages import Operation
 from tests.tables import each_case
+from tools.dashboards import DASHBOARDS
+from tools.dashboards.layout import LINKS
 
 PROMETHEUS = Path(__file__).parents[2] / "conf" / "prometheus"
 RULES: list[dict[str, Any]] = [

@@ -1,9 +1,9 @@
 """One observer in front of several."""
 
 from partitioner.membership.backend import Address, Backend
-from partitioner.net.observer import Observer
 from partitioner.ops.fanout import FACTS, Fanout
 from partitioner.protocol.messages import Operation
+from partitioner.transport.observer import Observer
 from tests.doubles.observers import FACT_NAMES, RecordingObserver
 
 BACKEND = Backend("state-1", Address("10.0.0.1", 42424))

@@ -11,7 +11,7 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import first_pool
 from partitioner.ops.log import LogObserver, configure_log
-from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.metrics.counters import Tally
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
 from tests.doubles.routers import backend

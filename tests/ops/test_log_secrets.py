@@ -6,9 +6,9 @@ import json
 import pytest
 
 from partitioner.errors import MalformedRequest
-from partitioner.net.observer import Observer
 from partitioner.ops.log import LogObserver, configure_log
 from partitioner.protocol.grammar import Dialect, parse_request_head
+from partitioner.transport.observer import Observer
 from tests.doubles.observers import FACT_NAMES
 from tests.doubles.sessions import APPLICATION
 from tests.ops.logged import Screen, lines

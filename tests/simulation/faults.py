@@ -12,7 +12,7 @@ import trio
 
 from partitioner.membership.backend import Intent
 from tests.doubles.network import Fault
-from tests.simulation.stock import WELL, Manner, StockServer
+from tests.simulation.stock_server import WELL, Manner, StockServer
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -8,7 +8,7 @@ import trio
 
 from partitioner.membership.backend import Address, Backend
 from tests.simulation.checker import DISTRUSTED
-from tests.simulation.stock import StockServer
+from tests.simulation.stock_server import StockServer
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from tests.simulation.faults import cut_off, freeze, kill, lost_answers, slow, uneven
-from tests.simulation.stock import StockServer, later
+from tests.simulation.stock_server import StockServer, later
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

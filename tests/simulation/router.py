@@ -14,22 +14,22 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.legacy import Legacy, read_legacy, write_legacy
 from partitioner.membership.pool import first_pool
-from partitioner.net.canary import Canary
-from partitioner.net.channel import Channel
-from partitioner.net.connecting import Connector
-from partitioner.net.conversation import Conversation
-from partitioner.net.handoff import ListKeys
-from partitioner.net.lane import Lane, LanePolicy
-from partitioner.net.observer import Observer
-from partitioner.net.tenure import TenurePolicy
-from partitioner.net.upstream import UpstreamPolicy
+from partitioner.routing.core import Lane, LanePolicy
+from partitioner.routing.drain import ListKeys
+from partitioner.routing.tenure import TenurePolicy
+from partitioner.transport.backend_connections import UpstreamPolicy
+from partitioner.transport.canary import Canary
+from partitioner.transport.channel import Channel
+from partitioner.transport.client_connection import Conversation
+from partitioner.transport.connector import Connector
+from partitioner.transport.observer import Observer
 from tests.doubles.backends import ROUTER_NAME
 from tests.doubles.clients import Client
 from tests.doubles.network import Network, connection
 from tests.doubles.routers import CONVERSATION
-from tests.simulation.dice import Dice
 from tests.simulation.pausing import Pauses
 from tests.simulation.scenario import Scenario
+from tests.simulation.seeded import Dice
 from tests.simulation.web import SHORTEST_TIMEOUT
 
 HEALTH = HealthPolicy()
@@ -46,7 +46,7 @@ WALL = 1_700_000_000.0
 
 
 class Disk:
-    """What a router keeps for the next one on the same machine. This is a Disk of net.tenure."""
+    """What a router keeps for the next one on the same machine. This is a Disk of routing.tenure."""
 
     def __init__(self) -> None:
         self.written: bytes | None = None

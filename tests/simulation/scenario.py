@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from partitioner.membership.losses import LostSessions
-from tests.simulation.dice import Dice
 from tests.simulation.faults import (
     ACTS,
     FAULTS,
@@ -49,6 +48,7 @@ from tests.simulation.restarts import (
     take_over_from_the_living,
     take_over_while_one_is_away,
 )
+from tests.simulation.seeded import Dice
 from tests.simulation.web import CHANGING, ORDINARY, READING, Mix
 
 ENOUGH = 1_000_000

@@ -2,8 +2,8 @@
 
 import trio
 
-from tests.simulation.dice import run_seeded
 from tests.simulation.pausing import Pauses
+from tests.simulation.seeded import run_seeded
 
 
 async def ticks_of_a_paused_process() -> list[float]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.simulation.dice import run_seeded
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.mutations.plugin import VARIABLE
 from tests.simulation.mutations.proofs import BY_SEED, BY_UNIT_TEST, HARMLESS
 from tests.simulation.scenario import SWITCHES, THEMES
+from tests.simulation.seeded import run_seeded
 from tests.simulation.world import simulate
 
 FAST_SEEDS = (*range(12), *range(SWITCHES, SWITCHES + 2))

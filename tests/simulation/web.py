@@ -22,8 +22,8 @@ from partitioner.protocol.messages import AnswerHead, Operation
 from partitioner.protocol.writer import write_request
 from tests.doubles.clients import Client
 from tests.doubles.sessions import target
-from tests.simulation.dice import Dice
 from tests.simulation.history import Exchange, History
+from tests.simulation.seeded import Dice
 
 NETWORK_TIMEOUT = 10.0  # stateNetworkTimeout
 POLL = 0.5

@@ -8,25 +8,25 @@ import trio
 
 from partitioner.errors import ListingFailed, NoBackendLeft, Refused
 from partitioner.membership.backend import Address, Backend, Intent
-from partitioner.net.handoff import Page
-from partitioner.net.lane import Lane
 from partitioner.ops.fanout import Fanout
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.protocol.target import server_key
+from partitioner.routing.core import Lane
+from partitioner.routing.drain import Page
 from partitioner.sessions.session import Session
 from tests.doubles.clients import Client
 from tests.doubles.network import Network
 from tests.doubles.sessions import target
 from tests.simulation.checker import BAD_COPY, NEVER, Violation, judge
-from tests.simulation.dice import Dice, run_seeded
 from tests.simulation.faults import Trouble
 from tests.simulation.history import Exchange, History
+from tests.simulation.observers import ClaimObserver, TellingObserver
 from tests.simulation.pausing import Pauses
 from tests.simulation.reloads import another_spelling
 from tests.simulation.router import Disk, Machine, RouterProcess
 from tests.simulation.scenario import Scenario, draw
-from tests.simulation.stock import OWN_ITEMS, StockServer
-from tests.simulation.telling import ClaimObserver, TellingObserver
+from tests.simulation.seeded import Dice, run_seeded
+from tests.simulation.stock_server import OWN_ITEMS, StockServer
 from tests.simulation.web import END_A_LOCK, LONGEST_TIMEOUT, Kind, WebServer
 
 LONGEST_WAIT = 300.0

@@ -16,8 +16,8 @@ from partitioner.cli.output import print_json
 from partitioner.cli.tables import print_rich
 from partitioner.daemon.process import allow_open_files
 from partitioner.membership.backend import Backend
-from partitioner.net.channel import dial_tcp
-from partitioner.net.checkup import examine
+from partitioner.transport.channel import dial_tcp
+from partitioner.transport.checkup import examine
 
 SAID = 10
 """Findings that are said as they come; the others are only counted."""

@@ -11,12 +11,12 @@ from partitioner.cli.configuration import listing
 from partitioner.cli.output import percent, print_json, warn
 from partitioner.cli.tables import print_rich, table
 from partitioner.config import Settings, load
-from partitioner.daemon.state_place import state_place
+from partitioner.daemon.state_dir import state_place
 from partitioner.errors import ConfigurationInvalid
 from partitioner.membership.backend import Backend, Intent
-from partitioner.net.channel import dial_tcp
-from partitioner.net.checkup import examine, find_twins
 from partitioner.ops.printable import printable
+from partitioner.transport.channel import dial_tcp
+from partitioner.transport.checkup import examine, find_twins
 from partitioner.units import format_duration, format_size
 
 

@@ -7,7 +7,7 @@ import click
 from partitioner.cli.admin_client import AdminClient
 from partitioner.cli.output import print_json
 from partitioner.ops.admin.reports import ClaimReport
-from partitioner.ops.admin.words import duration
+from partitioner.ops.admin.units import duration
 
 
 def claim_now(url: str, *, as_json: bool) -> None:

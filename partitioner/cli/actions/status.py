@@ -4,7 +4,7 @@ from partitioner.cli.admin_client import AdminClient
 from partitioner.cli.output import age, progress
 from partitioner.cli.pool_table import backends_table, summary
 from partitioner.cli.tables import print_rich, table, width_of_stdout
-from partitioner.ops.admin.words import doubts
+from partitioner.ops.admin.units import doubts
 
 
 def show_status(url: str) -> None:

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address, Network
-from partitioner.ops.journal import Journal, JournaledLog
+from partitioner.ops.event_log import Journal, JournaledLog
 from partitioner.ops.log import ONCE_A_MINUTE
 from partitioner.ops.throttle import Throttle
 

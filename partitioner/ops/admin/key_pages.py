@@ -1,8 +1,8 @@
 """Which sessions does a state server hold? Pages of its table, for whoever drains it."""
 
 from partitioner.membership.items import ITEMS
-from partitioner.net.handoff import Page
 from partitioner.protocol.target import target_of
+from partitioner.routing.drain import Page
 from partitioner.sessions.table import SessionTable
 
 USUAL_PAGE = 1000

@@ -7,8 +7,8 @@ import httpx
 
 from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address
-from partitioner.net.handoff import ListKeys, Page
 from partitioner.ops.admin.key_pages import USUAL_PAGE, page_of
+from partitioner.routing.drain import ListKeys, Page
 from partitioner.sessions.table import SessionTable
 
 TIMEOUT = 5.0

@@ -16,7 +16,7 @@ import trio
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from partitioner.ops.admin import words
+from partitioner.ops.admin import units as words
 from partitioner.ops.admin.reports import BackendReport, EventReport, LockReport, Locks, Status
 from partitioner.ops.printable import printable
 

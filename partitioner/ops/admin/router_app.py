@@ -20,7 +20,7 @@ from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
 from partitioner.ops.admin.refusals import refuse, refuse_http
 from partitioner.ops.admin.reports import BackendReport, ClaimReport, EventReport, Locks, Status
-from partitioner.ops.journal import Journal
+from partitioner.ops.event_log import Journal
 from partitioner.placement.location import Location
 
 MOST_LOCKS = 1000

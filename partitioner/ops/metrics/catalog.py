@@ -8,7 +8,7 @@ listed here. Never a session ID, which is a bearer secret (protocol.md 10.1.13),
 from dataclasses import dataclass
 from enum import StrEnum
 
-from partitioner.net.histogram import DURATIONS
+from partitioner.transport.traffic import DURATIONS
 
 PREFIX = "partitioner_"
 

@@ -15,9 +15,9 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from partitioner.net.histogram import Histogram
 from partitioner.ops.metrics.catalog import Kind, Metric
 from partitioner.ops.metrics.readings import Read, Readings, Series
+from partitioner.transport.traffic import Histogram
 
 SAMPLES_AT_A_TIME = 100
 """Numbers in one piece, about a millisecond's worth of text."""

@@ -2,7 +2,7 @@
 
 import trio
 
-from partitioner.net.histogram import Histogram
+from partitioner.transport.traffic import Histogram
 
 INTERVAL = 1.0
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from platform import python_version
 
 from partitioner import __version__
-from partitioner.net.downstream import Downstream
-from partitioner.net.histogram import Histogram
-from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.metrics.counters import Tally
 from partitioner.sessions.table import SessionTable
+from partitioner.transport.listener import Downstream
+from partitioner.transport.traffic import Histogram
 
 Value = float | Histogram
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from partitioner.net.histogram import DURATIONS
 from partitioner.ops.metrics.catalog import HOLDING, PROCESS, ROUTER, SERVING, SIZES, Metric
+from partitioner.transport.traffic import DURATIONS
 
 HEAD = """\
 # Metrics

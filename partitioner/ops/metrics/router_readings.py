@@ -16,13 +16,13 @@ from partitioner.membership.health import Health
 from partitioner.membership.losses import LossReason
 from partitioner.membership.pool import Member, Pool
 from partitioner.membership.tenure import Role
-from partitioner.net.downstream import Downstream
-from partitioner.net.lane import Lane
-from partitioner.net.upstream import Upstream
+from partitioner.ops.metrics.counters import Tally
 from partitioner.ops.metrics.readings import OUTCOMES, Readings, note_holding, note_serving
-from partitioner.ops.metrics.tally import Tally
 from partitioner.ops.standing import dirty_of, role_of
+from partitioner.routing.core import Lane
 from partitioner.sessions.table import SessionTable
+from partitioner.transport.backend_connections import Upstream
+from partitioner.transport.listener import Downstream
 
 HEALTHS = tuple(each.value for each in Health)
 REMOVED = "removed"  # from the configuration; it is still asked for what it holds

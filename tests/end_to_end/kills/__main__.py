@@ -15,8 +15,8 @@ from tests.end_to_end.kills.faults import ALL, IN_TURN, Fault
 from tests.end_to_end.kills.load import LoadPlan
 from tests.end_to_end.kills.run import Findings, Outcome, Plan, Run
 from tests.simulation.checker import Kind, Violation
-from tests.simulation.dice import Dice
 from tests.simulation.history import History
+from tests.simulation.seeded import Dice
 from tests.simulation.web import EXECUTION_TIMEOUT, LONGEST_WORK, SHORTEST_TIMEOUT
 
 REPORT_EVERY = 2.0

@@ -15,8 +15,8 @@ from partitioner.protocol.messages import Operation
 from tests.doubles.clients import Client
 from tests.end_to_end.kills.site import Site
 from tests.end_to_end.kills.wire import Wire
-from tests.simulation.dice import Dice
 from tests.simulation.history import Exchange, History
+from tests.simulation.seeded import Dice
 from tests.simulation.web import END_A_LOCK, ORDINARY, Kind, Page, WebServer
 
 HEARTBEAT = 0.05

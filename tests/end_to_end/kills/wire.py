@@ -4,7 +4,7 @@ import trio
 
 from partitioner.errors import ConnectionBroken, NobodyListens, OutOfFiles, Unreachable
 from partitioner.membership.backend import Address
-from partitioner.net.channel import Channel, dial_tcp
+from partitioner.transport.channel import Channel, dial_tcp
 
 
 class Wire:

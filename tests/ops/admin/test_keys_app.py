@@ -5,12 +5,12 @@ import pytest
 
 from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address
-from partitioner.net.handoff import Page
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.keys_app import LONGEST_PAGE, keys_app
 from partitioner.ops.admin.listing import HttpListing
 from partitioner.protocol.messages import Operation, RequestHead
 from partitioner.protocol.target import server_key
+from partitioner.routing.drain import Page
 from partitioner.sessions.table import SessionTable
 from tests.doubles.backends import CANARY_TARGET
 from tests.doubles.sessions import target

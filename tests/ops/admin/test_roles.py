@@ -6,19 +6,19 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
-from partitioner.daemon.status_line import Rate, router_status
-from partitioner.net.tenure import TenurePolicy
+from partitioner.daemon.notify import Rate, router_status
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
-from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.metrics.counters import Tally
 from partitioner.ops.standing import IS_STANDBY
 from partitioner.protocol.messages import Operation
+from partitioner.routing.tenure import TenurePolicy
 from tests.doubles.backends import ROUTER_NAME, MemoryStateServer
 from tests.doubles.network import Network
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
+from tests.ops.admin.apis import desk_of
 from tests.ops.admin.asking import Operator
-from tests.ops.admin.desks import desk_of
 
 ANOTHER_IS_USED = "another router is active and used"
 

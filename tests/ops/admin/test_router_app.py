@@ -9,20 +9,20 @@ from trio.testing import MockClock
 from partitioner.errors import ConfigurationInvalid, Problem
 from partitioner.membership.backend import Intent
 from partitioner.membership.health import HealthPolicy, HealthRecord
-from partitioner.ops.admin.desk import Reload
+from partitioner.ops.admin.api import Reload
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
-from partitioner.ops.journal import Journal
+from partitioner.ops.event_log import Journal
 from partitioner.ops.log import LogObserver
-from partitioner.ops.metrics.tally import Tally
+from partitioner.ops.metrics.counters import Tally
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import HashKey
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
+from tests.ops.admin.apis import desk_of, reload_nothing
 from tests.ops.admin.asking import Operator
-from tests.ops.admin.desks import desk_of, reload_nothing
 from tests.tables import each_case
 
 SESSION_ID = "bpr4mimb2vjnvtn2jc4yp3uo"

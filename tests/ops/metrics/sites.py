@@ -6,19 +6,19 @@ import trio
 
 from partitioner.membership.backend import Address
 from partitioner.membership.health import HealthPolicy
-from partitioner.net.downstream import Downstream, DownstreamPolicy
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
 from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.metrics.counters import Tally
 from partitioner.ops.metrics.router_readings import RouterReading
-from partitioner.ops.metrics.tally import Tally
 from partitioner.sessions.table import SessionTable
+from partitioner.transport.listener import Downstream, DownstreamPolicy
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import CONVERSATION, MemoryRouter
+from tests.ops.admin.apis import desk_of
 from tests.ops.admin.asking import Operator
-from tests.ops.admin.desks import desk_of
 from tests.ops.metrics.pages import MetricsPage
 
 POLICY = DownstreamPolicy((ip_network("127.0.0.0/8"),), 500, CONVERSATION)

@@ -3,8 +3,8 @@
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from partitioner.net.histogram import DURATIONS, Histogram
 from partitioner.ops.metrics.lag import INTERVAL, watch_lag
+from partitioner.transport.traffic import DURATIONS, Histogram
 
 
 async def test_lag(nursery: trio.Nursery, mock_clock: MockClock) -> None:

@@ -8,20 +8,20 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
 from partitioner.membership.backend import Address, Intent
-from partitioner.net.downstream import Downstream
-from partitioner.net.handoff import Page
-from partitioner.net.stateserver import StateServer
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.keys_app import keys_app
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.metrics.catalog import PROCESS, ROUTER, STATE_SERVER, Kind, Metric
 from partitioner.ops.metrics.collector import SAMPLES_AT_A_TIME, TableCollector
+from partitioner.ops.metrics.counters import Tally
 from partitioner.ops.metrics.exposition import LINES_AT_A_TIME, write_page
 from partitioner.ops.metrics.readings import state_server_reading
 from partitioner.ops.metrics.router_readings import backend_labels
-from partitioner.ops.metrics.tally import Tally
 from partitioner.protocol.messages import Operation
+from partitioner.routing.drain import Page
 from partitioner.sessions.table import SessionTable
+from partitioner.transport.listener import Downstream
+from partitioner.transport.state_server import StateServer
 from tests.doubles.sessions import CONTENT, SET, whole
 from tests.ops.admin.asking import Operator
 from tests.ops.metrics.pages import MetricsPage

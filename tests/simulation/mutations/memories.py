@@ -6,10 +6,10 @@ from typing import Any
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import Pool
-from partitioner.net import tenure
-from partitioner.net.beats import Beats
-from partitioner.net.record_keeper import RecordKeeper
-from partitioner.net.roster import Roster
+from partitioner.routing import tenure
+from partitioner.routing.record_keeper import RecordKeeper
+from partitioner.routing.roster import Roster
+from partitioner.transport.authority import Beats
 from tests.simulation.mutations.breaking import mutation, nothing, replaced, without
 
 # --- tokens ---

@@ -41,12 +41,12 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
 
 _MARKS = "tests/membership/test_marks.py"
 _QUARANTINE = "tests/membership/test_quarantine.py"
-_AGREEMENT = "tests/net/test_agreement.py"
-_KEEPER = "tests/net/test_record_keeper.py"
-_LOCK_QUARANTINE = "tests/net/test_lock_quarantine.py"
-_LOSSES = "tests/net/test_losses.py"
-_MOVING = "tests/net/test_moving_memories.py"
-_TENURE = "tests/net/test_tenure.py"
+_AGREEMENT = "tests/routing/test_agreement.py"
+_KEEPER = "tests/routing/test_record_keeper.py"
+_LOCK_QUARANTINE = "tests/routing/test_lock_quarantine.py"
+_LOSSES = "tests/routing/test_losses.py"
+_MOVING = "tests/routing/test_moving_memories.py"
+_TENURE = "tests/routing/test_tenure.py"
 
 BY_UNIT_TEST = {
     "a claim compares no beats": f"{_TENURE}::test_a_memory_that_went_back_before_the_claim",
@@ -55,10 +55,10 @@ BY_UNIT_TEST = {
     ),
     "a claim without a written record serves": f"{_TENURE}::test_a_record_that_cannot_be_written",
     "a copy that cannot be touched is not marked": (
-        "tests/net/test_toucher.py::test_a_copy_that_cannot_be_touched_is_marked"
+        "tests/routing/test_expiry_sync.py::test_a_copy_that_cannot_be_touched_is_marked"
     ),
     "a full ledger doubts nobody": (
-        "tests/net/test_bookkeeper.py::test_beyond_the_bound_one_server_goes_without_its_marks"
+        "tests/routing/test_ledger_keeper.py::test_beyond_the_bound_one_server_goes_without_its_marks"
     ),
     "a key is settled while it is marked": (
         "tests/membership/test_settled.py::test_a_mark_unsettles_its_key"
@@ -75,7 +75,7 @@ BY_UNIT_TEST = {
         f"{_LOCK_QUARANTINE}::test_a_server_that_has_forgotten_the_lock"
     ),
     "a standby claims at once": f"{_TENURE}::test_a_second_router_stands_by",
-    "a standstill goes unnoticed": "tests/net/test_standstill.py::test_it_is_noticed",
+    "a standstill goes unnoticed": "tests/transport/test_standstill.py::test_it_is_noticed",
     "a superseded claim serves all the same": f"{_TENURE}::test_two_start_at_once",
     "a superseded router keeps what it knew": f"{_TENURE}::test_a_superseded_router_forgets_its_locks",
     "a token is planted before it is written down": (
@@ -91,22 +91,22 @@ BY_UNIT_TEST = {
     "both entries of one server serve": f"{_MOVING}::test_a_server_that_is_entered_twice",
     "copies release locks of before the claim": f"{_LOCK_QUARANTINE}::test_no_copy_breaks_it",
     "creates leave what a copy holds": (
-        "tests/net/test_copied_removes.py::test_what_a_copy_should_not_have_is_removed_before_a_create"
+        "tests/routing/test_copied_removes.py::test_what_a_copy_should_not_have_is_removed_before_a_create"
     ),
     "dirty servers are read without agreement": f"{_AGREEMENT}::test_they_do_not_agree",
     "doubt is forgotten at a clean stop": "tests/membership/test_record.py::test_found_again",
     "end a mark too early": _MARKS,
     "equal numbers are equal terms": f"{_TENURE}::test_two_start_at_once",
     "flags are consumed on one server": (
-        "tests/net/test_copied_removes.py::test_the_first_get_consumes_the_flag_of_the_copy"
+        "tests/routing/test_copied_removes.py::test_the_first_get_consumes_the_flag_of_the_copy"
     ),
     "former maps are not inherited": (
         "tests/membership/test_record.py::test_former_maps_are_asked_in_large_pools"
     ),
     "hand over to a server that has changed meanwhile": (
-        "tests/net/test_handoff.py::test_a_server_keeps_what_it_has_where_the_pool_changes_meanwhile"
+        "tests/routing/test_drain.py::test_a_server_keeps_what_it_has_where_the_pool_changes_meanwhile"
     ),
-    "marked servers are not written": "tests/net/test_copies.py::test_a_marked_primary_is_written_too",
+    "marked servers are not written": "tests/routing/test_copies.py::test_a_marked_primary_is_written_too",
     "marks age while their server is away": f"{_MARKS}::test_marks_of_a_server_that_is_away_stay",
     "marks and locks are not handed over": f"{_TENURE}::test_marks_are_handed_over",
     "marks and locks of any former router are taken over": (
@@ -123,7 +123,7 @@ BY_UNIT_TEST = {
     "remove where nobody knows which memory answers": (
         f"{_MOVING}::test_nothing_is_removed_while_somebody_may_be_anybody"
     ),
-    "repair keeps the flag": "tests/net/test_repairer.py::test_a_flag_is_given_back",
+    "repair keeps the flag": "tests/routing/test_repair.py::test_a_flag_is_given_back",
     "send a remove before it is written down": (
         f"{_KEEPER}::test_a_remove_is_written_down_before_it_is_sent"
     ),
@@ -134,10 +134,10 @@ BY_UNIT_TEST = {
     "the disk alone is safe": f"{_KEEPER}::test_what_a_record_needs_beside_a_disk",
     "the newest serial is ignored": f"{_TENURE}::test_who_was_away_is_not_read",
     "the only server that took a write counts as a leftover": (
-        "tests/net/test_copies.py::test_the_only_server_that_took_a_write_keeps_it"
+        "tests/routing/test_copies.py::test_the_only_server_that_took_a_write_keeps_it"
     ),
     "the server of a lock that was taken over is not marked": (
-        "tests/net/test_locks.py::test_the_lock_is_gone_on_its_server_too"
+        "tests/routing/test_locks.py::test_the_lock_is_gone_on_its_server_too"
     ),
     "trust memories that are out": (f"{_MOVING}::test_a_memory_that_was_forgotten_comes_back"),
     "trust unknown memories": f"{_TENURE}::test_a_memory_that_no_record_names",

@@ -12,20 +12,20 @@ from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger, Lock
 from partitioner.membership.losses import LossReason, maybe_loss
 from partitioner.membership.pool import ActingSet, Member, Pool
-from partitioner.net import finder
-from partitioner.net.asking import Asked, Asker
-from partitioner.net.bookkeeper import Bookkeeper
-from partitioner.net.copier import Copier, Write
-from partitioner.net.finder import Finder, HandedOver, Subject
-from partitioner.net.gate import KeyGate
-from partitioner.net.lease import Lease
-from partitioner.net.repairer import Repairer
-from partitioner.net.roster import Roster
-from partitioner.net.router import Router
-from partitioner.net.toucher import Toucher
-from partitioner.net.upstream import Upstream
-from partitioner.net.vigil import Vigil
 from partitioner.protocol.messages import Operation
+from partitioner.routing import lookup as finder
+from partitioner.routing.dispatch import Asked, Asker
+from partitioner.routing.expiry_sync import Toucher
+from partitioner.routing.key_gate import KeyGate
+from partitioner.routing.ledger_keeper import Bookkeeper
+from partitioner.routing.lookup import Finder, HandedOver, Subject
+from partitioner.routing.repair import Repairer
+from partitioner.routing.replication import Copier, Write
+from partitioner.routing.roster import Roster
+from partitioner.routing.router import Router
+from partitioner.transport.backend_connections import Upstream
+from partitioner.transport.backend_exchange import Lease
+from partitioner.transport.half_closed import Vigil
 from tests.simulation.mutations.breaking import mutation, nothing, nothing_later, replaced, without
 
 # --- copies ---

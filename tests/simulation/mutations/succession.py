@@ -15,16 +15,16 @@ from partitioner.membership.pool import Pool
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import MemberEntry, Record
 from partitioner.membership.tenure import Role, Sightings
-from partitioner.net import record_keeper, tenure
-from partitioner.net.authority import Authority
-from partitioner.net.bookkeeper import Bookkeeper
-from partitioner.net.channel import Channel
-from partitioner.net.connecting import Connector
-from partitioner.net.finder import Finder, Subject
-from partitioner.net.record_keeper import RecordKeeper
-from partitioner.net.router import Router
-from partitioner.net.standstill import Standstills
-from partitioner.net.tenure import Tenure
+from partitioner.routing import record_keeper, tenure
+from partitioner.routing.ledger_keeper import Bookkeeper
+from partitioner.routing.lookup import Finder, Subject
+from partitioner.routing.record_keeper import RecordKeeper
+from partitioner.routing.router import Router
+from partitioner.routing.tenure import Tenure
+from partitioner.transport.authority import Authority
+from partitioner.transport.channel import Channel
+from partitioner.transport.connector import Connector
+from partitioner.transport.standstill import Standstills
 from tests.simulation.mutations.breaking import mutation, nothing, nothing_later, replaced
 
 # --- what is written down, and when (design.md 5.2.1 to 5.2.3) ---

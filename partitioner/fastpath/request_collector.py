@@ -1,0 +1,95 @@
+"""How requests come in: collected until they are whole, and recognised if they are ordinary.
+
+This is what both stations have in common: some of the reactions that the tables of clients name.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from partitioner.fastpath.connections import Client, News
+from partitioner.fastpath.listener import Station
+from partitioner.fastpath.states import ClientState
+from partitioner.protocol.grammar import MAX_HEAD_BYTES
+from partitioner.protocol.ordinary import Frame, is_ordinary_target, recognise_frame
+from partitioner.transport.backend_connections import HELD_BODY
+from partitioner.transport.client_connection import Opening
+
+_HEAD_END = b"\r\n\r\n"
+_RECEIVING = ClientState.RECEIVING
+
+_SHORT = 256  # bytes: what follows a target, without content
+_MOST_REMEMBERED = 256
+
+Serve: TypeAlias = Callable[[Client, bytes, bytes, Frame], bool]
+"""Takes a client, its whole request, and of that the target and the frame. Answers whether it was ordinary in
+every other respect; if not, nothing has been done about it."""
+
+
+class Intake:
+    """Takes requests in."""
+
+    def __init__(self, station: Station, max_body: int, serve: Serve) -> None:
+        self._station = station
+        self._largest = min(HELD_BODY, max_body)
+        self._serve = serve
+        self._frames: dict[tuple[bytes, bytes], Frame] = {}  # those without numbers
+
+    def take_request(self, client: Client, data: bytes) -> None:
+        """What has come of a request from its first byte on, mostly all of it: have it served."""
+        if client.state is not _RECEIVING:
+            client.began_at = self._station.reactor.now
+        parts = data.split(b" ", 2)
+        frame = self._recognise(parts[0], parts[2]) if len(parts) == 3 else None
+        if frame is None or frame[2] > self._largest:
+            self._take_other(client, data)
+            return
+        serve, missing = self._serve, frame[1] + frame[2] - len(parts[2])
+        if missing > 0 and is_ordinary_target(parts[1]):
+            self._await_rest(client, data, missing)
+        elif missing or not serve(client, data, parts[1], frame):
+            self.hand_over(client, data)
+
+    def take_more_of_request(self, client: Client, data: bytes) -> None:
+        client.pieces.append(data)
+        client.wanted -= len(data)
+        if client.wanted <= 0:
+            whole = b"".join(client.pieces)
+            client.pieces = []
+            self.take_request(client, whole)
+
+    def _take_other(self, client: Client, data: bytes) -> None:
+        """The beginning of a head, or something that is not ordinary."""
+        if _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
+            self.hand_over(client, data)
+        else:
+            self._await_rest(client, data, 0)
+
+    def hand_over(self, client: Client, received: bytes) -> None:
+        """Nothing has been done about this request: the await lane begins with its first byte."""
+        self._station.give_away(client, Opening(client.began_at, received))
+
+    def hand_over_request(self, client: Client, news: News) -> None:
+        """A request takes long to come. The await lane waits for the rest of it."""
+        self.hand_over(client, b"".join(client.pieces))
+
+    def _recognise(self, verb: bytes, rest: bytes) -> Frame | None:
+        if len(rest) > _SHORT:
+            return recognise_frame(verb, rest)
+        both = verb, rest  # and not joined, or GETH and TTP/1.1 were GET and HTTP/1.1
+        frame = self._frames.get(both)
+        if frame is None:
+            frame = recognise_frame(verb, rest)
+            if frame is not None and _is_like_many(frame, rest) and len(self._frames) < _MOST_REMEMBERED:
+                self._frames[both] = frame
+        return frame
+
+    def _await_rest(self, client: Client, data: bytes, missing: int) -> None:
+        client.state = _RECEIVING
+        client.pieces = [data]
+        client.wanted = missing
+
+
+def _is_like_many(frame: Frame, rest: bytes) -> bool:
+    """Whether it has no numbers, and nothing comes after it."""
+    _, end, size, _, cookie = frame
+    return size == 0 and cookie is None and end == len(rest)

@@ -1,0 +1,288 @@
+"""The desk of a router: reports what its parts know, and hands operators' orders to them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import islice
+
+import trio
+
+from partitioner import __version__
+from partitioner.errors import NoBackendLeft, Refused, UnknownBackend
+from partitioner.membership.backend import Intent
+from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
+from partitioner.membership.health import Health, HealthRecord, Symptom
+from partitioner.membership.ledger import Lock
+from partitioner.membership.pool import Member
+from partitioner.membership.tenure import Role
+from partitioner.ops.admin.reports import (
+    BackendReport,
+    ClaimReport,
+    DrainReport,
+    EventReport,
+    LockReport,
+    Locks,
+    Status,
+    TrafficReport,
+)
+from partitioner.ops.event_log import Event, Journal
+from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
+from partitioner.ops.standing import (
+    IS_STANDBY,
+    dirty_of,
+    role_of,
+    why_nobody_serves,
+    why_standby,
+)
+from partitioner.placement import location
+from partitioner.placement.location import Location
+from partitioner.placement.session_id import HashKey
+from partitioner.routing.core import Lane
+from partitioner.routing.drain import Drain
+from partitioner.transport.traffic import DURATIONS
+
+Reload = Callable[[], Awaitable[object]]
+"""Reads the configuration again; answers what to report. Raises ConfigurationInvalid or Refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterDesk:
+    """Answers operators for one router."""
+
+    name: str
+    lane: Lane
+    hash_key: HashKey
+    why_not_served: Callable[[], tuple[str, ...]]  # why the state port takes no clients, if so
+    read_again: Reload
+    journal: Journal
+    sampler: Sampler
+    clients: Callable[[], int]  # how many are connected
+    superseded: Callable[[], int]  # how often that has happened to this router
+    began_at: float  # when the router started, in trio's time
+
+    # --- reports ---
+
+    def why_not_ready(self) -> tuple[str, ...]:
+        """Why web servers should not be sent here; nothing if they should."""
+        nobody = why_nobody_serves(self.lane)
+        return (*self.why_not_served(), *(() if nobody is None else (nobody,)))
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the configuration, although requests are served, a sentence each."""
+        members = self.lane.roster.pool.members.values()
+        return tuple(
+            f"{each.backend.name} {self._trouble(each.backend.identity, each.record)}"
+            for each in members
+            if each.record.symptom is Symptom.ALIAS and each.removed_at is None
+        )
+
+    def role(self) -> str:
+        """Whether this router is the active one of its farm: active, claiming or standby."""
+        return role_of(self.lane).value
+
+    def status(self) -> Status:
+        now, ledger, pool = trio.current_time(), self.lane.ledger, self.lane.roster.pool
+        growth = self.sampler.growth()
+        backends = self._backends(growth)
+        not_ready, redundancy = self.why_not_ready(), self.lane.roster.redundancy
+        standby_because, tenure = why_standby(self.lane), self.lane.tenure
+        is_active = standby_because is None
+        redundant_since = redundancy.redundant_since(now) if is_active else None
+        watch = None if is_active else tenure
+        return Status(
+            name=self.name,
+            version=__version__,
+            uptime=now - self.began_at,
+            epoch=pool.epoch,
+            role=self.role(),
+            role_for=now - (self.began_at if tenure is None else tenure.since),
+            term=self._term(),
+            superseded=self.superseded(),
+            standby_because=standby_because,
+            watched_for=None if watch is None else watch.watched_for,
+            servers_seen=None if watch is None else watch.servers_seen,
+            map_fingerprint=fingerprint_text(map_fingerprint(pool, self.hash_key)),
+            ready=not not_ready,
+            not_ready=not_ready,
+            redundant_since=None if redundant_since is None else now - redundant_since,
+            not_redundant=redundancy.why_not_redundant(now) if is_active else (IS_STANDBY,),
+            copies=pool.copies,
+            t_max=ledger.longest_life,
+            unsettled_for=self._unsettled_for(now),
+            moved=self.lane.handoff.moved,
+            clients=self.clients(),
+            requests={outcome: growth.rate(count) for outcome, count in growth.requests.items()},
+            locks_held=ledger.locks_held,
+            oldest_lock=next((now - lock.since for _, lock in ledger.locks()), None),
+            keys_marked=ledger.keys_marked,
+            serving=len(pool.eligible),
+            backends=backends,
+            drains=tuple(each.drain for each in backends if each.drain is not None),
+        )
+
+    def backends(self) -> tuple[BackendReport, ...]:
+        return self._backends(self.sampler.growth())
+
+    def locate(self, key: bytes) -> Location:
+        """Find the preference list of a key. Raises ValueError if that is none."""
+        return location.locate(key, self.lane.roster.pool.ranking, self.hash_key)
+
+    def locks(self, at_most: int) -> Locks:
+        """The oldest locks."""
+        ledger, now = self.lane.ledger, trio.current_time()
+        oldest = islice(ledger.locks(), at_most)
+        return Locks(ledger.locks_held, tuple(self._lock(key, lock, now) for key, lock in oldest))
+
+    def events(self) -> tuple[EventReport, ...]:
+        """The last lines of the log, the youngest first."""
+        now = self.journal.now()
+        return tuple(_event(each, now) for each in self.journal.events())
+
+    # --- orders ---
+
+    def set_intent(self, name: str, intent: Intent) -> BackendReport:
+        """Have a backend drained, made ready, or put aside.
+
+        Raises UnknownBackend, or Refused if it would do harm or this router is not the active one.
+        """
+        if role_of(self.lane) is not Role.ACTIVE:
+            raise Refused(IS_STANDBY)
+        places = self.lane.roster.pool.places
+        if name not in places:
+            raise UnknownBackend.called(name, places)
+        self.lane.roster.set_intent(name, intent)
+        drain = self.lane.handoff.drains().get(places[name])
+        return self._backend(places[name], drain, self.sampler.growth())
+
+    async def claim(self) -> ClaimReport:
+        """Make this router the active one of its farm. Raises Refused, with the reason, if that cannot be."""
+        tenure, began_at = self.lane.tenure, trio.current_time()
+        if tenure is None or tenure.is_active:
+            return ClaimReport(self._term(), was_active=True, took=0.0)
+        try:
+            await tenure.claim("an operator or a takeover script said so")
+        except NoBackendLeft as failure:
+            raise Refused(f"this router could not become the active one: {failure}") from failure
+        return ClaimReport(self._term(), was_active=False, took=trio.current_time() - began_at)
+
+    async def reload(self) -> object:
+        """Read the configuration again. Raises ConfigurationInvalid or Refused."""
+        return await self.read_again()
+
+    # --- one of many ---
+
+    def _term(self) -> str | None:
+        tenure = self.lane.tenure
+        term = None if tenure is None else tenure.authority.term
+        return None if term is None or role_of(self.lane) is not Role.ACTIVE else str(term.term)
+
+    def _backends(self, growth: Growth) -> tuple[BackendReport, ...]:
+        drains = self.lane.handoff.drains()
+        members = self.lane.roster.pool.members
+        return tuple(self._backend(identity, drains.get(identity), growth) for identity in members)
+
+    def _backend(self, identity: str, drain: Drain | None, growth: Growth) -> BackendReport:
+        now, pool = trio.current_time(), self.lane.roster.pool
+        member = pool.members[identity]
+        backend, record = member.backend, member.record
+        why_not_safe = self._why_not_safe_to_stop(identity, drain, now)
+        is_concluded = record.health is not Health.UNKNOWN
+        recovering_for = record.doubted_until - now if record.health is Health.RECOVERING else None
+        return BackendReport(
+            name=backend.name,
+            identity=identity,
+            address=str(backend.address),
+            weight=backend.weight,
+            intent=backend.intent.value,
+            health=record.health.value,
+            health_for=now - record.since if is_concluded else None,
+            trouble=self._trouble(identity, record),
+            serves=member.is_eligible,
+            removed=member.removed_at is not None,
+            share=self._share(identity, member),
+            traffic=_traffic(growth, identity),
+            probe=self._probe(identity, record),
+            keys_marked=self.lane.ledger.marks_of(identity),
+            dirty=tuple(sorted(dirty_of(self.lane, identity))),
+            recovering_for=None if recovering_for is None else max(0.0, recovering_for),
+            safe_to_stop=not why_not_safe,
+            not_safe_to_stop=why_not_safe,
+            drain=None if drain is None else _drain(backend.name, drain, now),
+        )
+
+    def _trouble(self, identity: str, record: HealthRecord) -> str | None:
+        """The last thing that was wrong with a backend; of one that was entered twice, which server it is."""
+        if record.symptom is None:
+            return None
+        trouble: str = record.symptom.value
+        return self.lane.roster.aliases.get(identity, trouble) if record.symptom is Symptom.ALIAS else trouble
+
+    def _why_not_safe_to_stop(self, identity: str, drain: Drain | None, now: float) -> tuple[str, ...]:
+        """A server that has handed everything off holds nothing that could be lost."""
+        if role_of(self.lane) is not Role.ACTIVE:
+            return (IS_STANDBY,)
+        is_handed_off = drain is not None and drain.is_done
+        return self.lane.roster.redundancy.why_not_safe_to_stop(identity, now, is_handed_off=is_handed_off)
+
+    def _share(self, identity: str, member: Member) -> float:
+        pool = self.lane.roster.pool
+        if identity not in pool.ready:
+            return 0.0
+        return member.backend.weight / sum(pool.members[each].backend.weight for each in pool.ready)
+
+    def _unsettled_for(self, now: float) -> float | None:
+        """Sessions move when they are used; those that were not used by then have expired."""
+        left = self.lane.roster.pool.changed_at + self.lane.ledger.longest_life - now
+        return left if left > 0 else None
+
+    def _probe(self, identity: str, record: HealthRecord) -> float | None:
+        """How long the last probe took, unless it failed: what it took in better times says nothing."""
+        is_well = record.answers and record.failures == 0
+        return self.lane.roster.upstreams[identity].traffic.last_probe if is_well else None
+
+    def _lock(self, key: bytes, lock: Lock, now: float) -> LockReport:
+        member = self.lane.roster.pool.members.get(lock.server)
+        return LockReport(
+            key=sha256(key).hexdigest()[:8],
+            server=lock.server if member is None else member.backend.name,
+            reachable=self.lane.bookkeeper.can_reach(lock, key),
+            age=now - lock.since,
+        )
+
+
+def _drain(name: str, drain: Drain, now: float) -> DrainReport:
+    return DrainReport(
+        backend=name,
+        for_seconds=now - drain.began_at,
+        moved=drain.moved,
+        left=drain.left,
+        rate=drain.rate,
+        estimate=drain.estimate,
+        done=drain.is_done,
+        stalled=drain.stalled,
+    )
+
+
+def _traffic(growth: Growth, identity: str) -> TrafficReport:
+    own = growth.backends.get(identity, Exchanges())
+    return TrafficReport(
+        rate=growth.rate(own.count),
+        share=own.count / growth.exchanges if growth.exchanges else 0.0,
+        failed=own.failed,
+        p50=quantile(0.5, own.durations, DURATIONS),
+        p99=quantile(0.99, own.durations, DURATIONS),
+    )
+
+
+def _event(event: Event, now: float) -> EventReport:
+    facts = {name: fact for name, fact in event.facts.items() if name not in ("cause", "consequence")}
+    return EventReport(
+        at=datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
+        ago=max(0.0, now - event.at),
+        level=event.level.value,
+        event=event.what,
+        cause=event.facts.get("cause"),
+        consequence=event.facts.get("consequence"),
+        facts=facts,
+    )

@@ -1,0 +1,269 @@
+"""The await lane, put together: a roster, a ledger, a gate, and all that works with them."""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from random import uniform as random_uniform
+
+import trio
+
+from partitioner.errors import BackendFailure
+from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.health import HealthPolicy
+from partitioner.membership.ledger import Ledger, LedgerPolicy
+from partitioner.membership.losses import LossPolicy, LostSessions
+from partitioner.membership.pool import Pool
+from partitioner.membership.redundancy import Redundancy
+from partitioner.placement.session_id import HashKey
+from partitioner.routing.drain import HandOff, ListKeys
+from partitioner.routing.expiry_sync import Toucher
+from partitioner.routing.farm_mismatch import Mixups
+from partitioner.routing.internal_requests import Errands
+from partitioner.routing.key_gate import KeyGate
+from partitioner.routing.ledger_keeper import Bookkeeper
+from partitioner.routing.lookup import Finder
+from partitioner.routing.probes import Probing
+from partitioner.routing.record_keeper import RecordKeeper
+from partitioner.routing.repair import Repairer
+from partitioner.routing.replication import Copier
+from partitioner.routing.roster import Roster
+from partitioner.routing.router import Parts, Router
+from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
+from partitioner.transport.authority import Authority
+from partitioner.transport.backend_connections import Upstream, UpstreamPolicy
+from partitioner.transport.connector import Connector
+from partitioner.transport.limits import BodyMemory
+from partitioner.transport.observer import Observer
+
+SWEEP_INTERVAL = 5.0
+_A_SECOND = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LanePolicy:
+    """How a router behaves towards its backends. Times are seconds, sizes bytes."""
+
+    health: HealthPolicy
+    upstream: UpstreamPolicy
+    ledger: LedgerPolicy
+    lost_sessions: LostSessions = LostSessions.NEW
+    hash_key: HashKey = HashKey.SESSION_ID
+    copy: float = 0.25  # for writing a copy, and a second more for each 16 MiB
+    body_memory: int = 256 * 1024 * 1024
+    lost_after: float = 60.0  # for which a server must have been DOWN by time-outs
+    tenure: TenurePolicy | None = None  # None where no other router can serve these servers
+
+
+class Lane:
+    """A router without its clients."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        policy: LanePolicy,
+        connector: Connector,
+        observer: Observer,
+        background: trio.Nursery,
+        uniform: Callable[[float, float], float] = random_uniform,
+        list_keys: ListKeys | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        """`background` outlives every exchange; `uniform` draws the jitter of probes.
+
+        `list_keys` asks state servers of our own which sessions they hold, if that is possible.
+        `disk` is where the record is kept on this machine, if anywhere.
+        """
+        if policy.tenure is not None:
+            connector = replace(connector, authority=Authority(connector.canary))
+        self.policy = policy
+        self._connector = connector
+        self.ledger = Ledger(policy.ledger)
+
+        def open_upstream(backend: Backend) -> Upstream:
+            return Upstream(backend, connector, policy.upstream, self.bookkeeper, background)
+
+        self.observer = observer
+        self.roster = Roster(
+            pool,
+            policy.health,
+            observer,
+            Redundancy(pool, self.ledger),
+            open_upstream,
+            longest_life=lambda: self.ledger.longest_life,
+        )
+        self.bookkeeper = Bookkeeper(self.ledger, self.roster, policy.hash_key)
+        self.roster.open_upstreams()
+        self.gate = KeyGate()
+        self.memory = BodyMemory(policy.body_memory)
+        self.errands = Errands(self.roster, self.memory, policy.copy)
+        copier = Copier(self.roster, self.bookkeeper, self.errands, observer)
+        losses = LossPolicy(policy.lost_sessions, policy.lost_after)
+        self.finder = Finder(self.roster, self.bookkeeper, self.errands, copier, losses, observer)
+        self.toucher = Toucher(self.roster, self.bookkeeper, self.gate, self.errands)
+        self.repairer = Repairer(
+            self.roster,
+            self.bookkeeper,
+            self.gate,
+            self.errands,
+            copier,
+            self.finder,
+            self.toucher,
+            observer,
+        )
+        self.watch = RedundancyWatch(self.roster, observer)
+        self.handoff = HandOff(
+            self.roster, self.bookkeeper, self.gate, copier, self.finder, observer, list_keys
+        )
+        self.keeper: RecordKeeper | None = None  # None where no other router can come after this one
+        self.tenure: Tenure | None = None
+        if connector.authority is not None:
+            self.keeper = RecordKeeper(self.roster, self.ledger, connector, disk, observer)
+        self.probing = Probing(self.roster, connector, policy.health, uniform, self.keeper)
+        if self.keeper is not None:
+            assert policy.tenure is not None
+            self.tenure = Tenure(
+                policy.tenure, connector, self.roster, self.ledger, self.keeper, self.probing, disk, observer
+            )
+        self.mixups = Mixups(observer)
+        parts = Parts(
+            self.roster,
+            self.bookkeeper,
+            self.gate,
+            self.memory,
+            self.errands,
+            copier,
+            self.finder,
+            self.toucher,
+            self.mixups,
+            observer,
+            self.keeper,
+            self.tenure,
+        )
+        self.router = Router(parts, background)
+        self.standstills = connector.standstills
+        self.standstills.listeners.append(self._stood_still)
+
+    async def start(self) -> None:
+        """See who is there, and be the active router if no other one can be."""
+        if self.tenure is None:
+            await self.probing.first_look()
+        else:
+            await self.tenure.start()
+
+    async def run(self) -> None:
+        """Do everything that goes on beside the exchanges, for as long as the router runs."""
+        tenure, keeper = self.tenure, self.keeper
+        if tenure is None or keeper is None:
+            await self._serve()
+            return
+        while True:
+            await tenure.stand_by()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve)
+                nursery.start_soon(keeper.run)
+                nursery.start_soon(tenure.look_after_standstills)
+                nursery.start_soon(keeper.remove_earlier)
+                while tenure.is_active:
+                    await tenure.wait_for_change()
+                nursery.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        """Do what the active router does beside the exchanges."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.probing.run)
+            nursery.start_soon(self.toucher.run)
+            nursery.start_soon(self.repairer.run)
+            nursery.start_soon(self.handoff.run)
+            nursery.start_soon(self._sweep)
+            nursery.start_soon(self._look_after)
+
+    async def identify(self, backends: Iterable[Backend]) -> dict[Address, bytes]:
+        """Read the canaries at those addresses of which it is not known which server answers there.
+
+        Returns tokens by address, of those that answer in the time of a probe. Nothing is planted.
+        """
+        found: dict[Address, bytes] = {}
+
+        async def look(backend: Backend) -> None:
+            with suppress(BackendFailure):  # who it is shows when it can be probed
+                channel, canary = await self._connector.connect(backend, self.policy.health.timeout)
+                channel.close_in_order()
+                if canary is not None:
+                    found[backend.address] = canary.token
+
+        async with trio.open_nursery() as looking:
+            for backend in self.roster.unseen(backends):
+                if backend.intent is not Intent.MAINT:
+                    looking.start_soon(look, backend)
+        return found
+
+    def _stood_still(self, duration: float) -> None:
+        """Close all connections to backends, and probe all: every new connection reads the canary first."""
+        self.observer.stood_still(duration)
+        for upstream in self.roster.upstreams.values():
+            upstream.break_off()
+        if self.tenure is not None:
+            self.tenure.authority.doubt()
+        self.roster.want_all_probed()
+
+    def close_idle(self) -> None:
+        """Close the connections to backends that nobody uses, in order. The others are reset as they end."""
+        for upstream in self.roster.upstreams.values():
+            upstream.close_idle()
+
+    async def _sweep(self) -> None:
+        """Forget what has expired."""
+        while True:
+            await trio.sleep(SWEEP_INTERVAL)
+            self.ledger.forget_settled(self.roster.pool, trio.current_time())
+            members = self.roster.pool.members.items()
+            answering = {identity for identity, member in members if member.record.answers}
+            for _ in self.ledger.sweep(trio.current_time(), answering):
+                await trio.lowlevel.checkpoint()
+            for identity in self.roster.forget_the_gone():
+                self.ledger.unmark_all(identity)
+            self.mixups.turn_over(trio.current_time())
+
+    async def _look_after(self) -> None:
+        """Close connections that have been idle for long, and see whether the pool is redundant."""
+        while True:
+            await trio.sleep(_A_SECOND)
+            self.watch.look()
+            for upstream in tuple(self.roster.upstreams.values()):
+                upstream.retire_idle()
+
+
+PATIENCE = 2.0
+"""Seconds. One copy that was late for once is repaired before, and is not worth two lines in a log."""
+
+
+class RedundancyWatch:
+    """Looks after the redundancy of the pool; a pool of single copies has none, and nothing is said of it."""
+
+    def __init__(self, roster: Roster, observer: Observer) -> None:
+        self._roster = roster
+        self._observer = observer
+        self._lost_at: float | None = None
+        self._has_told = False
+
+    def look(self) -> None:
+        """See how things are, and report what has changed for longer than a moment: called every second."""
+        now = trio.current_time()
+        if self._roster.pool.copies < 2:
+            self._lost_at, self._has_told = None, False
+        elif reasons := self._roster.redundancy.why_not_redundant(now):
+            self._note_lost(reasons, now)
+        elif self._lost_at is not None:
+            self._note_regained(self._lost_at, now)
+
+    def _note_lost(self, reasons: tuple[str, ...], now: float) -> None:
+        if self._lost_at is None:
+            self._lost_at = now
+        if not self._has_told and now - self._lost_at >= PATIENCE:
+            self._has_told = True
+            self._observer.redundancy_lost(reasons)
+
+    def _note_regained(self, lost_at: float, now: float) -> None:
+        if self._has_told:
+            self._observer.redundancy_regained(now - lost_at)
+        self._lost_at, self._has_told = None, False

@@ -1,0 +1,216 @@
+"""Who is asked for a session, and what to do when that fails.
+
+While a lock is held, the server that granted it; else the first server of the preference list that may
+be read for this key. A request that failed is sent again where the failover table allows it, and then
+perhaps to another server: each try takes a fresh pool.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from partitioner.errors import BackendFailure, NoBackendLeft, Phase
+from partitioner.membership.failover import Verdict, verdict
+from partitioner.membership.ledger import Lock
+from partitioner.membership.pool import Pool
+from partitioner.protocol.messages import Operation
+from partitioner.routing.ledger_keeper import Bookkeeper
+from partitioner.routing.lookup import Finder, Subject
+from partitioner.routing.roster import Roster
+from partitioner.transport.messages import BegunExchange, Request, Response
+
+RETRY_PAUSE = 0.1
+"""Seconds to wait before connecting again where nothing was sent yet, unless the pool changes sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """How far the express lane has got: whom it has asked, under which pool."""
+
+    server: str
+    pool: Pool
+    exchange: BegunExchange
+
+
+@dataclass(slots=True)
+class Asked:
+    """What a client asks, and of which session."""
+
+    request: Request
+    session: Subject  # its key, target and placement
+    begun: Begun | None = None  # is taken up by whoever asks first
+    begun_copies: Mapping[str, BegunExchange] = field(default_factory=dict)  # by server
+
+    @property
+    def operation(self) -> Operation:
+        return self.request.head.operation
+
+    @property
+    def cookie(self) -> int | None:
+        return self.request.head.lock_cookie
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a backend answered, and under which pool it was asked."""
+
+    response: Response
+    server: str
+    pool: Pool
+    sent_at: float
+    passed_over: str | None = None  # the first choice, where that was out of use for this session
+
+    @property
+    def status(self) -> int:
+        return self.response.head.status
+
+
+class Asker:
+    """Has requests answered by the backends that are responsible for them."""
+
+    def __init__(self, roster: Roster, bookkeeper: Bookkeeper, finder: Finder) -> None:
+        self._roster = roster
+        self._bookkeeper = bookkeeper
+        self._ledger = bookkeeper.ledger
+        self._finder = finder
+
+    async def ask(self, asked: Asked) -> Reply | Lock:
+        """Have it answered by whoever is responsible; or answer the lock whose server cannot be reached.
+
+        Raises NoBackendLeft or BackendFailure.
+        """
+        request, session = asked.request, asked.session
+        sendings = 0
+        while True:
+            if asked.begun is not None:
+                pool, server = asked.begun.pool, asked.begun.server
+            else:
+                pool = self._roster.pool
+                whom = await self._whom(asked, pool)
+                if isinstance(whom, Lock):
+                    return whom
+                if whom is None:
+                    continue  # it has just been put right
+                server = whom
+            try:
+                reply = await self.ask_at(server, asked, pool)
+            except BackendFailure as failure:
+                sendings += failure.phase is not Phase.CONNECTING
+                is_late = trio.current_time() + RETRY_PAUSE > request.deadline
+                if is_late or not _may_be_repeated(request, failure, sendings):
+                    raise
+                # Nothing has changed yet: give it a moment before connecting again.
+                needs_pause = failure.phase is Phase.CONNECTING and self._roster.pool.epoch == pool.epoch
+            else:
+                passed_over = self._maybe_passed_over(session, server, pool)
+                return reply if passed_over is None else replace(reply, passed_over=passed_over)
+            if needs_pause:
+                with trio.move_on_after(RETRY_PAUSE):
+                    await self._roster.wait_for_change()
+
+    async def _whom(self, asked: Asked, pool: Pool) -> str | Lock | None:
+        """Whom to ask; the lock whose server cannot be reached; None if that has to be thought over again.
+
+        Raises NoBackendLeft.
+        """
+        session, deadline = asked.session, asked.request.deadline
+        lock = self._ledger.maybe_lock(session.key, trio.current_time())
+        if lock is not None and not self._bookkeeper.can_reach(lock, session.key):
+            if pool.eligible:
+                return lock
+            # Its holder's save would find no server, and a page that polls a 423 for 110 s helps nobody.
+            if not pool.placed:
+                raise NoBackendLeft("no backend is up")
+            await self._wait_until_known(next(iter(pool.placed)), deadline)
+            return None
+        if lock is None:
+            server = await self._acting_primary(session, pool, deadline)
+        else:
+            server = lock.server
+        if server is not None and not pool.members[server].record.answers:
+            await self._wait_until_known(server, deadline)
+            return None
+        return server
+
+    async def ask_at(self, server: str, asked: Asked, pool: Pool) -> Reply:
+        """One exchange with one backend.
+
+        Raises BackendFailure, which has been reported then.
+        """
+        begun, asked.begun = asked.begun, None
+        sent_at = trio.current_time() if begun is None else begun.exchange.sent_at
+        try:
+            if begun is None:
+                response = await self._roster.upstreams[server].exchange(asked.request)
+            else:
+                response = await begun.exchange.finish()
+        except BackendFailure as failure:
+            self._roster.exchange_failed(failure)
+            raise
+        return Reply(self._report_its_rest(response), server, pool, sent_at)
+
+    async def _acting_primary(self, session: Subject, pool: Pool, deadline: float) -> str | None:
+        """Whom to ask; None if that has to be thought over again.
+
+        Raises NoBackendLeft if there is nobody.
+        """
+        marks = self._ledger.marks(session.key)
+        acting = self._bookkeeper.acting_set(pool, session.key, session.placement, marks)
+        if acting is not None:
+            return acting.primary
+        for server in tuple(marks):
+            if await self._finder.settle_doubt(session, server):
+                return None
+        if not pool.eligible:
+            with trio.move_on_at(deadline):
+                if not self._ledger.is_agreed(session.key) and await self._finder.agree(session):
+                    return None
+            raise NoBackendLeft("no backend is up")
+        with trio.move_on_at(deadline):
+            if await self._finder.put_right(session):
+                return None
+        raise NoBackendLeft("every backend that is up has still to be put right for this session")
+
+    def _maybe_passed_over(self, session: Subject, server: str, pool: Pool) -> str | None:
+        """The first choice for a session, if this server had to answer because that one is out or marked.
+
+        A lock's server answers for a first choice that is well, too; nobody was passed over then.
+        """
+        marks = self._ledger.marks(session.key)
+        if not marks and len(pool.placed) == len(pool.ready):
+            return None  # nearly always: there is nobody who could be passed over
+        for name in pool.ranking.preference_list(session.placement):
+            if (first := pool.places[name]) in pool.ready:
+                is_out = first not in pool.placed or first in marks
+                return first if is_out and first != server else None
+        return None
+
+    async def _wait_until_known(self, server: str, deadline: float) -> None:
+        """At the router's start: wait for the verdict on a backend of which nothing is known yet."""
+        with trio.move_on_at(deadline) as waiting:
+            await self._roster.wait_for_change()
+        if waiting.cancelled_caught:
+            raise NoBackendLeft(f"nothing is known of {server} yet")
+
+    def _report_its_rest(self, response: Response) -> Response:
+        """Have it reported if the backend fails in the middle of a streamed answer."""
+        rest = response.rest
+        if rest is None:
+            return response
+
+        async def watched() -> bytes:
+            try:
+                return await rest()
+            except BackendFailure as failure:
+                self._roster.exchange_failed(failure)
+                raise
+
+        return replace(response, rest=watched)
+
+
+def _may_be_repeated(request: Request, failure: BackendFailure, sendings: int) -> bool:
+    """Whether the table allows another try, and the request is still here to be sent."""
+    if verdict(request.head.operation, failure.phase, sendings) is Verdict.GIVE_UP:
+        return False
+    return request.is_whole or failure.phase is Phase.CONNECTING

@@ -1,0 +1,136 @@
+"""Keeps the ledger true: turns what happens to connections and backends into marks, and marks into repairs.
+
+The ledger itself is pure and knows no connections; this is the one place where both meet.
+"""
+
+import re
+from collections.abc import Callable, Container
+
+import trio
+
+from partitioner.membership.health import HealthRecord
+from partitioner.membership.ledger import LOCK, LONGEST_PAGE, REMOVE, WRITE, Ledger, Lock
+from partitioner.membership.pool import ActingSet, Pool
+from partitioner.placement.session_id import HashKey, placement_key
+from partitioner.protocol.messages import AnswerHead, Operation
+from partitioner.protocol.target import canonical_form, server_key
+from partitioner.routing.roster import Roster
+from partitioner.transport.backend_exchange import Lease
+
+LEAVES_TRACES = frozenset(
+    {
+        Operation.ACQUIRE,
+        Operation.RELEASE,
+        Operation.SET,
+        Operation.CREATE_UNINITIALIZED,
+        Operation.REMOVE,
+    }
+)
+"""Operations after which a session is not what it was: content, lock, or whether it is there."""
+
+REASONS = {Operation.ACQUIRE: LOCK, Operation.RELEASE: LOCK, Operation.REMOVE: REMOVE}
+"""What a server may lack, or have too much, where such a request went unanswered; else it is a write."""
+
+LOCK_AGE = re.compile(rb"\r\nLockAge: ?([0-9]+)\r\n")
+
+
+class Bookkeeper:
+    """Hears what becomes of connections and backends, and keeps the ledger."""
+
+    def __init__(self, ledger: Ledger, roster: Roster, hash_key: HashKey) -> None:
+        self.ledger = ledger
+        self._roster = roster
+        self._hash_key = hash_key
+        self.want_repair: Callable[[bytes], None] = lambda key: None
+        roster.listeners.append(self._backend_changed)
+        roster.movers.append(self._backend_moved)
+
+    # --- connections: what an upstream reports ---
+
+    def went_unanswered(self, lease: Lease) -> None:
+        """A request may be carried out, now or later, and nobody will hear of it."""
+        head, server = lease.request, lease.backend.identity
+        if head.operation in LEAVES_TRACES and server in self._roster.pool.members:
+            key = server_key(head.target)
+            reason = REASONS.get(head.operation, WRITE)
+            self.ledger.note_unanswered(key, head.target, server, trio.current_time(), reason=reason)
+            self._keep_within_bound()
+
+    def was_worked_off(self, lease: Lease) -> None:
+        """Nothing of that request lies in its connection any more."""
+        head, server = lease.request, lease.backend.identity
+        if head.operation not in LEAVES_TRACES or not self._is_same_life(server, lease.life):
+            return
+        key = server_key(head.target)
+        self.ledger.note_worked_off(key, server, trio.current_time())
+        self.want_repair(key)
+
+    # --- keys: what exchanges report ---
+
+    def mark(self, key: bytes, target: bytes, server: str, *, is_stale: bool, reason: str = WRITE) -> None:
+        """From now on this server is not read for this key; it is put right as soon as may be.
+
+        One that was forgotten meanwhile is in doubt as a whole, should it ever come back.
+        """
+        if server not in self._roster.pool.members:
+            return
+        self.ledger.mark(key, target, server, trio.current_time(), is_stale=is_stale, reason=reason)
+        self.want_repair(key)
+        self._keep_within_bound()
+
+    def placement_of(self, key: bytes) -> bytes:
+        """What of this key decides where its session is placed."""
+        return placement_key(canonical_form(key), self._hash_key)
+
+    def can_reach(self, lock: Lock, key: bytes) -> bool:
+        """Whether the server of a lock can be spoken to, in the life in which it granted it."""
+        member = self._roster.pool.members.get(lock.server)
+        if member is None or member.record.life != lock.life:
+            return False
+        return member.is_readable or (member.is_recovering and self.ledger.is_agreed(key))
+
+    def acting_set(
+        self, pool: Pool, key: bytes, placement: bytes, marks: Container[str] = ()
+    ) -> ActingSet | None:
+        """Who acts for a key in this pool, those that are marked apart; None if nobody can."""
+        return pool.acting_set(placement, marks, is_agreed=self.ledger.is_agreed(key))
+
+    def may_be_anothers(self, lock: AnswerHead, sent_at: float) -> bool:
+        """Whether a lock that a server shows may be held by a page that a router before this one has served.
+
+        Within the time that a page may run after a claim, a lock is released on nobody's behalf unless it is
+        younger than the request that met it (design.md 5.5.10). `sent_at` is when that was sent.
+        """
+        now, before = trio.current_time(), self._roster.unknown_locks_before
+        if now >= before + LONGEST_PAGE:
+            return False
+        age = LOCK_AGE.search(lock.raw)
+        return age is None or int(age[1]) > now - sent_at
+
+    # --- backends: what the roster reports ---
+
+    def _backend_changed(self, server: str, before: HealthRecord, record: HealthRecord) -> None:
+        if None not in (record.life, before.served_life) and record.life != before.served_life:
+            self.ledger.unmark_all(server)  # an empty life: there is nothing on it that could be wrong
+        if record.answers and not before.answers:
+            self.ledger.note_answers_again(server, trio.current_time())
+            for key in self.ledger.keys_marked_on(server):
+                self.want_repair(key)
+
+    def _backend_moved(self, entry: str, known: str | None) -> None:
+        """What an entry lacked its memory lacks, unless that was reached all the time."""
+        if known is None:
+            self.ledger.unmark_all(entry)
+            return
+        for key in self.ledger.move_marks(entry, known, trio.current_time()):
+            self.want_repair(key)
+
+    def _is_same_life(self, server: str, life: bytes) -> bool:
+        member = self._roster.pool.members.get(server)
+        return member is not None and member.record.life in (life, None)
+
+    def _keep_within_bound(self) -> None:
+        """Beyond the bound a server goes without its marks, and is not read at all for a while."""
+        while self.ledger.is_over_its_bound and (server := self.ledger.most_marked) is not None:
+            self.ledger.unmark_all(server)
+            self._roster.cast_doubt(server)

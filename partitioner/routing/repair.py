@@ -1,0 +1,188 @@
+"""Puts marked servers right: writes to them what the acting primary holds, or removes what they should not.
+
+One key at a time, behind its gate, and never more than so many a second: repair serves the next
+failure, and must not become the next failure itself. What cannot be done now is done later, when the
+lock has ended, or its connections have, or the server is back.
+"""
+
+import heapq
+
+import trio
+
+from partitioner.errors import NoBackendLeft
+from partitioner.membership.pool import ActingSet, Pool
+from partitioner.routing.expiry_sync import Toucher
+from partitioner.routing.internal_requests import Errand, Errands, Told, put, remove
+from partitioner.routing.key_gate import KeyGate
+from partitioner.routing.ledger_keeper import Bookkeeper
+from partitioner.routing.lookup import Finder, LockedAway, Subject, Whereabouts
+from partitioner.routing.replication import Copier
+from partitioner.routing.roster import Roster
+from partitioner.transport.observer import Observer
+
+RATE = 200.0
+"""Keys a second."""
+
+AGAIN = 1.0
+"""Seconds until the second try of a key; then twice as long each time."""
+
+LATEST = 30.0
+
+
+class Repairer:
+    """Repairs keys, one after the other, in the background."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        bookkeeper: Bookkeeper,
+        gate: KeyGate,
+        errands: Errands,
+        copier: Copier,
+        finder: Finder,
+        toucher: Toucher,
+        observer: Observer,
+    ) -> None:
+        self._roster = roster
+        self._bookkeeper = bookkeeper
+        self._gate = gate
+        self._errands = errands
+        self._copier = copier
+        self._finder = finder
+        self._toucher = toucher
+        self._observer = observer
+        self._wanted: dict[bytes, tuple[float, float]] = {}  # when to try, and the pause after that
+        self._due: list[tuple[float, bytes]] = []  # a heap; what is not in `_wanted` at that time is old
+        self._is_wanted = trio.Event()
+        bookkeeper.want_repair = self.want
+
+    def __len__(self) -> int:
+        """How many keys wait for repair."""
+        return len(self._wanted)
+
+    def want(self, key: bytes) -> None:
+        """Have a key repaired soon."""
+        self._schedule(key, trio.current_time(), AGAIN)
+
+    async def run(self) -> None:
+        """Repair what is due, for as long as the router runs."""
+        while True:
+            while (key := self._maybe_next()) is not None:
+                pause = self._wanted.pop(key)[1]
+                if not await self.repair(key) and key not in self._wanted:
+                    self._schedule(key, trio.current_time() + pause, min(2 * pause, LATEST))
+                await trio.sleep(1 / RATE)
+            with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
+                await self._is_wanted.wait()
+            self._is_wanted = trio.Event()
+
+    async def repair(self, key: bytes) -> bool:
+        """Put right whatever can be put right of this key now; answer whether nothing is left for later."""
+        await self._gate.enter(key)
+        try:
+            return await self._repair(key)
+        except NoBackendLeft:
+            return False  # nobody can tell what is right: the marks stay
+        finally:
+            self._gate.leave(key)
+
+    async def _repair(self, key: bytes) -> bool:
+        ledger = self._bookkeeper.ledger
+        if not ledger.marks(key):
+            return True
+        if ledger.maybe_lock(key, trio.current_time()) is not None:
+            return False
+        members = self._roster.pool.members
+        servers = [
+            each
+            for each, mark in ledger.marks(key).items()
+            if not mark.open and each in members and members[each].is_reachable
+        ]
+        if not servers:
+            return True  # it is wanted again when a connection ends, or a server is back
+        target = ledger.target(key)
+        missed = Subject(key, target, self._bookkeeper.placement_of(key))
+        return await self._put_right(missed, servers)
+
+    async def _put_right(self, missed: Subject, servers: list[str]) -> bool:
+        ledger, pool = self._bookkeeper.ledger, self._roster.pool
+        acting_set = self._bookkeeper.acting_set
+        acting = acting_set(pool, missed.key, missed.placement, ledger.marks(missed.key))
+        home = acting_set(pool, missed.key, missed.placement)
+        if acting is None or home is None:
+            for server in servers:
+                await self._finder.settle_doubt(missed, server)
+            if home is not None and ledger.marks(missed.key):
+                await self._finder.put_right(missed)
+            return not ledger.marks(missed.key)
+        async with self._errands.fetched(acting.primary, missed.target) as told:
+            if told is not None and told.status == 200:
+                # Read again and again, the primary would come to outlive its copies.
+                minutes = told.head.timeout_minutes
+                self._toucher.note_slid(missed.key, missed.target, missed.placement, acting.primary, minutes)
+                for server in servers:
+                    if server in acting.written or server in home.written:
+                        await self._write(missed, server, put(missed.target, told))
+                    else:
+                        await self._remove(missed, server, (*acting.written, *home.written))
+                if told.head.has_action_flags:
+                    await self._give_flag_back(missed, acting.primary, told)
+                await self._clear_up(missed, acting, pool)
+        if told is not None and told.status == 404:
+            found = await self._finder.find(missed, None)
+            if found is Whereabouts.ABSENT and ledger.is_lost(missed.key):
+                return True  # nothing is removed on a suspicion: the next write is followed by repair
+            if found is Whereabouts.ABSENT:
+                for server in servers:
+                    await self._write(missed, server, remove(missed.target))
+            elif isinstance(found, LockedAway):
+                return False
+        return not any(each in ledger.marks(missed.key) for each in servers)
+
+    async def _give_flag_back(self, missed: Subject, primary: str, told: Told) -> None:
+        """To read an uninitialized session has consumed its flag, and no client has seen it."""
+        stored = await self._copier.replace(missed.key, primary, put(missed.target, told))
+        if stored is None or stored.status != 200:
+            self._bookkeeper.mark(missed.key, missed.target, primary, is_stale=True)
+
+    async def _clear_up(self, missed: Subject, acting: ActingSet, pool: Pool) -> None:
+        """Once the last mark is gone, remove the session from where it had to be till then."""
+        home = self._bookkeeper.acting_set(pool, missed.key, missed.placement)
+        if self._bookkeeper.ledger.marks(missed.key) or home is None:
+            return
+        for server in acting.written:
+            if server not in home.written:
+                await self._remove(missed, server, home.written)
+        self._bookkeeper.ledger.note_repaired(missed.key)
+
+    async def _write(self, missed: Subject, server: str, errand: Errand) -> None:
+        self._note(missed, server, await self._copier.replace(missed.key, server, errand))
+
+    async def _remove(self, missed: Subject, server: str, belongs: tuple[str, ...]) -> None:
+        """Remove what is left over beside the servers where the session belongs."""
+        told = await self._copier.clear(missed.key, server, remove(missed.target), belongs)
+        self._note(missed, server, told)
+
+    def _note(self, missed: Subject, server: str, told: Told | None) -> None:
+        if told is None or told.status not in (200, 404):
+            return
+        ledger = self._bookkeeper.ledger
+        was_marked = server in ledger.marks(missed.key)
+        if was_marked and ledger.note_put_right(missed.key, server, told.sent_at):
+            self._observer.session_repaired(self._roster.pool.members[server].backend)
+
+    def _maybe_next(self) -> bytes | None:
+        now = trio.current_time()
+        while self._due and self._due[0][0] <= now:
+            when, key = heapq.heappop(self._due)
+            if key in self._wanted and self._wanted[key][0] == when:
+                return key
+        return None
+
+    def _schedule(self, key: bytes, when: float, pause: float) -> None:
+        known = self._wanted.get(key)
+        if known is not None and known[0] <= when:
+            return
+        self._wanted[key] = (when, pause)
+        heapq.heappush(self._due, (when, key))
+        self._is_wanted.set()

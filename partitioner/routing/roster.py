@@ -1,0 +1,557 @@
+"""The roster: who is in the pool now, and the one place where that changes.
+
+Probes and exchanges report what they saw; the roster keeps the health machine's record of each
+backend, publishes a new pool when a record concludes something, and lets the observer know. When a
+backend goes DOWN its connections are cut before the new pool is published: nothing that an ejected
+backend says is relayed.
+
+Operators change intents, weights, and who belongs to the pool. A backend that is removed is still asked
+for what it holds until that has expired; a memory that comes back after that is in doubt.
+
+All that is known of a server is known of its memory, which shows its canary's token wherever it turns up
+(design.md 5.1). A probe that finds a known token at another name or address has the member with that memory
+take over name and address; whatever lies in the ledger under its identity goes on being true.
+"""
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import trio
+
+from partitioner.errors import (
+    BackendEjected,
+    BackendFailure,
+    BackendHungUp,
+    BackendIsAlias,
+    BackendMalformed,
+    BackendNotAtFault,
+    BackendRefused,
+    BackendReset,
+    BackendRestarted,
+    BackendTooSlow,
+    BackendUnreachable,
+    Refused,
+)
+from partitioner.membership.backend import Address, Backend, Intent, free_identity
+from partitioner.membership.health import (
+    Health,
+    HealthPolicy,
+    HealthRecord,
+    Symptom,
+    cast_doubt,
+    dispel_doubt,
+    newcomer,
+    observe_success,
+    observe_symptom,
+    put_aside,
+)
+from partitioner.membership.inheritance import Inheritance
+from partitioner.membership.pool import Member, Pool, first_pool, ranking_of
+from partitioner.membership.redundancy import Redundancy
+from partitioner.transport.backend_connections import Upstream
+from partitioner.transport.observer import Observer
+
+# What a failed exchange says about the backend's health. A clean close does not count: a stock server
+# hangs up on a bad request. Nor does an odd answer: one poisoned session must not take a server down.
+# Both have the backend probed at once (design.md 5).
+SYMPTOMS: dict[type[BackendFailure], Symptom | None] = {
+    BackendRefused: Symptom.REFUSED,
+    BackendUnreachable: Symptom.UNREACHABLE,
+    BackendTooSlow: Symptom.TIMED_OUT,
+    BackendReset: Symptom.BROKEN,
+    BackendRestarted: Symptom.RESTARTED,
+    BackendIsAlias: Symptom.ALIAS,
+    BackendHungUp: None,
+    BackendMalformed: None,
+    BackendEjected: None,
+    BackendNotAtFault: None,
+}
+
+
+DOWN_FOR_GOOD = 60.0
+"""Seconds after which a backend that was removed and is DOWN is not waited for any more (design.md 5)."""
+
+HOUR = 3600.0
+
+BY_FILE = "the configuration says so"
+BY_ORDER = "an order, by a verb or over the admin port"
+"""Why an intent changes. An order lasts until the next reload."""
+
+_NOTHING_SEEN: Mapping[Address, bytes] = {}
+
+Listener = Callable[[str, HealthRecord, HealthRecord], None]
+"""Is told the identity of a backend, and its record before and after."""
+
+Mover = Callable[[str, str | None], None]
+"""Is told the identity of an entry of which nothing was known, and whose memory it has: that of a server that
+was away or renamed, or, with None, of one that goes on by its own entry."""
+
+
+class Roster:
+    """The current pool, and the upstreams of its backends."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        policy: HealthPolicy,
+        observer: Observer,
+        redundancy: Redundancy,
+        open_upstream: Callable[[Backend], Upstream] | None = None,
+        longest_life: Callable[[], float] = lambda: HOUR,
+    ) -> None:
+        """`longest_life` answers T_max in seconds: for how long the past matters."""
+        self.pool = pool
+        self.redundancy = redundancy
+        self.upstreams: dict[str, Upstream] = {}  # by identity; filled in before anything is observed
+        self.departed: dict[bytes, float] = {}  # tokens of memories that are out; until when that matters
+        self.aliases: dict[str, str] = {}  # which server a backend is that was entered twice, by identity
+        self.empty: set[bytes] = set()  # tokens that were planted on empty memories
+        self.unknown_locks_before = float(
+            "-inf"
+        )  # locks that are older may be those of another router's pages
+        self.needs_majority_until = float("-inf")  # another router may go on where this one reaches no server
+        self._trusts_unknown = True  # no router was here before, so memories are taken as they stand
+        self.listeners: list[Listener] = []  # told before the new pool is published
+        self.movers: list[Mover] = []
+        self._policy = policy
+        self._observer = observer
+        self._open_upstream = open_upstream
+        self._longest_life = longest_life
+        self._has_changed = trio.Event()
+        self._wanted_probes: dict[str, trio.Event] = {name: trio.Event() for name in pool.members}
+
+    def open_upstreams(self) -> None:
+        """Open the upstreams of all members: once, before anything is observed."""
+        assert self._open_upstream is not None
+        for identity, member in self.pool.members.items():
+            self.upstreams[identity] = self._open_upstream(member.backend)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Roster epoch {self.pool.epoch}, {len(self.pool.eligible)} of {len(self.pool.members)} serve>"
+        )
+
+    async def wait_for_change(self) -> None:
+        """Wait for the next pool."""
+        await self._has_changed.wait()
+
+    async def wait_for_wanted_probe(self, name: str) -> None:
+        """Wait until somebody wants this backend probed at once."""
+        await self._wanted_probes[name].wait()
+        self._wanted_probes[name] = trio.Event()
+
+    # --- beginning and ending ---
+
+    @property
+    def policy(self) -> HealthPolicy:
+        """When backends are taken for down and up."""
+        return self._policy
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether another router may be serving with the servers that this one does not reach.
+
+        That is so for T_max after another router, where there are three servers or more and fewer than half
+        of them answer. Source: design.md 5.5.12.
+        """
+        if trio.current_time() >= self.needs_majority_until:
+            return False
+        asked = [
+            each
+            for each in self.pool.members.values()
+            if each.removed_at is None and each.backend.intent is not Intent.MAINT
+        ]
+        return len(asked) >= 3 and 2 * sum(each.is_reachable for each in asked) < len(asked)
+
+    def configured_pool(self) -> Pool:
+        """The pool of those that are configured, of which nothing is known."""
+        kept = [each.backend for each in self.pool.members.values() if each.removed_at is None]
+        anew = [replace(backend, identity="") for backend in kept]
+        return first_pool(anew, self._policy, self.pool.copies, trio.current_time())
+
+    def start_over(self, inheritance: Inheritance, *, knows_locks: bool) -> None:
+        """Begin with what the router before this one has left, or with nothing."""
+        self.unknown_locks_before = float("-inf") if knows_locks else trio.current_time()
+        self._trusts_unknown = inheritance.trusts_unknown
+        self.empty = set(inheritance.empty)
+        self.departed = dict(inheritance.departed)
+        self._begin(replace(inheritance.pool, epoch=self.pool.epoch + 1, dirty=self.pool.dirty))
+
+    def stand_by(self) -> None:
+        """Another router is the active one: cut all connections, and know nothing."""
+        self.departed = {}
+        self._begin(replace(self.configured_pool(), epoch=self.pool.epoch + 1, dirty=self.pool.dirty))
+
+    def _begin(self, pool: Pool) -> None:
+        for identity in tuple(self.upstreams):
+            self._close_upstream(identity)
+        self.pool = pool
+        for identity in pool.members:
+            self._wanted_probes.setdefault(identity, trio.Event())
+        self.open_upstreams()
+        self.redundancy.begin(pool)
+        self._wake_all()
+
+    def note_seen(self, answering: Container[str]) -> None:
+        """As a standby: these servers answer just now, and nothing else is known of any."""
+        now, members = trio.current_time(), {}
+        for identity, member in self.pool.members.items():
+            health = Health.UP if identity in answering else Health.DOWN
+            record = member.record
+            if record.health is not health:
+                record = replace(newcomer(self._policy), health=health, since=now)
+            members[identity] = replace(member, record=record)
+        if any(members[each].record is not member.record for each, member in self.pool.members.items()):
+            self.pool = replace(self.pool, epoch=self.pool.epoch + 1, members=members)
+            self._wake_all()
+
+    def note_recorded(self, dirty: Mapping[str, frozenset[str]]) -> None:
+        """It is written down what these servers may lack: requests may go by that."""
+        self.pool = replace(self.pool, dirty=dirty)
+
+    def want_all_probed(self) -> None:
+        """Have every backend probed at once."""
+        for wanted in self._wanted_probes.values():
+            wanted.set()
+
+    # --- what is observed ---
+
+    def exchange_failed(self, failure: BackendFailure) -> None:
+        """An exchange failed; its backend may not be well, and is probed at once."""
+        self._observer.backend_troubled(failure)
+        if isinstance(failure, BackendEjected) or failure.backend not in self.pool.members:
+            return
+        symptom = SYMPTOMS[type(failure)]
+        if symptom is not None:
+            self._observe_symptom(failure.backend, symptom, failure.detail)
+        self._wanted_probes[failure.backend].set()
+
+    def probe_failed(self, failure: BackendFailure) -> None:
+        """A probe failed: unlike in an exchange, whatever went wrong counts, unless it was our own fault."""
+        if failure.backend not in self.pool.members:
+            return  # it was forgotten while it was probed
+        if isinstance(failure, BackendNotAtFault):
+            self._observer.backend_troubled(failure)
+            return
+        symptom = SYMPTOMS[type(failure)] or Symptom.BROKEN
+        if symptom is Symptom.ALIAS:
+            self.aliases[failure.backend] = failure.detail
+        self.upstreams[failure.backend].vigil.note_answering(symptom is Symptom.RESTARTED)
+        self._observe_symptom(failure.backend, symptom, failure.detail)
+
+    def probe_succeeded(self, name: str, life: bytes) -> None:
+        """A probe found, or planted, the canary and read it back."""
+        if name not in self.pool.members:
+            return
+        known = self.pool.maybe_holder_of(life, besides=name)
+        if known is not None:
+            if self.pool.members[name].removed_at is not None:
+                self._forget_if_alias(name)
+                return
+            self._take_over(name, known)
+            name = known
+        self.upstreams[name].vigil.note_answering(True)
+        before, now = self._record(name), trio.current_time()
+        if before.is_up and before.failures >= self._policy.fall:
+            self._observer.backend_answers_again(self.pool.members[name].backend)
+        record = observe_success(self._doubted(before, life, now), life, now, self._policy)
+        if before.served_life is not None and before.served_life != life:
+            self.departed[before.served_life] = now + self._longest_life()
+        if record.answers:
+            self.empty.discard(life)  # it is a member's memory now, and comes back as that
+        self._publish(name, record, "has another canary")
+
+    def memory_went_back(self, name: str, life: bytes) -> None:
+        """A memory shows less than it has taken: an old one was put back, and is in doubt from now on."""
+        now = trio.current_time()
+        self.departed[life] = now + self._longest_life()
+        if self._record(name).is_up:
+            self._observe_symptom(name, Symptom.RESTARTED, "has gone back in time")
+
+    def _doubted(self, record: HealthRecord, life: bytes, now: float) -> HealthRecord:
+        """The record of a backend that shows this token, in doubt if it is not known what that memory missed.
+
+        That is so of one that was out, and of one that no record names (design.md 5.1).
+        """
+        is_out = self.departed.get(life, float("-inf")) > now
+        # What it missed after T_max of absence nobody has marked, and its clock may have stood still.
+        is_away = record.health is Health.DOWN and record.served_life == life
+        is_out = is_out or (is_away and now - record.since > self._longest_life())
+        is_known = life in (record.served_life, record.life) or life in self.empty or self._trusts_unknown
+        if (is_known and not is_out) or (record.answers and record.life == life):
+            return record
+        return cast_doubt(record, now + self._longest_life(), life, now)
+
+    def _forget_if_alias(self, name: str) -> None:
+        """Another entry leads to the memory that was found here, and this one was removed.
+
+        One that has had a memory is still asked for that.
+        """
+        if self.pool.members[name].incarnation is not None:
+            return
+        members = {each: member for each, member in self.pool.members.items() if each != name}
+        self._replace_members(members, self.pool.copies, trio.current_time())
+        self._close_upstream(name)
+        for mover in self.movers:
+            mover(name, None)
+
+    def maybe_twin(self, name: str, life: bytes) -> Backend | None:
+        """The other backend that answers just now and shows this token, too, if there is one."""
+        identity = self.pool.maybe_holder_of(life, besides=name)
+        if identity is None or name not in self.pool.members:
+            return None
+        member = self.pool.members[identity]
+        is_entry = member.removed_at is None and self.pool.members[name].removed_at is None
+        return member.backend if is_entry and member.record.answers else None
+
+    def memory_was_copied(self, name: str, life: bytes, original: Backend) -> None:
+        """A backend began as a copy of another one's memory, and has this token now: it is in doubt."""
+        self.departed[life] = trio.current_time() + self._longest_life()
+        self._observer.memory_was_copied(self.pool.members[name].backend, original)
+
+    def _take_over(self, entry: str, known: str) -> None:
+        """The server at this entry has the memory of another identity: it has moved, or was renamed.
+
+        The former place of that memory ends at once, without a drain; where that is still configured, another
+        server is expected there. The memory that this entry has led to is away, and may turn up elsewhere.
+        """
+        now, former = trio.current_time(), self.pool.members
+        arrived, memory = former[entry], former[known]
+        moved = Member(replace(arrived.backend, identity=known), memory.record)
+        members: dict[str, Member] = {}
+        for identity, member in former.items():
+            if identity == entry:
+                members[known] = moved
+            elif identity != known:
+                members[identity] = member
+            elif member.removed_at is None:
+                vacant = self._vacant(member.backend, former)
+                members[vacant.backend.identity] = vacant
+        if arrived.incarnation is not None:
+            away = put_aside(arrived.record, now, self._policy)
+            members[entry] = replace(arrived, record=away, removed_at=now)
+        self._replace_members(members, self.pool.copies, now)
+        if entry not in members:
+            self._close_upstream(entry)
+            for mover in self.movers:
+                mover(entry, known)
+        self._observer.backend_moved(moved.backend, memory.backend)
+
+    def _vacant(self, backend: Backend, taken: Container[str]) -> Member:
+        """An entry whose server has turned up elsewhere: it is DOWN until another one is seen there."""
+        identity = free_identity(backend, taken)
+        record = replace(newcomer(self._policy), health=Health.DOWN, since=trio.current_time())
+        return Member(replace(backend, identity=identity), record)
+
+    def _close_upstream(self, identity: str) -> None:
+        self.upstreams[identity].cut()
+        # Nobody probes it any more: its unanswered connections get the patience of one that answers.
+        self.upstreams[identity].vigil.note_answering(True)
+        del self.upstreams[identity]
+
+    def _observe_symptom(self, name: str, symptom: Symptom, detail: str) -> None:
+        may_fall = self.pool.may_fall(name, symptom, self._policy)
+        before = self._record(name)
+        record = observe_symptom(before, symptom, trio.current_time(), self._policy, may_fall=may_fall)
+        has_been_spared = record.health is before.health is not Health.DOWN
+        if has_been_spared and before.failures < self._policy.fall <= record.failures:
+            self._observer.ejection_withheld(self.pool.members[name].backend, detail)
+        self._publish(name, record, detail)
+
+    def _publish(self, name: str, record: HealthRecord, detail: str) -> None:
+        """Put the record in force: cut first, then show the new pool, then tell."""
+        before = self._record(name)
+        if before is record:
+            return
+        if before.answers and not record.answers:
+            self.upstreams[name].cut()
+        for listener in self.listeners:
+            listener(name, before, record)
+        if record.answers and not before.answers:
+            self.departed.pop(record.life or b"", None)  # it is in; whether it is read its record says
+            assert record.life is not None  # a success brought it up, and carried its life
+            self.upstreams[name].reinstate(record.life)
+        now = trio.current_time()
+        self._show(self.pool.with_record(name, record, now), now)
+        if before.health is not record.health:
+            self._announce(name, before, record, detail)
+
+    def _announce(self, name: str, before: HealthRecord, record: HealthRecord, detail: str) -> None:
+        backend, eligible = self.pool.members[name].backend, len(self.pool.eligible)
+        if record.health is Health.RECOVERING:
+            self._observer.backend_doubted(backend, record.doubted_until - trio.current_time(), eligible)
+        elif record.is_up and before.health is Health.RECOVERING:
+            self._observer.backend_trusted(backend, eligible)
+        elif record.is_up:
+            has_new_life = None if before.served_life is None else before.served_life != record.life
+            self._observer.backend_came_up(backend, before.symptom, has_new_life, eligible)
+        elif before.health is Health.UNKNOWN and record.symptom is Symptom.ALIAS:
+            self._observer.backend_entered_twice(backend, detail, eligible)
+        elif before.health is Health.UNKNOWN:
+            self._observer.backend_missing(backend, detail, eligible)
+        else:
+            self._observer.backend_ejected(backend, record, detail, eligible)
+
+    def _show(self, pool: Pool, now: float) -> None:
+        """Have this pool in force."""
+        has_changed = pool.epoch != self.pool.epoch
+        self.pool = pool.without_eras_before(now - self._longest_life())
+        self.redundancy.note_change(self.pool, now)
+        if has_changed:
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        changed, self._has_changed = self._has_changed, trio.Event()
+        changed.set()
+
+    def _record(self, name: str) -> HealthRecord:
+        return self.pool.members[name].record
+
+    # --- what operators want ---
+
+    def set_intent(self, name: str, intent: Intent) -> None:
+        """Have a backend of the configuration serve, hand its sessions off, or not be spoken to.
+
+        READY also vouches for a backend that is RECOVERING: it is read again.
+
+        Raises Refused if nobody would serve any more.
+        """
+        identity = self.pool.places[name]
+        member = self.pool.members[identity]
+        if intent is Intent.READY and member.record.health is Health.RECOVERING:
+            self._publish(identity, dispel_doubt(member.record, trio.current_time()), "vouched for")
+        if member.backend.intent is not intent:
+            kept = [member.backend for member in self.pool.members.values() if member.removed_at is None]
+            wanted = [replace(each, intent=intent) if each.name == name else each for each in kept]
+            self.adopt(wanted, cause=BY_ORDER)
+
+    def unseen(self, backends: Iterable[Backend]) -> list[Backend]:
+        """Those of these backends whose name and address are not in the pool together."""
+        known = {(each.backend.name, each.backend.address) for each in self.pool.members.values()}
+        return [each for each in backends if (each.name, each.address) not in known]
+
+    def adopt(
+        self,
+        backends: Sequence[Backend],
+        copies: int | None = None,
+        cause: str = BY_FILE,
+        seen: Mapping[Address, bytes] = _NOTHING_SEEN,
+    ) -> None:
+        """Have the pool consist of these backends, all at once. Their identities are found here.
+
+        `seen` says which canary tokens were just read at which addresses: a memory that is known keeps its
+        identity, whatever its name and address were before. Who it is that was not seen shows with its first
+        probe.
+
+        Raises Refused if nobody would serve any more, or if two of them are one server; nothing has changed
+        then.
+        """
+        members, now = self.members_for(backends, seen), trio.current_time()
+        for identity, member in self.pool.members.items():
+            if identity not in members:
+                members[identity] = replace(member, removed_at=member.removed_at or now)
+        former = self.pool
+        self._replace_members(members, self.pool.copies if copies is None else copies, now)
+        for identity, member in members.items():
+            if identity in former.members:
+                self._announce_intent(former.members[identity], member, cause)
+
+    def members_for(
+        self, backends: Sequence[Backend], seen: Mapping[Address, bytes] = _NOTHING_SEEN
+    ) -> dict[str, Member]:
+        """The members that `adopt` would make of these backends, by identity. Raises Refused as that does."""
+        if all(each.intent is not Intent.READY for each in backends):
+            raise Refused("no backend would be ready any more; expected at least one to serve the sessions")
+        members: dict[str, Member] = {}
+        for backend in backends:
+            member = self._member_for(backend, trio.current_time(), seen.get(backend.address))
+            twin = members.get(member.backend.identity)
+            if twin is not None:
+                raise Refused(
+                    f"{backend.name} ({backend.address}) is the same server as "
+                    f"{twin.backend.name} ({twin.backend.address}); expected each server once"
+                )
+            members[member.backend.identity] = member
+        return members
+
+    def cast_doubt(self, identity: str) -> None:
+        """What this backend missed is not known any more: it is RECOVERING for the longest life."""
+        now = trio.current_time()
+        record = self._record(identity)
+        doubted = cast_doubt(record, now + self._longest_life(), record.life or record.served_life, now)
+        self._publish(identity, doubted, "more keys were marked on it than can be remembered")
+
+    def forget_the_gone(self) -> list[str]:
+        """Forget removed backends when whatever they hold has expired, or they have been DOWN for long.
+
+        Answers whom: nobody will ask them any more, so nothing need be remembered of what is on them.
+        """
+        now = trio.current_time()
+        self.redundancy.look(now)
+        self.departed = {each: until for each, until in self.departed.items() if until > now}
+        gone = [
+            identity
+            for identity, member in self.pool.members.items()
+            if member.removed_at is not None and self._is_gone(member, now)
+        ]
+        if not gone:
+            return []
+        for identity in gone:
+            incarnation = self.pool.members[identity].incarnation
+            if incarnation is not None:
+                self.departed[incarnation] = now + self._longest_life()
+        members = {each: member for each, member in self.pool.members.items() if each not in gone}
+        self._replace_members(members, self.pool.copies, now)
+        for identity in gone:
+            self._close_upstream(identity)
+        return gone
+
+    def _is_gone(self, member: Member, now: float) -> bool:
+        assert member.removed_at is not None
+        is_down = member.record.health is Health.DOWN and now - member.record.since >= DOWN_FOR_GOOD
+        return is_down or now - member.removed_at > self._longest_life()
+
+    def _member_for(self, backend: Backend, now: float, seen: bytes | None) -> Member:
+        """The member that this backend is: one that is known by its token or as it was, or a new one."""
+        identity = None if seen is None else self.pool.maybe_holder_of(seen, besides="")
+        if identity is None:
+            identity = self._maybe_known_as(backend)
+        if identity is None:
+            fresh = free_identity(backend, self.pool.members)
+            return Member(replace(backend, identity=fresh), newcomer(self._policy))
+        known = self.pool.members[identity]
+        record = known.record
+        is_put_aside = backend.intent is Intent.MAINT or known.backend.intent is Intent.MAINT
+        if is_put_aside and backend.intent is not known.backend.intent:
+            record = put_aside(record, now, self._policy)
+        return Member(replace(backend, identity=identity), record)
+
+    def _maybe_known_as(self, backend: Backend) -> str | None:
+        for identity, known in self.pool.members.items():
+            if (known.backend.name, known.backend.address) == (backend.name, backend.address):
+                return identity
+        return None
+
+    def _replace_members(self, members: dict[str, Member], copies: int, now: float) -> None:
+        """Cut who is not to be spoken to any more, take on who is new, then show the new pool."""
+        for identity, member in members.items():
+            before = self.pool.members.get(identity)
+            if before is None:
+                self._wanted_probes[identity] = trio.Event()
+                assert self._open_upstream is not None
+                self.upstreams[identity] = self._open_upstream(member.backend)
+                continue
+            self.upstreams[identity].backend = member.backend  # it may have moved
+            if before.record is not member.record and before.record.answers and not member.record.answers:
+                self.upstreams[identity].cut()
+        ranking = ranking_of(members.values())
+        if ranking.weights == self.pool.ranking.weights:
+            ranking = self.pool.ranking
+        self._show(self.pool.succeeded_by(members, ranking, copies, now), now)
+
+    def _announce_intent(self, before: Member, member: Member, cause: str) -> None:
+        if before.record.health is not member.record.health:
+            self._observer.backend_put_aside(member.backend)
+        if before.backend.intent is not member.backend.intent:
+            eligible = len(self.pool.eligible)
+            self._observer.intent_changed(member.backend, before.backend.intent, eligible, cause)

@@ -1,0 +1,531 @@
+"""Which router is the active one, as this router sees it: claims, and being superseded (design.md 5.3).
+
+    STANDBY --- a client, and nothing speaks against it; or a verb ---> CLAIMING ---> ACTIVE
+       ^                                                                                 |
+       +------------------------- a higher term was seen --------------------------------+
+
+A claim writes its term to every server that answers, and then reads the records: so a record that is
+acknowledged after it was read has been refused before, because whoever writes one reads the term again. The
+newest record says what this router begins with. Only then is anything else sent.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from secrets import token_hex
+from typing import Protocol
+
+import trio
+
+from partitioner.errors import BackendFailure, MalformedFile, NoBackendLeft
+from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.farm_clock import FarmClock
+from partitioner.membership.inheritance import Inheritance
+from partitioner.membership.items import CanaryItem, Term, TermItem
+from partitioner.membership.ledger import Ledger
+from partitioner.membership.legacy import Legacy, restore_ledger
+from partitioner.membership.quarantine import Quarantine
+from partitioner.membership.record import Record, inherit, read_record
+from partitioner.membership.tenure import Role, Sightings, next_term
+from partitioner.protocol.messages import Operation
+from partitioner.routing.probes import Probing
+from partitioner.routing.record_keeper import RecordKeeper
+from partitioner.routing.roster import Roster
+from partitioner.transport.channel import Channel
+from partitioner.transport.connector import Connector
+from partitioner.transport.observer import Observer
+
+CLAIM_TIMEOUT = 1.0
+"""Seconds that a server has to take the term of a claim."""
+
+BEHIND = 10_000
+"""Milliseconds by which the beat of a server that was UP may be behind the newest one (design.md 5.1)."""
+
+MOST_TRIES = 5
+"""Claims in a row that may be cut short by a standstill. A machine on which that happens is of no use."""
+
+AGAIN = 0.5
+"""Seconds between two tries to find a record that is current."""
+
+
+class Disk(Protocol):
+    """The state directory."""
+
+    async def save(self, written: bytes) -> None:
+        """Have this record stand there. Raises FileUnusable."""
+
+    def record(self) -> bytes | None:
+        """The record that stands there."""
+
+    def ledger(self) -> Legacy | None:
+        """The locks and marks of a router that stopped in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenurePolicy:
+    """How a router claims. Times are seconds."""
+
+    farm: str
+    lost_after: float = 60.0  # for how long a current record is waited for
+    wall_clock: Callable[[], float] = time.time  # seconds since 1970
+    draw_word: Callable[[], str] = lambda: token_hex(4)  # that no other router draws
+
+
+@dataclass(slots=True)
+class _Look:
+    """What was read at all servers."""
+
+    canaries: dict[str, CanaryItem | None] = field(default_factory=dict)  # by identity
+    terms: dict[str, TermItem | None] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    addresses: set[Address] = field(default_factory=set)  # of those that were read
+
+    @property
+    def found(self) -> set[Term]:
+        return {term for item in self.terms.values() if item is not None for term in item.all}
+
+    @property
+    def newest_beat(self) -> int:
+        return max((each.beat for each in self.canaries.values() if each is not None), default=0)
+
+
+class Tenure:
+    """Claims, watches, and ends."""
+
+    def __init__(
+        self,
+        policy: TenurePolicy,
+        connector: Connector,
+        roster: Roster,
+        ledger: Ledger,
+        keeper: RecordKeeper,
+        probing: Probing,
+        disk: Disk | None,
+        observer: Observer,
+    ) -> None:
+        """`probing` probes the servers of `roster`."""
+        authority = connector.authority
+        assert authority is not None  # or there would be nothing to claim
+        self.policy = policy
+        self.authority = authority
+        self.quarantine: Quarantine | None = None  # since a claim without marks and locks
+        self._connector = connector
+        self._roster = roster
+        self._ledger = ledger
+        self._keeper = keeper
+        self._probing = probing
+        self._disk = disk
+        self._observer = observer
+        self._sightings = Sightings(trio.current_time())
+        self.since = trio.current_time()  # when this router became, or ceased to be, the active one
+        self._is_active_router_seen: bool | None = None  # as it was reported
+        self._one_at_a_time = trio.Lock()
+        self._one_look_at_a_time = trio.Lock()
+        # The record that is not known to be current, and since when that is waited for. Clients give up
+        # sooner, and the claims that they made end with them.
+        self._waited_since: tuple[tuple[Term, int], float] | None = None
+        self._has_changed = trio.Event()
+        authority.listeners.append(self._superseded)
+
+    def __repr__(self) -> str:
+        return f"<Tenure of {self.policy.farm!r}, {self.authority!r}>"
+
+    @property
+    def is_active(self) -> bool:
+        return self.authority.is_active
+
+    @property
+    def servers_seen(self) -> int:
+        """How many servers answered this router, while it is a standby, when it looked last."""
+        return sum(member.record.is_up for member in self._roster.pool.members.values())
+
+    @property
+    def watched_for(self) -> float:
+        """Seconds for which this router, while it is a standby, has watched the beats of the active one."""
+        return trio.current_time() - self._sightings.began_at
+
+    async def wait_for_change(self) -> None:
+        """Wait until this router becomes, or ceases to be, the active one."""
+        await self._has_changed.wait()
+
+    # --- being active ---
+
+    async def ensure_active(self, target: bytes, operation: Operation, deadline: float) -> None:
+        """Return when this router may serve this request of a client.
+
+        Raises NoBackendLeft where it may not: the client's connection is closed. A HEAD of what is no session
+        of an application is a health check, and makes no router active (design.md 5.3).
+        """
+        is_health_check = operation is Operation.RESET_TIMEOUT and b")/" not in target
+        if not is_health_check:
+            self.authority.beats.is_used = True
+        if self.is_active:
+            if self._roster.is_cut_off:
+                raise NoBackendLeft(
+                    "fewer than half of the servers answer; another router may have the others"
+                )
+            return
+        if is_health_check:
+            raise NoBackendLeft("this router is a standby")
+        with trio.move_on_at(deadline):
+            if self.authority.role is Role.STANDBY:
+                await self._see_something()
+            if self.authority.role is Role.STANDBY and (reason := self.why_not_claim()) is not None:
+                raise NoBackendLeft(reason)
+            await self.claim("a client has come")
+        if not self.is_active:
+            raise NoBackendLeft("this router has not become the active one in time")
+
+    def maybe_quarantine(self) -> Quarantine | None:
+        """The quarantine that this router's claim has begun, while it lasts."""
+        if self.quarantine is not None and self.quarantine.is_over(trio.current_time()):
+            self.quarantine = None
+        return self.quarantine
+
+    def why_not_claim(self) -> str | None:
+        """Why a client does not make this router the active one; None: it does."""
+        return self._sightings.why_not_claim(trio.current_time())
+
+    def _superseded(self, term: Term) -> None:
+        """Another router has claimed: what this one knows is out of date from now on."""
+        self._sightings = Sightings(trio.current_time())
+        self._is_active_router_seen = True  # it is the one that has claimed
+        self._keeper.end()
+        self._roster.stand_by()
+        self._ledger.clear()
+        self.quarantine = None
+        self._observer.superseded(str(term))
+        self._tell()
+
+    async def stand_by(self) -> None:
+        """Watch the beats of the active router, for as long as this one is not."""
+        while not self.is_active:
+            await self._watch()
+            with trio.move_on_after(self._roster.policy.interval):
+                await self.wait_for_change()
+
+    async def _see_something(self) -> None:
+        """Look, if nothing has been seen yet: who was superseded just now does not know by whom."""
+        async with self._one_look_at_a_time:
+            if not len(self._sightings) and not self.is_active:
+                await self._watch()
+
+    async def _watch(self) -> None:
+        """Look at all servers once, as a standby."""
+        look = await self._look(CLAIM_TIMEOUT)
+        self._note_sightings(look)
+        if self.authority.role is Role.STANDBY:  # and has not begun to claim meanwhile
+            self._report_active_router()
+            self._roster.note_seen(look.canaries)
+
+    def _note_sightings(self, look: "_Look") -> None:
+        for identity in self._roster.pool.members:
+            canary = look.canaries.get(identity)
+            if canary is not None:
+                self._sightings.note(identity, canary, trio.current_time())
+            elif look.terms:  # others can be asked, so it is not this router's own trouble
+                self._sightings.forget(identity)
+
+    def _report_active_router(self) -> None:
+        """Report once that another router is active, and once that there is none."""
+        is_seen = self._sightings.is_active_router_seen(trio.current_time())
+        if is_seen is None or is_seen is self._is_active_router_seen:
+            return
+        self._is_active_router_seen = is_seen
+        if is_seen:
+            self._observer.active_router_seen()
+        else:
+            self._observer.active_router_lost()
+
+    async def look_after_standstills(self) -> None:
+        """After each standstill ask all servers whose term they have, before anything is sent to one.
+
+        Source: design.md 5.4.
+        """
+        authority = self.authority
+        while True:
+            await authority.has_doubts.wait()
+            authority.has_doubts = trio.Event()  # it is set again if this router stands still meanwhile
+            look = await self._look(CLAIM_TIMEOUT)
+            ours, highest = authority.term, max(look.found, default=None)
+            if ours is not None and highest is not None and highest > ours.term:
+                authority.supersede(highest)
+            if not authority.has_doubts.is_set():
+                authority.dispel_doubts()
+
+    # --- claiming ---
+
+    async def start(self) -> None:
+        """Look at all servers, and claim at once where no other router can be active.
+
+        That is so where no router was there before, or where the last one was that of our own disk.
+        """
+        look = await self._look(CLAIM_TIMEOUT, records_of=())
+        self._note_sightings(look)
+        ours = self._record_on_disk()
+        newest = max((each.order[0] for each in _of_this_farm(look, ours)), default=None)
+        is_ours = ours is not None and not any(term > ours.order[0] for term in look.found)
+        if is_ours or (not look.found and newest is None and look.terms):
+            await self._try_to_claim(
+                "it is the only router of this farm so far" if ours is None else "restart"
+            )
+        if self.authority.role is Role.STANDBY:
+            self._roster.note_seen(look.canaries)
+
+    async def _try_to_claim(self, cause: str) -> None:
+        try:
+            await self.claim(cause)
+        except NoBackendLeft as failure:
+            self._observer.claim_failed(str(failure))
+
+    async def claim(self, cause: str) -> None:
+        """Become the active router, whoever is it now.
+
+        A claim in which this process stands still begins anew: another router may have claimed meanwhile, and
+        what was read before is out of date.
+
+        Raises NoBackendLeft where no server takes the claim, no record can be believed, another router
+        claims meanwhile, or this process stands still in MOST_TRIES claims, one after the other.
+        """
+        async with self._one_at_a_time:
+            for _ in range(MOST_TRIES):
+                if self.is_active:
+                    return
+                with self._connector.standstills.guard():
+                    await self._claim_or_resign(cause)
+            if not self.is_active:
+                raise NoBackendLeft("this router stood still whenever it claimed")
+
+    async def _claim_or_resign(self, cause: str) -> None:
+        try:
+            await self._claim(cause)
+        except BaseException:
+            self.authority.resign()
+            self._keeper.end()
+            raise
+
+    async def _claim(self, cause: str) -> None:
+        began_at = trio.current_time()
+        look = await self._look(CLAIM_TIMEOUT, records_of=())
+        ours = self._record_on_disk()
+        recorded = {each.order[0] for each in _of_this_farm(look, ours)}
+        item = next_term(look.found | recorded, recorded, self.policy.draw_word())
+        self.authority.claim(item)
+        look, record = await self._find_record(item, ours)
+        now = trio.current_time()
+        legacy = self._left_by(record)
+        read_by = FarmClock(look.newest_beat or (0 if record is None else record.written_at), now)
+        written_by = FarmClock(max(round(self.policy.wall_clock() * 1000), look.newest_beat + 1), now)
+        inheritance = self._inherit(record, look, read_by, is_clean=legacy is not None)
+        if record is not None and not (record is ours or self._is_current(record, look)):
+            inheritance = _doubting_the_late(inheritance, record, look, now)
+        self._keeper.begin(self._first_record(record, item.term), written_by, inheritance.dirty)
+        self._report_other_farms(record, look)
+        is_by_another_router = record is not None and (ours is None or record.order[0] != ours.order[0])
+        self._roster.needs_majority_until = (
+            now + inheritance.longest_life if is_by_another_router else float("-inf")
+        )
+        knows_locks = record is None or legacy is not None
+        await self._begin(inheritance, legacy, knows_locks=knows_locks)
+        is_written = await self._keeper.write()
+        await trio.lowlevel.checkpoint_if_cancelled()  # it may have stood still since the last wait
+        if self.authority.term is not item:
+            raise NoBackendLeft("another router has claimed meanwhile")
+        if not is_written:
+            raise NoBackendLeft("the record of this claim could not be written")
+        self.quarantine = None if knows_locks or record is None else Quarantine(record, read_by, now)
+        self.authority.role = Role.ACTIVE
+        self._observer.claimed(str(item.term), cause, trio.current_time() - began_at)
+        self._tell()
+
+    def _report_other_farms(self, record: Record | None, look: "_Look") -> None:
+        """Servers that another farm of this name has used: what is not this farm's is in doubt there."""
+        for identity, found in look.records.items():
+            if record is not None and found.lineage != record.lineage:
+                self._observer.other_farm_seen(self._roster.pool.members[identity].backend)
+
+    async def _begin(self, inheritance: Inheritance, legacy: Legacy | None, *, knows_locks: bool) -> None:
+        """Begin with what was left, and see how the servers are."""
+        self._ledger.clear()
+        if inheritance.longest_life:
+            self._ledger.note_longest_life(inheritance.longest_life)
+        if legacy is not None:
+            restore_ledger(self._ledger, legacy, trio.current_time())
+        self._roster.start_over(inheritance, knows_locks=knows_locks)
+        await self._probing.first_look()
+
+    async def _find_record(self, item: TermItem, ours: Record | None) -> tuple["_Look", Record | None]:
+        """Write our term everywhere, then read the records; try again until one of them is current.
+
+        Raises NoBackendLeft if no server takes the term.
+        """
+        while True:
+            look = await self._look(CLAIM_TIMEOUT, records_of=item.earlier, claims=True)
+            if not look.terms:
+                raise NoBackendLeft("no server took the claim of this router")
+            record = max(_of_this_farm(look, ours), key=_order, default=None)
+            is_ours = record is not None and record is ours
+            if is_ours or self._can_be_no_later_one(record, look, item):
+                return look, record
+            if self._waited_since is None or self._waited_since[0] != _order(record):
+                self._waited_since = _order(record), trio.current_time()
+            if trio.current_time() >= self._waited_since[1] + self.policy.lost_after:
+                return look, record
+            await trio.sleep(AGAIN)
+
+    def _can_be_no_later_one(self, record: Record | None, look: "_Look", item: TermItem) -> bool:
+        """Whether this is what the router before has left; None: nothing, or all have lost it."""
+        if record is not None:
+            return self._is_current(record, look)
+        asked = (each.backend for each in self._roster.pool.members.values())
+        is_first = item.term.number == 1  # no term was found
+        return is_first or all(
+            each.intent is Intent.MAINT or each.address in look.addresses for each in asked
+        )
+
+    def _is_current(self, record: Record, look: "_Look") -> bool:
+        """Whether no server that was not asked can have a later one (design.md 5.2)."""
+        tokens = {canary.token.decode("latin-1") for canary in look.canaries.values() if canary is not None}
+        up = [each for each in record.members if each.was_up and each.token is not None]
+        read = [each for each in up if each.token in tokens]
+        # One that has another memory by now has lost its record with the rest.
+        lost = [each for each in up if each.token not in tokens and each.backend.address in look.addresses]
+        return len(read) + len(lost) == len(up) or len(read) >= max(2, len(up) - 1)
+
+    def _left_by(self, record: Record | None) -> Legacy | None:
+        """The marks and locks that the router before this one has left here when it stopped in order."""
+        legacy = None if self._disk is None else self._disk.ledger()
+        if legacy is None or record is None or not record.has_stopped or legacy.order != record.order:
+            return None
+        return legacy
+
+    def _inherit(
+        self, record: Record | None, look: "_Look", clock: FarmClock, *, is_clean: bool
+    ) -> Inheritance:
+        pool = self._roster.configured_pool()
+        if record is None:
+            return Inheritance(replace(pool, changed_at=self._roster.pool.changed_at))
+        now, policy = trio.current_time(), self._roster.policy
+        inheritance = inherit(record, pool, policy, now, clock, is_clean=is_clean)
+        until = now + record.longest_life
+        return replace(
+            inheritance, departed=inheritance.departed | dict.fromkeys(_gone_back(record, look), until)
+        )
+
+    def _first_record(self, former: Record | None, term: Term) -> Record:
+        """The record before the first one of this claim."""
+        if former is not None:
+            return replace(former, term=term.number, word=term.word, serial=0, has_stopped=False)
+        lineage = self.policy.draw_word()
+        return Record(self.policy.farm, lineage, term.number, term.word, 0, 0, 0.0, ())
+
+    # --- stopping ---
+
+    async def stop(self) -> tuple[Term, int] | None:
+        """Write down that the active router stops in order; return which record says so."""
+        if not self.is_active or not await self._keeper.write(has_stopped=True):
+            return None
+        await self._probing.last_beat()
+        return None if self._keeper.record is None else self._keeper.record.order
+
+    # --- looking ---
+
+    async def _look(
+        self, within: float, *, records_of: Iterable[Term] | None = None, claims: bool = False
+    ) -> "_Look":
+        """Read canary and term everywhere, and records where `records_of` is given: of these terms as well.
+
+        `claims` writes our own term before the records are read.
+        """
+        look = _Look()
+
+        async def look_at(backend: Backend) -> None:
+            async def read(channel: Channel) -> None:
+                await self._read_all(backend, channel, look, records_of, claims)
+
+            with suppress(BackendFailure):  # it cannot be asked, and that is all that is said of it
+                channel, _ = await self._connector.look(backend, within, read)
+                channel.close_in_order()
+
+        async with trio.open_nursery() as looking:
+            for member in self._roster.pool.members.values():
+                if member.backend.intent is not Intent.MAINT:
+                    looking.start_soon(look_at, member.backend)
+        return look
+
+    async def _read_all(
+        self,
+        backend: Backend,
+        channel: Channel,
+        look: "_Look",
+        records_of: Iterable[Term] | None,
+        claims: bool,
+    ) -> None:
+        items = self._connector.canary
+        canary = await items.read(channel)
+        found = await items.read_term(channel)
+        if claims:
+            await self.authority.assert_over(channel, found)
+        if records_of is not None:
+            for term in sorted({*records_of, *(() if found is None else found.all)}, reverse=True):
+                written = await items.read_record(channel, term)
+                record = self._maybe_record(written, str(backend))
+                if record is not None and _order(record) >= _order(look.records.get(backend.identity)):
+                    look.records[backend.identity] = record
+        look.canaries[backend.identity], look.terms[backend.identity] = canary, found
+        look.addresses.add(backend.address)
+
+    def _maybe_record(self, written: bytes | None, where: str) -> Record | None:
+        if written is None:
+            return None
+        try:
+            return read_record(written, self.policy.farm, round(self.policy.wall_clock() * 1000))
+        except MalformedFile as error:
+            self._observer.record_set_aside(where, str(error))
+            return None
+
+    def _record_on_disk(self) -> Record | None:
+        return None if self._disk is None else self._maybe_record(self._disk.record(), "state_dir")
+
+    def _tell(self) -> None:
+        self.since = trio.current_time()
+        changed, self._has_changed = self._has_changed, trio.Event()
+        changed.set()
+
+
+def _of_this_farm(look: _Look, ours: Record | None) -> list[Record]:
+    """The records that were found of this farm's lineage: our own disk says which it is, or most servers."""
+    found = [*look.records.values(), *([] if ours is None else [ours])]
+    if not found:
+        return []
+    servers = Counter(each.lineage for each in look.records.values())
+    known = max(found, key=lambda each: (servers[each.lineage], each.order))
+    lineage = known.lineage if ours is None else ours.lineage
+    return [each for each in found if each.lineage == lineage]
+
+
+def _order(record: Record | None) -> tuple[Term, int]:
+    return (Term(-1, ""), -1) if record is None else record.order
+
+
+def _doubting_the_late(inheritance: Inheritance, record: Record, look: _Look, now: float) -> Inheritance:
+    """A server that was waited for in vain may have a later record, which says that it lacks something."""
+    read = {canary.token for canary in look.canaries.values() if canary is not None}
+    up = {each.token.encode("latin-1") for each in record.members if each.was_up and each.token is not None}
+    late = dict.fromkeys(up - read, now + record.longest_life)
+    return replace(inheritance, departed=inheritance.departed | late)
+
+
+def _gone_back(record: Record, look: _Look) -> Iterable[bytes]:
+    """The memories that have gone back in time, or were not there for a while, by their tokens."""
+    entries: Mapping[str | None, int] = {each.token: each.beat for each in record.members if not each.was_up}
+    up = {each.token for each in record.members if each.was_up}
+    for canary in look.canaries.values():
+        if canary is None:
+            continue
+        token = canary.token.decode("latin-1")
+        is_behind = token in up and canary.beat < look.newest_beat - BEHIND
+        if is_behind or canary.beat < entries.get(token, 0):
+            yield canary.token

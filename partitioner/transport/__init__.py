@@ -1,0 +1,1 @@
+"""Connections, one at a time: opened, used for exchanges, closed."""

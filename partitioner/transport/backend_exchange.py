@@ -1,0 +1,295 @@
+"""One exchange on one connection to a backend.
+
+A lease knows how far its exchange has come, and so what may have become of it when it fails. When
+it ends it says to the upstream that gave it out what became of the connection: as good as before, of
+no use, or, where its request went unanswered, to be watched until its end.
+"""
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import TypeVar
+
+import trio
+
+from partitioner.errors import (
+    BackendEjected,
+    BackendFailure,
+    BackendHungUp,
+    BackendMalformed,
+    BackendNotAtFault,
+    BackendReset,
+    BackendTooSlow,
+    ClientGone,
+    ConnectionBroken,
+    ConnectionEnded,
+    MalformedAnswer,
+    Phase,
+)
+from partitioner.membership.backend import Backend
+from partitioner.protocol.messages import AnswerHead
+from partitioner.protocol.reader import BodyPiece, Event, answer_reader
+from partitioner.transport.channel import Channel
+from partitioner.transport.messages import Request, Response
+from partitioner.transport.traffic import Traffic
+
+T = TypeVar("T")
+
+RELAYED = frozenset({200, 400, 404, 423})
+"""What a state server says of a session. Anything else, such as the 503 of one that is shutting down,
+says nothing of the session, and a client would take it for "not found" (protocol.md 8.2)."""
+
+FAIR_CHANCE = 1.0
+"""Seconds that a backend must have had before it is blamed for being late. A client that takes its time
+over its request may leave it less."""
+
+
+class Ending(Enum):
+    """What became of a leased connection."""
+
+    REUSABLE = "reusable"
+    USELESS = "useless"
+    STALE = "stale"  # it had been kept idle, and was found dead before a byte was answered
+    UNANSWERED = "unanswered"
+
+
+class Lease:
+    """The use of one connection for one exchange."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        life: bytes,
+        channel: Channel,
+        request: Request,
+        *,
+        is_reused: bool,
+        traffic: Traffic,
+        on_end: Callable[["Lease", Ending], None],
+    ) -> None:
+        self.backend = backend
+        self.life = life
+        self.channel = channel
+        self.request = request.head
+        self._whole_request = request
+        self._is_reused = is_reused
+        self._traffic = traffic
+        self._on_end = on_end
+        self._phase = Phase.CONNECTING
+        self._unsent: bytes | memoryview = b""  # of a request that the express lane has begun to send
+        self._reader = answer_reader(request.head.operation)
+        self._status = 0  # of the answer, when its head has come
+        self._was_answered_a_byte = False
+        self._awaits_client = False
+        self._awaits_backend_since = 0.0
+        self._is_cut = False
+        self.was_broken_off = False
+        self._scope: trio.CancelScope | None = None
+
+    def __repr__(self) -> str:
+        return f"<Lease of {self.backend.name} for a {self.request.operation.value}, {self._phase.value}>"
+
+    @property
+    def was_written(self) -> bool:
+        """Whether the backend may have seen something of the request."""
+        return self._phase is not Phase.CONNECTING
+
+    def cut(self) -> None:
+        """Let nothing more of this exchange reach the client: the backend is being ejected."""
+        self._is_cut = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def break_off(self) -> None:
+        """Close the connection now, whatever is under way: nothing more is sent over it, or taken from it.
+
+        The backend is not to blame. What it has read already it may carry out, and no end of file will tell
+        when it has.
+        """
+        self.was_broken_off = True
+        self.cut()
+        self.channel.close()
+
+    async def exchange(self, held_body: int) -> Response:
+        """Send the request and read its answer, holding a body of up to `held_body` bytes whole.
+
+        Raises BackendFailure, or ClientGone if the client's body stops coming. The lease has ended then,
+        and also when a held answer is returned; a longer one ends it when its last piece is read.
+        """
+        if trio.current_time() >= self._whole_request.deadline:
+            self._end(Ending.REUSABLE)
+            detail = "was not asked, the time for an answer was over"
+            raise BackendNotAtFault(self.backend.identity, self._phase, detail)
+        head, body = await self._guarded(self._ask(held_body))
+        return self._response(head, body)
+
+    def take_up(self, sent_at: float, unsent: bytes | memoryview, received: bytes) -> None:
+        """Go on where the express lane has got to: so much of the request is left, this has been answered."""
+        self._phase = Phase.SENDING if unsent else Phase.READING
+        self._unsent = unsent
+        self._awaits_backend_since = sent_at
+        if received:
+            self._was_answered_a_byte = True
+            self._reader.feed(received)
+
+    async def go_on(self, held_body: int, trouble: ConnectionBroken | ConnectionEnded | None) -> Response:
+        """The rest of `exchange` after `take_up`; or its end, if this trouble has befallen the connection."""
+        head, body = await self._guarded(self._finish(held_body) if trouble is None else _fail(trouble))
+        return self._response(head, body)
+
+    async def read_to_end(self) -> None:
+        """Take in what the backend still says on an unanswered connection, until its end of file.
+
+        Raises ConnectionBroken.
+        """
+        await self.channel.send_eof()
+        while await self.channel.receive():
+            pass  # a late answer is nobody's any more
+
+    async def _ask(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
+        """Send the request; read the answer's head, and its body unless that is longer."""
+        await self._send()
+        return await self._read(held_body)
+
+    async def _finish(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
+        """Send what is left of the request; read the answer as above."""
+        if self._unsent:
+            await trio.lowlevel.checkpoint_if_cancelled()  # an ejected backend is sent nothing more
+            await self.channel.send(bytes(self._unsent))
+            self._phase = Phase.READING
+        return await self._read(held_body)
+
+    async def _read(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
+        head = await self._receive_head()
+        return head, await self._receive_body() if head.content_length <= held_body else None
+
+    def _response(self, head: AnswerHead, body: bytes | None) -> Response:
+        if body is not None:
+            self._end_answered()
+            return Response(head, body, backend=self.backend.name)
+        return Response(
+            head, b"", rest=self._next_piece, finish=self._finish_streaming, backend=self.backend.name
+        )
+
+    async def _send(self) -> None:
+        self._phase = Phase.SENDING
+        self._awaits_backend_since = trio.current_time()
+        request = self._whole_request
+        await self.channel.send(request.head.raw + request.body)
+        while request.rest is not None:
+            self._awaits_client = True
+            piece = await request.rest()
+            self._awaits_client = False
+            self._awaits_backend_since = trio.current_time()
+            if not piece:
+                break
+            await self.channel.send(piece)
+        self._phase = Phase.READING
+
+    async def _receive_head(self) -> AnswerHead:
+        event = await self._next_event()
+        assert isinstance(event, AnswerHead)
+        if event.status not in RELAYED:
+            raise MalformedAnswer(f"answered {event.status}; expected 200, 400, 404 or 423")
+        self._status = event.status
+        return event
+
+    async def _receive_body(self) -> bytes:
+        pieces = []
+        while isinstance(event := await self._next_event(), BodyPiece):
+            pieces.append(event.data)
+        return b"".join(pieces)
+
+    async def _next_event(self) -> AnswerHead | BodyPiece | Event:
+        while (event := self._reader.next_event()) is Event.NEED_DATA:
+            data = await self.channel.receive()
+            if not data:
+                raise ConnectionEnded("closed the connection in the middle of an exchange")
+            self._was_answered_a_byte = True
+            self._reader.feed(data)
+        return event
+
+    async def _next_piece(self) -> bytes:
+        event = await self._guarded(self._next_event())
+        if isinstance(event, BodyPiece):
+            return event.data
+        self._end_answered()
+        return b""
+
+    def _finish_streaming(self, was_delivered: bool) -> None:
+        if not was_delivered:
+            self._end(Ending.USELESS)
+
+    async def _guarded(self, work: Awaitable[T]) -> T:
+        """Make a BackendFailure of whatever goes wrong in this; the lease has ended when it is raised.
+
+        Not a context manager, which would cost as much as parsing request and answer.
+        """
+        try:
+            with trio.CancelScope(deadline=self._whole_request.deadline) as self._scope:
+                if self._is_cut:  # between two pieces of an answer
+                    self._scope.cancel()
+                result = await work
+        except ConnectionEnded as error:
+            self._end(Ending.STALE if self._is_stale else Ending.USELESS)
+            raise self._failed(BackendHungUp, str(error)) from error
+        except ConnectionBroken as error:
+            if self.was_broken_off:
+                raise self._end_cut() from error
+            # A pooled connection that is found dead says nothing about the backend of today.
+            kind = BackendHungUp if self._is_stale else BackendReset
+            self._end(Ending.STALE if self._is_stale else Ending.USELESS)
+            raise self._failed(kind, f"broke the connection: {error}") from error
+        except MalformedAnswer as error:
+            self._end(Ending.USELESS)
+            raise self._failed(BackendMalformed, str(error)) from error
+        except ClientGone:
+            self._end(Ending.UNANSWERED)
+            raise
+        except BaseException:  # mostly a cancellation: whoever wanted the answer has waited long enough
+            self._traffic.failed(self._phase)
+            self._end(Ending.UNANSWERED)
+            raise
+        if self._is_cut:
+            raise self._end_cut()
+        if self._scope.cancelled_caught:
+            self._end(Ending.UNANSWERED)
+            if self._awaits_client:
+                raise ClientGone("stalled in the middle of its request")
+            had_a_chance = trio.current_time() - self._awaits_backend_since >= FAIR_CHANCE
+            raise self._failed(
+                BackendTooSlow if had_a_chance else BackendNotAtFault, "did not answer in time"
+            )
+        return result
+
+    @property
+    def _is_stale(self) -> bool:
+        return self._is_reused and not self._was_answered_a_byte
+
+    def _failed(self, kind: type[BackendFailure], detail: str) -> BackendFailure:
+        """Count the exchange as failed; answer what to raise."""
+        self._traffic.failed(self._phase)
+        return kind(self.backend.identity, self._phase, detail)
+
+    def _end_cut(self) -> BackendFailure:
+        """The exchange is over before its end, by a decision of ours; answer what to raise."""
+        self._end(Ending.UNANSWERED)
+        if self.was_broken_off:
+            return self._failed(BackendNotAtFault, "was left: the router stood still")
+        return self._failed(BackendEjected, "was ejected")
+
+    def _end_answered(self) -> None:
+        """The answer is complete: the connection is as good as before, unless more came than was asked."""
+        self._traffic.answered(self._status, trio.current_time() - self._awaits_backend_since)
+        self._end(Ending.REUSABLE if self._reader.is_between_messages else Ending.USELESS)
+
+    def _end(self, ending: Ending) -> None:
+        on_end, self._on_end = self._on_end, _has_ended
+        on_end(self, ending)
+
+
+async def _fail(trouble: ConnectionBroken | ConnectionEnded) -> tuple[AnswerHead, bytes | None]:
+    raise trouble
+
+
+def _has_ended(lease: Lease, ending: Ending) -> None:
+    """A lease ends once; a streamed answer may fail, and then be finished as undelivered as well."""

@@ -1,0 +1,209 @@
+"""The seam to the network: one connection, and the one function that opens connections.
+
+Foreign exceptions become ours here and nowhere else. A channel over an in-memory stream is as good
+as one over a socket; that is how tests put a router on a network of their own.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+
+import trio
+
+from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, OutOfFiles, Unreachable
+from partitioner.membership.backend import Address
+from partitioner.transport.sockets import SocketStream, drop_unsent_at_close
+
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+
+class Channel:
+    """One connection to a client or a backend."""
+
+    __slots__ = ("_close", "_close_in_order", "_detach", "_is_readable", "_stream", "has_received", "peer")
+
+    def __init__(
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        peer: str,
+        is_readable: Callable[[], bool],
+        close: Callable[[], None],
+        detach: Callable[[], socket.socket] | None = None,
+        close_in_order: Callable[[], None] | None = None,
+    ) -> None:
+        """Wrap a stream. `is_readable` tells without waiting whether bytes, or the end of file, are there.
+
+        `detach` gives the socket away, where there is one. `close_in_order` is for streams of which `close`
+        drops what is unsent.
+        """
+        self._stream = stream
+        self.peer = peer
+        self.has_received = False  # a single byte, since it was opened
+        self._is_readable = is_readable
+        self._close = close
+        self._close_in_order = close_in_order or close
+        self._detach = detach
+
+    def __repr__(self) -> str:
+        return f"<Channel to {self.peer}>"
+
+    async def receive(self) -> bytes:
+        """The next bytes as they come; none at all means that the other end has finished.
+
+        Raises ConnectionBroken.
+        """
+        try:
+            data = bytes(await self._stream.receive_some())
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionBroken(_cause(error)) from error
+        self.has_received = self.has_received or data != b""
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Hand all bytes to the network; whether they arrive shows only in what comes back.
+
+        Raises ConnectionBroken.
+        """
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionBroken(_cause(error)) from error
+
+    async def send_eof(self) -> None:
+        """Say that nothing more will be sent. What the other end still says can be received.
+
+        Raises ConnectionBroken.
+        """
+        try:
+            await self._stream.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionBroken(_cause(error)) from error
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come in: no byte, and no end of file either."""
+        return not self._is_readable()
+
+    def maybe_detach(self) -> socket.socket | None:
+        """Give the socket away; the channel counts as closed then. None if there is no socket."""
+        return None if self._detach is None else self._detach()
+
+    def close(self) -> None:
+        """Close at once, both ways. Closing twice is fine.
+
+        A connection that was opened here is reset: what has not been sent is never sent (design.md 5.3).
+        """
+        self._close()
+
+    def close_in_order(self) -> None:
+        """Close a connection over which nothing is under way: the other end sees an end of file."""
+        self._close_in_order()
+
+
+Dial = Callable[[Address], Awaitable[Channel]]
+"""Opens a connection. Raises NobodyListens, Unreachable or OutOfFiles; the caller owns the time-out."""
+
+
+async def dial_tcp(address: Address) -> Channel:
+    """Connect over TCP, to the first of the host's addresses that takes the connection.
+
+    Raises NobodyListens, Unreachable or OutOfFiles.
+    """
+    trouble: NobodyListens | Unreachable | None = None
+    for family, where in await _resolve(address):
+        try:
+            return await _dial_one(trio.socket.socket(family, trio.socket.SOCK_STREAM), where, str(address))
+        except ConnectionRefusedError:
+            trouble = NobodyListens("refused the connection")
+        except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                raise OutOfFiles(f"could not be tried: {error.strerror}") from error
+            trouble = Unreachable(f"cannot be reached: {os.strerror(error.errno or 0)}")
+    assert trouble is not None  # a host has at least one address, or it does not resolve
+    raise trouble
+
+
+async def _resolve(address: Address) -> list[tuple[int, object]]:
+    """The addresses of a host: socket families, with what to connect to."""
+    try:
+        try:
+            found = _look_up(address, socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            # A name. The look-up blocks a thread for as long as the name servers like, even when nobody
+            # waits for it any more; the limit keeps one slow name from starving all others.
+            limit = _look_ups_of(address.host)
+            found = await trio.to_thread.run_sync(_look_up, address, 0, limiter=limit, abandon_on_cancel=True)
+    except OSError as error:
+        if error.errno in OUT_OF_RESOURCES:
+            raise OutOfFiles(f"could not be tried: {error.strerror}") from error
+        raise Unreachable(f"has no address: {error.strerror}") from error
+    except UnicodeError as error:
+        raise Unreachable(f"has no address: {address.host!r} is no host name") from error
+    return [(family, where) for family, _, _, _, where in found]
+
+
+@lru_cache(maxsize=1024)
+def _look_ups_of(host: str) -> trio.CapacityLimiter:
+    return trio.CapacityLimiter(2)
+
+
+def _look_up(address: Address, flags: int) -> list[tuple[int, int, int, str, object]]:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    return [(*each,) for each in found]
+
+
+async def _dial_one(connecting: trio.socket.SocketType, where: object, peer: str) -> Channel:
+    drop_unsent_at_close(connecting)
+    try:
+        await connecting.connect(where)
+    except BaseException:
+        connecting.close()
+        raise
+    return socket_channel(connecting, peer)
+
+
+async def listen_tcp(address: Address) -> list[trio.SocketListener]:
+    """Listen on all that the address stands for; port 0 takes a free one.
+
+    Raises AddressUnavailable.
+    """
+    try:
+        return await trio.open_tcp_listeners(address.port, host=address.host, backlog=4096)
+    except OSError as error:
+        raise AddressUnavailable(f"cannot listen on {address}: {_why_not_ours(address, error)}") from error
+    except UnicodeError as error:
+        raise AddressUnavailable(f"cannot listen on {address}: {address.host!r} is no host name") from error
+
+
+def listening_address(listener: trio.SocketListener) -> Address:
+    """Where a listener listens, with the port that it was given."""
+    host, port, *_ = listener.socket.getsockname()
+    return Address(host, port)
+
+
+def socket_channel(connected: trio.socket.SocketType | socket.socket, peer: str) -> Channel:
+    """A channel over a connected socket, which it takes over."""
+    stream = SocketStream(connected)
+    return Channel(stream, peer, stream.is_readable, stream.close, stream.detach, stream.close_in_order)
+
+
+def _cause(error: BaseException) -> str:
+    cause = error.__cause__
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(error) or "closed"
+
+
+def _why_not_ours(address: Address, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"there is no host named {address.host!r}"
+    # trio raises one error for all of a name's addresses, and keeps each one's own as the cause.
+    causes = [error, *getattr(error.__cause__, "exceptions", [error.__cause__])]
+    numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
+    if errno.EADDRINUSE in numbers:
+        # A connection may own the port as well: 42424 is among those that Linux gives to outgoing ones.
+        return f"port {address.port} is in use, by another process or a recent connection"
+    if errno.EADDRNOTAVAIL in numbers:
+        return f"{address.host} is not an address of this machine"
+    if errno.EACCES in numbers or errno.EPERM in numbers:
+        return f"port {address.port} needs privileges that this user does not have"
+    return error.strerror or str(error)

@@ -1,0 +1,170 @@
+"""A backend put through its paces before it is trusted with sessions: `partitioner check --connect`.
+
+Stores, reads, locks, saves and removes one item of its own, under a random key that is nobody's
+session, and compares every answer with what a state server says (protocol.md 6).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from secrets import token_hex
+
+import trio
+
+from partitioner.errors import (
+    ConnectionBroken,
+    ConnectionEnded,
+    MalformedAnswer,
+    NobodyListens,
+    OutOfFiles,
+    Unreachable,
+)
+from partitioner.membership.backend import Backend
+from partitioner.protocol.messages import AnswerHead, Operation
+from partitioner.protocol.target import encode_target
+from partitioner.protocol.writer import write_request
+from partitioner.transport.channel import Channel, Dial
+from partitioner.transport.connector import why_hung_up
+from partitioner.transport.one_exchange import ask
+from partitioner.units import format_duration
+
+TIMEOUT_MINUTES = 1
+MOST_BYTES = 1024
+_OLD, _NEW = b"partitioner check, first content", b"partitioner check, second content"
+_VERSION = re.compile(rb"\r\nX-AspNet-Version: ([0-9]+)\.")
+
+
+class _Wrong(Exception):
+    """The backend did what no state server does; the message completes "the backend ..."."""
+
+
+async def examine(backend: Backend, dial: Dial, within: float) -> str | None:
+    """Examine one backend for at most `within` seconds; answer what is wrong with it, or None.
+
+    Nothing is left behind on it, unless it stops answering in the middle: then for a minute.
+    """
+    channel: Channel | None = None
+    try:
+        with trio.fail_after(within):
+            channel = await dial(backend.address)
+            await _Examination(channel).run()
+    except trio.TooSlowError:
+        did_not = "take a connection" if channel is None else "answer"
+        return f"did not {did_not} within {format_duration(within)}"
+    except (ConnectionEnded, ConnectionBroken):
+        return why_hung_up(channel)
+    except (NobodyListens, Unreachable, OutOfFiles, MalformedAnswer, _Wrong) as error:
+        return str(error)
+    finally:
+        if channel is not None:
+            channel.close_in_order()
+    return None
+
+
+async def find_twins(backends: Sequence[Backend], dial: Dial, within: float) -> dict[str, Backend]:
+    """Find the backends that are the same server as one before them: by name, that one.
+
+    Each is given an item under one key, with its own name for content; where two are one server, both show
+    the later name. One that does not answer within `within` seconds is not looked at.
+    """
+    target = encode_target(f"/partitioner-check/{token_hex(12)}")
+    shown: dict[str, bytes] = {}
+    for backend in backends:
+        storing = write_request(
+            Operation.SET,
+            target,
+            host="partitioner",
+            timeout_minutes=TIMEOUT_MINUTES,
+            lock_cookie=0,
+            body=backend.name.encode(),
+        )
+        await _ask_once(backend, dial, within, Operation.SET, storing)
+    for backend in backends:
+        reading = write_request(Operation.GET, target, host="partitioner")
+        found = await _ask_once(backend, dial, within, Operation.GET, reading)
+        if found is not None:
+            shown[backend.name] = found
+    removing = write_request(Operation.REMOVE, target, host="partitioner", lock_cookie=0)
+    for backend in backends:
+        await _ask_once(backend, dial, within, Operation.REMOVE, removing)
+    return _twins(backends, shown)
+
+
+def _twins(backends: Sequence[Backend], shown: Mapping[str, bytes]) -> dict[str, Backend]:
+    firsts: dict[bytes, Backend] = {}
+    twins: dict[str, Backend] = {}
+    for backend in backends:
+        if backend.name in shown:
+            first = firsts.setdefault(shown[backend.name], backend)
+            if first is not backend:
+                twins[backend.name] = first
+    return twins
+
+
+async def _ask_once(
+    backend: Backend, dial: Dial, within: float, operation: Operation, request: bytes
+) -> bytes | None:
+    """Ask over a connection of its own; the content of the answer, or None if that failed."""
+    channel: Channel | None = None
+    try:
+        with trio.fail_after(within):
+            channel = await dial(backend.address)
+            head, content = await ask(channel, operation, request, MOST_BYTES)
+            return content if head.status == 200 else None
+    except (trio.TooSlowError, ConnectionEnded, ConnectionBroken, NobodyListens, Unreachable, OutOfFiles):
+        return None
+    except MalformedAnswer:
+        return None
+    finally:
+        if channel is not None:
+            channel.close()
+
+
+class _Examination:
+    """The steps of one examination, over one connection."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._target = encode_target(f"/partitioner-check/{token_hex(12)}")
+
+    async def run(self) -> None:
+        await self._expect("an item that does not exist", Operation.GET, 404)
+        await self._expect("storing an item", Operation.SET, 200, body=_OLD)
+        await self._expect("reading it", Operation.GET, 200, content=_OLD)
+        locked = await self._expect("locking it", Operation.ACQUIRE, 200, content=_OLD)
+        if locked.lock_cookie is None:
+            raise _Wrong("handed out a lock without a LockCookie")
+        await self._expect("reading it while it is locked", Operation.GET, 423)
+        await self._expect("saving it", Operation.SET, 200, cookie=locked.lock_cookie, body=_NEW)
+        await self._expect("reading what was saved", Operation.GET, 200, content=_NEW)
+        await self._expect("removing it", Operation.REMOVE, 200)
+        await self._expect("reading what was removed", Operation.GET, 404)
+
+    async def _expect(
+        self,
+        step: str,
+        operation: Operation,
+        status: int,
+        *,
+        cookie: int = 0,
+        body: bytes = b"",
+        content: bytes | None = None,
+    ) -> AnswerHead:
+        request = write_request(
+            operation,
+            self._target,
+            host="partitioner",
+            timeout_minutes=TIMEOUT_MINUTES if body else None,
+            lock_cookie=cookie,
+            body=body,
+        )
+        head, received = await ask(self._channel, operation, request, MOST_BYTES)
+        if head.status != status:
+            raise _Wrong(f"answered {head.status} to {step}; expected {status}")
+        if content is not None and received != content:
+            raise _Wrong(
+                f"answered {len(received)} other bytes to {step}; expected the {len(content)} stored"
+            )
+        version = _VERSION.search(head.raw)
+        if version is None or int(version[1]) < 2:
+            raise _Wrong("sends no X-AspNet-Version of 2 or above; ASP.NET refuses such a server")
+        return head

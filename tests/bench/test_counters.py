@@ -1,0 +1,88 @@
+"""The count of a run: what adds up to what, and how long nothing worked."""
+
+import pytest
+
+from partitioner.bench.counters import Failure, Tally
+from partitioner.bench.findings import KEPT, Finding, Findings, Kind
+from partitioner.bench.outages import Outages
+from partitioner.protocol.messages import Operation
+
+
+def test_answers_add_up() -> None:
+    """Every answered exchange is counted by operation and status, with its latency."""
+    tally = Tally(0.0)
+    tally.count_answer(1, Operation.ACQUIRE, 200, 1.0, 1.1)
+    tally.count_answer(1, Operation.ACQUIRE, 423, 1.0, 1.2)
+    tally.count_answer(1, Operation.SET, 200, 2.0, 2.3)
+
+    assert (3, 2, 0) == (tally.exchanges, tally.succeeded, tally.failed)
+    assert {200: 1, 423: 1} == tally.statuses[Operation.ACQUIRE]
+    assert tally.latencies[Operation.SET].longest == pytest.approx(0.3)
+
+
+def test_failures_add_up() -> None:
+    """An unanswered exchange is counted by its reason, and not among the answered ones."""
+    tally = Tally(0.0)
+    tally.count_failure(1, Failure.CLOSED, 1.0, 1.5)
+    tally.count_failure(2, Failure.CLOSED, 1.0, 2.5)
+    tally.count_failure(2, Failure.REFUSED, 3.0, 3.0)
+
+    assert {Failure.CLOSED: 2, Failure.REFUSED: 1} == tally.failures
+    assert (0, 3, 1.5, 3.0) == (
+        tally.exchanges,
+        tally.failed,
+        tally.outages.first_failure_at,
+        tally.outages.last_failure_at,
+    )
+
+
+def test_silence_is_the_time_between_successes() -> None:
+    """The longest silence counts from the start, from success to success, and to the end."""
+    outages = Outages(10.0)
+    outages.succeeded(1, 11.0)
+    outages.failed(1, 11.0, 13.0)
+    outages.succeeded(2, 14.0)
+
+    assert outages.longest_silence == 3.0
+
+    outages.end(18.0)
+
+    assert outages.longest_silence == 4.0
+
+
+def test_an_outage_begins_with_the_first_vain_exchange() -> None:
+    """A session is out from the start of the first exchange in vain until anybody's success."""
+    outages = Outages(0.0)
+    outages.succeeded(1, 1.0)
+    outages.failed(1, 5.0, 6.0)
+    outages.was_in_vain(1, 7.0)
+    outages.succeeded(2, 8.0)
+
+    assert outages.longest_session_outage == 0.0
+
+    outages.succeeded(1, 9.0)
+
+    assert outages.longest_session_outage == 4.0
+
+
+def test_an_outage_may_last_to_the_end() -> None:
+    """A session that never comes back is out until the end of the run."""
+    outages = Outages(0.0)
+    outages.failed(1, 5.0, 6.0)
+    outages.end(15.0)
+
+    assert outages.longest_session_outage == 10.0
+
+
+def test_findings_are_counted_beyond_those_kept() -> None:
+    """A server that is wrong all the time does not fill the memory."""
+    findings = Findings()
+    for session in range(KEPT + 5):
+        findings.add(Finding(Kind.STALE, session, "got version 1; expected 2 or newer"))
+
+    assert (KEPT, KEPT + 5, KEPT + 5, 0) == (
+        len(findings.kept),
+        findings.total,
+        findings.count(Kind.STALE),
+        findings.count(Kind.LOST),
+    )

@@ -1,0 +1,115 @@
+"""The state table of a state server's clients, cell by cell: a client in each state, and each signal."""
+
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from partitioner.fastpath.states import ORIGIN_REACTIONS, ClientState, Signal
+from tests.doubles.sessions import GET, SET
+from tests.fastpath.router_setup import reset, shrink
+from tests.fastpath.server_setup import Depot
+
+STATES = (ClientState.IDLE, ClientState.RECEIVING, ClientState.DELIVERING, ClientState.GONE)
+
+STAYS = "stays as it is"
+CLOSED = "closed, and nothing is said of it"
+LATE = "closed, and reported"
+HANDED_OVER = "handed over with what has come"
+ANSWERED = "answered, and idle"
+
+OUTCOMES = {
+    #                       DATA      END     BROKEN  ROOM      OVERDUE      LAST_CALL
+    ClientState.IDLE:      (ANSWERED, CLOSED, CLOSED, STAYS,    CLOSED,      CLOSED),
+    ClientState.RECEIVING: (ANSWERED, CLOSED, CLOSED, STAYS,    HANDED_OVER, STAYS),
+    ClientState.DELIVERING: (STAYS,   STAYS,  STAYS,  ANSWERED, LATE,        STAYS),
+    ClientState.GONE:      (STAYS,    STAYS,  STAYS,  STAYS,    STAYS,       STAYS),
+}  # fmt: skip
+
+LARGE = b"x" * 1_000_000
+HALF = len(GET) // 2
+
+
+class Scene:
+    """A client of an origin, and its end of the connection."""
+
+    def __init__(self) -> None:
+        self.depot = Depot()
+        self.near, self.client = self.depot.client()
+
+    def bring(self, state: ClientState) -> None:
+        """Bring the client into this state by what brings it there in life."""
+        match state:
+            case ClientState.IDLE:
+                self.depot.ask(self.near, SET)
+            case ClientState.RECEIVING:
+                self.near.sendall(GET[:HALF])
+                self.depot.turn()
+            case ClientState.DELIVERING:
+                shrink(self.client.socket)
+                self.depot.put(LARGE)
+                self.near.sendall(GET)
+                self.depot.turn()
+            case ClientState.GONE:
+                self.near.close()
+                self.depot.turn()
+        assert self.client.state is state
+        self.depot.observer.facts.clear()
+
+    def send(self, signal: Signal, state: ClientState) -> None:
+        """Have a signal come in: over the network where the client is listened to, else by hand."""
+        asked = GET[HALF:] if state is ClientState.RECEIVING else GET
+        over_network: dict[Signal, Callable[[], None]] = {
+            Signal.DATA: lambda: self.near.sendall(asked),
+            Signal.END: lambda: self.near.shutdown(socket.SHUT_WR),
+            Signal.BROKEN: lambda: reset(self.near),
+        }
+        if signal in over_network and state in (ClientState.IDLE, ClientState.RECEIVING):
+            over_network[signal]()
+            self.depot.turn()
+        elif signal is Signal.ROOM and state is ClientState.DELIVERING:
+            while self.client.rest is not None:
+                self.near.recv(1_000_000)
+                self.depot.turn()
+        else:
+            self.depot.signal(self.client, signal)
+
+    def outcome(self, state: ClientState) -> str:
+        facts = [name for name, *_ in self.depot.observer.facts]
+        if state is ClientState.GONE:
+            assert (state, []) == (self.client.state, facts)
+            assert 1 == self.depot.door.left
+            return STAYS
+        if self.client in self.depot.origin.connected:
+            if facts == ["exchange_finished"]:
+                assert self.client.state is ClientState.IDLE
+                return ANSWERED
+            assert (state, []) == (self.client.state, facts)
+            return STAYS
+        if self.depot.door.openings:
+            assert GET[:HALF] == self.depot.door.openings[0].received
+            return HANDED_OVER
+        assert self.depot.door.left == 1
+        return LATE if facts == ["exchange_closed"] else CLOSED
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene()
+    yield scene
+    scene.depot.close()
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("signal", Signal)
+def test_a_client_reacts_as_the_table_says(state: ClientState, signal: Signal, scene: Scene) -> None:
+    """Each cell of the table, by what becomes of the client."""
+    scene.bring(state)
+    scene.send(signal, state)
+
+    assert OUTCOMES[state][signal] == scene.outcome(state)
+
+
+def test_no_cell_is_left_out() -> None:
+    """The table says of every state that there is what every signal does."""
+    assert {(state, signal) for state in STATES for signal in Signal} == set(ORIGIN_REACTIONS)

@@ -1,0 +1,119 @@
+"""For 110 s after a crash nobody gets a lock that a page of before may hold (design.md 5.2.6)."""
+
+import trio
+from trio.testing import MockClock
+
+from partitioner.membership.health import Health
+from partitioner.membership.ledger import LONGEST_PAGE
+from partitioner.protocol.messages import Operation
+from tests.doubles.backends import MemoryStateServer
+from tests.doubles.routers import MemoryRouter
+from tests.doubles.sessions import ACQUIRE, GET, ID, TARGET, request
+from tests.routing.tenures import Site, ask, crash, save, tenure_of
+
+OLD, NEW = b"old content", b"new content"
+
+
+class Crash:
+    """A farm whose router has granted a lock, and was then gone: what the next one finds."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.site = Site(nursery)
+
+    async def lock(self) -> None:
+        """Have the first router save a session and grant its lock, at the session's primary."""
+        self.died = await self.site.router()
+        self.places = self.died.roster.pool.ranking.preference_list(ID)
+        await save(self.died, OLD)
+        self.grant = await ask(self.died, ACQUIRE)
+
+    async def eject_primary(self) -> None:
+        """Have the first router take the lock's server for down, so that it stands for the lock."""
+        self.primary.freeze()
+        while self.died.roster.pool.members[self.places[0]].record.health is Health.UP:
+            await self.died.roster.wait_for_change()
+        await trio.sleep(1.0)
+
+    async def take_over(self) -> MemoryRouter:
+        """Crash the first router and have another one claim, once the lock's server answers again."""
+        crash(self.died)
+        self.primary.thaw()
+        again = await self.site.router()
+        await tenure_of(again).claim("a test")
+        return again
+
+    @property
+    def primary(self) -> MemoryStateServer:
+        return self.site.servers[int(self.places[0][-1]) - 1]
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the session is locked on its primary."""
+        session = self.primary.maybe_session(TARGET)
+        return session is not None and session.locked_since is not None
+
+
+async def test_a_lock_on_a_server_that_is_not_read(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Its server may lack a change, and is asked all the same whether the session is locked there."""
+    farm = Crash(nursery)
+    await farm.lock()
+    await farm.eject_primary()
+    again = await farm.take_over()
+    answers = [await ask(again, asked) for asked in (ACQUIRE, GET)]
+
+    assert farm.grant.startswith(b"200 OK")
+    assert Health.RECOVERING is again.roster.pool.members[farm.places[0]].record.health
+    assert [b"423", b"423"] == [answer[:3] for answer in answers]
+
+
+async def test_a_server_that_cannot_be_asked(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Somebody may hold the lock: clients are closed until no page of before can run any more."""
+    farm = Crash(nursery)
+    await farm.lock()
+    crash(farm.died)
+    farm.primary.freeze()
+    again = await farm.site.router()
+    await tenure_of(again).claim("a test")
+    at_once = await ask(again, ACQUIRE)
+    await trio.sleep(LONGEST_PAGE)
+
+    assert b"" == at_once
+    assert (await ask(again, ACQUIRE)).startswith(b"200 OK")
+
+
+async def test_a_server_that_has_forgotten_the_lock(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It began anew since, so its word says nothing: closed, and the lock is not granted a second time."""
+    farm = Crash(nursery)
+    await farm.lock()
+    crash(farm.died)
+    farm.primary.restart()
+    again = await farm.site.router()
+    await tenure_of(again).claim("a test")
+
+    assert b"" == await ask(again, ACQUIRE)
+
+
+async def test_the_holder_releases_it_everywhere(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A release goes to every server that may have granted the lock, whoever is read now."""
+    farm = Crash(nursery)
+    await farm.lock()
+    await farm.eject_primary()
+    again = await farm.take_over()
+    was_locked = farm.is_locked
+    released = await ask(again, request(Operation.RELEASE, cookie=2))
+
+    assert (True, b"200", False) == (was_locked, released[:3], farm.is_locked)
+
+
+async def test_no_copy_breaks_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A save without that lock leaves it alone where it is, with what is locked there."""
+    farm = Crash(nursery)
+    await farm.lock()
+    await farm.eject_primary()
+    again = await farm.take_over()
+    await save(again, NEW)
+    session = farm.primary.maybe_session(TARGET)
+
+    assert farm.is_locked
+    assert session is not None
+    assert OLD == session.body

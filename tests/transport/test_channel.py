@@ -1,0 +1,203 @@
+"""The seam to the network, on real loopback sockets: what goes wrong there, in our own words."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, Unreachable
+from partitioner.membership.backend import Address
+from partitioner.transport.channel import Channel, dial_tcp, listen_tcp, listening_address
+from tests.tables import each_case
+
+LOOPBACK = Address("127.0.0.1", 0)
+NOT_OURS = Address("192.0.2.1", 42424)  # kept for documentation, nobody's (RFC 5737)
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[Channel, trio.SocketStream]]:
+    """A channel that was dialled, and the stream at its other end."""
+    [listener] = await listen_tcp(LOOPBACK)
+    async with listener:
+        channel = await dial_tcp(listening_address(listener))
+        async with await listener.accept() as other:
+            yield channel, other
+            channel.close()
+
+
+async def something_in(channel: Channel) -> None:
+    """Let the network do its work, which takes no time on a loopback."""
+    with trio.fail_after(30):
+        while channel.is_quiet():
+            await trio.lowlevel.checkpoint()
+
+
+async def unused() -> Address:
+    """An address of ours at which nobody listens."""
+    [listener] = await listen_tcp(LOOPBACK)
+    async with listener:
+        return listening_address(listener)
+
+
+async def test_dial() -> None:
+    """What one end sends the other receives."""
+    async with connected() as (channel, other):
+        await channel.send(b"there")
+        await other.send_all(b"and back")
+
+        assert (await other.receive_some(), await channel.receive()) == (b"there", b"and back")
+
+
+async def test_peer_is_the_address() -> None:
+    """A channel is named by what was dialled."""
+    [listener] = await listen_tcp(LOOPBACK)
+    async with listener:
+        channel = await dial_tcp(listening_address(listener))
+        channel.close()
+
+        assert channel.peer == str(listening_address(listener))
+
+
+async def test_dial_refused() -> None:
+    """A port at which nobody listens says so."""
+    with pytest.raises(NobodyListens, match="refused the connection"):
+        await dial_tcp(await unused())
+
+
+@each_case("host", ["255.255.255.255", "x" * 64 + ".invalid", "a..b"], ids=["no way", "too long", "no name"])
+async def test_dial_unreachable(host: str) -> None:
+    """An address to which no way leads, or which is none, says so."""
+    with pytest.raises(Unreachable):
+        await dial_tcp(Address(host, 42424))
+
+
+async def test_cancelled_dial() -> None:
+    """A dial that is cancelled leaves no socket open (that would warn, which is an error here)."""
+    address = await unused()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await dial_tcp(address)
+
+    assert scope.cancelled_caught
+
+
+async def test_port_in_use() -> None:
+    """A port in use is one sentence that names address and port."""
+    [listener] = await listen_tcp(LOOPBACK)
+    async with listener:
+        taken = listening_address(listener)
+        with pytest.raises(AddressUnavailable) as caught:
+            await listen_tcp(taken)
+
+    assert str(caught.value).startswith(f"cannot listen on {taken}: port {taken.port} is in use")
+    assert "\n" not in str(caught.value)
+
+
+async def test_address_not_ours() -> None:
+    """An address of another machine is one sentence that names it."""
+    with pytest.raises(AddressUnavailable) as caught:
+        await listen_tcp(NOT_OURS)
+
+    assert str(caught.value) == (
+        "cannot listen on 192.0.2.1:42424: 192.0.2.1 is not an address of this machine"
+    )
+
+
+async def test_port_zero_takes_a_free_one() -> None:
+    """Port 0 stands for any free one, and it can be asked which."""
+    address = await unused()
+
+    assert address.host == "127.0.0.1"
+    assert address.port > 0
+
+
+async def test_quiet() -> None:
+    """A channel is quiet as long as nothing has come in."""
+    async with connected() as (channel, other):
+        was_quiet = channel.is_quiet()
+        await other.send_all(b"x")
+        await something_in(channel)
+
+        assert (was_quiet, channel.is_quiet()) == (True, False)
+
+
+async def test_end_of_file_is_not_quiet() -> None:
+    """An end of file is something that has come in: a pooled connection with one is of no use."""
+    async with connected() as (channel, other):
+        await other.aclose()
+        await something_in(channel)
+
+        assert not channel.is_quiet()
+        assert await channel.receive() == b""
+
+
+async def test_half_closed() -> None:
+    """After the end of file was sent, what the other end still says can be received."""
+    async with connected() as (channel, other):
+        await channel.send_eof()
+        heard = await other.receive_some()
+        await other.send_all(b"late")
+
+        assert (heard, await channel.receive()) == (b"", b"late")
+
+
+async def test_reset() -> None:
+    """A connection that is torn down is broken, for who receives and for who sends."""
+    async with connected() as (channel, other):
+        await channel.send(b"never read")
+        await trio.lowlevel.wait_readable(other.socket)
+        other.socket.close()
+        with pytest.raises(ConnectionBroken):
+            await channel.receive()
+        with pytest.raises(ConnectionBroken):
+            await channel.send(b"x")
+
+
+async def test_closed_by_ourselves() -> None:
+    """A channel that was closed cannot be used; closing it again does no harm."""
+    async with connected() as (channel, _):
+        channel.close()
+        channel.close()
+        with pytest.raises(ConnectionBroken):
+            await channel.receive()
+        with pytest.raises(ConnectionBroken):
+            await channel.send(b"x")
+        with pytest.raises(ConnectionBroken):
+            await channel.send_eof()
+
+
+async def test_a_dialled_connection_that_is_closed_is_reset() -> None:
+    """What was not sent yet never is: nobody waits for what it would bring about."""
+    async with connected() as (channel, other):
+        with trio.move_on_after(0.1):
+            await channel.send(bytes(64 * 1024 * 1024))  # far more than the network takes
+        channel.close()
+        ended_in_order = True
+        try:
+            while await other.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            ended_in_order = False
+
+        assert not ended_in_order
+
+
+async def test_a_dialled_connection_that_is_closed_in_order() -> None:
+    """Where nothing is under way the other end sees an end of file, after all that was sent."""
+    async with connected() as (channel, other):
+        await channel.send(b"sent")
+        channel.close_in_order()
+
+        assert (b"sent", b"") == (await other.receive_some(), await other.receive_some())
+
+
+async def test_closed_in_order_after_half_closing() -> None:
+    """An unanswered connection whose other end has finished ends without a reset."""
+    async with connected() as (channel, other):
+        await channel.send_eof()
+        await other.send_eof()
+        assert await channel.receive() == b""
+        channel.close_in_order()
+
+        assert await other.receive_some() == b""

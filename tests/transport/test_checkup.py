@@ -1,0 +1,30 @@
+"""`check --connect` finds servers that were entered twice."""
+
+import trio
+from trio.testing import MockClock
+
+from partitioner.transport.checkup import find_twins
+from tests.doubles.backends import MemoryStateServer
+from tests.doubles.network import Network
+from tests.doubles.routers import backend
+
+
+async def test_one_server_under_two_addresses(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The second and third entry are named with the first one; the other server is nobody's twin."""
+    network = Network(nursery)
+    server = MemoryStateServer(network, backend(1).address)
+    MemoryStateServer(network, backend(2).address)
+    for number in (3, 4):
+        network.listen(backend(number).address, server.serve)
+    entries = [backend(number) for number in (1, 2, 3, 4)]
+
+    assert {"state-3": backend(1), "state-4": backend(1)} == await find_twins(entries, network.dial, 1.0)
+
+
+async def test_nothing_is_left_behind(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What was stored is removed; a server that does not answer is nobody's twin."""
+    network = Network(nursery)
+    server = MemoryStateServer(network, backend(1).address)
+
+    assert {} == await find_twins([backend(1), backend(2)], network.dial, 1.0)
+    assert 0 == len((await server.list_keys(None)).targets)
