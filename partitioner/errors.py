@@ -8,7 +8,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── AddressUnavailable       the operator's listen address
     ├── FileUnusable             a file of the operator's
     ├── MalformedFile            what stands in a file that we should have written
-    ├── EmptyPool                nobody to place a session on
+    ├── EmptyPool                no server to place a session on
     ├── Refused                  an operator's order that would do harm
     ├── UnknownBackend           an operator's spelling of a backend's name
     ├── ListingFailed            the admin port of a state server of our own
@@ -17,7 +17,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── NobodyListens            an address at which no connection is taken
     ├── Unreachable              an address to which no way leads
     ├── OutOfFiles               our own limit of open files
-    ├── ConnectionBroken         a socket, whoever is at its other end
+    ├── ConnectionBroken         a socket, to a client or to a backend
     ├── ConnectionEnded          an end of file where an answer was expected
     ├── ClientGone               a client that left, or stalled, in mid-exchange
     ├── NoBackendLeft            every server that may hold the session is out
@@ -135,7 +135,8 @@ class ConnectionEnded(PartitionerError):
 
 
 class ClientGone(PartitionerError):
-    """A client closed its connection, or stalled, in the middle of an exchange. There is nobody to answer."""
+    """A client closed its connection, or stalled, in the middle of an exchange. No client is left to
+    answer."""
 
 
 class NoBackendLeft(PartitionerError):
@@ -165,7 +166,7 @@ class BackendFailure(PartitionerError):
 
 
 class BackendRefused(BackendFailure):
-    """Nobody listens at the backend's address: proof that its process is gone."""
+    """No process listens at the backend's address: proof that its process is gone."""
 
 
 class BackendUnreachable(BackendFailure):
@@ -189,7 +190,8 @@ class BackendMalformed(BackendFailure):
 
 
 class BackendRestarted(BackendFailure):
-    """The backend's canary is gone or is another one: a new, empty life began behind the same address."""
+    """The backend's canary is gone or is another one: a new, empty incarnation began behind the same
+    address."""
 
 
 class BackendIsAlias(BackendFailure):

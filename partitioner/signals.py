@@ -1,8 +1,8 @@
 """What signals do to this program, from its first instruction on, before anything listens for them.
 
                           a verb that ends by itself   a daemon that starts     a daemon that serves
-    SIGINT (Ctrl-C)       ends it quietly, exit 130    the same                 drains, then stops
-    SIGTERM               ends it                      ends it                  drains, then stops
+    SIGINT (Ctrl-C)       ends it quietly, exit 130    the same                 stops softly
+    SIGTERM               ends it                      ends it                  stops softly
     SIGHUP                ends it                      waits until it serves    reloads
     SIGUSR1 and SIGUSR2   end it                       wait until it serves     write a line to the log
     SIGQUIT               ends it                      waits until it serves    writes a line to the log

@@ -23,7 +23,7 @@ _QUANTITY = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,15})?) ?(?P<unit>[A-
 
 
 def parse_duration(text: str) -> float:
-    """Read a duration such as `250ms`, `1.5s` or `1h`; answer it in seconds.
+    """Read a duration such as `250ms`, `1.5s` or `1h`; return it in seconds.
 
     Raises ValueError, with a sentence that says what was expected.
     """
@@ -32,7 +32,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Read a size such as `64KiB` or `2GiB`; answer it in whole bytes.
+    """Read a size such as `64KiB` or `2GiB`; return it in whole bytes.
 
     Raises ValueError, with a sentence that says what was expected.
     """

@@ -33,7 +33,7 @@ RESTARTS = [
     ("state_dir: /var/lib/x", "", "state_dir: changed from the default directory to /var/lib/x"),
     ("state_dir: none", "state_dir: /x", "state_dir: changed from /x to none"),
     ("log_format: json", "", "log_format: changed from console to json"),
-    ("lanes: await", "", "lanes: changed from both to await"),
+    ("fast_path: off", "", "fast_path: changed from on to off"),
     ("session_timeout: 30m", "", "session_timeout: changed from 1h to 30m"),
     ("session_timeout_max: 2d", "", "session_timeout_max: changed from 1d to 2d"),
     ("health: {interval: 250ms}", "", "health.interval: changed from 2s to 250ms"),

@@ -19,7 +19,7 @@ class Failure(Enum):
     GARBAGE = "garbage"
 
 
-class Tally:
+class Counters:
     """Counts what happens in a run. Times are seconds on one clock."""
 
     def __init__(self, began_at: float) -> None:
@@ -34,7 +34,7 @@ class Tally:
         self.web_requests = 0
 
     def __repr__(self) -> str:
-        return f"<Tally, {self.exchanges} exchanges, {self.failed} failed>"
+        return f"<Counters, {self.exchanges} exchanges, {self.failed} failed>"
 
     @property
     def exchanges(self) -> int:

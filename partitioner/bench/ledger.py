@@ -52,7 +52,7 @@ class Record:
         self.number = number
         self._sent = 0  # the newest version that was ever sent
         self._acknowledged = 0  # the newest one whose save was acknowledged; a creation raises nothing
-        self._promised = 0  # what whoever is granted the lock next has to see at least
+        self._promised = 0  # what the next holder of the lock has to see at least
         self._is_stored = False  # whether "not found" would be a lie
         self._is_being_created = False
         self._life = 0  # counts losses: what was sent in one life says nothing about the next
@@ -125,7 +125,7 @@ class Record:
         self._promised = self._acknowledged
 
     def begin_save(self, worker: int) -> int:
-        """Let go of the lock by saving; answer the version to send."""
+        """Let go of the lock by saving; return the version to send."""
         self._sent += 1
         if self._holder == worker:
             self._holder = None
@@ -164,7 +164,7 @@ class Record:
     # --- creation ---
 
     def maybe_begin_creation(self) -> int | None:
-        """Claim the creation of a session that is not there; answer the version to send.
+        """Claim the creation of a session that is not there; return the version to send.
 
         None if it is stored, or if somebody else is at it. It ends with `end_creation`.
         """

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from partitioner.bench.counters import Failure, Tally
+from partitioner.bench.counters import Counters, Failure
 from partitioner.bench.findings import Kind
 from partitioner.bench.run import Outcome
 from partitioner.protocol.messages import Operation
@@ -29,7 +29,7 @@ _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
 def json_report(outcome: Outcome) -> dict[str, object]:
     """The report as one object. Times and latencies are seconds, sizes bytes."""
-    plan, tally, findings = outcome.plan, outcome.tally, outcome.findings
+    plan, counters, findings = outcome.plan, outcome.counters, outcome.findings
     return {
         "ok": outcome.is_good,
         "address": str(plan.address),
@@ -38,18 +38,18 @@ def json_report(outcome: Outcome) -> dict[str, object]:
         "size": plan.size,
         "rate": plan.rate,
         "seed": plan.seed,
-        "seconds": tally.seconds,
-        "web_requests": tally.web_requests,
-        "exchanges": tally.exchanges,
-        "exchanges_per_second": _per_second(tally),
-        "bytes_sent": tally.bytes_sent,
-        "bytes_received": tally.bytes_received,
-        "operations": {operation.value: _operation_row(tally, operation) for operation in _OPERATIONS},
-        "errors": {_key(failure): tally.failures[failure] for failure in Failure},
-        "first_failure": _since_start(tally, tally.outages.first_failure_at),
-        "last_failure": _since_start(tally, tally.outages.last_failure_at),
-        "longest_silence": tally.outages.longest_silence,
-        "longest_session_outage": tally.outages.longest_session_outage,
+        "seconds": counters.seconds,
+        "web_requests": counters.web_requests,
+        "exchanges": counters.exchanges,
+        "exchanges_per_second": _per_second(counters),
+        "bytes_sent": counters.bytes_sent,
+        "bytes_received": counters.bytes_received,
+        "operations": {operation.value: _operation_row(counters, operation) for operation in _OPERATIONS},
+        "errors": {_key(failure): counters.failures[failure] for failure in Failure},
+        "first_failure": _since_start(counters, counters.outages.first_failure_at),
+        "last_failure": _since_start(counters, counters.outages.last_failure_at),
+        "longest_silence": counters.outages.longest_silence,
+        "longest_session_outage": counters.outages.longest_session_outage,
         "wrong": findings.count(Kind.WRONG),
         "stale": findings.count(Kind.STALE),
         "lost": findings.count(Kind.LOST),
@@ -66,17 +66,17 @@ def json_report(outcome: Outcome) -> dict[str, object]:
 
 def report(outcome: Outcome) -> tuple[RenderableType, ...]:
     """The report as tables, top to bottom."""
-    return (_operations_table(outcome.tally), _summary(outcome))
+    return (_operations_table(outcome.counters), _summary(outcome))
 
 
-def _operation_row(tally: Tally, operation: Operation) -> dict[str, object]:
-    latencies = tally.latencies[operation]
+def _operation_row(counters: Counters, operation: Operation) -> dict[str, object]:
+    latencies = counters.latencies[operation]
     quantiles = {name: latencies.quantile(share) for name, share in _QUANTILES.items()}
     return {
         "count": latencies.count,
         **quantiles,
         "max": latencies.longest,
-        "statuses": _statuses(tally.statuses[operation]),
+        "statuses": _statuses(counters.statuses[operation]),
     }
 
 
@@ -85,14 +85,14 @@ def _statuses(counts: Counter[int]) -> dict[str, int]:
     return {**named, "other": counts.total() - sum(named.values())}
 
 
-def _operations_table(tally: Tally) -> Table:
+def _operations_table(counters: Counters) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
     table.add_column("operation", no_wrap=True)
     headers = ("count", "p50 ms", "p99 ms", "p99.9 ms", "max ms", *map(str, _STATUSES), "other")
     for header in headers:
         table.add_column(header, justify="right", no_wrap=True)
     for operation in _OPERATIONS:
-        latencies = tally.latencies[operation]
+        latencies = counters.latencies[operation]
         if latencies.count == 0:
             continue
         durations = [*(latencies.quantile(share) for share in _QUANTILES.values()), latencies.longest]
@@ -100,7 +100,7 @@ def _operations_table(tally: Tally) -> Table:
             operation.value,
             str(latencies.count),
             *(f"{duration * 1000:.2f}" for duration in durations),
-            *map(str, _statuses(tally.statuses[operation]).values()),
+            *map(str, _statuses(counters.statuses[operation]).values()),
         )
     return table
 
@@ -114,39 +114,39 @@ def _summary(outcome: Outcome) -> Table:
 
 def _summary_rows(outcome: Outcome) -> Iterator[tuple[str, str, bool]]:
     """Label, value, and whether it is bad news."""
-    plan, tally, findings = outcome.plan, outcome.tally, outcome.findings
-    rate = f"{_per_second(tally):,.0f}/s"
+    plan, counters, findings = outcome.plan, outcome.counters, outcome.findings
+    rate = f"{_per_second(counters):,.0f}/s"
     yield "server", f"{plan.address}, over {plan.connections:,} connections", False
-    yield "exchanges", f"{tally.exchanges:,} in {tally.seconds:.2f} s, {rate}", tally.succeeded == 0
-    yield "web requests", f"{tally.web_requests:,}, seed {plan.seed}", False
-    moved = f"{format_size(tally.bytes_sent)} sent, {format_size(tally.bytes_received)} received"
+    yield "exchanges", f"{counters.exchanges:,} in {counters.seconds:.2f} s, {rate}", counters.succeeded == 0
+    yield "web requests", f"{counters.web_requests:,}, seed {plan.seed}", False
+    moved = f"{format_size(counters.bytes_sent)} sent, {format_size(counters.bytes_received)} received"
     yield "bytes", moved, False
-    yield "failed", _failures(tally), False
+    yield "failed", _failures(counters), False
     for kind in Kind:
         yield kind.value, f"{findings.count(kind):,}", findings.count(kind) > 0
-    outages = tally.outages
+    outages = counters.outages
     yield "longest silence", f"{format_duration(outages.longest_silence)} without any success", False
     yield "longest outage", f"{format_duration(outages.longest_session_outage)} of one session", False
     sessions = f"{outcome.created:,} created, {outcome.read_back:,} read back, {outcome.removed:,} removed"
     yield "sessions", f"{sessions} of {plan.sessions:,} of {format_size(plan.size)}", False
 
 
-def _failures(tally: Tally) -> str:
+def _failures(counters: Counters) -> str:
     """Such as `7: 5 closed, 2 refused; failures between second 3.1 and 3.4`."""
-    first = _since_start(tally, tally.outages.first_failure_at)
-    last = _since_start(tally, tally.outages.last_failure_at)
+    first = _since_start(counters, counters.outages.first_failure_at)
+    last = _since_start(counters, counters.outages.last_failure_at)
     if first is None or last is None:
         return "0"
-    reasons = ", ".join(f"{count:,} {failure.value}" for failure, count in tally.failures.most_common())
-    return f"{tally.failed:,}: {reasons}; failures between second {first:.1f} and {last:.1f}"
+    reasons = ", ".join(f"{count:,} {failure.value}" for failure, count in counters.failures.most_common())
+    return f"{counters.failed:,}: {reasons}; failures between second {first:.1f} and {last:.1f}"
 
 
-def _per_second(tally: Tally) -> float:
-    return tally.exchanges / tally.seconds if tally.seconds else 0.0
+def _per_second(counters: Counters) -> float:
+    return counters.exchanges / counters.seconds if counters.seconds else 0.0
 
 
-def _since_start(tally: Tally, at: float | None) -> float | None:
-    return None if at is None else at - tally.began_at
+def _since_start(counters: Counters, at: float | None) -> float | None:
+    return None if at is None else at - counters.began_at
 
 
 def _key(name: Kind | Failure) -> str:

@@ -15,7 +15,7 @@ import trio
 
 from partitioner.bench.connection import Connection
 from partitioner.bench.content import LEAST_SIZE, RUN_SIZE, Content
-from partitioner.bench.counters import Tally
+from partitioner.bench.counters import Counters
 from partitioner.bench.findings import Finding, Findings
 from partitioner.bench.targets import new_targets
 from partitioner.bench.workload import Worker, Workload
@@ -57,7 +57,7 @@ class Outcome:
     """What a bench has come to. Of the exchanges, only those of the working time are counted."""
 
     plan: Plan
-    tally: Tally
+    counters: Counters
     findings: Findings
     created: int
     read_back: int
@@ -66,7 +66,7 @@ class Outcome:
     @property
     def is_good(self) -> bool:
         """Whether something worked, and nothing was wrong."""
-        return self.tally.succeeded > 0 and self.findings.total == 0
+        return self.counters.succeeded > 0 and self.findings.total == 0
 
 
 class Bench:
@@ -83,7 +83,7 @@ class Bench:
         self.plan = plan
         self.stage = Stage.CREATING
         self.done = 0  # sessions that this phase is done with
-        self.tally = Tally(now)  # of the working time
+        self.counters = Counters(now)  # of the working time
         self._dial = dial
         self._created = 0
         self._read_back = 0
@@ -91,13 +91,13 @@ class Bench:
         self._workload = Workload(
             targets=new_targets(plan.sessions),
             content=Content(secrets.token_bytes(RUN_SIZE), plan.size),
-            tally=Tally(now),
+            counters=Counters(now),
             on_finding=on_finding,
         )
         self._workers = tuple(self._new_worker(number) for number in range(plan.connections))
 
     def __repr__(self) -> str:
-        return f"<Bench of {self.plan.address}, {self.stage.value}, {self.tally}>"
+        return f"<Bench of {self.plan.address}, {self.stage.value}, {self.counters}>"
 
     @property
     def targets(self) -> Sequence[bytes]:
@@ -122,7 +122,7 @@ class Bench:
         """What it has come to."""
         return Outcome(
             plan=self.plan,
-            tally=self.tally,
+            counters=self.counters,
             findings=self._workload.findings,
             created=self._created,
             read_back=self._read_back,
@@ -134,7 +134,7 @@ class Bench:
     async def _work(self) -> None:
         self.stage = Stage.WORKING
         began_at = trio.current_time()
-        self.tally = self._workload.tally = Tally(began_at)
+        self.counters = self._workload.counters = Counters(began_at)
         pacer = _Pacer(self.plan.rate, began_at)
         try:
             async with trio.open_nursery() as working:
@@ -143,7 +143,7 @@ class Bench:
                 await self._workload.pause(self.plan.duration)
                 self.stop()
         finally:
-            self.tally.end(trio.current_time())
+            self.counters.end(trio.current_time())
 
     async def _keep_working(self, worker: Worker, pacer: "_Pacer") -> None:
         ending = self._workload.ending
@@ -164,7 +164,7 @@ class Bench:
         """Have the workers share all sessions among them."""
         self.stage = stage
         self.done = 0
-        self._workload.tally = Tally(trio.current_time())
+        self._workload.counters = Counters(trio.current_time())
         numbers = iter(range(self.plan.sessions))
         async with trio.open_nursery() as sharing:
             for worker in self._workers:

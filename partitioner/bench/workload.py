@@ -15,7 +15,7 @@ import trio
 
 from partitioner.bench.connection import Answered, Connection, Unanswered
 from partitioner.bench.content import Content, Stamp
-from partitioner.bench.counters import Tally
+from partitioner.bench.counters import Counters
 from partitioner.bench.findings import Finding, Findings, Kind
 from partitioner.bench.ledger import Expectation, Record
 from partitioner.protocol.messages import AnswerHead, Operation
@@ -47,7 +47,7 @@ class Workload:
 
     targets: tuple[bytes, ...]  # of all sessions, by number
     content: Content
-    tally: Tally  # of the phase under way
+    counters: Counters  # of the phase under way
     on_finding: Callable[[Finding], None]
     records: tuple[Record, ...] = ()
     findings: Findings = field(default_factory=Findings)
@@ -65,11 +65,11 @@ class Workload:
 class Worker:
     """Makes one web request after the other."""
 
-    def __init__(self, number: int, connection: Connection, workload: Workload, dice: Random) -> None:
+    def __init__(self, number: int, connection: Connection, workload: Workload, rng: Random) -> None:
         self._number = number
         self._connection = connection
         self._workload = workload
-        self._dice = dice
+        self._rng = rng
 
     def __repr__(self) -> str:
         return f"<Worker {self._number}, {self._connection}>"
@@ -86,10 +86,10 @@ class Worker:
     # --- web requests ---
 
     async def make_web_request(self) -> None:
-        """Make one web request of a kind and about a session that the dice choose."""
-        record = self._dice.choice(self._workload.records)
-        roll = self._dice.random()
-        self._workload.tally.web_requests += 1
+        """Make one web request of a kind and about a session that chance chooses."""
+        record = self._rng.choice(self._workload.records)
+        roll = self._rng.random()
+        self._workload.counters.web_requests += 1
         if roll < SAVING:
             await self._acquire_and_save(record)
         elif roll < SAVING + RELEASING:
@@ -124,7 +124,7 @@ class Worker:
         self._judge_absence(answered, record, expectation)
 
     async def _maybe_acquire(self, record: Record) -> int | None:
-        """Acquire a session; answer the lock cookie, or None if it was not to be had."""
+        """Acquire a session; return the lock cookie, or None if it was not to be had."""
         head = await self._read(Operation.ACQUIRE, record)
         if head is None:
             return None
@@ -133,7 +133,7 @@ class Worker:
         return head.lock_cookie
 
     async def _read(self, operation: Operation, record: Record) -> AnswerHead | None:
-        """Get or acquire a session, polling while it is locked; answer the head of a 200, or None."""
+        """Get or acquire a session, polling while it is locked; return the head of a 200, or None."""
         pause = SHORTEST_POLL
         while True:
             expectation = record.expect()
@@ -165,11 +165,11 @@ class Worker:
     # --- before and after the run ---
 
     async def create(self, number: int) -> bool:
-        """Create a session; answer whether that was acknowledged. If not, whoever misses it creates it."""
+        """Create a session; return whether that was acknowledged. If not, whoever misses it creates it."""
         return await self._create(self._workload.records[number])
 
     async def read_back(self, number: int) -> bool:
-        """Read a session once more and judge it; answer whether there was something to judge."""
+        """Read a session once more and judge it; return whether there was something to judge."""
         record = self._workload.records[number]
         expectation = record.expect()
         answered = await self._exchange(Operation.GET, record)
@@ -181,7 +181,7 @@ class Worker:
         return True
 
     async def remove(self, number: int) -> bool:
-        """Remove a session, locked or not; answer whether it is gone."""
+        """Remove a session, locked or not; return whether it is gone."""
         record = self._workload.records[number]
         answered = await self._exchange(Operation.REMOVE, record, 0)
         if answered is not None and answered.head.status == 423:
@@ -217,14 +217,14 @@ class Worker:
             body=body,
         )
         outcome = await self._connection.exchange(operation, request)
-        tally = workload.tally
+        counters = workload.counters
         if isinstance(outcome, Unanswered):
-            tally.count_failure(session, outcome.failure, outcome.began_at, outcome.ended_at)
+            counters.count_failure(session, outcome.failure, outcome.began_at, outcome.ended_at)
             await trio.sleep(AFTER_FAILURE)
             return None
-        tally.count_answer(session, operation, outcome.head.status, outcome.began_at, outcome.ended_at)
-        tally.bytes_sent += len(request)
-        tally.bytes_received += len(outcome.head.raw) + len(outcome.body)
+        counters.count_answer(session, operation, outcome.head.status, outcome.began_at, outcome.ended_at)
+        counters.bytes_sent += len(request)
+        counters.bytes_received += len(outcome.head.raw) + len(outcome.body)
         return outcome
 
     # --- judging ---

@@ -34,7 +34,7 @@ class AdminClient:
             self._client = HttpClient(self._url, os.environ.get(TOKEN), timeout)
         except ValueError as error:
             reason = f"{error}; expected one such as {DEFAULT_URL}"
-            raise Refused(f"--admin {url} is no URL, or ${TOKEN} is no token: {reason}") from error
+            raise Refused(f"--admin {url} is not a URL, or ${TOKEN} is not a token: {reason}") from error
 
     def status(self) -> Status:
         return self._read(self._ask("GET", "/api/v1/status"), Status)
@@ -99,4 +99,4 @@ class AdminClient:
             raise self._no_router() from error
 
     def _no_router(self) -> click.ClickException:
-        return click.ClickException(f"what answers at {self._url} is no router of this version")
+        return click.ClickException(f"what answers at {self._url} is not a router of this version")

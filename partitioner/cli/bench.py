@@ -20,7 +20,7 @@ def _size(context: click.Context, parameter: click.Parameter, text: str) -> int 
 def _duration(context: click.Context, parameter: click.Parameter, text: str) -> float:
     duration = read_duration(context, parameter, text)
     if duration <= 0:
-        raise click.BadParameter(f"{text!r} is no time at all")
+        raise click.BadParameter(f"{text!r} is not longer than 0")
     return duration
 
 

@@ -12,7 +12,7 @@ from partitioner.signals import interruptible
 def claim(url: str, as_json: bool) -> None:
     """Make this router the active one of its farm at once, whichever is it now.
 
-    For whoever has moved the farm's address here, such as notify_master of keepalived. Without it a
+    For the program that has moved the farm's address here, such as notify_master of keepalived. Without it a
     standby waits until the active router has been silent for 5 s. The other router closes its clients and
     goes on as a standby. A router that is active already stays it. Exit 1 where no server can be asked.
     """

@@ -31,7 +31,7 @@ def percent(share: float) -> str:
 
 def progress(drain: DrainReport) -> str:
     """How far a drain has come, in a line."""
-    left = "nobody can tell how many are left" if drain.left is None else f"{drain.left} left"
+    left = "the number left is unknown" if drain.left is None else f"{drain.left} left"
     if drain.done:
         return f"done, {drain.moved} sessions moved"
     if drain.stalled is not None:

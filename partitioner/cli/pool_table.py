@@ -20,7 +20,8 @@ _BETWEEN, _AT_BOTH_ENDS = 3, 2  # blanks that rich puts there
 def backends_table(found: Sequence[BackendReport], width: int) -> Table:
     """A row for each state server, in so many columns of a terminal if that can be.
 
-    What says least is left out where there is no room for it: nobody reads a line that is broken into three.
+    What says least is left out where there is no room for it: a line that is broken into three is hard to
+    read.
     """
     columns = {header: [cell(each) for each in found] for header, cell in _CELLS.items()}
     for header in _least_telling_first(columns):
@@ -90,7 +91,7 @@ def _short_progress(drain: DrainReport | None) -> str:
 
 def _health(backend: BackendReport) -> Text:
     if backend.intent == "maint":
-        return Text("-")  # nobody looks
+        return Text("-")  # it is not looked at
     trouble = "" if backend.trouble is None else f" ({backend.trouble})"
     return Text(backend.health + trouble, style=_COLOURS.get(backend.health, _IN_BETWEEN))
 

@@ -24,7 +24,7 @@ from partitioner.membership.backend import Address, Network
     show_default=True,
     callback=read_address_or_none,
     help="Where to list which sessions are here, so that a router can drain this server (its key "
-    "`backends[].admin`). Whoever may connect with --allow may ask here, and nobody else: there is no token.",
+    "`backends[].admin`). Clients in --allow may ask here, and no others: there is no token.",
 )
 @click.option(
     "--allow",
@@ -32,7 +32,7 @@ from partitioner.membership.backend import Address, Network
     multiple=True,
     callback=read_networks,
     help="A network from which clients may connect; can be given several times. Needed unless --listen is "
-    "loopback: whoever reaches this port can read and replace every session.",
+    "loopback: any client that reaches this port can read and replace every session.",
 )
 @click.option(
     "--max-memory",

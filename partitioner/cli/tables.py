@@ -8,7 +8,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 WIDTH_OF_A_PIPE = 200
-"""Columns to fill where nobody looks: enough that rich does not wrap what a script wants to grep."""
+"""Columns to fill where the output is not a terminal: enough that rich does not wrap what a script wants
+to grep."""
 
 
 def print_rich(*renderables: RenderableType) -> None:

@@ -16,10 +16,10 @@ from partitioner.config.settings import (
     BackendSettings,
     DefaultStateDir,
     HealthSettings,
-    Lanes,
     LimitSettings,
     LogFormat,
     Settings,
+    Switch,
     TimeoutSettings,
 )
 
@@ -27,10 +27,10 @@ __all__ = [
     "BackendSettings",
     "DefaultStateDir",
     "HealthSettings",
-    "Lanes",
     "LimitSettings",
     "LogFormat",
     "Settings",
+    "Switch",
     "TimeoutSettings",
     "load",
     "parse",

@@ -117,7 +117,7 @@ def _router_listens_twice(content: Content) -> list[Finding]:
 
 
 def _strangers_need_a_token(content: Content) -> list[Finding]:
-    """Whoever reaches the admin address can take servers out of service."""
+    """Anyone who reaches the admin address can take servers out of service."""
     admin = _own_address(content, "admin")
     if admin is None or admin.is_loopback or "admin_token" in content:
         return []
@@ -148,7 +148,7 @@ def _own_address(content: Content, key: str) -> Address | None:
 
 
 def _leads_to(address: Address, listening: Address) -> bool:
-    """Whether who connects to the one reaches what listens on the other."""
+    """Whether connecting to `address` reaches the socket listening on `listening`."""
     if address.port != listening.port or address.port == 0:
         return False
     is_here = listening.is_everywhere and (address.is_loopback or address.is_everywhere)

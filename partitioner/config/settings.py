@@ -51,11 +51,11 @@ class LogFormat(Enum):
     JSON = "json"  # one object a line, for collectors
 
 
-class Lanes(Enum):
-    """How exchanges are served: configuration key `lanes`."""
+class Switch(Enum):
+    """Whether something is used: configuration key `fast_path`."""
 
-    BOTH = "both"  # ordinary ones by the express lane, all others by the await lane
-    AWAIT = "await"  # all by the await lane
+    ON = "on"  # ordinary ones by the fast path, all others by the slow path
+    OFF = "off"  # all by the slow path
 
 
 class DefaultStateDir(Enum):
@@ -150,7 +150,7 @@ class Settings(Section):
         DefaultStateDir.BY_ENVIRONMENT
     )
     log_format: Annotated[LogFormat, choice(LogFormat)] = LogFormat.CONSOLE
-    lanes: Annotated[Lanes, choice(Lanes)] = Lanes.BOTH
+    fast_path: Annotated[Switch, choice(Switch)] = Switch.ON
     embedded: Annotated[int | None, whole_number(1, 64)] = None
     backends: tuple[BackendSettings, ...] = ()
     health: HealthSettings = HealthSettings()

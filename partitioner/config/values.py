@@ -194,7 +194,7 @@ def read_network(value: object) -> Network:
 def refuse_empty(networks: tuple[Network, ...]) -> tuple[Network, ...]:
     """Pass a list of networks that has one in it. Raises ValueError with a sentence."""
     if not networks:
-        raise ValueError("an empty list lets nobody in; expected at least one network")
+        raise ValueError("an empty list admits no client; expected at least one network")
     return networks
 
 

@@ -1,7 +1,7 @@
 """Listening sockets that the service manager has opened and passed to this process (sd_listen_fds(3)).
 
 Such a socket outlives the process: while one router stops and the next one starts, clients that connect
-wait in its backlog and are served then. Nobody is refused in an upgrade.
+wait in its backlog and are served then. No client is refused in an upgrade.
 
     LISTEN_PID=4711  LISTEN_FDS=2  LISTEN_FDNAMES=state:admin      descriptors 3 and 4
 
@@ -44,42 +44,42 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class InheritedSockets:
     """What was passed, by port."""
 
     state: Sequence[socket.socket] = ()
     admin: Sequence[socket.socket] = ()
 
 
-def take_passed(environment: MutableMapping[str, str] = os.environ) -> Passed:
+def take_inherited(environment: MutableMapping[str, str] = os.environ) -> InheritedSockets:
     """Take over the sockets that are meant for this process.
 
     The variables are taken away: they are meant for this process and for none that it may start.
 
-    Raises AddressUnavailable where something was passed that is no such socket.
+    Raises AddressUnavailable where something was passed that is not such a socket.
     """
     meant, count, names = (environment.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
     if meant != str(os.getpid()) or not count.isdecimal():
-        return Passed()
+        return InheritedSockets()
     ports: dict[str, list[socket.socket]] = {STATE: [], ADMIN: []}
     called = names.split(":")
     for index in range(int(count)):
         descriptor, name = FIRST_DESCRIPTOR + index, called[index] if index < len(called) else "unknown"
         ports[_port_of(descriptor, name)].append(_listening(descriptor))
-    return Passed(**ports)
+    return InheritedSockets(**ports)
 
 
 async def open_port(
-    key: str, passed: Sequence[socket.socket], configured: Address | None, observer: LogObserver
+    key: str, inherited: Sequence[socket.socket], configured: Address | None, observer: LogObserver
 ) -> Port:
     """Take what was passed, or listen where this key of the configuration says.
 
     Raises AddressUnavailable.
     """
-    if not passed:
+    if not inherited:
         assert configured is not None, "a port that is neither passed nor configured is not opened"
         return _port(await listen_tcp(configured))
-    port = _port([trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in passed])
+    port = _port([trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in inherited])
     is_other = configured is not None and configured not in port.addresses
     observer.note(
         "listening socket passed",
@@ -107,23 +107,23 @@ def _listening(descriptor: int) -> socket.socket:
     expected = "expected a listening TCP socket (ListenStream= of the socket unit, Accept=no)"
     try:
         os.set_inheritable(descriptor, False)
-        passed = socket.socket(fileno=descriptor)
+        inherited = socket.socket(fileno=descriptor)
     except OSError as error:
         reason = error.strerror or str(error)
         raise AddressUnavailable(f"descriptor {descriptor} was passed: {reason}; {expected}") from error
-    unfit = _why_unfit(passed)
+    unfit = _why_unfit(inherited)
     if unfit:
-        passed.close()
+        inherited.close()
         raise AddressUnavailable(f"descriptor {descriptor} was passed: {unfit}; {expected}")
-    return passed
+    return inherited
 
 
-def _why_unfit(passed: socket.socket) -> str:
-    if passed.family not in (socket.AF_INET, socket.AF_INET6):
-        return "it is no socket of the Internet"
-    if passed.type is not socket.SOCK_STREAM:
+def _why_unfit(inherited: socket.socket) -> str:
+    if inherited.family not in (socket.AF_INET, socket.AF_INET6):
+        return "it is not an Internet socket"
+    if inherited.type is not socket.SOCK_STREAM:
         return "it is a socket of datagrams"
-    is_listening = passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    is_listening = inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     return "" if is_listening else "it does not listen"
 
 

@@ -55,7 +55,7 @@ def check_usable(path: Path) -> None:
         raise FileUnusable(f"{path} cannot be written: {_reason(error)}") from error
     try:
         if path.exists() and not path.is_file():
-            raise FileUnusable(f"{path} is no regular file, and will not be replaced")
+            raise FileUnusable(f"{path} is not a regular file, and will not be replaced")
         if path.exists():
             path.open("rb").close()
     except OSError as error:
@@ -75,7 +75,7 @@ def put_away(path: Path, place: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file that is of no use to us, to a name that nothing has yet; answer where it is now.
+    """Rename a file that is of no use to us, to a name that nothing has yet; return where it is now.
 
     Raises FileUnusable.
     """

@@ -1,22 +1,20 @@
-"""What the service manager is told: systemd's notify protocol, and the status line.
+"""Tells the service manager that started this process how it fares: systemd's notify protocol (sd_notify(3)).
 
-Tells the service manager that started this process how it fares: systemd's notify protocol (sd_notify(3)).
-
-The protocol is a datagram of `NAME=value` lines to the socket that NOTIFY_SOCKET names. Nobody answers, and
-without that variable nobody listens. So nothing here may hurt: what cannot be sent at once is dropped, and
-the next second says it again.
+The protocol is a datagram of `NAME=value` lines to the socket that NOTIFY_SOCKET names. There is no answer,
+and without that variable no process listens. So nothing here may hurt: what cannot be sent at once is
+dropped, and the next second says it again.
 
     READY=1        clients are served          STOPPING=1    the end has begun
     RELOADING=1    until the next READY=1      STATUS=       one line for `systemctl status`
     WATCHDOG=1     the event loop turns; left out for WATCHDOG_USEC, the process is killed and started anew
 
-How a daemon is, in a line: what `systemctl status` shows.
+The status line says in a few words how the process is:
 
     2 of 3 serve, redundant for 12 min, 340 requests/s
     standby, 3 of 3 answer: another router is active and used
     12345 sessions, 1.2GiB, 340 requests/s
 
-Numbers are coarse, so that the line changes when something has changed.
+Its numbers are coarse, so that the line changes when something has changed.
 """
 
 import os
@@ -33,7 +31,7 @@ from partitioner.sessions.table import SessionTable
 from partitioner.units import format_size
 
 if TYPE_CHECKING:
-    from partitioner.routing.core import Lane
+    from partitioner.routing.core import RouterCore
 
 
 STATUS_INTERVAL = 1.0
@@ -43,14 +41,14 @@ class Notifier:
     """One process's end of the protocol."""
 
     def __init__(self, address: str = "", watchdog: float | None = None) -> None:
-        """`address` is that of a socket, or empty where nobody listens; `watchdog` is in seconds."""
+        """`address` is that of a socket, or empty where no process listens; `watchdog` is in seconds."""
         self.watchdog = watchdog if address else None
         self._address = "\0" + address[1:] if address.startswith("@") else address  # an abstract one
         self._last_status = ""
         self._is_ready = self._is_stopping = False
 
     def __repr__(self) -> str:
-        return f"<Notifier, {'somebody listens' if self._address else 'nobody listens'}>"
+        return f"<Notifier, {'connected' if self._address else 'no service manager'}>"
 
     def tell_ready(self) -> None:
         """Clients are served from now on."""
@@ -102,7 +100,7 @@ class Notifier:
             await trio.sleep(self.watchdog / 2)
 
     def _tell(self, *lines: str) -> bool:
-        """Send lines that belong together; answer whether they were taken."""
+        """Send lines that belong together; return whether they were taken."""
         if not self._address:
             return False
         text = "\n".join(line.replace("\n", " ") for line in lines)
@@ -145,10 +143,10 @@ class Rate:
         return (count - before) / (now - then) if now > then else 0.0
 
 
-def router_status(lane: "Lane", requests: Rate, now: float) -> str:
+def router_status(core: "RouterCore", requests: Rate, now: float) -> str:
     """How a router is."""
-    pool, since = lane.roster.pool, lane.roster.redundancy.redundant_since(now)
-    if (standby := why_standby(lane)) is not None:
+    pool, since = core.roster.pool, core.roster.redundancy.redundant_since(now)
+    if (standby := why_standby(core)) is not None:
         return f"standby, {len(pool.eligible)} of {len(pool.ready)} answer: {standby}"
     redundant = "not redundant" if since is None else f"redundant for {coarse_duration(now - since)}"
     who = f"{len(pool.eligible)} of {len(pool.ready)} serve"

@@ -1,9 +1,9 @@
 """What every daemon does as a process: obey signals, open enough files, and serve until it is told to stop.
 
-The first SIGTERM or SIGINT drains: nobody is accepted any more, exchanges under way are finished, idle
-connections are closed. The second one, or the end of the shutdown time, stops. SIGHUP reloads, where there is
-something to reload. SIGUSR1, SIGUSR2 and SIGQUIT would kill a process that does not expect them, with all its
-sessions; here they are a line of the log.
+The first SIGTERM or SIGINT stops softly: no client is accepted any more, exchanges under way are finished,
+idle connections are closed. The second one, or the end of the shutdown time, stops at once. SIGHUP reloads,
+where there is something to reload. SIGUSR1, SIGUSR2 and SIGQUIT would kill a process that does not expect
+them, with all its sessions; here they are a line of the log.
 
 Which signals wait until they are received here is said in signals.py.
 """
@@ -66,44 +66,44 @@ Reload = Callable[[str], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Steering:
+class Controls:
     """How a daemon is told what to do, and whom it tells what it does."""
 
     signals: AsyncIterator[int]
     notifier: Notifier
-    shutdown: float  # seconds for draining
+    shutdown: float  # seconds for a soft stop
     reload: Reload | None = None  # on SIGHUP, as often as it comes
 
 
 async def serve_until_stopped(
     downstream: Downstream,
     listeners: list[trio.SocketListener],
-    steering: Steering,
+    controls: Controls,
     observer: LogObserver,
 ) -> None:
-    """Serve; drain on the first signal, and stop on the second or when the time for draining is over."""
-    signals = steering.signals
+    """Serve; stop softly on the first signal, and at once on the second or when the shutdown time is over."""
+    signals = controls.signals
     async with trio.open_nursery() as serving:
 
         async def obey_signals() -> None:
             while (number := await anext(signals)) not in STOPPING:
-                if number == signal.SIGHUP and steering.reload is not None:
-                    serving.start_soon(steering.reload, "SIGHUP")
+                if number == signal.SIGHUP and controls.reload is not None:
+                    serving.start_soon(controls.reload, "SIGHUP")
                 else:
                     _note_ignored(number, observer)
             name = signal.Signals(number).name
-            under_way, at_most = downstream.exchanges_under_way, format_duration(steering.shutdown)
-            observer.note("draining", cause=name, exchanges_under_way=under_way, at_most=at_most)
-            steering.notifier.tell_stopping(f"draining, {under_way} exchanges under way, at most {at_most}")
-            downstream.drain()
-            cause = "the time for draining is over"
-            with trio.move_on_after(steering.shutdown):
+            under_way, at_most = downstream.exchanges_under_way, format_duration(controls.shutdown)
+            observer.note("stopping", cause=name, exchanges_under_way=under_way, at_most=at_most)
+            controls.notifier.tell_stopping(f"stopping, {under_way} exchanges under way, at most {at_most}")
+            downstream.stop()
+            cause = "the shutdown time is over"
+            with trio.move_on_after(controls.shutdown):
                 cause = f"a second signal, {await _next_stop(signals, observer)}"
             observer.note("stopping now", cause=cause, exchanges_cut_off=downstream.exchanges_under_way)
             serving.cancel_scope.cancel()
 
         serving.start_soon(obey_signals)
-        steering.notifier.tell_ready()
+        controls.notifier.tell_ready()
         await downstream.serve(listeners)
         serving.cancel_scope.cancel()
 

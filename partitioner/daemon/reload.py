@@ -5,7 +5,7 @@
 
 Everything that can fail comes before the first thing that changes, and nothing waits in between: a
 request sees the router as it was or as it is to be. Where a reload fails, the router goes on with
-what it had, and the log and whoever asked are told every reason.
+what it had, and the log and the operator who asked are told every reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from partitioner.membership.losses import LossPolicy
 from partitioner.ops.log import LogObserver
 from partitioner.placement.moves import Plan, plan_moves, sample_keys
 from partitioner.placement.rendezvous import Ranking
-from partitioner.routing.core import Lane
+from partitioner.routing.core import RouterCore
 from partitioner.transport.listener import Downstream
 from partitioner.units import format_share
 
@@ -82,7 +82,7 @@ class Reloader:
         self,
         settings: Settings,
         read: ReadSettings | None,
-        lane: Lane,
+        core: RouterCore,
         downstream: Downstream,
         observer: LogObserver,
         notifier: Notifier,
@@ -91,7 +91,7 @@ class Reloader:
         self.settings = settings
         self.last_report: Report | None = None
         self._read = read
-        self._lane = lane
+        self._core = core
         self._downstream = downstream
         self._observer = observer
         self._notifier = notifier
@@ -107,7 +107,7 @@ class Reloader:
             with self._notifier.reloading():
                 report = await self._reload()
                 self.last_report = report
-                self._lane.observer.reloaded(report.outcome.value)
+                self._core.observer.reloaded(report.outcome.value)
                 self._log_outcome(report, cause)
         return report
 
@@ -122,12 +122,12 @@ class Reloader:
         problems = restarts_needed(self.settings, wanted)
         if problems:
             return Report(Outcome.REFUSED, tuple(problems))
-        seen = await self._lane.identify(self._backends_of(wanted))
+        seen = await self._core.identify(self._backends_of(wanted))
         changes, moved_share = await self._plan(wanted, seen)
         if not changes:
             return Report(Outcome.UNCHANGED)
         try:
-            self._lane.roster.members_for(self._backends_of(wanted), seen)
+            self._core.roster.members_for(self._backends_of(wanted), seen)
         except Refused as refusal:
             return Report(Outcome.REFUSED, (Problem("backends", str(refusal)),))
         for change in changes:
@@ -153,7 +153,7 @@ class Reloader:
 
     def _same_servers(self, after: Sequence[Backend], seen: Mapping[Address, bytes]) -> dict[str, str]:
         """What the servers whose canaries were read are called in the pool, by their names in the file."""
-        pool, found = self._lane.roster.pool, {}
+        pool, found = self._core.roster.pool, {}
         for backend in after:
             token = seen.get(backend.address)
             identity = None if token is None else pool.maybe_holder_of(token, besides="")
@@ -163,10 +163,10 @@ class Reloader:
 
     def _apply(self, wanted: Settings, seen: Mapping[Address, bytes]) -> None:
         """Put the settings in force."""
-        roster, backends = self._lane.roster, self._backends_of(wanted)
+        roster, backends = self._core.roster, self._backends_of(wanted)
         if (backends, wanted.copies_kept()) != (self._backends(), roster.pool.copies):
             roster.adopt(backends, wanted.copies_kept(), seen=seen)
-        self._lane.finder.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
+        self._core.lookup.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
         self._observer.lost_sessions = wanted.lost_sessions
         self._downstream.allow(wanted.allow_clients)
         self.settings = wanted
@@ -174,7 +174,7 @@ class Reloader:
 
     def _backends(self) -> tuple[Backend, ...]:
         """The backends of the pool as they would be configured: without their identities."""
-        members = self._lane.roster.pool.members.values()
+        members = self._core.roster.pool.members.values()
         return tuple(replace(each.backend, identity="") for each in members if each.removed_at is None)
 
     def _backends_of(self, wanted: Settings) -> tuple[Backend, ...]:

@@ -3,7 +3,7 @@
     router
     ├── admin port
     ├── embedded state servers
-    ├── lane: probers, repair, touches, hand-off; unanswered connections, locks to give back
+    ├── core: probers, repair, touches, hand-off; unanswered connections, locks to give back
     └── downstream
         └── conversations, one a client
 
@@ -19,21 +19,21 @@ import httpx
 import trio
 
 from partitioner.config import Settings
-from partitioner.daemon.activation import Passed, Port, open_port, take_passed
+from partitioner.daemon.activation import InheritedSockets, Port, open_port, take_inherited
 from partitioner.daemon.notify import Notifier, Rate, router_status, take_notifier
-from partitioner.daemon.parts import Footing, RouterParts, build_parts, lacks_express
-from partitioner.daemon.process import Steering, open_signals, serve_until_stopped
+from partitioner.daemon.parts import Bootstrap, RouterParts, build_parts, lacks_fast_path
+from partitioner.daemon.process import Controls, open_signals, serve_until_stopped
 from partitioner.daemon.reload import ReadSettings, Report
 from partitioner.daemon.state_dir import open_state_dir
 from partitioner.membership.backend import Address
 from partitioner.membership.legacy import write_legacy
 from partitioner.membership.pool import Pool
-from partitioner.ops.admin.api import RouterDesk
+from partitioner.ops.admin.api import RouterAdminApi
 from partitioner.ops.admin.guard import AccessPolicy, check_exposure
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
-from partitioner.ops.event_log import Journal
+from partitioner.ops.event_log import EventLog
 from partitioner.ops.log import LogObserver
 from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
 from partitioner.ops.metrics.collector import TableCollector
@@ -46,7 +46,7 @@ LAST_RELEASES = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
+class StartupBanner:
     """What is said when a router begins to serve."""
 
     listen: Address
@@ -64,68 +64,68 @@ class Ports:
 
 
 async def run_router(
-    settings: Settings, announce: Callable[[Welcome], None], read: ReadSettings | None = None
+    settings: Settings, announce: Callable[[StartupBanner], None], read: ReadSettings | None = None
 ) -> None:
     """Route sessions until a signal says to stop. A reload asks `read` for the settings of then.
 
     Raises AddressUnavailable or FileUnusable.
     """
-    notifier, passed, journal = take_notifier(), take_passed(), Journal()
+    notifier, inherited, event_log = take_notifier(), take_inherited(), EventLog()
     with open_signals() as signals:
-        beginning = LogObserver(journal=journal)
-        ports = await _open_ports(settings, passed, beginning)
+        beginning = LogObserver(event_log=event_log)
+        ports = await _open_ports(settings, inherited, beginning)
         state_dir = open_state_dir(settings, beginning)
-        footing = Footing(settings, read, notifier, journal, state_dir)
+        bootstrap = Bootstrap(settings, read, notifier, event_log, state_dir)
         async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
-            parts = await build_parts(footing, http, background)
+            parts = await build_parts(bootstrap, http, background)
             admin = await _start(parts, ports.admin, background)
             _say_that_it_begins(parts, ports, announce)
             # What is there now stays: the garbage collector need not look through it again and again.
             gc.freeze()
             _start_telling(notifier, parts, background)
-            steering = Steering(signals, notifier, settings.timeouts.shutdown, parts.reloader.reload)
-            await serve_until_stopped(parts.downstream, ports.state.listeners, steering, parts.observers.log)
+            controls = Controls(signals, notifier, settings.timeouts.shutdown, parts.reloader.reload)
+            await serve_until_stopped(parts.downstream, ports.state.listeners, controls, parts.observers.log)
             await _stop(parts, admin)
             background.cancel_scope.cancel()
-    parts.observers.log.note_end(parts.observers.tally)
+    parts.observers.log.note_end(parts.observers.counters)
 
 
-async def _open_ports(settings: Settings, passed: Passed, observer: LogObserver) -> Ports:
+async def _open_ports(settings: Settings, inherited: InheritedSockets, observer: LogObserver) -> Ports:
     """Open both, before there is anything to serve. Raises AddressUnavailable."""
-    state = await open_port("listen", passed.state, settings.listen, observer)
-    admin = await open_port("admin", passed.admin, settings.admin, observer)
+    state = await open_port("listen", inherited.state, settings.listen, observer)
+    admin = await open_port("admin", inherited.admin, settings.admin, observer)
     check_exposure(admin.addresses, settings.admin_token)
     return Ports(state, admin)
 
 
 async def _start(parts: RouterParts, port: Port, background: trio.Nursery) -> AdminServer:
     """Start everything that clients lean on; when this returns each backend has been looked at."""
-    desk = build_desk(parts)
-    admin = build_admin(parts, desk, port)
+    admin_api = build_admin_api(parts)
+    admin = build_admin(parts, admin_api, port)
     parts.observers.start(background)
-    background.start_soon(desk.sampler.run)
-    background.start_soon(parts.lane.standstills.run)
+    background.start_soon(admin_api.sampler.run)
+    background.start_soon(parts.core.standstills.run)
     await background.start(admin.run)
-    await parts.lane.start()
-    background.start_soon(parts.lane.run)
+    await parts.core.start()
+    background.start_soon(parts.core.run)
     return admin
 
 
-def _say_that_it_begins(parts: RouterParts, ports: Ports, announce: Callable[[Welcome], None]) -> None:
-    """Say it to whoever started the router, and to the log."""
-    settings, log, lane = parts.settings, parts.observers.log, parts.lane
-    standby = why_standby(lane)
-    announce(Welcome(ports.state.address, ports.admin.address, lane.roster.pool, standby))
-    log.note_start(settings.name, ports.state.address, len(lane.roster.pool.eligible), standby)
-    if lacks_express(settings):
-        log.note("await lane alone", cause="this system has no epoll")
+def _say_that_it_begins(parts: RouterParts, ports: Ports, announce: Callable[[StartupBanner], None]) -> None:
+    """Tell the user who started the router, and the log."""
+    settings, log, core = parts.settings, parts.observers.log, parts.core
+    standby = why_standby(core)
+    announce(StartupBanner(ports.state.address, ports.admin.address, core.roster.pool, standby))
+    log.note_start(settings.name, ports.state.address, len(core.roster.pool.eligible), standby)
+    if lacks_fast_path(settings):
+        log.note("slow path alone", cause="this system has no epoll")
 
 
 def _start_telling(notifier: Notifier, parts: RouterParts, background: trio.Nursery) -> None:
     """From now on tell the service manager how the router is, and that it is alive."""
-    requests = Rate(lambda: parts.observers.tally.answered, trio.current_time)
+    requests = Rate(lambda: parts.observers.counters.answered, trio.current_time)
     background.start_soon(
-        notifier.keep_telling, lambda: router_status(parts.lane, requests, trio.current_time())
+        notifier.keep_telling, lambda: router_status(parts.core, requests, trio.current_time())
     )
     background.start_soon(notifier.feed_watchdog)
 
@@ -133,53 +133,55 @@ def _start_telling(notifier: Notifier, parts: RouterParts, background: trio.Nurs
 async def _stop(parts: RouterParts, admin: AdminServer) -> None:
     """Stop what clients have leaned on: first what they have left behind, and the admin port last."""
     with trio.move_on_after(LAST_RELEASES):
-        await parts.lane.router.wait_until_given_back()
+        await parts.core.router.wait_until_given_back()
     await _leave_word(parts)
-    parts.lane.close_idle()
+    parts.core.close_idle()
     await admin.stop()
 
 
 async def _leave_word(parts: RouterParts) -> None:
     """Tell the next router that this one stops in order, and leave it marks and locks."""
-    lane, state_dir = parts.lane, parts.state_dir
-    if lane.tenure is None:
+    core, state_dir = parts.core, parts.state_dir
+    if core.tenure is None:
         return
-    order = await lane.tenure.stop()
+    order = await core.tenure.stop()
     if order is not None and state_dir is not None:
-        state_dir.save_ledger(write_legacy(lane.ledger, order, trio.current_time()))
+        state_dir.save_ledger(write_legacy(core.ledger, order, trio.current_time()))
 
 
-def build_desk(parts: RouterParts) -> RouterDesk:
-    """Put the desk together. The router counts as started now."""
-    lane, downstream, observers = parts.lane, parts.downstream, parts.observers
+def build_admin_api(parts: RouterParts) -> RouterAdminApi:
+    """Put the admin API together. The router counts as started now."""
+    core, downstream, observers = parts.core, parts.downstream, parts.observers
 
     def why_not_served() -> tuple[str, ...]:
         if downstream.is_serving:
             return ()
-        return ("it is stopping",) if downstream.is_draining else ("it is starting",)
+        return ("it is stopping",) if downstream.is_stopping else ("it is starting",)
 
     async def reload() -> Report:
         return (await parts.reloader.reload("POST /api/v1/reload")).or_raise()
 
-    return RouterDesk(
+    return RouterAdminApi(
         parts.settings.name,
-        lane,
+        core,
         parts.settings.hash_key,
         why_not_served,
         reload,
-        observers.journal,
-        Sampler(lambda: sample_of(lane, observers.tally)),
+        observers.event_log,
+        Sampler(lambda: sample_of(core, observers.counters)),
         clients=lambda: downstream.connections,
-        superseded=lambda: observers.tally.superseded_times,
+        superseded=lambda: observers.counters.superseded_times,
         began_at=trio.current_time(),
     )
 
 
-def build_admin(parts: RouterParts, desk: RouterDesk, port: Port) -> AdminServer:
-    """Put the server of the admin port together: the desk, and the metrics."""
+def build_admin(parts: RouterParts, admin_api: RouterAdminApi, port: Port) -> AdminServer:
+    """Put the server of the admin port together: the admin API, and the metrics."""
     tables = parts.embedded.tables
-    reading = RouterReading(parts.lane, parts.downstream, parts.observers.tally, desk.why_not_ready, tables)
+    reading = RouterReading(
+        parts.core, parts.downstream, parts.observers.counters, admin_api.why_not_ready, tables
+    )
     collector = TableCollector(EMBEDDING_ROUTER if tables else ROUTER, reading)
     access = AccessPolicy(port.is_loopback, parts.settings.admin_token)
-    app = router_app(desk, access, metrics_route(collector), journal=desk.journal)
+    app = router_app(admin_api, access, metrics_route(collector), event_log=admin_api.event_log)
     return AdminServer(app, port.listeners)

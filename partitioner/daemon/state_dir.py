@@ -37,7 +37,7 @@ class StatePlace:
         while not os.path.lexists(directory):
             directory = directory.parent
         if not directory.is_dir():
-            return f"{directory} is no directory"
+            return f"{directory} is not a directory"
         if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
             return f"{directory} cannot be written to by this user"
         return None

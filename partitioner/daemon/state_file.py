@@ -1,4 +1,4 @@
-"""Where a state server's sessions are between two lives of its process: `--state-file`.
+"""Where a state server's sessions are between two runs of its process: `--state-file`.
 
 A file is good for one start. It is renamed away before the first connection is accepted: a server that
 took it in and crashed later must not come back with sessions as they were long ago.

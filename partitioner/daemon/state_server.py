@@ -4,8 +4,8 @@ state server
 ├── admin port, if there is one
 ├── broom
 └── downstream
-    ├── express lane: ordinary exchanges of all clients
-    └── conversations, one a client, for a single exchange if there is an express lane
+    ├── fast path: ordinary exchanges of all clients
+    └── conversations, one a client, for a single exchange if there is a fast path
 """
 
 from collections.abc import Callable
@@ -15,22 +15,22 @@ from pathlib import Path
 
 import trio
 
-from partitioner.daemon.activation import Passed, Port, open_port, take_passed
+from partitioner.daemon.activation import InheritedSockets, Port, open_port, take_inherited
 from partitioner.daemon.notify import Rate, state_server_status, take_notifier
 from partitioner.daemon.process import (
-    Steering,
+    Controls,
     allow_open_files,
     open_signals,
     repeat_held_back,
     serve_until_stopped,
 )
 from partitioner.daemon.state_file import StateFile
-from partitioner.fastpath.state_server import origin_lane
+from partitioner.fastpath.state_server import state_server_fast_path
 from partitioner.fastpath.task import IS_AVAILABLE
 from partitioner.membership.backend import Address, Network
 from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.lag import watch_lag
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
@@ -50,7 +50,7 @@ class StateServerOptions:
     listen: Address = Address("127.0.0.1", 42424)
     allow: tuple[Network, ...] = LOOPBACK
     max_memory: int | None = None
-    state_file: Path | None = None  # where sessions are kept between two lives of the process
+    state_file: Path | None = None  # where sessions are kept between two runs of the process
     is_liberal: bool = False
     max_body: int = 64 * 1024 * 1024
     connections: int = 10_000
@@ -58,7 +58,7 @@ class StateServerOptions:
     client_idle: float = 30.0  # a stock server closes after 15 s; clients after 5 to 10 s
     shutdown: float = 30.0
     admin: Address | None = None  # open to the same networks
-    is_express: bool = IS_AVAILABLE  # ordinary exchanges by the express lane, all others by the await lane
+    is_fast: bool = IS_AVAILABLE  # ordinary exchanges by the fast path, all others by the slow path
 
 
 async def run_state_server(
@@ -68,50 +68,52 @@ async def run_state_server(
 
     Raises AddressUnavailable or FileUnusable.
     """
-    notifier, passed, observer = take_notifier(), take_passed(), LogObserver()
+    notifier, inherited, observer = take_notifier(), take_inherited(), LogObserver()
     state_file = None if options.state_file is None else StateFile(options.state_file, observer)
     if state_file is not None:
         state_file.lock()
     with open_signals() as signals:
-        port = await open_port("listen", passed.state, options.listen, observer)
-        admin_port = await _open_admin(options, passed, observer)
+        port = await open_port("listen", inherited.state, options.listen, observer)
+        admin_port = await _open_admin(options, inherited, observer)
         allow_open_files(options.connections)
         table = SessionTable(options.max_memory)
         if state_file is not None:
             table = state_file.read(options.max_memory)
-        tally = Tally()
-        server, downstream = build_state_server(options, Fanout(observer, tally), table)
+        counters = Counters()
+        server, downstream = build_state_server(options, Fanout(observer, counters), table)
         async with trio.open_nursery() as background:
             background.start_soon(server.sweep_forever)
             background.start_soon(repeat_held_back, observer)
-            background.start_soon(watch_lag, tally.lags)
+            background.start_soon(watch_lag, counters.lags)
             admin = None
             if admin_port is not None:
                 from partitioner.daemon.state_server_admin import build_admin
 
-                admin = build_admin(admin_port, options.allow, table, tally, downstream)
+                admin = build_admin(admin_port, options.allow, table, counters, downstream)
                 await background.start(admin.run)
             announce(port.address, None if admin_port is None else admin_port.address)
-            if not options.is_express:
-                observer.note("await lane alone", cause="this system has no epoll")
-            requests = Rate(lambda: tally.answered, trio.current_time)
+            if not options.is_fast:
+                observer.note("slow path alone", cause="this system has no epoll")
+            requests = Rate(lambda: counters.answered, trio.current_time)
             background.start_soon(notifier.keep_telling, lambda: state_server_status(table, requests))
             background.start_soon(notifier.feed_watchdog)
-            steering = Steering(signals, notifier, options.shutdown)
-            await serve_until_stopped(downstream, port.listeners, steering, observer)
+            controls = Controls(signals, notifier, options.shutdown)
+            await serve_until_stopped(downstream, port.listeners, controls, observer)
             if admin is not None:
                 await admin.stop()
             background.cancel_scope.cancel()
         if state_file is not None:  # here signals still wait: no second one may cut the writing short
             notifier.tell_stopping(f"writing {len(table)} sessions to {state_file.path}")
             state_file.write(table)
-    observer.note_end(tally)
+    observer.note_end(counters)
 
 
-async def _open_admin(options: StateServerOptions, passed: Passed, observer: LogObserver) -> Port | None:
-    if options.admin is None and not passed.admin:
+async def _open_admin(
+    options: StateServerOptions, inherited: InheritedSockets, observer: LogObserver
+) -> Port | None:
+    if options.admin is None and not inherited.admin:
         return None
-    return await open_port("admin", passed.admin, options.admin, observer)
+    return await open_port("admin", inherited.admin, options.admin, observer)
 
 
 def build_state_server(
@@ -130,5 +132,5 @@ def build_state_server(
         held_body=options.max_body,
     )
     policy = DownstreamPolicy(options.allow, options.connections, conversation)
-    express = origin_lane(server, conversation, observer) if options.is_express else None
-    return server, Downstream(server.respond, policy, observer, express)
+    fast_path = state_server_fast_path(server, conversation, observer) if options.is_fast else None
+    return server, Downstream(server.respond, policy, observer, fast_path)

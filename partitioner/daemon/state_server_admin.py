@@ -12,16 +12,16 @@ from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.metrics.catalog import STATE_SERVER
 from partitioner.ops.metrics.collector import TableCollector
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.readings import state_server_reading
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.listener import Downstream
 
 
 def build_admin(
-    port: Port, allow: tuple[Network, ...], table: SessionTable, tally: Tally, downstream: Downstream
+    port: Port, allow: tuple[Network, ...], table: SessionTable, counters: Counters, downstream: Downstream
 ) -> AdminServer:
     """Put the server of the admin port together; it is open to the networks that may connect anyway."""
-    collector = TableCollector(STATE_SERVER, state_server_reading(tally, downstream, table))
+    collector = TableCollector(STATE_SERVER, state_server_reading(counters, downstream, table))
     app = keys_app(table, AccessPolicy(port.is_loopback, allow=allow), metrics_route(collector))
     return AdminServer(app, port.listeners)

@@ -4,11 +4,11 @@ import socket
 from typing import TYPE_CHECKING
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded
-from partitioner.fastpath.connections import Client, Link, News
+from partitioner.fastpath.connections import BackendConnection, Client, EventData
 from partitioner.fastpath.copies import Copies
-from partitioner.fastpath.handover import Mishap, Trouble
-from partitioner.fastpath.recorder import Books
-from partitioner.fastpath.routes import Siding
+from partitioner.fastpath.handover import FailureCause, LinkFailure
+from partitioner.fastpath.recorder import ExchangeRecorder
+from partitioner.fastpath.routes import BackendLinks
 from partitioner.fastpath.states import LinkState
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
@@ -17,7 +17,7 @@ from partitioner.transport.backend_connections import HELD_BODY
 from partitioner.transport.sockets import close_in_order
 
 if TYPE_CHECKING:
-    from partitioner.fastpath.router import Relay
+    from partitioner.fastpath.router import FastRouter
 
 _HEAD_END = b"\r\n\r\n"
 _IDLE, _SENDING, _READING = LinkState.IDLE, LinkState.SENDING, LinkState.READING
@@ -32,50 +32,52 @@ _MOST_REMEMBERED = 64
 class LinkReactions:
     """What the table of links names."""
 
-    def __init__(self, relay: "Relay", books: Books) -> None:
-        self._relay = relay
-        self._books = books
+    def __init__(self, fast_router: "FastRouter", recorder: ExchangeRecorder) -> None:
+        self._fast_router = fast_router
+        self._recorder = recorder
         self._empty_answers: dict[bytes, AnswerFrame] = {}  # those without content or numbers, whole
-        self._copies = Copies(relay, books, self)
+        self._copies = Copies(fast_router, recorder, self)
         self.touch = self._copies.touch
         self.give_up = self._copies.give_up
         self.take_confirmation = self._copies.take_confirmation
 
-    def nothing(self, link: Link, news: News) -> None:
+    def ignore(self, link: BackendConnection, event: EventData) -> None:
         """It cannot happen, or does not matter."""
 
-    # --- links that nobody uses ---
+    # --- idle links ---
 
-    def adopt(self, siding: Siding) -> bool:
-        """Take over a connection that the await lane has left idle; answer whether there was one."""
-        upstream = siding.upstream
+    def adopt(self, backend_links: BackendLinks) -> bool:
+        """Take over a connection that the slow path has left idle; return whether there was one."""
+        upstream = backend_links.upstream
         channel = upstream.maybe_idle_channel()
-        if channel is None or upstream.life is None:
+        if channel is None or upstream.incarnation is None:
             return False
         connected = channel.maybe_detach()
         if connected is None:
             return False
-        link = Link(connected, siding, upstream.life, self._relay.reactor.now)
-        siding.links[link] = None
-        siding.idle_links.append(link)
-        self._relay.reactor.register(link)
+        link = BackendConnection(
+            connected, backend_links, upstream.incarnation, self._fast_router.reactor.now
+        )
+        backend_links.links[link] = None
+        backend_links.idle_links.append(link)
+        self._fast_router.reactor.register(link)
         return True
 
-    def let_go(self, link: Link) -> socket.socket:
-        """Forget a link; answer its socket."""
-        del link.siding.links[link]
+    def let_go(self, link: BackendConnection) -> socket.socket:
+        """Forget a link; return its socket."""
+        del link.backend_links.links[link]
         if link.state is _IDLE:
-            link.siding.idle_links.remove(link)
+            link.backend_links.idle_links.remove(link)
         link.state = LinkState.GONE
-        return self._relay.reactor.let_go(link)
+        return self._fast_router.reactor.let_go(link)
 
-    def close_link(self, link: Link, news: News = b"") -> None:
-        """Close a link that nobody uses."""
+    def close_link(self, link: BackendConnection, event: EventData = b"") -> None:
+        """Close an idle link."""
         close_in_order(self.let_go(link))
 
     # --- requests ---
 
-    def send(self, link: Link, data: bytes | memoryview, state: LinkState = _READING) -> None:
+    def send(self, link: BackendConnection, data: bytes | memoryview, state: LinkState = _READING) -> None:
         """Send a request, or its rest; when all of it is sent, the link is in this state."""
         transmit = link.send
         try:
@@ -90,20 +92,20 @@ class LinkReactions:
             link.state = state
             if link.rest is not None:
                 link.rest = None
-                self._relay.reactor.await_data(link)
+                self._fast_router.reactor.await_data(link)
             return
         link.state = _UNSENT[state]
         if link.rest is None:
-            self._relay.reactor.await_room(link)
+            self._fast_router.reactor.await_room(link)
         link.rest = memoryview(data)[sent:]
 
-    def send_more(self, link: Link, news: News) -> None:
+    def send_more(self, link: BackendConnection, event: EventData) -> None:
         assert link.rest is not None
         self.send(link, link.rest, _READING if link.state is _SENDING else _READING_COPY)
 
     # --- answers ---
 
-    def take_answer(self, link: Link, data: bytes) -> None:
+    def take_answer(self, link: BackendConnection, data: bytes) -> None:
         """Some bytes of an answer, mostly all of them."""
         if link.pieces:
             link.pieces.append(data)
@@ -122,7 +124,7 @@ class LinkReactions:
         missing = end + size - len(data)
         if missing > 0 and size <= HELD_BODY and client.operation is not _RESET_TIMEOUT:
             self._await_rest(link, data, missing)
-        elif missing or not self._books.note(client, link, answer, self._relay.reactor.now):
+        elif missing or not self._recorder.record(client, link, answer, self._fast_router.reactor.now):
             self.hand_over(link, data)
         else:
             self._pass_on(client, link, data)
@@ -139,72 +141,77 @@ class LinkReactions:
                 self._empty_answers[data] = answer
         return answer
 
-    def _await_rest(self, link: Link, data: bytes, missing: int) -> None:
+    def _await_rest(self, link: BackendConnection, data: bytes, missing: int) -> None:
         link.pieces = [data]
         link.wanted = missing
 
-    def _take_other(self, client: Client, link: Link, data: bytes) -> None:
-        """No success: a refusal, the beginning of something, or something for the await lane to read."""
-        status, now = recognise_refusal(data), self._relay.reactor.now
-        if status is not None and self._books.note_refusal(client, status, now):
+    def _take_other(self, client: Client, link: BackendConnection, data: bytes) -> None:
+        """No success: a refusal, the beginning of something, or something for the slow path to read."""
+        status, now = recognise_refusal(data), self._fast_router.reactor.now
+        if status is not None and self._recorder.record_refusal(client, status, now):
             client.link, client.status = None, status
             self.free(link, now, status)
-            self._relay.answers.append((client, data))
+            self._fast_router.answers.append((client, data))
         elif _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
             self.hand_over(link, data)
         else:
             self._await_rest(link, data, 0)
 
-    def _pass_on(self, client: Client, link: Link, data: bytes) -> None:
+    def _pass_on(self, client: Client, link: BackendConnection, data: bytes) -> None:
         """A success is complete and written down: the link is as good as before, and the client gets it."""
         client.link = None
         client.status = 200
-        now, route, operation = self._relay.reactor.now, client.route, client.operation
+        now, route, operation = self._fast_router.reactor.now, client.route, client.operation
         assert route is not None
         self.free(link, now)
         if route.copies and (operation is _SET or operation is _REMOVE):
             self._copies.write(client, route.copies, data, now)
         else:
-            self._relay.answers.append((client, data))
+            self._fast_router.answers.append((client, data))
 
-    def free(self, link: Link, now: float, status: int = 200) -> None:
+    def free(self, link: BackendConnection, now: float, status: int = 200) -> None:
         """An exchange is over on this link."""
-        siding = link.siding
-        siding.upstream.traffic.answered(status, now - link.since)
+        backend_links = link.backend_links
+        backend_links.upstream.traffic.answered(status, now - link.since)
         link.state = _IDLE
         link.since = now
         link.client = link.touch = None
-        siding.idle_links.append(link)
-        siding.places.give_back()
+        backend_links.idle_links.append(link)
+        backend_links.limit.give_back()
 
     # --- out of the ordinary ---
 
-    def hand_over_ended(self, link: Link, news: News) -> None:
-        trouble = ConnectionEnded("closed the connection in the middle of an exchange")
-        self.hand_over(link, trouble=trouble)
+    def hand_over_ended(self, link: BackendConnection, event: EventData) -> None:
+        cause = ConnectionEnded("closed the connection in the middle of an exchange")
+        self.hand_over(link, cause=cause)
 
-    def hand_over_broken(self, link: Link, news: News) -> None:
-        reason = news.strerror if isinstance(news, OSError) else None
-        self.hand_over(link, trouble=ConnectionBroken(reason or "closed"))
+    def hand_over_broken(self, link: BackendConnection, event: EventData) -> None:
+        reason = event.strerror if isinstance(event, OSError) else None
+        self.hand_over(link, cause=ConnectionBroken(reason or "closed"))
 
-    def hand_over_cut(self, link: Link, news: News) -> None:
+    def hand_over_cut(self, link: BackendConnection, event: EventData) -> None:
         """Nothing that an ejected backend says reaches a client."""
         self.hand_over(link, is_cut=True)
 
-    def hand_over_late(self, link: Link, news: News) -> None:
-        """A copy or touch takes long. The await lane waits for it to its exact deadline."""
+    def hand_over_late(self, link: BackendConnection, event: EventData) -> None:
+        """A copy or touch takes long. The slow path waits for it to its exact deadline."""
         self.hand_over(link)
 
     def hand_over(
-        self, link: Link, data: bytes = b"", trouble: Trouble | None = None, *, is_cut: bool = False
+        self,
+        link: BackendConnection,
+        data: bytes = b"",
+        cause: FailureCause | None = None,
+        *,
+        is_cut: bool = False,
     ) -> None:
-        """Have the await lane go on with what is under way here; this has come of the answer, last of all."""
+        """Have the slow path go on with what is under way here; this has come of the answer, last of all."""
         link.pieces = [*link.pieces, data]
-        mishap = Mishap(link, trouble, is_cut)
+        failure = LinkFailure(link, cause, is_cut)
         if link.client is not None:
-            self._relay.hand_over.after(link.client, mishap)
+            self._fast_router.hand_over.after(link.client, failure)
         elif link.touch is not None:
-            self._relay.hand_over.touch(link.touch, mishap)
+            self._fast_router.hand_over.touch(link.touch, failure)
 
 
 def _is_empty(answer: AnswerFrame | None, data: bytes) -> bool:

@@ -3,19 +3,19 @@
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from partitioner.fastpath.connections import Client, News
-from partitioner.fastpath.recorder import Books
-from partitioner.fastpath.request_collector import Intake
-from partitioner.fastpath.routes import Routes, Siding
+from partitioner.fastpath.connections import Client, EventData
+from partitioner.fastpath.recorder import ExchangeRecorder
+from partitioner.fastpath.request_collector import RequestCollector
+from partitioner.fastpath.routes import BackendLinks, Routes
 from partitioner.fastpath.states import ClientState, Signal
 from partitioner.protocol.ordinary import Frame
 from partitioner.transport.client_connection import ConversationPolicy
 
 if TYPE_CHECKING:
-    from partitioner.fastpath.router import Relay
+    from partitioner.fastpath.router import FastRouter
 
 _IDLE, _QUEUED, _WAITING = ClientState.IDLE, ClientState.QUEUED, ClientState.WAITING
-_DEAF, _DELIVERING = ClientState.DEAF, ClientState.DELIVERING
+_PAUSED, _DELIVERING = ClientState.PAUSED, ClientState.DELIVERING
 
 _SOME = 4
 """Connections opened at a time where there are many: a busy machine falls silent for other reasons, too."""
@@ -24,19 +24,25 @@ _SOME = 4
 class ClientReactions:
     """What the table of clients names."""
 
-    def __init__(self, relay: "Relay", books: Books, routes: Routes, policy: ConversationPolicy) -> None:
-        self._relay = relay
-        self._books = books
+    def __init__(
+        self,
+        fast_router: "FastRouter",
+        recorder: ExchangeRecorder,
+        routes: Routes,
+        policy: ConversationPolicy,
+    ) -> None:
+        self._fast_router = fast_router
+        self._recorder = recorder
         self._routes = routes
         self._policy = policy
-        self._roster = relay.lane.roster
-        self._observer = relay.lane.observer
-        self.intake = Intake(relay, policy.max_body, self._ask)
-        self.take_request = self.intake.take_request
-        self.take_more_of_request = self.intake.take_more_of_request
-        self.hand_over_request = self.intake.hand_over_request
+        self._roster = fast_router.core.roster
+        self._observer = fast_router.core.observer
+        self.collector = RequestCollector(fast_router, policy.max_body, self._ask)
+        self.take_request = self.collector.take_request
+        self.take_more_of_request = self.collector.take_more_of_request
+        self.hand_over_request = self.collector.hand_over_request
 
-    def nothing(self, client: Client, news: News) -> None:
+    def ignore(self, client: Client, event: EventData) -> None:
         """It cannot happen, or does not matter."""
 
     # --- requests ---
@@ -52,22 +58,22 @@ class ClientReactions:
         pool = self._roster.pool
         if route.pool is not pool:
             route = self._routes.renewed(route, pool)
-        siding = route.siding
-        if siding is None:
+        backend_links = route.backend_links
+        if backend_links is None:
             return False
-        links, places = siding.idle_links, siding.places
-        if not places.free or (siding.queue and client.state is not _QUEUED):
-            self._queue(client, data, siding, (target, frame))
+        links, limit = backend_links.idle_links, backend_links.limit
+        if not limit.free or (backend_links.queue and client.state is not _QUEUED):
+            self._queue(client, data, backend_links, (target, frame))
             return True
-        if not links and not self._relay.links.adopt(siding):
-            if siding.has_enough:
-                self._queue(client, data, siding, (target, frame))
-            return siding.has_enough
+        if not links and not self._fast_router.links.adopt(backend_links):
+            if backend_links.has_enough:
+                self._queue(client, data, backend_links, (target, frame))
+            return backend_links.has_enough
         link = links.pop()
-        if not self._books.open(frame[0], route, link, self._relay.reactor.now):
+        if not self._recorder.admit(frame[0], route, link, self._fast_router.reactor.now):
             links.append(link)
             return False
-        places.free -= 1
+        limit.free -= 1
         link.client = client
         client.link = link
         client.operation, _, client.size, client.minutes, _ = frame
@@ -75,45 +81,47 @@ class ClientReactions:
         client.pool = pool
         client.request = data
         client.state = _WAITING
-        self._relay.asked.append(link)
+        self._fast_router.asked.append(link)
         return True
 
     # --- requests that wait for a place, or a link ---
 
-    def _queue(self, client: Client, data: bytes, siding: Siding, seen: tuple[bytes, Frame]) -> None:
+    def _queue(
+        self, client: Client, data: bytes, backend_links: BackendLinks, seen: tuple[bytes, Frame]
+    ) -> None:
         client.state = _QUEUED
-        client.request, client.siding = data, siding
-        siding.queue[client] = seen
-        self._relay.crowded[siding] = None
+        client.request, client.backend_links = data, backend_links
+        backend_links.queue[client] = seen
+        self._fast_router.crowded[backend_links] = None
 
-    def ask_queued(self, siding: Siding) -> None:
+    def ask_queued(self, backend_links: BackendLinks) -> None:
         """Have as many asked as may be, first come, first served."""
-        for _ in range(min(len(siding.queue), siding.room)):
-            self._relay.reactor.signal(next(iter(siding.queue)), Signal.ROOM)
+        for _ in range(min(len(backend_links.queue), backend_links.room)):
+            self._fast_router.reactor.signal(next(iter(backend_links.queue)), Signal.ROOM)
 
-    def ask_now(self, client: Client, news: News) -> None:
+    def ask_now(self, client: Client, event: EventData) -> None:
         """There is room for a request that has waited."""
-        assert client.siding is not None
-        target, frame = client.siding.queue[client]
+        assert client.backend_links is not None
+        target, frame = client.backend_links.queue[client]
         data = self._unqueue(client)
         if not self._ask(client, data, target, frame):
-            self.intake.hand_over(client, data)
+            self.collector.hand_over(client, data)
 
-    def open_more(self, siding: Siding, before: float) -> None:
+    def open_more(self, backend_links: BackendLinks, before: float) -> None:
         """Hand some over that have come before then and wait for a link: that opens as many connections."""
-        for client in tuple(islice(siding.queue, min(siding.upstream.places.free, _SOME))):
+        for client in tuple(islice(backend_links.queue, min(backend_links.upstream.limit.free, _SOME))):
             if client.began_at < before:
-                self._relay.reactor.signal(client, Signal.OVERDUE)
+                self._fast_router.reactor.signal(client, Signal.TIMED_OUT)
 
-    def hand_over_queued(self, client: Client, news: News) -> None:
-        """It has waited for long, has left, or talks out of turn: the await lane may wait on."""
+    def hand_over_queued(self, client: Client, event: EventData) -> None:
+        """It has waited for long, has left, or talks out of turn: the slow path may wait on."""
         data = self._unqueue(client)
-        self.intake.hand_over(client, data + news if isinstance(news, bytes) else data)
+        self.collector.hand_over(client, data + event if isinstance(event, bytes) else data)
 
     def _unqueue(self, client: Client) -> bytes:
-        assert client.siding is not None
-        del client.siding.queue[client]
-        data, client.request, client.siding = client.request, b"", None
+        assert client.backend_links is not None
+        del client.backend_links.queue[client]
+        data, client.request, client.backend_links = client.request, b"", None
         return data
 
     # --- answers ---
@@ -129,54 +137,54 @@ class ClientReactions:
             self.leave_undelivered(client)
             return
         if sent == len(data):
-            self._books.close(client, now)
+            self._recorder.finish(client, now)
             client.began_at = now
             client.state = _IDLE
-            if client.rest is not None or client.ahead is not None or self._relay.is_draining:
+            if client.rest is not None or client.ahead is not None or self._fast_router.is_stopping:
                 self._end_unusual(client)
             return
         if client.rest is None:
-            if client.state is _DEAF:
-                self._relay.reactor.register(client)
-            self._relay.reactor.await_room(client)
+            if client.state is _PAUSED:
+                self._fast_router.reactor.register(client)
+            self._fast_router.reactor.await_room(client)
         client.state = _DELIVERING
         client.rest = memoryview(data)[sent:]
 
-    def deliver_more(self, client: Client, news: News) -> None:
+    def deliver_more(self, client: Client, event: EventData) -> None:
         assert client.rest is not None
-        self.deliver(client, client.rest, self._relay.reactor.now)
+        self.deliver(client, client.rest, self._fast_router.reactor.now)
 
     def _end_unusual(self, client: Client) -> None:
         """Its answer has taken more than one send, or it has left, has said more, or shall leave."""
         if client.rest is not None:
             client.rest = None
-            self._relay.reactor.await_data(client)
-        if self._relay.is_draining or client.ahead == b"":
+            self._fast_router.reactor.await_data(client)
+        if self._fast_router.is_stopping or client.ahead == b"":
             self.close_client(client)
         elif client.ahead is not None:
-            self.intake.hand_over(client, client.ahead)
+            self.collector.hand_over(client, client.ahead)
 
     def leave_undelivered(self, client: Client) -> None:
         """The client has gone, and with it its answer."""
-        self._books.close_undelivered(client)
+        self._recorder.finish_undelivered(client)
         self.close_client(client)
 
-    def close_undelivered_late(self, client: Client, news: News) -> None:
+    def close_undelivered_late(self, client: Client, event: EventData) -> None:
         reason = f"the exchange was not over after {self._policy.exchange:g} s"
         self._observer.exchange_closed(client.peer, client.operation, reason)
         self.leave_undelivered(client)
 
     # --- out of the ordinary ---
 
-    def close_client(self, client: Client, news: News = b"") -> None:
-        self._relay.close_client(client)
+    def close_client(self, client: Client, event: EventData = b"") -> None:
+        self._fast_router.close_client(client)
 
-    def listen_no_more(self, client: Client, news: News) -> None:
+    def pause(self, client: Client, event: EventData) -> None:
         """It has left, or talks out of turn. That is looked at after its exchange."""
-        client.ahead = news if isinstance(news, bytes) else b""
-        client.state = _DEAF
-        self._relay.reactor.let_go(client)
+        client.ahead = event if isinstance(event, bytes) else b""
+        client.state = _PAUSED
+        self._fast_router.reactor.let_go(client)
 
-    def hand_over_late(self, client: Client, news: News) -> None:
+    def hand_over_late(self, client: Client, event: EventData) -> None:
         """The same for an answer: there its deadline is kept to the moment."""
-        self._relay.hand_over.after(client)
+        self._fast_router.hand_over.after(client)

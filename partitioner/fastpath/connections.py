@@ -1,9 +1,9 @@
-"""What the express lane knows of one connection: a client's, or a link to a backend."""
+"""What the fast path knows of one connection: a client's, or a link to a backend."""
 
 import socket
 from typing import TypeAlias
 
-from partitioner.fastpath.routes import Route, Siding
+from partitioner.fastpath.routes import BackendLinks, Route
 from partitioner.fastpath.states import ClientState, LinkState
 from partitioner.membership.fencing import RouterConnection
 from partitioner.membership.pool import Pool
@@ -11,7 +11,7 @@ from partitioner.protocol.messages import Operation
 
 _GET, _ACQUIRE = Operation.GET, Operation.ACQUIRE  # looking up a member of an Enum takes its time
 
-News: TypeAlias = bytes | OSError
+EventData: TypeAlias = bytes | OSError
 """What comes with a signal: the data, or how the connection broke."""
 
 
@@ -21,6 +21,7 @@ class Client:
     __slots__ = (
         "ahead",
         "answer",
+        "backend_links",
         "began_at",
         "copying",
         "descriptor",
@@ -36,7 +37,6 @@ class Client:
         "router",
         "send",
         "sent_at",
-        "siding",
         "size",
         "socket",
         "state",
@@ -62,13 +62,13 @@ class Client:
         self.operation = _GET
         self.route: Route | None = None
         self.pool: Pool | None = None  # under which it began
-        self.link: Link | None = None
-        self.siding: Siding | None = None  # in whose queue it waits
+        self.link: BackendConnection | None = None
+        self.backend_links: BackendLinks | None = None  # in whose queue it waits
         self.answer = b""  # which it gets when all copies are written
-        self.copying: list[Link] = []  # on which copies are being written
+        self.copying: list[BackendConnection] = []  # on which copies are being written
         self.sent_at = 0.0
         self.status = 0  # of the answer
-        self.ahead: bytes | None = None  # what a DEAF client has sent out of turn; nothing if it has left
+        self.ahead: bytes | None = None  # what a PAUSED client has sent out of turn; nothing if it has left
         self.rest: memoryview | None = None  # of the answer, while DELIVERING
 
     @property
@@ -88,23 +88,23 @@ class Touch:
     def __init__(self, route: Route, request: bytes) -> None:
         self.route = route
         self.request = request
-        self.copying: list[Link] = []  # on which it is under way
+        self.copying: list[BackendConnection] = []  # on which it is under way
 
     def __repr__(self) -> str:
         return f"<Touch, {len(self.copying)} under way>"
 
 
-class Link:
+class BackendConnection:
     """A connection to a backend."""
 
     __slots__ = (
+        "backend_links",
         "client",
         "descriptor",
-        "life",
+        "incarnation",
         "pieces",
         "rest",
         "send",
-        "siding",
         "since",
         "socket",
         "state",
@@ -112,12 +112,14 @@ class Link:
         "wanted",
     )
 
-    def __init__(self, connected: socket.socket, siding: Siding, life: bytes, now: float) -> None:
+    def __init__(
+        self, connected: socket.socket, backend_links: BackendLinks, incarnation: bytes, now: float
+    ) -> None:
         self.socket = connected
         self.descriptor = connected.fileno()
         self.send = connected.send  # and not by descriptor: a closed one may be somebody else's by now
-        self.siding = siding
-        self.life = life
+        self.backend_links = backend_links
+        self.incarnation = incarnation
         self.state = LinkState.IDLE
         self.since = now  # idle; or when it was given its request
         self.client: Client | None = None  # whose request is under way
@@ -129,7 +131,7 @@ class Link:
     @property
     def identity(self) -> str:
         """Of its backend."""
-        return self.siding.upstream.backend.identity
+        return self.backend_links.upstream.backend.identity
 
     def __repr__(self) -> str:
-        return f"<Link to {self.siding.upstream.backend.name}, {self.state.name}>"
+        return f"<BackendConnection to {self.backend_links.upstream.backend.name}, {self.state.name}>"

@@ -1,6 +1,6 @@
-"""How an exchange gets from the relay to the await lane when some of it was sent: with a lease.
+"""How an exchange gets from the fast path to the slow path when some of it was sent: with a lease.
 
-The await lane goes on exactly where this lane has got to. It is told which bytes have come, which phase the
+The slow path goes on exactly where this path has got to. It is told which bytes have come, which phase the
 exchange with the backend is in, and what trouble there was; what that means is decided there, by the code
 that decides it for exchanges of its own.
 """
@@ -10,63 +10,65 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded
-from partitioner.fastpath.connections import Client, Link, Touch
+from partitioner.fastpath.connections import BackendConnection, Client, Touch
 from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_request_head
-from partitioner.routing import internal_requests as errands
-from partitioner.routing.core import Lane
-from partitioner.routing.dispatch import Asked, Begun
+from partitioner.routing import internal_requests
+from partitioner.routing.core import RouterCore
+from partitioner.routing.dispatch import Begun, RoutedRequest
 from partitioner.transport.backend_connections import HELD_BODY
 from partitioner.transport.channel import socket_channel
 from partitioner.transport.client_connection import ANSWER_MARGIN, ConversationPolicy, Opening
 from partitioner.transport.messages import BegunExchange, Request, Response
 
 if TYPE_CHECKING:
-    from partitioner.fastpath.router import Relay
+    from partitioner.fastpath.router import FastRouter
 
-Trouble = ConnectionBroken | ConnectionEnded
+FailureCause = ConnectionBroken | ConnectionEnded
 
 _HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Mishap:
+class LinkFailure:
     """What is out of the ordinary on a link."""
 
-    link: Link
-    trouble: Trouble | None = None
+    link: BackendConnection
+    cause: FailureCause | None = None
     is_cut: bool = False  # its backend is being ejected
 
 
 class HandOver:
     """Hands clients over together with their links."""
 
-    def __init__(self, lane: Lane, policy: ConversationPolicy, relay: "Relay") -> None:
-        self._router = lane.router
-        self._toucher = lane.toucher
+    def __init__(self, core: RouterCore, policy: ConversationPolicy, fast_router: "FastRouter") -> None:
+        self._router = core.router
+        self._expiry_sync = core.expiry_sync
         self._policy = policy
-        self._relay = relay
+        self._fast_router = fast_router
 
-    def after(self, client: Client, mishap: Mishap | None = None) -> None:
+    def after(self, client: Client, failure: LinkFailure | None = None) -> None:
         """Something of the request was sent; perhaps something has happened on one of its links."""
         assert client.route is not None
         assert client.pool is not None
         request = self._request(client)
         if client.link is not None:
-            first = self._begun(client.link, request, mishap)
+            first = self._begun(client.link, request, failure)
         else:
             first = BegunExchange(client.sent_at, _answered(client.answer))
-        copies = {link.identity: self._begun(link, request, mishap) for link in client.copying}
+        copies = {link.identity: self._begun(link, request, failure) for link in client.copying}
         client.copying = []
-        asked = Asked(request, client.route.subject(), Begun(client.route.server, client.pool, first), copies)
-        opening = Opening(client.began_at, client.ahead or b"", request.head, self._respond(asked))
-        self._relay.give_away(client, opening)
+        routed = RoutedRequest(
+            request, client.route.subject(), Begun(client.route.server, client.pool, first), copies
+        )
+        opening = Opening(client.began_at, client.ahead or b"", request.head, self._respond(routed))
+        self._fast_router.give_away(client, opening)
 
-    def touch(self, touch: Touch, mishap: Mishap | None = None) -> None:
+    def touch(self, touch: Touch, failure: LinkFailure | None = None) -> None:
         """Something has happened on a link over which copies are touched."""
-        request = Request(errands.touch(touch.route.target).head, b"", None, float("inf"))
-        begun = {link.identity: self._begun(link, request, mishap) for link in touch.copying}
+        request = Request(internal_requests.touch(touch.route.target).head, b"", None, float("inf"))
+        begun = {link.identity: self._begun(link, request, failure) for link in touch.copying}
         touch.copying = []
-        self._toucher.go_on(touch.route.subject(), touch.route.server, begun)
+        self._expiry_sync.go_on(touch.route.subject(), touch.route.server, begun)
 
     def _request(self, client: Client) -> Request:
         end = client.request.index(_HEAD_END) + len(_HEAD_END)
@@ -74,22 +76,22 @@ class HandOver:
         deadline = client.began_at + self._policy.exchange - ANSWER_MARGIN
         return Request(head, client.request[end:], None, deadline)
 
-    def _begun(self, link: Link, request: Request, mishap: Mishap | None) -> BegunExchange:
-        upstream = link.siding.upstream
-        received = b"".join((*link.pieces, self._relay.reactor.unread(link)))
-        channel = socket_channel(self._relay.let_go(link), str(upstream.backend.address))
+    def _begun(self, link: BackendConnection, request: Request, failure: LinkFailure | None) -> BegunExchange:
+        upstream = link.backend_links.upstream
+        received = b"".join((*link.pieces, self._fast_router.reactor.unread(link)))
+        channel = socket_channel(self._fast_router.let_go(link), str(upstream.backend.address))
         link.client = link.touch = None  # whatever still comes for this link today finds nothing to do
-        lease = upstream.take_up(channel, link.life, request)
+        lease = upstream.take_up(channel, link.incarnation, request)
         lease.take_up(link.since, link.rest or b"", received)
-        trouble = None
-        if mishap is not None and mishap.link is link:
-            trouble = mishap.trouble
-            if mishap.is_cut:
+        cause = None
+        if failure is not None and failure.link is link:
+            cause = failure.cause
+            if failure.is_cut:
                 lease.cut()
-        return BegunExchange(link.since, lambda: lease.go_on(HELD_BODY, trouble))
+        return BegunExchange(link.since, lambda: lease.go_on(HELD_BODY, cause))
 
-    def _respond(self, asked: Asked) -> Callable[[], Awaitable[Response]]:
-        return lambda: self._router.go_on(asked)
+    def _respond(self, routed: RoutedRequest) -> Callable[[], Awaitable[Response]]:
+        return lambda: self._router.go_on(routed)
 
 
 def _answered(answer: bytes) -> Callable[[], Awaitable[Response]]:

@@ -1,8 +1,7 @@
-"""One epoll with all connections of the express lane in it, and the round in which its events are worked off.
+"""One epoll with all connections of the fast path in it, and the round in which its events are worked off.
 
-Within a round links are reacted to first, then clients; what is to be sent is sent last (relay.py). So a link
-that its backend has closed is not given a request, and a client that has left is not given a lock, where
-either was to be known.
+Within a round links are reacted to first, then clients; what is to be sent is sent last (router.py). So no
+request goes to a link whose close has been seen, and no lock to a client whose close has been seen.
 
 All is received before anything is reacted to. Every system call drives this program out of the processor's
 caches: one after the other for each connection costs a tenth more than all receiving, then all reacting, then
@@ -19,7 +18,7 @@ from enum import IntEnum
 from os import read
 from typing import Any, TypeAlias, TypeVar
 
-from partitioner.fastpath.connections import Client, Link, News
+from partitioner.fastpath.connections import BackendConnection, Client, EventData
 from partitioner.fastpath.states import Signal
 from partitioner.transport.backend_connections import HELD_BODY
 
@@ -34,12 +33,12 @@ Clock: TypeAlias = Callable[[], float]
 """trio's, but cheaper."""
 
 Reaction = Callable[[Any, Any], None]
-"""Takes a Client or a Link, and News."""
+"""Takes a Client or a BackendConnection, and EventData."""
 
 Table = Sequence[Sequence[Reaction]]
 """Reactions by state and signal."""
 
-Inbox: TypeAlias = deque[tuple[Client | Link, Signal, News]]
+Inbox: TypeAlias = deque[tuple[Client | BackendConnection, Signal, EventData]]
 """What has come in this round and has not been reacted to, the next one first."""
 
 # Whatever comes is told of once; after a read that was filled epoll is asked again.
@@ -60,7 +59,7 @@ class Reactor:
         self,
         client_reactions: Table,
         link_reactions: Table,
-        crashed: Callable[[Client | Link, Exception], None],
+        crashed: Callable[[Client | BackendConnection, Exception], None],
         clock: Clock,
         look: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -72,8 +71,8 @@ class Reactor:
         self.epoll = select.epoll()
         self.was_full = False  # the last round: more may have come than it has told of
         self.now = clock()
-        """The time for whoever reacts. It stands still while that goes on, and so costs nothing."""
-        self._watched: dict[int, tuple[Client | Link, int, Inbox]] = {}
+        """The time for reactions. It stands still while that goes on, and so costs nothing."""
+        self._watched: dict[int, tuple[Client | BackendConnection, int, Inbox]] = {}
         """By file descriptor: how many bytes to take in at a time, and where they belong."""
         self._from_links: Inbox = deque()
         self._from_clients: Inbox = deque()
@@ -83,33 +82,35 @@ class Reactor:
         self._client_reactions = client_reactions
         self._link_reactions = link_reactions
 
-    def register(self, connection: Client | Link) -> None:
+    def register(self, connection: Client | BackendConnection) -> None:
         """From now on have this connection reacted to when something comes."""
         self.epoll.register(connection.descriptor, _IN)
         self._watched[connection.descriptor] = connection, SHORT_SIZE, self._inbox_of(connection)
 
-    def let_go(self, connection: Client | Link) -> socket.socket:
-        """Forget a connection; answer its socket."""
+    def let_go(self, connection: Client | BackendConnection) -> socket.socket:
+        """Forget a connection; return its socket."""
         if self._watched.pop(connection.descriptor, None) is not None:
             self.epoll.unregister(connection.descriptor)
         return connection.socket
 
-    def close(self, connection: Client | Link) -> None:
+    def close(self, connection: Client | BackendConnection) -> None:
         """Close a connection."""
         self._watched.pop(connection.descriptor, None)
         connection.socket.close()
 
-    def await_room(self, connection: Client | Link) -> None:
+    def await_room(self, connection: Client | BackendConnection) -> None:
         """Have it reacted to when more can be sent, and not when something comes."""
         self.epoll.modify(connection.descriptor, _OUT)
 
-    def await_data(self, connection: Client | Link) -> None:
+    def await_data(self, connection: Client | BackendConnection) -> None:
         """The other way round. What has come already is told of as well."""
         self.epoll.modify(connection.descriptor, _IN)
 
-    def signal(self, connection: Client | Link, signal: Signal) -> None:
+    def signal(self, connection: Client | BackendConnection, signal: Signal) -> None:
         """Have it reacted to a signal that does not come over the network."""
-        reactions = self._link_reactions if isinstance(connection, Link) else self._client_reactions
+        reactions = (
+            self._link_reactions if isinstance(connection, BackendConnection) else self._client_reactions
+        )
         self.tell_time()
         try:
             reactions[connection.state][signal](connection, b"")
@@ -123,7 +124,7 @@ class Reactor:
         return now
 
     def work_off(self, timeout: float, most_events: int) -> bool:
-        """One round: wait so long for so many events, and react; answer whether there were any."""
+        """One round: wait so long for so many events, and react; return whether there were any."""
         clock, events = self._clock, self.epoll.poll(timeout, most_events)
         if self._look():
             return True
@@ -134,11 +135,11 @@ class Reactor:
         self._react(self._from_clients, self._client_reactions)
         return bool(events)
 
-    def unread(self, connection: Client | Link) -> bytes:
+    def unread(self, connection: Client | BackendConnection) -> bytes:
         """What has come over it in this round and has not been reacted to."""
-        for each, signal, news in self._inbox_of(connection):
-            if each is connection and signal is _DATA and isinstance(news, bytes):
-                return news
+        for each, signal, event in self._inbox_of(connection):
+            if each is connection and signal is _DATA and isinstance(event, bytes):
+                return event
         return b""
 
     def _receive(self, events: Sequence[tuple[int, int]]) -> None:
@@ -161,7 +162,7 @@ class Reactor:
             else:
                 self._receive_unusual(connection, data, what)
 
-    def _receive_unusual(self, connection: Client | Link, data: bytes, what: int) -> None:
+    def _receive_unusual(self, connection: Client | BackendConnection, data: bytes, what: int) -> None:
         """A read has ended before all that has come was read, or this is the last that comes.
 
         A request whose client has reset the connection is not carried out: a router that dies or is
@@ -184,20 +185,20 @@ class Reactor:
 
     def _react(self, inbox: Inbox, reactions: Table) -> None:
         while inbox:
-            connection, signal, news = inbox.popleft()
+            connection, signal, event = inbox.popleft()
             try:
-                reactions[connection.state][signal](connection, news)
+                reactions[connection.state][signal](connection, event)
             except Exception as error:  # noqa: BLE001 - one connection's trouble must not become everybody's
                 self._crashed(connection, error)
 
-    def _inbox_of(self, connection: Client | Link) -> Inbox:
-        return self._from_links if isinstance(connection, Link) else self._from_clients
+    def _inbox_of(self, connection: Client | BackendConnection) -> Inbox:
+        return self._from_links if isinstance(connection, BackendConnection) else self._from_clients
 
 
 StateT = TypeVar("StateT", bound=IntEnum)
 
 
-def compiled(
+def dispatch_table(
     table: Mapping[tuple[StateT, Signal], str], states: type[StateT], reactions: object
 ) -> list[list[Reaction]]:
     """The table as lists, because looking up a pair costs more than what is done then.

@@ -1,15 +1,16 @@
-"""What the express lane looks up and writes down for an exchange, in the books that both lanes share.
+"""What the fast path looks up and writes down for an exchange, in the ledger, gate and expiry sync that both
+paths share.
 
 It is what routing.router does for an exchange that goes as it should, in the same order, with the same gate,
-ledger and toucher. Whatever else there would be to do makes an exchange out of the ordinary.
+ledger and expiry sync. Whatever else there would be to do makes an exchange out of the ordinary.
 """
 
-from partitioner.fastpath.connections import Client, Link
+from partitioner.fastpath.connections import BackendConnection, Client
 from partitioner.fastpath.routes import Route
 from partitioner.membership.ledger import Lock
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import AnswerFrame
-from partitioner.routing.core import Lane
+from partitioner.routing.core import RouterCore
 from partitioner.transport.client_connection import SLOW
 
 # Looking up a member of an Enum takes a quarter of a microsecond, each time.
@@ -17,30 +18,30 @@ _ACQUIRE, _RELEASE, _SET, _REMOVE = Operation.ACQUIRE, Operation.RELEASE, Operat
 _RESET_TIMEOUT = Operation.RESET_TIMEOUT
 
 _OF_ONE_SERVER = (Operation.GET, _ACQUIRE, _RELEASE, _RESET_TIMEOUT)
-"""Operations that are nobody's business but the acting primary's."""
+"""Operations that concern the acting primary only."""
 
 _MOST_TIMEOUTS = 64
 
 
-class Books:
-    """Gate, ledger and toucher, as an ordinary exchange needs them."""
+class ExchangeRecorder:
+    """Gate, ledger and expiry sync, as an ordinary exchange needs them."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-        self._roster = lane.roster
-        self._ledger = lane.ledger
-        self._gate = lane.gate
-        self._toucher = lane.toucher
-        self._observer = lane.observer
-        self._beats = None if lane.tenure is None else lane.tenure.authority.beats
+    def __init__(self, core: RouterCore) -> None:
+        self._core = core
+        self._roster = core.roster
+        self._ledger = core.ledger
+        self._gate = core.gate
+        self._expiry_sync = core.expiry_sync
+        self._observer = core.observer
+        self._beats = None if core.tenure is None else core.tenure.authority.beats
         self._timeouts: dict[bytes, int] = {}  # that have been noted, in minutes, as they are written
 
-    def open(self, operation: Operation, route: Route, link: Link, now: float) -> bool:
+    def admit(self, operation: Operation, route: Route, link: BackendConnection, now: float) -> bool:
         """Begin with an exchange, if nothing that is remembered of its key speaks against it."""
         key = route.key
         if self._beats is not None and not self._is_settled_for_heirs(operation, key):
             return False
-        if not self._ledger.note_alive_at(key, route.server, link.life, now):
+        if not self._ledger.note_alive_at(key, route.server, link.incarnation, now):
             return False
         if (operation is _SET or operation is _REMOVE) and (
             route.copies is None or not self._ledger.is_settled(key, self._roster.pool, now)
@@ -50,7 +51,7 @@ class Books:
 
     def _is_settled_for_heirs(self, operation: Operation, key: bytes) -> bool:
         """Whether neither the router before this one nor the next one makes this exchange a special one."""
-        tenure = self._lane.tenure
+        tenure = self._core.tenure
         assert tenure is not None
         if operation is _REMOVE and self._roster.pool.dirty:
             return False
@@ -59,8 +60,8 @@ class Books:
             return True
         return quarantine.is_answered(key) or tenure.maybe_quarantine() is None
 
-    def note(self, client: Client, link: Link, answer: AnswerFrame, now: float) -> bool:
-        """Remember what a success says, if the await lane would do nothing more about it; else nothing.
+    def record(self, client: Client, link: BackendConnection, answer: AnswerFrame, now: float) -> bool:
+        """Remember what a success says, if the slow path would do nothing more about it; else nothing.
 
         That is a lock and its end, a time-out, and that the session was touched.
         """
@@ -83,9 +84,11 @@ class Books:
         elif minutes is not None:
             timeout = self._note_timeout(key, minutes)
         if cookie is not None:
-            ledger.note_lock(key, route.target, Lock(int(cookie), route.server, link.life, now), timeout)
+            ledger.note_lock(
+                key, route.target, Lock(int(cookie), route.server, link.incarnation, now), timeout
+            )
         if route.has_copies:
-            self._toucher.note_slid(key, route.target, route.placement, route.server, timeout)
+            self._expiry_sync.note_renewed(key, route.target, route.placement, route.server, timeout)
         return True
 
     def _is_still_settled(self, client: Client) -> bool:
@@ -102,8 +105,8 @@ class Books:
             self._note_timeout(route.key, client.minutes)
         return self._ledger.is_settled(route.key, pool, client.sent_at)
 
-    def note_refusal(self, client: Client, status: int, now: float) -> bool:
-        """Remember what a 404 or 423 says, if the await lane would do nothing more about it; else nothing."""
+    def record_refusal(self, client: Client, status: int, now: float) -> bool:
+        """Remember what a 404 or 423 says, if the slow path would do nothing more about it; else nothing."""
         route, operation = client.route, client.operation
         assert route is not None
         key = route.key
@@ -115,26 +118,26 @@ class Books:
         if operation is _RESET_TIMEOUT:
             return False  # which takes no heed of locks
         if operation in _OF_ONE_SERVER and route.has_copies:
-            self._toucher.note_slid(key, route.target, route.placement, route.server, None)
+            self._expiry_sync.note_renewed(key, route.target, route.placement, route.server, None)
         return True
 
-    def open_touch(self, route: Route) -> bool:
+    def admit_touch(self, route: Route) -> bool:
         """Begin with a touch, if nothing speaks against it."""
         return not self._ledger.marks(route.key) and self._gate.enter_at_once(route.key)
 
-    def close_touch(self, route: Route) -> None:
+    def finish_touch(self, route: Route) -> None:
         self._gate.leave(route.key)
 
-    def note_copied(self, client: Client) -> None:
+    def record_copied(self, client: Client) -> None:
         """All copies of a write are written."""
         route = client.route
         assert route is not None
         assert route.copies is not None
         if client.operation is _SET:
-            for siding in route.copies:
-                self._observer.copy_written(siding.upstream.backend, True)
+            for backend_links in route.copies:
+                self._observer.copy_written(backend_links.upstream.backend, True)
             minutes = None if client.minutes is None else int(client.minutes)
-            self._toucher.note_written(route.key, route.target, route.placement, minutes)
+            self._expiry_sync.note_written(route.key, route.target, route.placement, minutes)
 
     def _note_timeout(self, key: bytes, written: bytes) -> int:
         minutes = self._timeouts.get(written)
@@ -145,26 +148,26 @@ class Books:
                 self._timeouts[written] = minutes
         return minutes
 
-    def close(self, client: Client, now: float) -> None:
+    def finish(self, client: Client, now: float) -> None:
         """The answer is on its way to its client."""
         route, finished = self._leave_route(client), self._observer.exchange_finished
         self._gate.leave(route.key)
         duration = now - client.began_at
         finished(client.operation, client.status, duration, client.size)
         if duration >= SLOW:
-            assert route.siding is not None
-            backend = route.siding.upstream.backend.name
+            assert route.backend_links is not None
+            backend = route.backend_links.upstream.backend.name
             self._observer.exchange_was_slow(client.peer, client.operation, duration, backend)
         if route.passed_over is not None:
             self._observer.failed_over(route.passed_over)
         if self._beats is not None and route.is_session:
             self._beats.is_used = True
 
-    def close_undelivered(self, client: Client) -> None:
+    def finish_undelivered(self, client: Client) -> None:
         """The client has gone. A lock that it was to be given is given back, still behind the gate."""
         route = self._leave_route(client)
         if client.has_been_granted:
-            self._lane.router.give_back_soon(route.subject())
+            self._core.router.give_back_soon(route.subject())
         else:
             self._gate.leave(route.key)
 

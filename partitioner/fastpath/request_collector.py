@@ -1,13 +1,13 @@
 """How requests come in: collected until they are whole, and recognised if they are ordinary.
 
-This is what both stations have in common: some of the reactions that the tables of clients name.
+This is what both listeners have in common: some of the reactions that the tables of clients name.
 """
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-from partitioner.fastpath.connections import Client, News
-from partitioner.fastpath.listener import Station
+from partitioner.fastpath.connections import Client, EventData
+from partitioner.fastpath.listener import FastListener
 from partitioner.fastpath.states import ClientState
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.ordinary import Frame, is_ordinary_target, recognise_frame
@@ -21,15 +21,15 @@ _SHORT = 256  # bytes: what follows a target, without content
 _MOST_REMEMBERED = 256
 
 Serve: TypeAlias = Callable[[Client, bytes, bytes, Frame], bool]
-"""Takes a client, its whole request, and of that the target and the frame. Answers whether it was ordinary in
+"""Takes a client, its whole request, and of that the target and the frame. Returns whether it was ordinary in
 every other respect; if not, nothing has been done about it."""
 
 
-class Intake:
+class RequestCollector:
     """Takes requests in."""
 
-    def __init__(self, station: Station, max_body: int, serve: Serve) -> None:
-        self._station = station
+    def __init__(self, listener: FastListener, max_body: int, serve: Serve) -> None:
+        self._listener = listener
         self._largest = min(HELD_BODY, max_body)
         self._serve = serve
         self._frames: dict[tuple[bytes, bytes], Frame] = {}  # those without numbers
@@ -37,7 +37,7 @@ class Intake:
     def take_request(self, client: Client, data: bytes) -> None:
         """What has come of a request from its first byte on, mostly all of it: have it served."""
         if client.state is not _RECEIVING:
-            client.began_at = self._station.reactor.now
+            client.began_at = self._listener.reactor.now
         parts = data.split(b" ", 2)
         frame = self._recognise(parts[0], parts[2]) if len(parts) == 3 else None
         if frame is None or frame[2] > self._largest:
@@ -65,11 +65,11 @@ class Intake:
             self._await_rest(client, data, 0)
 
     def hand_over(self, client: Client, received: bytes) -> None:
-        """Nothing has been done about this request: the await lane begins with its first byte."""
-        self._station.give_away(client, Opening(client.began_at, received))
+        """Nothing has been done about this request: the slow path begins with its first byte."""
+        self._listener.give_away(client, Opening(client.began_at, received))
 
-    def hand_over_request(self, client: Client, news: News) -> None:
-        """A request takes long to come. The await lane waits for the rest of it."""
+    def hand_over_request(self, client: Client, event: EventData) -> None:
+        """A request takes long to come. The slow path waits for the rest of it."""
         self.hand_over(client, b"".join(client.pieces))
 
     def _recognise(self, verb: bytes, rest: bytes) -> Frame | None:

@@ -1,15 +1,15 @@
-"""The relay: all clients and links of the express lane, and a round of work on them."""
+"""The fast router: all clients and links of the fast path, and a round of work on them."""
 
 import socket
 
 from partitioner.fastpath.backends import LinkReactions
 from partitioner.fastpath.clients import ClientReactions
-from partitioner.fastpath.connections import Client, Link
+from partitioner.fastpath.connections import BackendConnection, Client
 from partitioner.fastpath.handover import HandOver
-from partitioner.fastpath.listener import Station
-from partitioner.fastpath.reactor import Clock, Reactor, compiled
-from partitioner.fastpath.recorder import Books
-from partitioner.fastpath.routes import Routes, Siding
+from partitioner.fastpath.listener import FastListener
+from partitioner.fastpath.reactor import Clock, Reactor, dispatch_table
+from partitioner.fastpath.recorder import ExchangeRecorder
+from partitioner.fastpath.routes import BackendLinks, Routes
 from partitioner.fastpath.states import (
     CLIENT_REACTIONS,
     COPYING,
@@ -18,42 +18,49 @@ from partitioner.fastpath.states import (
     LinkState,
     Signal,
 )
-from partitioner.fastpath.task import PATIENCE_SHARE, ExpressLane
-from partitioner.routing.core import Lane
+from partitioner.fastpath.task import PATIENCE_SHARE, FastPathTask
+from partitioner.routing.core import RouterCore
 from partitioner.transport.client_connection import ConversationPolicy
-from partitioner.transport.listener import Door
+from partitioner.transport.listener import ClientHandoff
 
 LONG_WAIT = 0.25
-"""Seconds to wait for a link, however busy the relay is; at 1000 connections it is a tenth."""
+"""Seconds to wait for a link, however busy the fast router is; at 1000 connections it is a tenth."""
 
 
-def relay_lane(lane: Lane, policy: ConversationPolicy) -> ExpressLane:
-    """The express lane of a router, beside its await lane."""
-    return ExpressLane(lambda clock, door: Relay(lane, policy, clock, door), policy)
+def router_fast_path(core: RouterCore, policy: ConversationPolicy) -> FastPathTask:
+    """The fast path of a router, beside its slow path."""
+    return FastPathTask(lambda clock, client_handoff: FastRouter(core, policy, clock, client_handoff), policy)
 
 
-class Relay(Station):
+class FastRouter(FastListener):
     """Relays ordinary exchanges."""
 
-    def __init__(self, lane: Lane, policy: ConversationPolicy, clock: Clock, door: Door) -> None:
-        """Shares everything with the await lane."""
-        super().__init__(door)
-        self.lane = lane
+    def __init__(
+        self, core: RouterCore, policy: ConversationPolicy, clock: Clock, client_handoff: ClientHandoff
+    ) -> None:
+        """Shares everything with the slow path."""
+        super().__init__(client_handoff)
+        self.core = core
         # Of this round:
-        self.asked: list[Link] = []  # the links that have been given a request, which is not sent yet
+        self.asked: list[
+            BackendConnection
+        ] = []  # the links that have been given a request, which is not sent yet
         self.answers: list[tuple[Client, bytes]] = []
-        self.crowded: dict[Siding, None] = {}  # those with a queue
-        routes, self._books = Routes(lane.roster, lane.bookkeeper, lane.mixups, self), Books(lane)
+        self.crowded: dict[BackendLinks, None] = {}  # those with a queue
+        routes, self._recorder = (
+            Routes(core.roster, core.ledger_keeper, core.farm_mismatch, self),
+            ExchangeRecorder(core),
+        )
         self.routes = routes
-        self.links = LinkReactions(self, self._books)
-        self.clients = ClientReactions(self, self._books, routes, policy)
-        self.hand_over = HandOver(lane, policy, self)
-        client_table = compiled(CLIENT_REACTIONS, ClientState, self.clients)
-        link_table = compiled(LINK_REACTIONS, LinkState, self.links)
-        self._look = lane.standstills.look
+        self.links = LinkReactions(self, self._recorder)
+        self.clients = ClientReactions(self, self._recorder, routes, policy)
+        self.hand_over = HandOver(core, policy, self)
+        client_table = dispatch_table(CLIENT_REACTIONS, ClientState, self.clients)
+        link_table = dispatch_table(LINK_REACTIONS, LinkState, self.links)
+        self._look = core.standstills.look
         self.reactor = Reactor(client_table, link_table, self._crashed, clock, self._look)
-        lane.standstills.listeners.append(self._stood_still)
-        lane.toucher.shortcut = self.touch
+        core.standstills.listeners.append(self._stood_still)
+        core.expiry_sync.shortcut = self.touch
 
     def work_off(self, timeout: float, most_events: int) -> bool:
         has_come = self.reactor.work_off(timeout, most_events)
@@ -76,14 +83,14 @@ class Relay(Station):
         self._send_requests()
 
     def _open_more(self, before: float) -> None:
-        for siding in self.crowded:
-            self.clients.open_more(siding, before)
+        for backend_links in self.crowded:
+            self.clients.open_more(backend_links, before)
 
     def _ask_queued(self) -> None:
-        for siding in tuple(self.crowded):
-            self.clients.ask_queued(siding)
-            if not siding.queue:
-                del self.crowded[siding]
+        for backend_links in tuple(self.crowded):
+            self.clients.ask_queued(backend_links)
+            if not backend_links.queue:
+                del self.crowded[backend_links]
 
     def _send_requests(self) -> None:
         asked, self.asked = self.asked, []
@@ -112,41 +119,41 @@ class Relay(Station):
 
     # --- copies ---
 
-    def touch(self, target: bytes, slid_by: str) -> bool:
-        """Touch the copies of a session that this server has slid, if that is ordinary. A Shortcut."""
+    def touch(self, target: bytes, renewed_by: str) -> bool:
+        """Touch the copies of a session that this server has renewed, if that is ordinary. A Shortcut."""
         route, now = self.routes.find(target) or self.routes.look_up(target), self.reactor.tell_time()
-        if route is not None and route.pool is not self.lane.roster.pool:
-            route = self.routes.renewed(route, self.lane.roster.pool)
-        return route is not None and route.server == slid_by and self.links.touch(route, now)
+        if route is not None and route.pool is not self.core.roster.pool:
+            route = self.routes.renewed(route, self.core.roster.pool)
+        return route is not None and route.server == renewed_by and self.links.touch(route, now)
 
     # --- links come and go ---
 
-    def let_go(self, link: Link) -> socket.socket:
-        """Forget a link; answer its socket."""
+    def let_go(self, link: BackendConnection) -> socket.socket:
+        """Forget a link; return its socket."""
         return self.links.let_go(link)
 
-    def idle_links_before(self, moment: float) -> list[Link]:
-        """The links that nobody has used since then."""
-        idle = [link for siding in self.sidings() for link in siding.idle_links]
+    def idle_links_before(self, moment: float) -> list[BackendConnection]:
+        """The links that have been idle since then."""
+        idle = [link for backend_links in self.links_of_backends() for link in backend_links.idle_links]
         return [link for link in idle if link.since < moment]
 
-    def copies_before(self, moment: float) -> list[Link]:
+    def copies_before(self, moment: float) -> list[BackendConnection]:
         """The links on which copies are being written since before then."""
-        links = [link for siding in self.sidings() for link in siding.links]
+        links = [link for backend_links in self.links_of_backends() for link in backend_links.links]
         return [link for link in links if link.state in COPYING and link.since < moment]
 
-    def sidings(self) -> list[Siding]:
+    def links_of_backends(self) -> list[BackendLinks]:
         """Those of all backends."""
-        sidings = [upstream.siding for upstream in self.lane.roster.upstreams.values()]
-        return [each for each in sidings if isinstance(each, Siding)]
+        links_of_backends = [upstream.fast_links for upstream in self.core.roster.upstreams.values()]
+        return [each for each in links_of_backends if isinstance(each, BackendLinks)]
 
     # --- from time to time, the end, and faults ---
 
     def look_after(self, now: float) -> None:
-        for link in self.idle_links_before(now - self.lane.policy.upstream.idle):
-            self.reactor.signal(link, Signal.OVERDUE)
-        for link in self.copies_before(now - self.lane.policy.copy * PATIENCE_SHARE):
-            self.reactor.signal(link, Signal.OVERDUE)
+        for link in self.idle_links_before(now - self.core.policy.upstream.idle):
+            self.reactor.signal(link, Signal.TIMED_OUT)
+        for link in self.copies_before(now - self.core.policy.copy * PATIENCE_SHARE):
+            self.reactor.signal(link, Signal.TIMED_OUT)
         self.look_at_queues(now)
 
     def _stood_still(self, duration: float) -> None:
@@ -166,42 +173,43 @@ class Relay(Station):
                 self._close(client)
 
     def end(self) -> None:
-        if self._stood_still in self.lane.standstills.listeners:
-            self.lane.standstills.listeners.remove(self._stood_still)
-        self.lane.toucher.shortcut = None
+        if self._stood_still in self.core.standstills.listeners:
+            self.core.standstills.listeners.remove(self._stood_still)
+        self.core.expiry_sync.shortcut = None
         self._close_clients()
         for link in self.copies_before(float("inf")):
             if link.touch is not None:
                 self.links.give_up(link.touch)
-        for siding in self.sidings():
-            siding.end()
+        for backend_links in self.links_of_backends():
+            backend_links.end()
         self.reactor.epoll.close()
 
-    def _crashed(self, connection: Client | Link, error: Exception) -> None:
+    def _crashed(self, connection: Client | BackendConnection, error: Exception) -> None:
         """A fault of ours: the connection is given up, and its exchange with it."""
-        client = connection.client if isinstance(connection, Link) else connection
-        if isinstance(connection, Link) and connection.touch is not None:
-            self.lane.observer.conversation_crashed(connection.identity, error)
+        client = connection.client if isinstance(connection, BackendConnection) else connection
+        if isinstance(connection, BackendConnection) and connection.touch is not None:
+            self.core.observer.conversation_crashed(connection.identity, error)
             self.hand_over.touch(connection.touch)
         if client is None or client not in self.connected:
             return
-        self.lane.observer.conversation_crashed(client.peer, error)
+        self.core.observer.conversation_crashed(client.peer, error)
         if client.route is None:
             self._close(client)
         elif client.link is not None or client.answer:
-            client.ahead = b""  # nobody is there to be answered
+            client.ahead = b""  # no client is left to answer
             self.hand_over.after(client)
         else:
             self.clients.leave_undelivered(client)
 
     def _close(self, client: Client) -> None:
-        if client.siding is not None:
-            del client.siding.queue[client]
+        if client.backend_links is not None:
+            del client.backend_links.queue[client]
         self.close_client(client)
 
 
 def _has_left(client: Client) -> bool:
-    """Whether nobody is there to be given a lock; a full round has not told of everybody who has left."""
+    """Whether the client has left and cannot be given a lock; a full round does not report all that have
+    left."""
     if client.ahead is not None:
         return client.ahead == b""
     try:

@@ -1,4 +1,5 @@
-"""The origin: the clients of a state server on the reactor, answered straight from its session table.
+"""The fast state server: the clients of a state server on the reactor, answered straight from its session
+table.
 
 An ordinary request is carried out in the round in which it is whole, and its answer is sent at the end of
 that. So a client waits for nothing but room in the network, and nothing has to be handed over once a request
@@ -8,16 +9,16 @@ was carried out.
 from functools import partial
 
 from partitioner.errors import RouterSuperseded
-from partitioner.fastpath.connections import Client, Link, News
-from partitioner.fastpath.listener import Station
-from partitioner.fastpath.reactor import Clock, Reactor, compiled
-from partitioner.fastpath.request_collector import Intake
-from partitioner.fastpath.states import ORIGIN_REACTIONS, ClientState
-from partitioner.fastpath.task import ExpressLane
+from partitioner.fastpath.connections import BackendConnection, Client, EventData
+from partitioner.fastpath.listener import FastListener
+from partitioner.fastpath.reactor import Clock, Reactor, dispatch_table
+from partitioner.fastpath.request_collector import RequestCollector
+from partitioner.fastpath.states import STATE_SERVER_REACTIONS, ClientState
+from partitioner.fastpath.task import FastPathTask
 from partitioner.protocol.messages import RequestHead
 from partitioner.protocol.ordinary import Frame, is_ordinary_target
 from partitioner.transport.client_connection import SLOW, ConversationPolicy
-from partitioner.transport.listener import Door
+from partitioner.transport.listener import ClientHandoff
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import StateServer
 
@@ -25,28 +26,39 @@ _IDLE, _RECEIVING, _DELIVERING = ClientState.IDLE, ClientState.RECEIVING, Client
 _GONE = ClientState.GONE
 
 
-def origin_lane(server: StateServer, policy: ConversationPolicy, observer: Observer) -> ExpressLane:
-    """The express lane of a state server, beside its await lane."""
-    return ExpressLane(lambda clock, door: Origin(server, policy, observer, clock, door), policy)
+def state_server_fast_path(
+    server: StateServer, policy: ConversationPolicy, observer: Observer
+) -> FastPathTask:
+    """The fast path of a state server, beside its slow path."""
+    return FastPathTask(
+        lambda clock, client_handoff: FastStateServer(server, policy, observer, clock, client_handoff), policy
+    )
 
 
-class Origin(Station):
+class FastStateServer(FastListener):
     """Answers ordinary requests; these are the reactions that the table of its clients names."""
 
     def __init__(
-        self, server: StateServer, policy: ConversationPolicy, observer: Observer, clock: Clock, door: Door
+        self,
+        server: StateServer,
+        policy: ConversationPolicy,
+        observer: Observer,
+        clock: Clock,
+        client_handoff: ClientHandoff,
     ) -> None:
-        super().__init__(door)
+        super().__init__(client_handoff)
         self._server = server
         self._policy = policy
         self._observer = observer
         self._answers: list[tuple[Client, bytes]] = []  # of this round
         self._break_off = self.break_off  # bound once, and not in every exchange
-        self.intake = Intake(self, policy.max_body, self._answer)
-        self.take_request = self.intake.take_request
-        self.take_more_of_request = self.intake.take_more_of_request
-        self.hand_over_request = self.intake.hand_over_request
-        self.reactor = Reactor(compiled(ORIGIN_REACTIONS, ClientState, self), [], self._crashed, clock)
+        self.collector = RequestCollector(self, policy.max_body, self._answer)
+        self.take_request = self.collector.take_request
+        self.take_more_of_request = self.collector.take_more_of_request
+        self.hand_over_request = self.collector.hand_over_request
+        self.reactor = Reactor(
+            dispatch_table(STATE_SERVER_REACTIONS, ClientState, self), [], self._crashed, clock
+        )
 
     def work_off(self, timeout: float, most_events: int) -> bool:
         has_come = self.reactor.work_off(timeout, most_events)
@@ -84,18 +96,18 @@ class Origin(Station):
 
     # --- reactions ---
 
-    def nothing(self, client: Client, news: News) -> None:
+    def ignore(self, client: Client, event: EventData) -> None:
         """It cannot happen, or does not matter."""
 
-    def close_silently(self, client: Client, news: News) -> None:
-        """Nobody is there to be answered, or nothing was asked."""
+    def close_silently(self, client: Client, event: EventData) -> None:
+        """No client is left to answer, or nothing was asked."""
         self.close_client(client)
 
-    def deliver_more(self, client: Client, news: News) -> None:
+    def deliver_more(self, client: Client, event: EventData) -> None:
         assert client.rest is not None
         self._deliver(client, client.rest)
 
-    def close_undelivered_late(self, client: Client, news: News) -> None:
+    def close_undelivered_late(self, client: Client, event: EventData) -> None:
         reason = f"the exchange was not over after {self._policy.exchange:g} s"
         self._observer.exchange_closed(client.peer, client.operation, reason)
         self.close_client(client)
@@ -152,10 +164,10 @@ class Origin(Station):
         if client.rest is not None:
             client.rest = None
             self.reactor.await_data(client)
-        if self.is_draining:
+        if self.is_stopping:
             self.close_client(client)
 
-    def _crashed(self, connection: Client | Link, error: Exception) -> None:
+    def _crashed(self, connection: Client | BackendConnection, error: Exception) -> None:
         """A fault of ours: the client is given up."""
         if isinstance(connection, Client) and connection in self.connected:
             self._observer.conversation_crashed(connection.peer, error)

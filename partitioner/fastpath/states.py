@@ -1,10 +1,10 @@
-"""The states of a connection of the express lane, and what happens in each: three tables.
+"""The states of a connection of the fast path, and what happens in each: three tables.
 
 A client's connection to a router:
 
     IDLE ---request begins---> RECEIVING ---it is whole---> WAITING ---answer---> IDLE
                                         no place: QUEUED --^   |                    ^
-                         talks out of turn, or leaves: DEAF <--+--short send--> DELIVERING
+                         talks out of turn, or leaves: PAUSED <--+--short send--> DELIVERING
 
 A client's connection to a state server, which answers at once:
 
@@ -21,8 +21,9 @@ or, where its request is the copy of a write, whose client WAITS until all copie
     IDLE ---copy---> READING_COPY ---success---> IDLE
       short send: SENDING_COPY --^
 
-Reactions are methods of relay and origin. What cannot happen in a state, because nothing of the kind is
-registered then, is `nothing`: an event that was fetched in the same round may still come by.
+Reactions are methods of the fast router and the fast state server. What cannot happen in a state, because
+nothing of the kind is registered then, is `ignore`: an event that was fetched in the same round may still
+come by.
 """
 
 from enum import IntEnum
@@ -35,7 +36,7 @@ class ClientState(IntEnum):
     RECEIVING = 1  # some of a request has come
     QUEUED = 2  # its request is whole, and there is no place at its backend yet
     WAITING = 3  # for its answer
-    DEAF = 4  # the same, but the client has left, or has sent more; it is not listened to
+    PAUSED = 4  # the same, but the client has left, or has sent more; it is not listened to
     DELIVERING = 5  # some of an answer was sent
     GONE = 6  # it was closed, or handed over; something of this round may still be told of it
 
@@ -61,70 +62,70 @@ class Signal(IntEnum):
     END = 1  # of file
     BROKEN = 2
     ROOM = 3  # to send more; or at a backend
-    OVERDUE = 4  # its time is over: for an ordinary exchange, or for being idle
-    LAST_CALL = 5  # to a client: the router is being stopped; to a link: its backend is being ejected
+    TIMED_OUT = 4  # its time is over: for an ordinary exchange, or for being idle
+    SHUTDOWN = 5  # to a client: the router is being stopped; to a link: its backend is being ejected
 
 
 CLIENT_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.IDLE, Signal.DATA): "take_request",
     (ClientState.IDLE, Signal.END): "close_client",
     (ClientState.IDLE, Signal.BROKEN): "close_client",
-    (ClientState.IDLE, Signal.ROOM): "nothing",
-    (ClientState.IDLE, Signal.OVERDUE): "close_client",
-    (ClientState.IDLE, Signal.LAST_CALL): "close_client",
+    (ClientState.IDLE, Signal.ROOM): "ignore",
+    (ClientState.IDLE, Signal.TIMED_OUT): "close_client",
+    (ClientState.IDLE, Signal.SHUTDOWN): "close_client",
     (ClientState.RECEIVING, Signal.DATA): "take_more_of_request",
     (ClientState.RECEIVING, Signal.END): "close_client",
     (ClientState.RECEIVING, Signal.BROKEN): "close_client",
-    (ClientState.RECEIVING, Signal.ROOM): "nothing",
-    (ClientState.RECEIVING, Signal.OVERDUE): "hand_over_request",
-    (ClientState.RECEIVING, Signal.LAST_CALL): "nothing",  # it is closed after its exchange
+    (ClientState.RECEIVING, Signal.ROOM): "ignore",
+    (ClientState.RECEIVING, Signal.TIMED_OUT): "hand_over_request",
+    (ClientState.RECEIVING, Signal.SHUTDOWN): "ignore",  # it is closed after its exchange
     (ClientState.QUEUED, Signal.DATA): "hand_over_queued",
     (ClientState.QUEUED, Signal.END): "hand_over_queued",
     (ClientState.QUEUED, Signal.BROKEN): "hand_over_queued",
     (ClientState.QUEUED, Signal.ROOM): "ask_now",
-    (ClientState.QUEUED, Signal.OVERDUE): "hand_over_queued",
-    (ClientState.QUEUED, Signal.LAST_CALL): "nothing",
-    (ClientState.WAITING, Signal.DATA): "listen_no_more",
-    (ClientState.WAITING, Signal.END): "listen_no_more",
-    (ClientState.WAITING, Signal.BROKEN): "listen_no_more",
-    (ClientState.WAITING, Signal.ROOM): "nothing",
-    (ClientState.WAITING, Signal.OVERDUE): "hand_over_late",
-    (ClientState.WAITING, Signal.LAST_CALL): "nothing",
-    (ClientState.DEAF, Signal.DATA): "nothing",
-    (ClientState.DEAF, Signal.END): "nothing",
-    (ClientState.DEAF, Signal.BROKEN): "nothing",
-    (ClientState.DEAF, Signal.ROOM): "nothing",
-    (ClientState.DEAF, Signal.OVERDUE): "hand_over_late",
-    (ClientState.DEAF, Signal.LAST_CALL): "nothing",
-    (ClientState.DELIVERING, Signal.DATA): "nothing",
-    (ClientState.DELIVERING, Signal.END): "nothing",
-    (ClientState.DELIVERING, Signal.BROKEN): "nothing",  # sending will tell
+    (ClientState.QUEUED, Signal.TIMED_OUT): "hand_over_queued",
+    (ClientState.QUEUED, Signal.SHUTDOWN): "ignore",
+    (ClientState.WAITING, Signal.DATA): "pause",
+    (ClientState.WAITING, Signal.END): "pause",
+    (ClientState.WAITING, Signal.BROKEN): "pause",
+    (ClientState.WAITING, Signal.ROOM): "ignore",
+    (ClientState.WAITING, Signal.TIMED_OUT): "hand_over_late",
+    (ClientState.WAITING, Signal.SHUTDOWN): "ignore",
+    (ClientState.PAUSED, Signal.DATA): "ignore",
+    (ClientState.PAUSED, Signal.END): "ignore",
+    (ClientState.PAUSED, Signal.BROKEN): "ignore",
+    (ClientState.PAUSED, Signal.ROOM): "ignore",
+    (ClientState.PAUSED, Signal.TIMED_OUT): "hand_over_late",
+    (ClientState.PAUSED, Signal.SHUTDOWN): "ignore",
+    (ClientState.DELIVERING, Signal.DATA): "ignore",
+    (ClientState.DELIVERING, Signal.END): "ignore",
+    (ClientState.DELIVERING, Signal.BROKEN): "ignore",  # sending will tell
     (ClientState.DELIVERING, Signal.ROOM): "deliver_more",
-    (ClientState.DELIVERING, Signal.OVERDUE): "close_undelivered_late",
-    (ClientState.DELIVERING, Signal.LAST_CALL): "nothing",
-    **dict.fromkeys([(ClientState.GONE, signal) for signal in Signal], "nothing"),
+    (ClientState.DELIVERING, Signal.TIMED_OUT): "close_undelivered_late",
+    (ClientState.DELIVERING, Signal.SHUTDOWN): "ignore",
+    **dict.fromkeys([(ClientState.GONE, signal) for signal in Signal], "ignore"),
 }
 
-ORIGIN_REACTIONS: dict[tuple[ClientState, Signal], str] = {
+STATE_SERVER_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.IDLE, Signal.DATA): "take_request",
     (ClientState.IDLE, Signal.END): "close_silently",
     (ClientState.IDLE, Signal.BROKEN): "close_silently",
-    (ClientState.IDLE, Signal.ROOM): "nothing",
-    (ClientState.IDLE, Signal.OVERDUE): "close_silently",
-    (ClientState.IDLE, Signal.LAST_CALL): "close_silently",
+    (ClientState.IDLE, Signal.ROOM): "ignore",
+    (ClientState.IDLE, Signal.TIMED_OUT): "close_silently",
+    (ClientState.IDLE, Signal.SHUTDOWN): "close_silently",
     (ClientState.RECEIVING, Signal.DATA): "take_more_of_request",
     (ClientState.RECEIVING, Signal.END): "close_silently",
     (ClientState.RECEIVING, Signal.BROKEN): "close_silently",
-    (ClientState.RECEIVING, Signal.ROOM): "nothing",
-    (ClientState.RECEIVING, Signal.OVERDUE): "hand_over_request",
-    (ClientState.RECEIVING, Signal.LAST_CALL): "nothing",  # it is closed after its exchange
-    (ClientState.DELIVERING, Signal.DATA): "nothing",
-    (ClientState.DELIVERING, Signal.END): "nothing",
-    (ClientState.DELIVERING, Signal.BROKEN): "nothing",  # sending will tell
+    (ClientState.RECEIVING, Signal.ROOM): "ignore",
+    (ClientState.RECEIVING, Signal.TIMED_OUT): "hand_over_request",
+    (ClientState.RECEIVING, Signal.SHUTDOWN): "ignore",  # it is closed after its exchange
+    (ClientState.DELIVERING, Signal.DATA): "ignore",
+    (ClientState.DELIVERING, Signal.END): "ignore",
+    (ClientState.DELIVERING, Signal.BROKEN): "ignore",  # sending will tell
     (ClientState.DELIVERING, Signal.ROOM): "deliver_more",
-    (ClientState.DELIVERING, Signal.OVERDUE): "close_undelivered_late",
-    (ClientState.DELIVERING, Signal.LAST_CALL): "nothing",
-    **dict.fromkeys([(ClientState.GONE, signal) for signal in Signal], "nothing"),
+    (ClientState.DELIVERING, Signal.TIMED_OUT): "close_undelivered_late",
+    (ClientState.DELIVERING, Signal.SHUTDOWN): "ignore",
+    **dict.fromkeys([(ClientState.GONE, signal) for signal in Signal], "ignore"),
 }
 """Of a state server's clients. They never wait for an answer, so there are no other states."""
 
@@ -132,32 +133,32 @@ LINK_REACTIONS: dict[tuple[LinkState, Signal], str] = {
     (LinkState.IDLE, Signal.DATA): "close_link",  # it talks without being asked
     (LinkState.IDLE, Signal.END): "close_link",
     (LinkState.IDLE, Signal.BROKEN): "close_link",
-    (LinkState.IDLE, Signal.ROOM): "nothing",
-    (LinkState.IDLE, Signal.OVERDUE): "close_link",
-    (LinkState.IDLE, Signal.LAST_CALL): "close_link",
-    (LinkState.SENDING, Signal.DATA): "nothing",  # the await lane sends first and reads then, too
-    (LinkState.SENDING, Signal.END): "nothing",
-    (LinkState.SENDING, Signal.BROKEN): "nothing",  # sending will tell
+    (LinkState.IDLE, Signal.ROOM): "ignore",
+    (LinkState.IDLE, Signal.TIMED_OUT): "close_link",
+    (LinkState.IDLE, Signal.SHUTDOWN): "close_link",
+    (LinkState.SENDING, Signal.DATA): "ignore",  # the slow path sends first and reads then, too
+    (LinkState.SENDING, Signal.END): "ignore",
+    (LinkState.SENDING, Signal.BROKEN): "ignore",  # sending will tell
     (LinkState.SENDING, Signal.ROOM): "send_more",
-    (LinkState.SENDING, Signal.OVERDUE): "nothing",  # its client's exchange is, which is looked at there
-    (LinkState.SENDING, Signal.LAST_CALL): "hand_over_cut",
+    (LinkState.SENDING, Signal.TIMED_OUT): "ignore",  # its client's exchange is, which is looked at there
+    (LinkState.SENDING, Signal.SHUTDOWN): "hand_over_cut",
     (LinkState.READING, Signal.DATA): "take_answer",
     (LinkState.READING, Signal.END): "hand_over_ended",
     (LinkState.READING, Signal.BROKEN): "hand_over_broken",
-    (LinkState.READING, Signal.ROOM): "nothing",
-    (LinkState.READING, Signal.OVERDUE): "nothing",
-    (LinkState.READING, Signal.LAST_CALL): "hand_over_cut",
-    (LinkState.SENDING_COPY, Signal.DATA): "nothing",
-    (LinkState.SENDING_COPY, Signal.END): "nothing",
-    (LinkState.SENDING_COPY, Signal.BROKEN): "nothing",
+    (LinkState.READING, Signal.ROOM): "ignore",
+    (LinkState.READING, Signal.TIMED_OUT): "ignore",
+    (LinkState.READING, Signal.SHUTDOWN): "hand_over_cut",
+    (LinkState.SENDING_COPY, Signal.DATA): "ignore",
+    (LinkState.SENDING_COPY, Signal.END): "ignore",
+    (LinkState.SENDING_COPY, Signal.BROKEN): "ignore",
     (LinkState.SENDING_COPY, Signal.ROOM): "send_more",
-    (LinkState.SENDING_COPY, Signal.OVERDUE): "hand_over_late",
-    (LinkState.SENDING_COPY, Signal.LAST_CALL): "hand_over_cut",
+    (LinkState.SENDING_COPY, Signal.TIMED_OUT): "hand_over_late",
+    (LinkState.SENDING_COPY, Signal.SHUTDOWN): "hand_over_cut",
     (LinkState.READING_COPY, Signal.DATA): "take_confirmation",
     (LinkState.READING_COPY, Signal.END): "hand_over_ended",
     (LinkState.READING_COPY, Signal.BROKEN): "hand_over_broken",
-    (LinkState.READING_COPY, Signal.ROOM): "nothing",
-    (LinkState.READING_COPY, Signal.OVERDUE): "hand_over_late",
-    (LinkState.READING_COPY, Signal.LAST_CALL): "hand_over_cut",
-    **dict.fromkeys([(LinkState.GONE, signal) for signal in Signal], "nothing"),
+    (LinkState.READING_COPY, Signal.ROOM): "ignore",
+    (LinkState.READING_COPY, Signal.TIMED_OUT): "hand_over_late",
+    (LinkState.READING_COPY, Signal.SHUTDOWN): "hand_over_cut",
+    **dict.fromkeys([(LinkState.GONE, signal) for signal in Signal], "ignore"),
 }

@@ -30,7 +30,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can connect to it. Of a host name, whoever resolves it decides."""
+        """Whether only this machine can connect to it. Of a host name, that depends on how it is resolved."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:

@@ -8,10 +8,10 @@ At the router's start nothing is known of anybody. A backend that is UNKNOWN kee
 sessions wait, because to send them elsewhere would be to say that they do not exist, and nobody has
 seen that it is down.
 
-A backend that comes back in the life that we know was frozen or cut off, and the ledger's marks say
+A backend that comes back in the incarnation that we know was frozen or cut off, and the ledger's marks say
 what it missed. Where the marks themselves are not known, because the router was restarted or had too
 many, the backend is in *doubt*: it is RECOVERING, which is written to and read for nothing, until
-whatever it missed has expired. A new life is empty, and there is nothing to doubt.
+whatever it missed has expired. A new incarnation is empty, and there is nothing to doubt.
 
 Two kindnesses keep sessions at home. At the router's start and after a restart of the backend one
 successful probe is enough, because a server that answers is alive and what it had is gone either
@@ -38,7 +38,7 @@ class Signal(Enum):
     FELL = "fell"  # `fall` failures in a row
     RESTARTED = "restarted"  # another canary than the known one, or none
     ROSE = "rose"  # `rise` successes in a row, and held down no longer
-    ROSE_IN_DOUBT = "rose in doubt"  # the same, in a life of which it is not known what it missed
+    ROSE_IN_DOUBT = "rose in doubt"  # the same, in an incarnation of which it is not known what it missed
     DOUBTED = "doubted"  # what it missed is not known any more
     WAITED = "waited"  # whatever it missed has expired
 
@@ -74,7 +74,7 @@ TRANSITIONS: dict[tuple[Health, Signal], Health] = {
 class Symptom(Enum):
     """What was seen of a backend that is not well."""
 
-    REFUSED = "refused"  # its port is closed: nobody is there
+    REFUSED = "refused"  # its port is closed: no process listens
     TIMED_OUT = "timed out"
     UNREACHABLE = "unreachable"  # no way leads to it
     BROKEN = "broken"  # its connection was torn down, or it answers what is no answer
@@ -106,8 +106,8 @@ class HealthRecord:
 
     health: Health = Health.UNKNOWN
     since: float = float("-inf")  # when it entered this state
-    life: bytes | None = None  # the canary's token, as last read back
-    served_life: bytes | None = None  # the life in which it was last UP
+    incarnation: bytes | None = None  # the canary's token, as last read back
+    served_incarnation: bytes | None = None  # the incarnation in which it was last UP
     symptom: Symptom | None = None  # the last thing that was wrong
     failures: int = 0  # in a row
     failed_at: float = float("-inf")  # the last of them
@@ -116,7 +116,7 @@ class HealthRecord:
     held_until: float = float("-inf")
     doubted_until: float = float("-inf")  # when whatever it missed has expired
     doubt: float = 0.0  # for how long it is in doubt once it answers: what reaches it late lives on from then
-    doubted_life: bytes | None = None  # the only life that is in doubt; None: any that is found
+    doubted_incarnation: bytes | None = None  # the only incarnation that is in doubt; None: any that is found
 
     @property
     def is_up(self) -> bool:
@@ -126,7 +126,7 @@ class HealthRecord:
         """Whether it is not known what the memory that it has, or last had, has missed."""
         if now >= self.doubted_until:
             return False
-        return self.doubted_life in (None, self.life or self.served_life)
+        return self.doubted_incarnation in (None, self.incarnation or self.served_incarnation)
 
     @property
     def answers(self) -> bool:
@@ -147,28 +147,33 @@ def put_aside(record: HealthRecord, now: float, policy: HealthPolicy) -> HealthR
     )
 
 
-def cast_doubt(record: HealthRecord, until: float, life: bytes | None, now: float) -> HealthRecord:
-    """What the backend missed in this life (None: in any) is not known; by `until` it will have expired."""
-    doubted = replace(record, doubted_until=until, doubt=until - now, doubted_life=life)
+def suspect(record: HealthRecord, until: float, incarnation: bytes | None, now: float) -> HealthRecord:
+    """What the backend missed in this incarnation (None: in any) is not known; by `until` it will have
+    expired."""
+    doubted = replace(record, doubted_until=until, doubt=until - now, doubted_incarnation=incarnation)
     return _move(doubted, Signal.DOUBTED, now, None)
 
 
-def dispel_doubt(record: HealthRecord, now: float) -> HealthRecord:
-    """What it missed has expired, or somebody vouches for it."""
-    return _move(replace(record, doubted_until=float("-inf"), doubted_life=None), Signal.WAITED, now, None)
+def trust(record: HealthRecord, now: float) -> HealthRecord:
+    """What it missed has expired, or an operator trusts it."""
+    return _move(
+        replace(record, doubted_until=float("-inf"), doubted_incarnation=None), Signal.WAITED, now, None
+    )
 
 
-def observe_success(record: HealthRecord, life: bytes, now: float, policy: HealthPolicy) -> HealthRecord:
-    """A probe stored or found the canary and read it back: its token is `life`."""
-    if record.answers and record.life != life:
+def observe_success(
+    record: HealthRecord, incarnation: bytes, now: float, policy: HealthPolicy
+) -> HealthRecord:
+    """A probe stored or found the canary and read it back: its token is `incarnation`."""
+    if record.answers and record.incarnation != incarnation:
         return observe_symptom(record, Symptom.RESTARTED, now, policy, may_fall=True)
     if record.health is Health.RECOVERING and now >= record.doubted_until:
-        record = dispel_doubt(record, now)
+        record = trust(record, now)
     if record.answers and record.failures == 0:
         return record
-    record = replace(record, life=life, failures=0, successes=record.successes + 1)
+    record = replace(record, incarnation=incarnation, failures=0, successes=record.successes + 1)
     if record.successes >= policy.rise and now >= record.held_until:
-        is_doubted = now < record.doubted_until and record.doubted_life in (None, life)
+        is_doubted = now < record.doubted_until and record.doubted_incarnation in (None, incarnation)
         if is_doubted:
             record = replace(record, doubted_until=max(record.doubted_until, now + record.doubt))
         return _move(record, Signal.ROSE_IN_DOUBT if is_doubted else Signal.ROSE, now, policy)
@@ -181,8 +186,10 @@ def observe_symptom(
     """A probe or an exchange failed. `may_fall` says whether the pool can spare this backend."""
     if symptom is Symptom.RESTARTED:
         moved = _move(replace(record, symptom=symptom), Signal.RESTARTED, now, policy)
-        moved = replace(moved, doubted_until=float("-inf"), doubted_life=None)  # what it has now is its own
-        return replace(moved, life=None, failures=0, successes=policy.rise - 1)
+        moved = replace(
+            moved, doubted_until=float("-inf"), doubted_incarnation=None
+        )  # what it has now is its own
+        return replace(moved, incarnation=None, failures=0, successes=policy.rise - 1)
     if symptom is not Symptom.REFUSED and now - record.failed_at < policy.timeout:
         return record  # one event seen by many exchanges: a slow moment must not look like three
     record = replace(record, symptom=symptom, failures=record.failures + 1, failed_at=now, successes=0)
@@ -202,9 +209,9 @@ def _move(record: HealthRecord, signal: Signal, now: float, policy: HealthPolicy
     if health is record.health:
         return record
     if health is Health.UP:
-        return replace(record, health=health, since=now, symptom=None, served_life=record.life)
+        return replace(record, health=health, since=now, symptom=None, served_incarnation=record.incarnation)
     if health is Health.RECOVERING:
-        return replace(record, health=health, since=now, symptom=None, served_life=record.life)
+        return replace(record, health=health, since=now, symptom=None, served_incarnation=record.incarnation)
     if record.health is Health.UNKNOWN:
         return replace(record, health=health, since=now)  # it never stood, so it did not fall
     assert policy is not None

@@ -2,7 +2,7 @@
 
 State servers know nothing of each other, so somebody has to know two things that none of them can:
 
-- A **lock** was granted, by this server in this life of it. While that server can be reached, every
+- A **lock** was granted, by this server in this incarnation of it. While that server can be reached, every
   request of the key goes there. When it cannot, the router itself is the lock, until the holder's
   page ends or the session's time-out has passed.
 - A server is **marked** for a key: it may hold something other than the last acknowledged content or
@@ -64,7 +64,7 @@ class Lock(NamedTuple):  # which is made in a third of the time of a frozen data
 
     cookie: int
     server: str  # its identity
-    life: bytes | None
+    incarnation: bytes | None
     since: float
 
 
@@ -131,7 +131,7 @@ class Ledger:
     # --- beginning and ending ---
 
     def clear(self) -> None:
-        """Forget all locks and marks: another router knows them now, or nobody does."""
+        """Forget all locks and marks: another router knows them now, or none does."""
         self._entries.clear()
         self._marked.clear()
         self._reasons.clear()
@@ -174,9 +174,9 @@ class Ledger:
         if entry is not None:
             entry.timeout = max(entry.timeout, timeout)
 
-    def note_longest_life(self, life: float) -> None:
+    def note_longest_life(self, incarnation: float) -> None:
         """There are sessions that may live so long, in seconds."""
-        self.longest_life = min(max(self.longest_life, life), self._policy.session_timeout_max)
+        self.longest_life = min(max(self.longest_life, incarnation), self._policy.session_timeout_max)
 
     # --- settled or not ---
 
@@ -189,10 +189,11 @@ class Ledger:
             return True
         return self._settled_epoch == pool.epoch and key in self._settled
 
-    def note_alive_at(self, key: bytes, server: str, life: bytes, now: float) -> bool:
-        """`note_alive`, if all that is remembered of this key is a lock on this server in this life of it.
+    def note_alive_at(self, key: bytes, server: str, incarnation: bytes, now: float) -> bool:
+        """`note_alive`, if all that is remembered of this key is a lock on this server in this incarnation of
+        it.
 
-        Nothing at all is fine as well. Answers whether it is so; else nothing was noted.
+        Nothing at all is fine as well. Returns whether it is so; else nothing was noted.
         """
         entry = self._entries.get(key)
         if entry is None:
@@ -200,7 +201,7 @@ class Ledger:
         lock = entry.lock
         if entry.marks or entry.is_unsettled or entry.lock_expires_at < now:
             return False
-        if lock is not None and (lock.server != server or lock.life != life):
+        if lock is not None and (lock.server != server or lock.incarnation != incarnation):
             return False
         entry.alive_at = now
         entry.lock_expires_at = now + entry.timeout
@@ -255,7 +256,7 @@ class Ledger:
         """A lock was granted on a session of this time-out; whatever lock was known before is over."""
         entry = self._entries.get(key)
         if entry is None:
-            # Where nobody has said how long this session lives, it is taken to live as long as any.
+            # Where it is not known how long this session lives, it is taken to live as long as any.
             timeout = _seconds(timeout_minutes) or self.longest_life
             entry = self._entries[key] = Entry(target, timeout)
         elif entry.lock is not None:
@@ -279,7 +280,7 @@ class Ledger:
             entry.served_at = now
 
     def end_lock(self, key: bytes) -> None:
-        """Nobody holds the lock of this key any more, as far as is known."""
+        """No page holds the lock of this key any more, as far as is known."""
         entry = self._entries.get(key)
         if entry is not None and entry.lock is not None:
             entry.lock = None
@@ -338,7 +339,7 @@ class Ledger:
             mark.since = now
 
     def note_put_right(self, key: bytes, server: str, sent_at: float) -> bool:
-        """A write or remove that was sent then was answered by this server; answer whether its mark is gone.
+        """A write or remove that was sent then was answered by this server; return whether its mark is gone.
 
         Only what is sent after the last connection has ended comes after all that lay in them.
         """
@@ -422,7 +423,7 @@ class Ledger:
         return self._entries[key].target
 
     def unmark_all(self, server: str) -> None:
-        """The server holds nothing any more, or is not read for anything anyway.
+        """Drop all marks of a server that is empty or not read at all.
 
         Either way the pool changes, and until it is settled all keys are unsettled, those of before too.
         """

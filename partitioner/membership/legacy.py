@@ -24,7 +24,7 @@ _HEADLINE = re.compile(rb"partitioner ledger, format ([0-9]{1,9}), checksum ([0-
 class _Lock:
     cookie: int
     server: str
-    life: str | None
+    incarnation: str | None
     since: float
     expires: float
 
@@ -112,7 +112,9 @@ def restore_ledger(ledger: Ledger, legacy: Legacy, now: float) -> None:
         entry = Entry(
             each.target.encode("latin-1"),
             each.timeout,
-            None if lock is None else Lock(lock.cookie, lock.server, _bytes(lock.life), now - lock.since),
+            None
+            if lock is None
+            else Lock(lock.cookie, lock.server, _bytes(lock.incarnation), now - lock.since),
             float("-inf") if lock is None else now + lock.expires,
             {
                 mark.server: Mark(now, 0, mark.is_stale, mark.reason, mark.is_lost, mark.taken)
@@ -136,7 +138,9 @@ def _written(key: bytes, entry: Entry, now: float) -> _Entry:
         entry.is_unsettled,
         None
         if lock is None
-        else _Lock(lock.cookie, lock.server, _text(lock.life), now - lock.since, entry.lock_expires_at - now),
+        else _Lock(
+            lock.cookie, lock.server, _text(lock.incarnation), now - lock.since, entry.lock_expires_at - now
+        ),
         tuple(
             _Mark(server, mark.is_stale, mark.reason, mark.is_lost, mark.taken)
             for server, mark in entry.marks.items()
@@ -147,8 +151,8 @@ def _written(key: bytes, entry: Entry, now: float) -> _Entry:
 def _check(legacy: Legacy) -> None:
     """Raises ValueError where a text does not stand for bytes; its types are right."""
     for each in legacy.entries:
-        life = None if each.lock is None else each.lock.life
-        for text in (each.key, each.target, life or ""):
+        incarnation = None if each.lock is None else each.lock.incarnation
+        for text in (each.key, each.target, incarnation or ""):
             text.encode("latin-1")
 
 
@@ -160,9 +164,9 @@ def _moment(ago: float | None, now: float) -> float:
     return float("-inf") if ago is None else now - ago
 
 
-def _text(life: bytes | None) -> str | None:
-    return None if life is None else life.decode("latin-1")
+def _text(incarnation: bytes | None) -> str | None:
+    return None if incarnation is None else incarnation.decode("latin-1")
 
 
-def _bytes(life: str | None) -> bytes | None:
-    return None if life is None else life.encode("latin-1")
+def _bytes(incarnation: str | None) -> bytes | None:
+    return None if incarnation is None else incarnation.encode("latin-1")

@@ -50,7 +50,7 @@ class Member:
 
     @property
     def holds_its_place(self) -> bool:
-        """Whether its sessions are its own: it serves, or nobody knows yet that it does not."""
+        """Whether its sessions are its own: it serves, or it is not known yet that it does not."""
         return self._is_placed_on and (self.record.is_up or self.record.health is Health.UNKNOWN)
 
     @property
@@ -71,13 +71,13 @@ class Member:
     @property
     def incarnation(self) -> bytes | None:
         """The memory that it has, or had when it was last UP; None where that was never seen."""
-        return self.record.life or self.record.served_life
+        return self.record.incarnation or self.record.served_incarnation
 
     @property
     def is_unidentified(self) -> bool:
-        """Whether nobody knows which memory answers at its address, and it may turn out to be any."""
+        """Whether it is unknown which memory answers at its address, and it may turn out to be any."""
         is_asked = self.removed_at is None and self.backend.intent is not Intent.MAINT
-        return is_asked and self.record.health is Health.UNKNOWN and self.record.life is None
+        return is_asked and self.record.health is Health.UNKNOWN and self.record.incarnation is None
 
     @property
     def _is_placed_on(self) -> bool:
@@ -160,12 +160,12 @@ class Pool:
     def acting_set(
         self, key: bytes, marked: Container[str] = (), *, is_agreed: bool = False
     ) -> ActingSet | None:
-        """Who holds the session of `key` (what placement_key answers); None if nobody can.
+        """Who holds the session of `key` (what placement_key returns); None if no server can.
 
         The primary is the first of the preference list that serves and is not `marked`, or one of which
-        nothing is known yet; copies are the first others that serve, marked or not. Where nobody serves, and
-        all servers have agreed about the session, those that are RECOVERING do (design.md 5.5.5).
-        Source: design.md 7.
+        nothing is known yet; copies are the first others that serve, marked or not. Where no server serves,
+        and all servers have agreed about the session, those that are RECOVERING do (design.md 5.5.5). Source:
+        design.md 7.
         """
         names = self.ranking.preference_list(key) if self.places else ()
         primary: str | None = None
@@ -219,7 +219,7 @@ class Pool:
         return tuple(found)
 
     def has_always_held(self, identity: str, key: bytes, since: float) -> bool:
-        """Whether this server was in the acting set of `key` all the time since then, in one life.
+        """Whether this server was in the acting set of `key` all the time since then, in one incarnation.
 
         What it does not have then does not exist: its word is good for those that cannot be asked.
         """
@@ -248,17 +248,18 @@ class Pool:
         """
         if any(member.is_unidentified for member in self.members.values()):
             return False
-        incarnation = self.members[server].record.life if server in self.members else None
-        theirs = [self.members[each].record.life for each in acting if each in self.members]
+        incarnation = self.members[server].record.incarnation if server in self.members else None
+        theirs = [self.members[each].record.incarnation for each in acting if each in self.members]
         return incarnation is not None and None not in theirs and incarnation not in theirs
 
     # --- how the pool changes ---
 
     def with_record(self, identity: str, record: HealthRecord, now: float) -> "Pool":
-        """The snapshot in which one backend has another record; the next epoch if health or life differ."""
+        """The snapshot in which one backend has another record; the next epoch if health or incarnation
+        differ."""
         before = self.members[identity].record
         members = self.members | {identity: replace(self.members[identity], record=record)}
-        if (before.health, before.life) == (record.health, record.life):
+        if (before.health, before.incarnation) == (record.health, record.incarnation):
             return replace(self, members=members)
         return self.succeeded_by(members, self.ranking, self.copies, now)
 
@@ -277,7 +278,7 @@ class Pool:
         """Whether this backend may be ejected for this symptom.
 
         When more than `max_down_share` of the READY servers cannot be reached, likelier it is the router's
-        own network, and ejecting them all would help nobody. A refused connection is always proof.
+        own network, and ejecting them all would help no client. A refused connection is always proof.
         Source: design.md 5.
         """
         if symptom not in AMBIGUOUS:
@@ -307,7 +308,7 @@ def replace_eras(pool: Pool, eras: tuple[Era, ...]) -> Pool:
 
 
 def _bounded(eras: tuple[Era, ...]) -> tuple[Era, ...]:
-    """Not more eras than may be: the oldest two of one map become one, of which nobody knows who served.
+    """Not more eras than may be: the oldest two of one map become one, of which it is unknown who served.
 
     What lies where an old map has put it must be found, however often servers fall and return meanwhile.
     """

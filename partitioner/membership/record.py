@@ -8,8 +8,8 @@ reaches and, where there is one, in its state directory. Knowledge about session
 a remove that may be missing there. The living router reads by its marks; the next one, which does not have
 them, is RECOVERING towards whatever is dirty.
 
-Times are milliseconds by the farm's clock, that of the beats. Whoever reads a record takes the newest beat
-that is found anywhere for the moment of its own start; two machines' clocks are never compared.
+Times are milliseconds by the farm's clock, that of the beats. A router that reads a record takes the newest
+beat that is found anywhere for the moment of its own start; two machines' clocks are never compared.
 """
 
 import re
@@ -24,7 +24,7 @@ from xxhash import xxh3_64_hexdigest
 from partitioner.errors import MalformedFile
 from partitioner.membership.backend import Backend, free_identity
 from partitioner.membership.farm_clock import FarmClock
-from partitioner.membership.health import Health, HealthPolicy, HealthRecord, cast_doubt, newcomer
+from partitioner.membership.health import Health, HealthPolicy, HealthRecord, newcomer, suspect
 from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.items import MOST_RECORD_BYTES, Term
 from partitioner.membership.ledger import LOCK, WRITE
@@ -201,7 +201,7 @@ def inherit(
     """What to begin with, from the pool of those that are configured now, about which nothing is known.
 
     `is_clean` says that the router before this one has left its marks and locks, too: then nobody is in
-    doubt. Else whatever was dirty, or was not UP, may lack what nobody remembers.
+    doubt. Else whatever was dirty, or was not UP, may lack what no router remembers.
     """
     heir = _Heir(record, policy, now, clock, is_clean)
     members: dict[str, Member] = {}
@@ -254,7 +254,7 @@ class _Heir:
         return min(self.clock.moment + left, self.now + self.record.longest_life)
 
     def eras(self, ranking: Ranking) -> tuple[Era, ...]:
-        """The former maps. Of no time before the start it is known who served all the time."""
+        """The former maps. Who served before this start is unknown, so no server is trusted for that time."""
         eras = []
         for each in self.record.maps_until(self.clock.milliseconds):
             same = ranking if each.weights == ranking.weights else Ranking(each.weights)
@@ -265,11 +265,11 @@ class _Heir:
 
     def _health(self, entry: MemberEntry) -> HealthRecord:
         token = None if entry.token is None else _token(entry.token)
-        record = replace(newcomer(self.policy), served_life=token)
+        record = replace(newcomer(self.policy), served_incarnation=token)
         lacks_marks = not self.is_clean and (bool(entry.dirty - {LOCK}) or not entry.was_up)
         if token is None or not (lacks_marks or entry.is_doubted):
             return record
-        return cast_doubt(record, self.now + self.record.longest_life, token, self.now)
+        return suspect(record, self.now + self.record.longest_life, token, self.now)
 
 
 # --- as bytes ---------------------------------------------------------------------------------------

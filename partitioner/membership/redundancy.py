@@ -1,20 +1,20 @@
 """May the next state server fail? Whether every session has all its copies, and since when.
 
-Nobody can count copies: stock servers do not list what they hold. But it is known what can take copies
-away, and that is remembered as a *hole*:
+Copies cannot be counted: stock servers do not list what they hold. But it is known what can take copies
+away, and that is remembered as a *gap*:
 
-- a server that was read is not read any more, or has a new and empty life: whatever it held has one
-  copy less. The hole closes when the server is read again in the life that it had, and what it missed
+- a server that was read is not read any more, or has a new and empty incarnation: whatever it held has one
+  copy less. The gap closes when the server is read again in the incarnation that it had, and what it missed
   meanwhile is marked in the ledger.
 - something may be missing anywhere: the router has just started and does not know what went before, the
   number of copies was raised, or there were fewer servers than copies and it is not marked who missed
-  what. Only time closes such a hole.
+  what. Only time closes such a gap.
 
-Every hole closes when the longest life of a session has passed: whatever was not touched has expired,
-and whatever was touched has been copied again. A pool that has enough servers, no marks and no holes is
+Every gap closes when the longest life of a session has passed: whatever was not touched has expired,
+and whatever was touched has been copied again. A pool that has enough servers, no marks and no gaps is
 *redundant*. Servers that join, weights, and a drain take no copy away.
 
-To stop one server is a smaller question. Its own holes and marks do not count, since they say that
+To stop one server is a smaller question. Its own gaps and marks do not count, since they say that
 somebody else has what it lacks.
 """
 
@@ -29,13 +29,13 @@ from partitioner.units import format_duration
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
+class RedundancyGap:
     """Why sessions may have too few copies, since when."""
 
     event: str  # completed by "... ago"
     opened_at: float
     identity: str | None = None  # of the server that lacks; None: it may be anything on any server
-    life: bytes | None = None  # in which it held its copies
+    incarnation: bytes | None = None  # in which it held its copies
 
 
 class Redundancy:
@@ -43,7 +43,7 @@ class Redundancy:
 
     def __init__(self, pool: Pool, ledger: Ledger) -> None:
         """The router has started with this pool: of what went before nothing is known."""
-        self.holes: tuple[Hole, ...] = (Hole("the router was started", pool.changed_at),)
+        self.gaps: tuple[RedundancyGap, ...] = (RedundancyGap("the router was started", pool.changed_at),)
         self._pool = pool
         self._ledger = ledger
         self._is_guarded = True  # whoever missed a write of the time with too few servers is marked for it
@@ -51,7 +51,7 @@ class Redundancy:
         self._marks_seen = ledger.marks_made
 
     def __repr__(self) -> str:
-        return f"<Redundancy, {len(self.holes)} holes, {self._ledger.keys_marked} keys marked>"
+        return f"<Redundancy, {len(self.gaps)} gaps, {self._ledger.keys_marked} keys marked>"
 
     # --- what it answers ---
 
@@ -70,7 +70,7 @@ class Redundancy:
             serving = "1 server serves" if len(pool.eligible) == 1 else f"{len(pool.eligible)} servers serve"
             reasons.append(f"{serving}; expected {pool.copies}, one for each copy")
         reasons += _marks_left(self._ledger.keys_marked - self._ledger.keys_lost)
-        reasons += [self._sentence(hole, now) for hole in self._open_holes(now)]
+        reasons += [self._sentence(gap, now) for gap in self._open_gaps(now)]
         return tuple(reasons)
 
     def why_not_safe_to_stop(
@@ -84,9 +84,9 @@ class Redundancy:
             return ()
         member = self._pool.members[identity]
         name = member.backend.name
-        open_holes = self._open_holes(now)
-        theirs = [hole for hole in open_holes if hole.identity != identity]
-        if not member.is_readable and not any(hole.identity in (identity, None) for hole in open_holes):
+        open_gaps = self._open_gaps(now)
+        theirs = [gap for gap in open_gaps if gap.identity != identity]
+        if not member.is_readable and not any(gap.identity in (identity, None) for gap in open_gaps):
             return ()  # whatever it held has expired
         if not self._pool.eligible - {identity}:
             return (f"no other server than {name} serves",)
@@ -94,7 +94,7 @@ class Redundancy:
             return (f"the sessions on {name} have no copies: copies is 1; drain it first",)
         marked_elsewhere = self._ledger.keys_marked - self._ledger.marks_of(identity)
         marked_elsewhere -= self._ledger.keys_lost - self._ledger.lost_on(identity)
-        return (*_marks_left(marked_elsewhere), *(self._sentence(hole, now) for hole in theirs))
+        return (*_marks_left(marked_elsewhere), *(self._sentence(gap, now) for gap in theirs))
 
     # --- what it is told ---
 
@@ -106,13 +106,13 @@ class Redundancy:
         for identity, member in before.members.items():
             self._note_member(identity, member, after.members.get(identity), now)
         if after.copies > before.copies:
-            self._open(Hole("the number of copies was raised", now))
+            self._open(RedundancyGap("the number of copies was raised", now))
         self._note_shortage(before, after, now)
         self.look(now)
 
     def begin(self, pool: Pool) -> None:
         """The router begins with this pool: of what went before nothing is known."""
-        self.holes = (Hole("the router was started", pool.changed_at),)
+        self.gaps = (RedundancyGap("the router was started", pool.changed_at),)
         self._pool = pool
         self._is_guarded = True
         self._since = None
@@ -127,43 +127,47 @@ class Redundancy:
 
     def _note_member(self, identity: str, before: Member, after: Member | None, now: float) -> None:
         if after is None:
-            return  # it is forgotten when it was out, and has its hole, or when all that it held has expired
+            return  # it is forgotten when it was out, and has its gap, or when all that it held has expired
         if before.is_readable and not after.is_readable:
-            self._open(Hole(f"{before.backend.name} {_event(after)}", now, identity, before.record.life))
+            self._open(
+                RedundancyGap(
+                    f"{before.backend.name} {_event(after)}", now, identity, before.record.incarnation
+                )
+            )
         elif after.is_readable and not before.is_readable:
-            back = (identity, after.record.life)
-            self.holes = tuple(hole for hole in self.holes if (hole.identity, hole.life) != back)
+            back = (identity, after.record.incarnation)
+            self.gaps = tuple(gap for gap in self.gaps if (gap.identity, gap.incarnation) != back)
 
     def _note_shortage(self, before: Pool, after: Pool, now: float) -> None:
         """With fewer servers than copies writes go on. Were all that missed them marked?"""
         if _is_short(before):
-            # Writes of settled times mark nobody. With nobody to serve there are none.
+            # Writes of settled times mark no server. With no server to serve there are none.
             is_settled = now - before.changed_at > self._ledger.longest_life and before.eligible
             comes_without_marks = any(_comes_without_marks(before, after))
             self._is_guarded = self._is_guarded and not is_settled and not comes_without_marks
         if not _is_short(after):
             if not self._is_guarded:
-                self._open(Hole(f"there were fewer than {after.copies} servers until", now))
+                self._open(RedundancyGap(f"there were fewer than {after.copies} servers until", now))
             self._is_guarded = True
 
-    # --- holes ---
+    # --- gaps ---
 
-    def _open(self, hole: Hole) -> None:
-        """Remember a hole, in place of an older one of the same kind."""
-        kind = (hole.identity, hole.life)
-        self.holes = (*(each for each in self.holes if (each.identity, each.life) != kind), hole)
+    def _open(self, gap: RedundancyGap) -> None:
+        """Remember a gap, in place of an older one of the same kind."""
+        kind = (gap.identity, gap.incarnation)
+        self.gaps = (*(each for each in self.gaps if (each.identity, each.incarnation) != kind), gap)
 
-    def _open_holes(self, now: float) -> tuple[Hole, ...]:
-        """Holes that time has not closed."""
-        self.holes = tuple(hole for hole in self.holes if self._closes_in(hole, now) > 0)
-        return self.holes
+    def _open_gaps(self, now: float) -> tuple[RedundancyGap, ...]:
+        """Gaps that time has not closed."""
+        self.gaps = tuple(gap for gap in self.gaps if self._closes_in(gap, now) > 0)
+        return self.gaps
 
-    def _closes_in(self, hole: Hole, now: float) -> float:
-        return hole.opened_at + self._ledger.longest_life - now
+    def _closes_in(self, gap: RedundancyGap, now: float) -> float:
+        return gap.opened_at + self._ledger.longest_life - now
 
-    def _sentence(self, hole: Hole, now: float) -> str:
-        ago, left = _seconds(now - hole.opened_at), _seconds(self._closes_in(hole, now))
-        return f"{hole.event} {ago} ago; sessions untouched since then may lack a copy for {left} more"
+    def _sentence(self, gap: RedundancyGap, now: float) -> str:
+        ago, left = _seconds(now - gap.opened_at), _seconds(self._closes_in(gap, now))
+        return f"{gap.event} {ago} ago; sessions untouched since then may lack a copy for {left} more"
 
 
 def _is_short(pool: Pool) -> bool:
@@ -175,7 +179,7 @@ def _comes_without_marks(before: Pool, after: Pool) -> Iterator[bool]:
     """Of each server that may serve: whether it missed writes that it is not marked for, until now.
 
     Who was out of reach is marked. Who has just joined, or was drained, was not meant to have a copy; and
-    the marks of a former life are gone.
+    the marks of a former incarnation are gone.
     """
     for identity, member in after.members.items():
         known = before.members.get(identity)
@@ -183,11 +187,11 @@ def _comes_without_marks(before: Pool, after: Pool) -> Iterator[bool]:
             yield True
         else:
             yield known.backend.intent is Intent.DRAIN is not member.backend.intent
-            yield member.is_eligible and _has_new_life(known.record, member.record)
+            yield member.is_eligible and _has_new_incarnation(known.record, member.record)
 
 
-def _has_new_life(before: HealthRecord, after: HealthRecord) -> bool:
-    return before.served_life is not None and before.served_life != after.life
+def _has_new_incarnation(before: HealthRecord, after: HealthRecord) -> bool:
+    return before.served_incarnation is not None and before.served_incarnation != after.incarnation
 
 
 def _event(member: Member) -> str:

@@ -1,6 +1,6 @@
-"""The journal: the last lines of the log, kept in memory for whoever looks at the status page.
+"""The event log: the last lines of the log, kept in memory for the status page.
 
-There is one wording. A line goes to the log and into the journal by the same call, so that what is read on
+There is one wording. A line goes to the log and into the event log by the same call, so that what is read on
 the page at night is found in the log the next morning, word for word.
 """
 
@@ -35,7 +35,7 @@ class Event:
     facts: dict[str, str]  # cause, consequence and whatever else was said; never changed in place
 
 
-class Journal:
+class EventLog:
     """Keeps the last events, and forgets older ones."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -44,7 +44,7 @@ class Journal:
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
 
     def __repr__(self) -> str:
-        return f"<Journal, {len(self._events)} events>"
+        return f"<EventLog, {len(self._events)} events>"
 
     def record(self, level: Level, what: str, facts: dict[str, object]) -> None:
         """Remember a line."""
@@ -56,23 +56,23 @@ class Journal:
         return tuple(reversed(self._events))
 
 
-class JournaledLog:
-    """Says a line once, to the log and to a journal."""
+class EventLogger:
+    """Says a line once, to the log and to an event log."""
 
-    def __init__(self, log: structlog.typing.FilteringBoundLogger, journal: Journal) -> None:
+    def __init__(self, log: structlog.typing.FilteringBoundLogger, event_log: EventLog) -> None:
         self._log = log
-        self._journal = journal
+        self._event_log = event_log
 
     def info(self, event: str, **facts: object) -> None:
-        self._journal.record(Level.INFO, event, facts)
+        self._event_log.record(Level.INFO, event, facts)
         self._log.info(event, **facts)
 
     def warning(self, event: str, **facts: object) -> None:
-        self._journal.record(Level.WARNING, event, facts)
+        self._event_log.record(Level.WARNING, event, facts)
         self._log.warning(event, **facts)
 
     def error(self, event: str, **facts: object) -> None:
-        self._journal.record(Level.ERROR, event, facts)
+        self._event_log.record(Level.ERROR, event, facts)
         self._log.error(event, **facts)
 
 

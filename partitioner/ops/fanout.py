@@ -1,4 +1,4 @@
-"""One observer in front of several: each fact goes to those who listen for it, and to nobody else."""
+"""One observer in front of several: each fact goes to those who listen for it, and to no others."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,7 +26,7 @@ def _listens(observer: Observer, name: str) -> bool:
 
 
 def _all(listeners: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    if len(listeners) == 2:  # the log and the tally, once in every exchange
+    if len(listeners) == 2:  # the log and the counters, once in every exchange
         return _both(*listeners)
 
     def tell(*said: object) -> None:

@@ -19,8 +19,8 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import AMBIGUOUS, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import Pool
-from partitioner.ops.event_log import Journal, JournaledLog
-from partitioner.ops.metrics.counters import Tally, is_recorded
+from partitioner.ops.event_log import EventLog, EventLogger
+from partitioner.ops.metrics.counters import Counters, is_recorded
 from partitioner.ops.printable import printable, printable_lines
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
 from partitioner.protocol.messages import Operation
@@ -73,7 +73,7 @@ def configure_log(*, as_json: bool) -> None:
 
 
 def _escape(_log: object, _method: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Make what clients and servers have sent harmless to whoever reads it; a processor of structlog."""
+    """Make what clients and servers have sent harmless to its reader; a processor of structlog."""
     for name, fact in facts.items():
         if name == "exception":
             facts[name] = printable_lines(fact)
@@ -115,11 +115,11 @@ class LogObserver(Observer):
         self,
         pool_size: int = 0,
         lost_sessions: LostSessions = LostSessions.NEW,
-        journal: Journal | None = None,
+        event_log: EventLog | None = None,
     ) -> None:
         """`pool_size` is the number of backends that may serve, for "2 of 3 serve"."""
         self.lost_sessions = lost_sessions
-        self._log = JournaledLog(structlog.get_logger(), Journal() if journal is None else journal)
+        self._log = EventLogger(structlog.get_logger(), EventLog() if event_log is None else event_log)
         self._pool_size: Callable[[], int] = lambda: pool_size
         self._copies: Callable[[], int] = lambda: 1
         self._throttle = Throttle(ONCE_A_MINUTE, time.monotonic)
@@ -154,7 +154,7 @@ class LogObserver(Observer):
             **facts,
             backends=f"{eligible} of {self._pool_size()} answer",
             cause=standby,
-            consequence="it serves nobody; `partitioner claim` makes it the active one at once",
+            consequence="it serves no client; `partitioner claim` makes it the active one at once",
         )
 
     def repeat_held_back(self) -> None:
@@ -167,11 +167,15 @@ class LogObserver(Observer):
                 event, facts = self._last_said[subject]
                 self._log.warning(event, **facts, times_more=count)
 
-    def note_end(self, tally: Tally) -> None:
+    def note_end(self, counters: Counters) -> None:
         """Write the last line, with what was counted since the start."""
         self.repeat_held_back()
-        counted = {"answered": tally.answered, "refused": tally.malformed, "closed": tally.closed.total()}
-        self._log.info("stopped", **counted, moved=tally.moved.total())
+        counted = {
+            "answered": counters.answered,
+            "refused": counters.malformed,
+            "closed": counters.closed.total(),
+        }
+        self._log.info("stopped", **counted, moved=counters.moved.total())
 
     def client_turned_away(self, peer: str) -> None:
         self._warn_at_times(
@@ -200,7 +204,7 @@ class LogObserver(Observer):
             "malformed request refused",
             client=peer,
             cause=reason,
-            consequence="answered 400 and closed; nobody else saw it",
+            consequence="answered 400 and closed; no server saw it",
         )
 
     def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
@@ -265,10 +269,10 @@ class LogObserver(Observer):
         )
 
     def backend_came_up(
-        self, backend: Backend, after: Symptom | None, has_new_life: bool | None, eligible: int
+        self, backend: Backend, after: Symptom | None, has_new_incarnation: bool | None, eligible: int
     ) -> None:
         consequence = f"takes its sessions; {self._serving(eligible)}"
-        if after is None or has_new_life is None:
+        if after is None or has_new_incarnation is None:
             cause = "it answers, and remembers what is stored there"
             self._log.info("backend is up", backend=backend.name, cause=cause, consequence=consequence)
             return
@@ -276,7 +280,9 @@ class LogObserver(Observer):
             "backend is back",
             backend=backend.name,
             after=after.value,
-            cause="it was restarted, and starts empty" if has_new_life else "it still holds what it held",
+            cause="it was restarted, and starts empty"
+            if has_new_incarnation
+            else "it still holds what it held",
             consequence=consequence,
         )
 
@@ -377,7 +383,7 @@ class LogObserver(Observer):
             backend=backend.name,
             address=str(backend.address),
             cause="it has a record of another lineage; expected each farm to have a `name` of its own",
-            consequence="what it holds is not read, unless it is vouched for",
+            consequence="what it holds is not read, unless it is trusted",
         )
 
     def backend_doubted(self, backend: Backend, duration: float, eligible: int) -> None:
@@ -387,14 +393,14 @@ class LogObserver(Observer):
             address=str(backend.address),
             cause="it answers, and what it missed is not known",
             consequence=f"it is written to, and not read for {format_duration(round(duration))}, unless "
-            f"`partitioner ready {backend.name}` vouches for it; {self._serving(eligible)}",
+            f"`partitioner ready {backend.name}` trusts it; {self._serving(eligible)}",
         )
 
     def backend_trusted(self, backend: Backend, eligible: int) -> None:
         self._log.warning(
             "backend has recovered",
             backend=backend.name,
-            cause="whatever it missed has expired since, or an operator vouched for it",
+            cause="whatever it missed has expired since, or an operator trusted it",
             consequence=f"it is read again; {self._serving(eligible)}",
         )
 
@@ -447,14 +453,14 @@ class LogObserver(Observer):
 
     def drain_stalled(self, backend: Backend, reason: str) -> None:
         self._log.warning(
-            "drain does not get on",
+            "drain stalled",
             backend=backend.name,
             cause=reason,
             consequence="only sessions that are used move meanwhile; it is tried again every few seconds",
         )
 
     def drain_went_on(self, backend: Backend) -> None:
-        self._log.info("drain goes on", backend=backend.name, consequence="its sessions move again")
+        self._log.info("drain resumed", backend=backend.name, consequence="its sessions move again")
 
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         self._log.info("drain ended", backend=backend.name, moved=moved, cause=reason)

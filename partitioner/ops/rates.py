@@ -13,9 +13,9 @@ from itertools import accumulate
 
 import trio
 
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.readings import OUTCOMES
-from partitioner.routing.core import Lane
+from partitioner.routing.core import RouterCore
 from partitioner.transport.traffic import Traffic
 
 EVERY = 5.0
@@ -100,20 +100,20 @@ class Sampler:
         return Growth(now.at - before.at, requests, backends, exchanges)
 
 
-def sample_of(lane: Lane, tally: Tally) -> Sample:
+def sample_of(core: RouterCore, counters: Counters) -> Sample:
     """What the counters of a router say now."""
-    exchanges = {identity: _exchanges(each.traffic) for identity, each in lane.roster.upstreams.items()}
-    return Sample(trio.current_time(), _requests(tally), exchanges)
+    exchanges = {identity: _exchanges(each.traffic) for identity, each in core.roster.upstreams.items()}
+    return Sample(trio.current_time(), _requests(counters), exchanges)
 
 
-def _requests(tally: Tally) -> dict[str, int]:
+def _requests(counters: Counters) -> dict[str, int]:
     """The requests of clients by their outcome, whatever the operation."""
     requests = dict.fromkeys((*OUTCOMES.values(), "closed"), 0)
-    for served in tally.served.values():
+    for served in counters.served.values():
         for status, outcome in OUTCOMES.items():
             requests[outcome] += served.answers[status]
-    requests["rejected"] += tally.malformed
-    requests["closed"] += tally.closed.total()
+    requests["rejected"] += counters.malformed
+    requests["closed"] += counters.closed.total()
     return requests
 
 

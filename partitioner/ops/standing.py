@@ -8,39 +8,39 @@ from typing import TYPE_CHECKING
 
 from partitioner.membership.tenure import Role
 
-if TYPE_CHECKING:  # a state server, whose status line stands beside that of routers, has no lane
-    from partitioner.routing.core import Lane
+if TYPE_CHECKING:  # a state server, whose status line stands beside that of routers, has no core
+    from partitioner.routing.core import RouterCore
 
 IS_STANDBY = "this router is a standby; ask the active one"
 
 
-def role_of(lane: "Lane") -> Role:
-    """The role of the router. One with embedded servers is always active: nobody else can serve them."""
-    return Role.ACTIVE if lane.tenure is None else lane.tenure.authority.role
+def role_of(core: "RouterCore") -> Role:
+    """The role of the router. One with embedded servers is always active: no other router can serve them."""
+    return Role.ACTIVE if core.tenure is None else core.tenure.authority.role
 
 
-def why_standby(lane: "Lane") -> str | None:
+def why_standby(core: "RouterCore") -> str | None:
     """Why the router is not the active one of its farm; None: it is."""
-    if lane.tenure is None:
+    if core.tenure is None:
         return None
-    match role_of(lane):
+    match role_of(core):
         case Role.ACTIVE:
             return None
         case Role.CLAIMING:
             return "its claim is under way"
         case Role.STANDBY:
-            return lane.tenure.why_not_claim() or "no other router is active, and no client has come here yet"
+            return core.tenure.why_not_claim() or "no other router is active, and no client has come here yet"
 
 
-def dirty_of(lane: "Lane", identity: str) -> frozenset[str]:
+def dirty_of(core: "RouterCore", identity: str) -> frozenset[str]:
     """What a server may lack, as the active router has it written down: lock, write, remove."""
-    known = lane.roster.pool.dirty if role_of(lane) is Role.ACTIVE else None
+    known = core.roster.pool.dirty if role_of(core) is Role.ACTIVE else None
     return (known or {}).get(identity, frozenset())
 
 
-def why_nobody_serves(lane: "Lane") -> str | None:
+def why_no_server_serves(core: "RouterCore") -> str | None:
     """Why web servers should not be sent here, for want of servers; None: some are there."""
-    if lane.roster.pool.eligible:
+    if core.roster.pool.eligible:
         return None
-    is_active = role_of(lane) is Role.ACTIVE
+    is_active = role_of(core) is Role.ACTIVE
     return "no backend is up" if is_active else "this router is a standby, and no backend answers it"

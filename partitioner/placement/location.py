@@ -1,4 +1,4 @@
-"""Where a key belongs, for whoever asks: on the command line, or over HTTP."""
+"""Where a key belongs, for the command line and for HTTP."""
 
 from dataclasses import dataclass
 

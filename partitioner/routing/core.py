@@ -1,4 +1,4 @@
-"""The await lane, put together: a roster, a ledger, a gate, and all that works with them."""
+"""The slow path, put together: a roster, a ledger, a gate, and all that works with them."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,23 +16,23 @@ from partitioner.membership.pool import Pool
 from partitioner.membership.redundancy import Redundancy
 from partitioner.placement.session_id import HashKey
 from partitioner.routing.drain import HandOff, ListKeys
-from partitioner.routing.expiry_sync import Toucher
-from partitioner.routing.farm_mismatch import Mixups
-from partitioner.routing.internal_requests import Errands
+from partitioner.routing.expiry_sync import ExpirySync
+from partitioner.routing.farm_mismatch import FarmMismatch
+from partitioner.routing.internal_requests import InternalRequests
 from partitioner.routing.key_gate import KeyGate
-from partitioner.routing.ledger_keeper import Bookkeeper
-from partitioner.routing.lookup import Finder
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lookup import Lookup
 from partitioner.routing.probes import Probing
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.repair import Repairer
-from partitioner.routing.replication import Copier
+from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Parts, Router
 from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
 from partitioner.transport.authority import Authority
 from partitioner.transport.backend_connections import Upstream, UpstreamPolicy
 from partitioner.transport.connector import Connector
-from partitioner.transport.limits import BodyMemory
+from partitioner.transport.limits import BodyBudget
 from partitioner.transport.observer import Observer
 
 SWEEP_INTERVAL = 5.0
@@ -40,7 +40,7 @@ _A_SECOND = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class LanePolicy:
+class RouterPolicy:
     """How a router behaves towards its backends. Times are seconds, sizes bytes."""
 
     health: HealthPolicy
@@ -54,13 +54,13 @@ class LanePolicy:
     tenure: TenurePolicy | None = None  # None where no other router can serve these servers
 
 
-class Lane:
+class RouterCore:
     """A router without its clients."""
 
     def __init__(
         self,
         pool: Pool,
-        policy: LanePolicy,
+        policy: RouterPolicy,
         connector: Connector,
         observer: Observer,
         background: trio.Nursery,
@@ -80,7 +80,7 @@ class Lane:
         self.ledger = Ledger(policy.ledger)
 
         def open_upstream(backend: Backend) -> Upstream:
-            return Upstream(backend, connector, policy.upstream, self.bookkeeper, background)
+            return Upstream(backend, connector, policy.upstream, self.ledger_keeper, background)
 
         self.observer = observer
         self.roster = Roster(
@@ -91,28 +91,30 @@ class Lane:
             open_upstream,
             longest_life=lambda: self.ledger.longest_life,
         )
-        self.bookkeeper = Bookkeeper(self.ledger, self.roster, policy.hash_key)
+        self.ledger_keeper = LedgerKeeper(self.ledger, self.roster, policy.hash_key)
         self.roster.open_upstreams()
         self.gate = KeyGate()
-        self.memory = BodyMemory(policy.body_memory)
-        self.errands = Errands(self.roster, self.memory, policy.copy)
-        copier = Copier(self.roster, self.bookkeeper, self.errands, observer)
+        self.body_budget = BodyBudget(policy.body_memory)
+        self.internal_requests = InternalRequests(self.roster, self.body_budget, policy.copy)
+        replicator = Replicator(self.roster, self.ledger_keeper, self.internal_requests, observer)
         losses = LossPolicy(policy.lost_sessions, policy.lost_after)
-        self.finder = Finder(self.roster, self.bookkeeper, self.errands, copier, losses, observer)
-        self.toucher = Toucher(self.roster, self.bookkeeper, self.gate, self.errands)
+        self.lookup = Lookup(
+            self.roster, self.ledger_keeper, self.internal_requests, replicator, losses, observer
+        )
+        self.expiry_sync = ExpirySync(self.roster, self.ledger_keeper, self.gate, self.internal_requests)
         self.repairer = Repairer(
             self.roster,
-            self.bookkeeper,
+            self.ledger_keeper,
             self.gate,
-            self.errands,
-            copier,
-            self.finder,
-            self.toucher,
+            self.internal_requests,
+            replicator,
+            self.lookup,
+            self.expiry_sync,
             observer,
         )
         self.watch = RedundancyWatch(self.roster, observer)
         self.handoff = HandOff(
-            self.roster, self.bookkeeper, self.gate, copier, self.finder, observer, list_keys
+            self.roster, self.ledger_keeper, self.gate, replicator, self.lookup, observer, list_keys
         )
         self.keeper: RecordKeeper | None = None  # None where no other router can come after this one
         self.tenure: Tenure | None = None
@@ -124,17 +126,17 @@ class Lane:
             self.tenure = Tenure(
                 policy.tenure, connector, self.roster, self.ledger, self.keeper, self.probing, disk, observer
             )
-        self.mixups = Mixups(observer)
+        self.farm_mismatch = FarmMismatch(observer)
         parts = Parts(
             self.roster,
-            self.bookkeeper,
+            self.ledger_keeper,
             self.gate,
-            self.memory,
-            self.errands,
-            copier,
-            self.finder,
-            self.toucher,
-            self.mixups,
+            self.body_budget,
+            self.internal_requests,
+            replicator,
+            self.lookup,
+            self.expiry_sync,
+            self.farm_mismatch,
             observer,
             self.keeper,
             self.tenure,
@@ -171,7 +173,7 @@ class Lane:
         """Do what the active router does beside the exchanges."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.probing.run)
-            nursery.start_soon(self.toucher.run)
+            nursery.start_soon(self.expiry_sync.run)
             nursery.start_soon(self.repairer.run)
             nursery.start_soon(self.handoff.run)
             nursery.start_soon(self._sweep)
@@ -207,7 +209,7 @@ class Lane:
         self.roster.want_all_probed()
 
     def close_idle(self) -> None:
-        """Close the connections to backends that nobody uses, in order. The others are reset as they end."""
+        """Close the idle connections to backends, in order. The others are reset as they end."""
         for upstream in self.roster.upstreams.values():
             upstream.close_idle()
 
@@ -222,7 +224,7 @@ class Lane:
                 await trio.lowlevel.checkpoint()
             for identity in self.roster.forget_the_gone():
                 self.ledger.unmark_all(identity)
-            self.mixups.turn_over(trio.current_time())
+            self.farm_mismatch.turn_over(trio.current_time())
 
     async def _look_after(self) -> None:
         """Close connections that have been idle for long, and see whether the pool is redundant."""

@@ -15,8 +15,8 @@ from partitioner.membership.failover import Verdict, verdict
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Pool
 from partitioner.protocol.messages import Operation
-from partitioner.routing.ledger_keeper import Bookkeeper
-from partitioner.routing.lookup import Finder, Subject
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lookup import Lookup, SessionRef
 from partitioner.routing.roster import Roster
 from partitioner.transport.messages import BegunExchange, Request, Response
 
@@ -26,7 +26,7 @@ RETRY_PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """How far the express lane has got: whom it has asked, under which pool."""
+    """How far the fast path has got: whom it has asked, under which pool."""
 
     server: str
     pool: Pool
@@ -34,12 +34,12 @@ class Begun:
 
 
 @dataclass(slots=True)
-class Asked:
+class RoutedRequest:
     """What a client asks, and of which session."""
 
     request: Request
-    session: Subject  # its key, target and placement
-    begun: Begun | None = None  # is taken up by whoever asks first
+    session: SessionRef  # its key, target and placement
+    begun: Begun | None = None  # is taken up by the first to ask
     begun_copies: Mapping[str, BegunExchange] = field(default_factory=dict)  # by server
 
     @property
@@ -66,35 +66,35 @@ class Reply:
         return self.response.head.status
 
 
-class Asker:
+class Dispatcher:
     """Has requests answered by the backends that are responsible for them."""
 
-    def __init__(self, roster: Roster, bookkeeper: Bookkeeper, finder: Finder) -> None:
+    def __init__(self, roster: Roster, ledger_keeper: LedgerKeeper, lookup: Lookup) -> None:
         self._roster = roster
-        self._bookkeeper = bookkeeper
-        self._ledger = bookkeeper.ledger
-        self._finder = finder
+        self._ledger_keeper = ledger_keeper
+        self._ledger = ledger_keeper.ledger
+        self._lookup = lookup
 
-    async def ask(self, asked: Asked) -> Reply | Lock:
-        """Have it answered by whoever is responsible; or answer the lock whose server cannot be reached.
+    async def ask(self, routed: RoutedRequest) -> Reply | Lock:
+        """Have it answered by the server responsible; or return the lock whose server cannot be reached.
 
         Raises NoBackendLeft or BackendFailure.
         """
-        request, session = asked.request, asked.session
+        request, session = routed.request, routed.session
         sendings = 0
         while True:
-            if asked.begun is not None:
-                pool, server = asked.begun.pool, asked.begun.server
+            if routed.begun is not None:
+                pool, server = routed.begun.pool, routed.begun.server
             else:
                 pool = self._roster.pool
-                whom = await self._whom(asked, pool)
+                whom = await self._whom(routed, pool)
                 if isinstance(whom, Lock):
                     return whom
                 if whom is None:
                     continue  # it has just been put right
                 server = whom
             try:
-                reply = await self.ask_at(server, asked, pool)
+                reply = await self.ask_at(server, routed, pool)
             except BackendFailure as failure:
                 sendings += failure.phase is not Phase.CONNECTING
                 is_late = trio.current_time() + RETRY_PAUSE > request.deadline
@@ -109,17 +109,17 @@ class Asker:
                 with trio.move_on_after(RETRY_PAUSE):
                     await self._roster.wait_for_change()
 
-    async def _whom(self, asked: Asked, pool: Pool) -> str | Lock | None:
+    async def _whom(self, routed: RoutedRequest, pool: Pool) -> str | Lock | None:
         """Whom to ask; the lock whose server cannot be reached; None if that has to be thought over again.
 
         Raises NoBackendLeft.
         """
-        session, deadline = asked.session, asked.request.deadline
+        session, deadline = routed.session, routed.request.deadline
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
-        if lock is not None and not self._bookkeeper.can_reach(lock, session.key):
+        if lock is not None and not self._ledger_keeper.can_reach(lock, session.key):
             if pool.eligible:
                 return lock
-            # Its holder's save would find no server, and a page that polls a 423 for 110 s helps nobody.
+            # Its holder's save would find no server, and a page that polls a 423 for 110 s helps no user.
             if not pool.placed:
                 raise NoBackendLeft("no backend is up")
             await self._wait_until_known(next(iter(pool.placed)), deadline)
@@ -133,16 +133,16 @@ class Asker:
             return None
         return server
 
-    async def ask_at(self, server: str, asked: Asked, pool: Pool) -> Reply:
+    async def ask_at(self, server: str, routed: RoutedRequest, pool: Pool) -> Reply:
         """One exchange with one backend.
 
         Raises BackendFailure, which has been reported then.
         """
-        begun, asked.begun = asked.begun, None
+        begun, routed.begun = routed.begun, None
         sent_at = trio.current_time() if begun is None else begun.exchange.sent_at
         try:
             if begun is None:
-                response = await self._roster.upstreams[server].exchange(asked.request)
+                response = await self._roster.upstreams[server].exchange(routed.request)
             else:
                 response = await begun.exchange.finish()
         except BackendFailure as failure:
@@ -150,36 +150,36 @@ class Asker:
             raise
         return Reply(self._report_its_rest(response), server, pool, sent_at)
 
-    async def _acting_primary(self, session: Subject, pool: Pool, deadline: float) -> str | None:
+    async def _acting_primary(self, session: SessionRef, pool: Pool, deadline: float) -> str | None:
         """Whom to ask; None if that has to be thought over again.
 
-        Raises NoBackendLeft if there is nobody.
+        Raises NoBackendLeft if there is no such server.
         """
         marks = self._ledger.marks(session.key)
-        acting = self._bookkeeper.acting_set(pool, session.key, session.placement, marks)
+        acting = self._ledger_keeper.acting_set(pool, session.key, session.placement, marks)
         if acting is not None:
             return acting.primary
         for server in tuple(marks):
-            if await self._finder.settle_doubt(session, server):
+            if await self._lookup.settle_doubt(session, server):
                 return None
         if not pool.eligible:
             with trio.move_on_at(deadline):
-                if not self._ledger.is_agreed(session.key) and await self._finder.agree(session):
+                if not self._ledger.is_agreed(session.key) and await self._lookup.agree(session):
                     return None
             raise NoBackendLeft("no backend is up")
         with trio.move_on_at(deadline):
-            if await self._finder.put_right(session):
+            if await self._lookup.put_right(session):
                 return None
         raise NoBackendLeft("every backend that is up has still to be put right for this session")
 
-    def _maybe_passed_over(self, session: Subject, server: str, pool: Pool) -> str | None:
+    def _maybe_passed_over(self, session: SessionRef, server: str, pool: Pool) -> str | None:
         """The first choice for a session, if this server had to answer because that one is out or marked.
 
-        A lock's server answers for a first choice that is well, too; nobody was passed over then.
+        A lock's server answers for a first choice that is well, too; no server was passed over then.
         """
         marks = self._ledger.marks(session.key)
         if not marks and len(pool.placed) == len(pool.ready):
-            return None  # nearly always: there is nobody who could be passed over
+            return None  # nearly always: there is no server that could be passed over
         for name in pool.ranking.preference_list(session.placement):
             if (first := pool.places[name]) in pool.ready:
                 is_out = first not in pool.placed or first in marks

@@ -20,9 +20,9 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.pool import Member
 from partitioner.protocol.target import server_key
 from partitioner.routing.key_gate import KeyGate
-from partitioner.routing.ledger_keeper import Bookkeeper
-from partitioner.routing.lookup import Finder, HandedOver, Subject
-from partitioner.routing.replication import Copier
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lookup import HandedOver, Lookup, SessionRef
+from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.transport.observer import Observer
 
@@ -37,7 +37,7 @@ LOOK_AFTER = 10.0
 LOCKED_PAUSE = 5.0
 """Seconds until a session is tried again of whose lock the ledger knows nothing; then twice as long.
 
-Each try slides its expiry, and a lock that nobody holds any more must not be kept alive by being looked at.
+Each try renews its expiry, and a lock that no page holds any more must not be kept alive by being looked at.
 """
 
 STALLED_AFTER = 5.0
@@ -68,9 +68,9 @@ class Drain:
 
     began_at: float
     moved: int
-    left: int | None  # None if nobody can tell
+    left: int | None  # None if unknown
     rate: float  # sessions a second, since it began
-    estimate: float | None  # until it is done; None if nobody can tell
+    estimate: float | None  # until it is done; None if unknown
     is_done: bool
     stalled: str | None  # why nothing moves just now
 
@@ -81,18 +81,18 @@ class HandOff:
     def __init__(
         self,
         roster: Roster,
-        bookkeeper: Bookkeeper,
+        ledger_keeper: LedgerKeeper,
         gate: KeyGate,
-        copier: Copier,
-        finder: Finder,
+        replicator: Replicator,
+        lookup: Lookup,
         observer: Observer,
         list_keys: ListKeys | None = None,
     ) -> None:
         self._roster = roster
-        self._bookkeeper = bookkeeper
+        self._ledger_keeper = ledger_keeper
         self._gate = gate
-        self._copier = copier
-        self._finder = finder
+        self._replicator = replicator
+        self._lookup = lookup
         self._observer = observer
         self._list_keys = list_keys
         self._drains: dict[str, _Draining] = {}
@@ -108,7 +108,7 @@ class HandOff:
     @property
     def moved(self) -> int:
         """How many sessions have been put where they belong since the start, for whatever reason."""
-        return self._copier.moved_from.total()
+        return self._replicator.moved_from.total()
 
     async def run(self) -> None:
         """Hand off whatever is leaving, for as long as the router runs."""
@@ -125,20 +125,20 @@ class HandOff:
             draining = self._drains.pop(identity)
             draining.scope.cancel()
             if not draining.is_done:
-                moved = self._copier.moved_from[identity] - draining.moved_before
+                moved = self._replicator.moved_from[identity] - draining.moved_before
                 is_known = identity in members
                 why = "the operator wants something else of it" if is_known else "it has been down for long"
                 self._observer.drain_ended(draining.backend, moved, why)
         for identity, member in members.items():
             if _is_leaving(member) and identity not in self._drains:
-                moved_before = self._copier.moved_from[identity]
+                moved_before = self._replicator.moved_from[identity]
                 draining = _Draining(member.backend, trio.current_time(), moved_before, trio.CancelScope())
                 self._drains[identity] = draining
-                self._observer.drain_began(member.backend, self._bookkeeper.ledger.longest_life)
+                self._observer.drain_began(member.backend, self._ledger_keeper.ledger.longest_life)
                 nursery.start_soon(self._drain, identity, draining)
 
     async def _drain(self, identity: str, draining: "_Draining") -> None:
-        ledger = self._bookkeeper.ledger
+        ledger = self._ledger_keeper.ledger
         with draining.scope:
             while trio.current_time() < (ends_at := draining.began_at + ledger.longest_life):
                 with trio.move_on_at(ends_at):
@@ -149,7 +149,7 @@ class HandOff:
     def _note_done(self, identity: str, draining: "_Draining", why: str) -> None:
         if not draining.is_done:
             draining.is_done = True
-            moved = self._copier.moved_from[identity] - draining.moved_before
+            moved = self._replicator.moved_from[identity] - draining.moved_before
             self._observer.drain_ended(draining.backend, moved, why)
 
     def _note_stalled(self, draining: "_Draining", reason: str | None) -> None:
@@ -192,7 +192,7 @@ class HandOff:
     async def _try_to_walk(
         self, identity: str, draining: "_Draining", admin: Address, list_keys: ListKeys
     ) -> tuple[bool, str | None]:
-        """Walk, if that is possible; answer whether nothing was listed, and why nothing could be moved."""
+        """Walk, if that is possible; return whether nothing was listed, and why nothing could be moved."""
         reason = self._why_stalled(identity)
         if reason is not None:
             return False, reason
@@ -210,7 +210,7 @@ class HandOff:
         return None if pool.eligible else "no other backend is up that could take its sessions"
 
     async def _walk(self, identity: str, draining: "_Draining", admin: Address, list_keys: ListKeys) -> bool:
-        """Move all that is listed and can be moved; answer whether nothing was listed.
+        """Move all that is listed and can be moved; return whether nothing was listed.
 
         Raises ListingFailed.
         """
@@ -234,8 +234,8 @@ class HandOff:
             return  # it is in use, and all others would have to wait for it
         await self._gate.enter(key)
         try:
-            missed = Subject(key, target, self._bookkeeper.placement_of(key))
-            outcome = await self._finder.hand_over(missed, identity)
+            missed = SessionRef(key, target, self._ledger_keeper.placement_of(key))
+            outcome = await self._lookup.hand_over(missed, identity)
         finally:
             self._gate.leave(key)
         draining.note(target, outcome, trio.current_time())
@@ -247,12 +247,12 @@ class HandOff:
 
     def _progress(self, identity: str) -> Drain:
         draining, now = self._drains[identity], trio.current_time()
-        moved = self._copier.moved_from[identity] - draining.moved_before
+        moved = self._replicator.moved_from[identity] - draining.moved_before
         rate = moved / (now - draining.began_at) if now > draining.began_at else 0.0
         stalled = draining.stalled
         if stalled is None and draining.left and now - draining.moved_at > STALLED_AFTER:
             stalled = NOTHING_MOVES
-        estimate: float | None = draining.began_at + self._bookkeeper.ledger.longest_life - now
+        estimate: float | None = draining.began_at + self._ledger_keeper.ledger.longest_life - now
         if draining.is_done:
             estimate = 0.0
         elif draining.left is not None:

@@ -1,6 +1,6 @@
 """Keeps copies alive: a copy must never expire before its primary.
 
-Every answer that slides the expiry on the primary has to slide it on the copies as well. One HEAD for
+Every answer that renews the expiry on the primary has to renew it on the copies as well. One HEAD for
 each answer would double the traffic, so they are collected: one at once when the last was longer ago
 than a twentieth of the session's time-out, otherwise one at the end of that window. A session may
 live 5 % longer after a failover than it should, and never shorter (design.md 7.2).
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import trio
 
-from partitioner.routing.internal_requests import Errands, release, side_by_side, touch
+from partitioner.routing.internal_requests import InternalRequests, release, side_by_side, touch
 from partitioner.routing.key_gate import KeyGate
-from partitioner.routing.ledger_keeper import Bookkeeper
-from partitioner.routing.lookup import Subject
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lookup import SessionRef
 from partitioner.routing.roster import Roster
 from partitioner.transport.messages import BegunExchange
 
@@ -38,7 +38,7 @@ NEXT_LOOK = 0.1
 """Seconds after which to look again at a key that is busy. It may be with a write, which touches as well."""
 
 Shortcut = Callable[[bytes, str], bool]
-"""Touches the copies of a target that this server has slid, if that is an ordinary thing to do."""
+"""Touches the copies of a target that this server has renewed, if that is an ordinary thing to do."""
 
 
 @dataclass(slots=True)
@@ -49,17 +49,19 @@ class _Key:
     placement: bytes
     window: float
     touched_at: float  # the copies
-    slid_by: str | None = None  # the server that has been asked since
+    renewed_by: str | None = None  # the server that has been asked since
 
 
-class Toucher:
+class ExpirySync:
     """Sends the HEADs that keep copies alive."""
 
-    def __init__(self, roster: Roster, bookkeeper: Bookkeeper, gate: KeyGate, errands: Errands) -> None:
+    def __init__(
+        self, roster: Roster, ledger_keeper: LedgerKeeper, gate: KeyGate, internal_requests: InternalRequests
+    ) -> None:
         self._roster = roster
-        self._bookkeeper = bookkeeper
+        self._ledger_keeper = ledger_keeper
         self._gate = gate
-        self._errands = errands
+        self._internal_requests = internal_requests
         self._keys: dict[bytes, _Key] = {}
         self._due: list[tuple[float, bytes]] = []  # a heap: when to look at which key
         self._is_wanted = trio.Event()
@@ -71,10 +73,10 @@ class Toucher:
         """How many keys are remembered."""
         return len(self._keys)
 
-    def note_slid(
+    def note_renewed(
         self, key: bytes, target: bytes, placement: bytes, server: str | None, timeout_minutes: int | None
     ) -> None:
-        """An answer has slid the expiry of a session on this server (None: the router's own answer)."""
+        """An answer has renewed the expiry of a session on this server (None: the router's own answer)."""
         if self._roster.pool.copies < 2 and server is not None:
             return
         known = self._keys.get(key)
@@ -83,12 +85,12 @@ class Toucher:
             self._keys[key] = _Key(target, placement, window, float("-inf"), server or "")
             self._look_at(key, trio.current_time())
         else:
-            known.slid_by = server or ""
+            known.renewed_by = server or ""
             if timeout_minutes is not None:
                 known.window = _window(timeout_minutes)
 
     def note_written(self, key: bytes, target: bytes, placement: bytes, timeout_minutes: int | None) -> None:
-        """A write has reached the copies, and so has slid their expiry as well."""
+        """A write has reached the copies, and so has renewed their expiry as well."""
         if self._roster.pool.copies < 2:
             return
         now = trio.current_time()
@@ -99,11 +101,11 @@ class Toucher:
             self._look_at(key, now + window)
         else:
             known.touched_at = now
-            known.slid_by = None
+            known.renewed_by = None
 
     async def consume_flag(self, target: bytes, servers: tuple[str, ...]) -> None:
         """Consume the one-shot flag of a new session on its copies too (protocol.md 6, row 9)."""
-        await self._errands.run_all([(server, release(target, 0)) for server in servers])
+        await self._internal_requests.run_all([(server, release(target, 0)) for server in servers])
 
     async def run(self) -> None:
         """Touch what is due, for as long as the router runs."""
@@ -123,16 +125,16 @@ class Toucher:
 
     def _take_up(self, key: bytes, now: float, touching: trio.Nursery) -> None:
         known = self._keys[key]
-        if known.slid_by is not None:
+        if known.renewed_by is not None:
             if self.shortcut is not None and not self._gate.is_free(key):
                 self._look_at(key, now + NEXT_LOOK)
                 return
-            slid_by, known.slid_by, known.touched_at = known.slid_by, None, now
+            renewed_by, known.renewed_by, known.touched_at = known.renewed_by, None, now
             self._look_at(key, now + known.window)
-            if self.shortcut is not None and self.shortcut(known.target, slid_by):
+            if self.shortcut is not None and self.shortcut(known.target, renewed_by):
                 return
             self._under_way += 1
-            touching.start_soon(self._touch, Subject(key, known.target, known.placement), slid_by)
+            touching.start_soon(self._touch, SessionRef(key, known.target, known.placement), renewed_by)
         elif now < known.touched_at + known.window:
             self._look_at(key, known.touched_at + known.window)
         else:
@@ -143,50 +145,52 @@ class Toucher:
         if self._due[0][1] is key:
             self._is_wanted.set()
 
-    def go_on(self, session: Subject, slid_by: str, begun: Mapping[str, BegunExchange]) -> None:
-        """The express lane has begun with a touch of these servers, and is behind the gate."""
+    def go_on(self, session: SessionRef, renewed_by: str, begun: Mapping[str, BegunExchange]) -> None:
+        """The fast path has begun with a touch of these servers, and is behind the gate."""
         assert self._touching is not None  # or nobody would have asked it to
-        self._touching.start_soon(self._finish, session, slid_by, begun)
+        self._touching.start_soon(self._finish, session, renewed_by, begun)
 
-    async def _touch(self, session: Subject, slid_by: str) -> None:
+    async def _touch(self, session: SessionRef, renewed_by: str) -> None:
         try:
             await self._gate.enter(session.key)
-            await self._finish(session, slid_by, {})
+            await self._finish(session, renewed_by, {})
         finally:
             if self._under_way == AT_ONCE:
                 self._is_wanted.set()  # what is due has waited for this place
             self._under_way -= 1
 
-    async def _finish(self, session: Subject, slid_by: str, begun: Mapping[str, BegunExchange]) -> None:
+    async def _finish(self, session: SessionRef, renewed_by: str, begun: Mapping[str, BegunExchange]) -> None:
         """The rest of a touch, behind the gate."""
         try:
-            await self._touch_copies(session, slid_by, begun)
+            await self._touch_copies(session, renewed_by, begun)
         finally:
             self._gate.leave(session.key)
 
-    async def _touch_copies(self, session: Subject, slid_by: str, begun: Mapping[str, BegunExchange]) -> None:
+    async def _touch_copies(
+        self, session: SessionRef, renewed_by: str, begun: Mapping[str, BegunExchange]
+    ) -> None:
         """Touch every holder of a key but the one that the clients' own requests have touched."""
-        key, errand = session.key, touch(session.target)
-        pool, marks = self._roster.pool, self._bookkeeper.ledger.marks(key)
-        acting = self._bookkeeper.acting_set(pool, session.key, session.placement, marks)
+        key, internal_request = session.key, touch(session.target)
+        pool, marks = self._roster.pool, self._ledger_keeper.ledger.marks(key)
+        acting = self._ledger_keeper.acting_set(pool, session.key, session.placement, marks)
         holders = () if acting is None else (acting.primary, *acting.copies)
-        due = [each for each in holders if each != slid_by and each not in marks]
+        due = [each for each in holders if each != renewed_by and each not in marks]
         servers = tuple(dict.fromkeys((*begun, *due)))
         answers = await side_by_side(
-            lambda each: self._errands.run(each, errand, begun=begun.get(each)), servers
+            lambda each: self._internal_requests.run(each, internal_request, begun=begun.get(each)), servers
         )
         if acting is None:
             return
-        told = dict(zip(servers, answers, strict=True))
-        # Only who is read now can say that the session exists; it may have been removed since it was slid.
-        is_known_there = slid_by in holders and slid_by not in marks
-        was_found = any(each is not None and each.status == 200 for each in told.values())
+        backend_reply = dict(zip(servers, answers, strict=True))
+        # Only who is read now can say that the session exists; it may have been removed since it was renewed.
+        is_known_there = renewed_by in holders and renewed_by not in marks
+        was_found = any(each is not None and each.status == 200 for each in backend_reply.values())
         is_there = is_known_there or was_found
         if was_found:
             # Whoever lacks it is not forgotten, even if no client is told of it for longer than it lives.
-            self._bookkeeper.ledger.note_served(key, trio.current_time())
+            self._ledger_keeper.ledger.note_served(key, trio.current_time())
         for server in due:
-            answer = told[server]
+            answer = backend_reply[server]
             if answer is not None and answer.status == 404 and is_there:
                 self._mark(session, server, is_missing=True)
             elif answer is None and server != acting.primary:
@@ -197,9 +201,9 @@ class Toucher:
                     continue
                 self._mark(session, server, is_missing=False)
 
-    def _mark(self, session: Subject, server: str, *, is_missing: bool) -> None:
+    def _mark(self, session: SessionRef, server: str, *, is_missing: bool) -> None:
         """A copy is missing, or will expire too early: have it written again, time-out and all."""
-        self._bookkeeper.mark(session.key, session.target, server, is_stale=is_missing)
+        self._ledger_keeper.mark(session.key, session.target, server, is_stale=is_missing)
 
 
 def _window(timeout_minutes: int | None) -> float:

@@ -16,7 +16,7 @@ MOST_SESSIONS = 10_000
 """Remembered of each minute, in some 2 MB; further ones are not looked at."""
 
 
-class Mixups:
+class FarmMismatch:
     """Remembers under which application each session ID came, for one to two minutes."""
 
     def __init__(self, observer: Observer) -> None:
@@ -28,7 +28,7 @@ class Mixups:
         self._since = float("-inf")
 
     def __repr__(self) -> str:
-        return f"<Mixups, {len(self._seen)} sessions this minute>"
+        return f"<FarmMismatch, {len(self._seen)} sessions this minute>"
 
     def note(self, canonical_key: bytes, placement: bytes) -> None:
         """A request for this key came; `placement` is what of it is hashed, mostly the session ID."""

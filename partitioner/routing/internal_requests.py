@@ -1,8 +1,8 @@
 """What the router asks of backends on its own account, about a session of its clients.
 
-An errand is an exchange like any other, over the same pooled connections: it fails the same way, and
-what failed is reported the same way. But nobody waits for its bytes, so its outcome is a value: what
-was told, or None where nothing was. Whoever sends one stands behind the key gate.
+An internal request is an exchange like any other, over the same pooled connections: it fails the same way,
+and what failed is reported the same way. But no client waits for its bytes, so its outcome is a value: what
+was told, or None where nothing was. Its sender stands behind the key gate.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ from partitioner.errors import (
 from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
 from partitioner.protocol.writer import write_request
 from partitioner.routing.roster import Roster
-from partitioner.transport.limits import BodyMemory
+from partitioner.transport.limits import BodyBudget
 from partitioner.transport.messages import BegunExchange, Pieces, Request, Response
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ DEFAULT_TIMEOUT_MINUTES = 20  # protocol.md 7
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class InternalRequest:
     """What is asked."""
 
     head: RequestHead
@@ -47,7 +47,7 @@ class Errand:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class BackendReply:
     """What was answered, and when the question was sent."""
 
     head: AnswerHead
@@ -60,52 +60,63 @@ class Told:
         return self.head.status
 
 
-class Errands:
-    """Sends errands to backends by their identity."""
+class InternalRequests:
+    """Sends internal requests to backends by their identity."""
 
-    def __init__(self, roster: Roster, memory: BodyMemory, patience: float) -> None:
-        """An errand takes `patience` seconds at most, and a second more for each 16 MiB that it carries.
+    def __init__(self, roster: Roster, body_budget: BodyBudget, patience: float) -> None:
+        """An internal request takes `patience` seconds at most, and a second more for each 16 MiB that it
+        carries.
 
-        Those of the answer count as well: a large session could never be moved or repaired else.
+        The reply's bytes count too; otherwise a large session could never be moved or repaired.
         """
         self._roster = roster
-        self._memory = memory
+        self._body_budget = body_budget
         self._patience = patience
 
     async def run(
-        self, server: str, errand: Errand, patience: float = 0.0, begun: BegunExchange | None = None
-    ) -> Told | None:
+        self,
+        server: str,
+        internal_request: InternalRequest,
+        patience: float = 0.0,
+        begun: BegunExchange | None = None,
+    ) -> BackendReply | None:
         """Have it done; None if it failed, came too late, or cannot be asked. `patience` may be longer.
 
         Where it has been begun, that is gone on with.
         """
         sent_at = trio.current_time() if begun is None else begun.sent_at
-        deadline = sent_at + max(patience, self._patience) + len(errand.body) / PACE
-        told = await self._try(server, errand, deadline, begun)
-        if isinstance(told, BackendHungUp | BackendReset) and trio.current_time() < deadline:
-            # Whatever lay in that connection is gone with it, and nobody else is at this key.
-            told = await self._try(server, errand, deadline)
-        return None if isinstance(told, BackendFailure) else told
+        deadline = sent_at + max(patience, self._patience) + len(internal_request.body) / PACE
+        backend_reply = await self._try(server, internal_request, deadline, begun)
+        if isinstance(backend_reply, BackendHungUp | BackendReset) and trio.current_time() < deadline:
+            # Whatever lay in that connection is gone with it, and no other exchange is at this key.
+            backend_reply = await self._try(server, internal_request, deadline)
+        return None if isinstance(backend_reply, BackendFailure) else backend_reply
 
     async def run_all(
-        self, errands: Sequence[tuple[str, Errand]], patience: float = 0.0
-    ) -> list[Told | None]:
+        self, internal_requests: Sequence[tuple[str, InternalRequest]], patience: float = 0.0
+    ) -> list[BackendReply | None]:
         """Have several done at the same time, each by its server; the outcomes in the same order."""
-        return await side_by_side(lambda errand: self.run(*errand, patience), errands)
+        return await side_by_side(
+            lambda internal_request: self.run(*internal_request, patience), internal_requests
+        )
 
     @asynccontextmanager
-    async def fetched(self, server: str, target: bytes) -> AsyncIterator[Told | None]:
+    async def fetched(self, server: str, target: bytes) -> AsyncIterator[BackendReply | None]:
         """Read a session by a plain get, and hold its body for as long as the block lasts."""
-        told = await self.run(server, get(target), SEARCH_PATIENCE)
+        backend_reply = await self.run(server, get(target), SEARCH_PATIENCE)
         try:
-            yield told
+            yield backend_reply
         finally:
-            if told is not None and told.held:
-                self._memory.give_back(told.held)
+            if backend_reply is not None and backend_reply.held:
+                self._body_budget.give_back(backend_reply.held)
 
     async def _try(
-        self, server: str, errand: Errand, deadline: float, begun: BegunExchange | None = None
-    ) -> Told | BackendFailure:
+        self,
+        server: str,
+        internal_request: InternalRequest,
+        deadline: float,
+        begun: BegunExchange | None = None,
+    ) -> BackendReply | BackendFailure:
         sent_at = trio.current_time() if begun is None else begun.sent_at
         failure: BackendFailure | None = None
         member = self._roster.pool.members.get(server)
@@ -114,12 +125,14 @@ class Errands:
         with trio.move_on_at(deadline) as patience:
             try:
                 if begun is None:
-                    request = Request(errand.head, errand.body, None, deadline=float("inf"))
+                    request = Request(
+                        internal_request.head, internal_request.body, None, deadline=float("inf")
+                    )
                     response = await self._roster.upstreams[server].exchange(request)
                 else:
                     response = await begun.finish()
                 if response.rest is None:
-                    return Told(response.head, response.body, sent_at)
+                    return BackendReply(response.head, response.body, sent_at)
                 patience.deadline += response.head.content_length / PACE
                 return await self._hold(response, response.rest, sent_at)
             except BackendFailure as error:
@@ -129,29 +142,31 @@ class Errands:
         self._roster.exchange_failed(failure)
         return failure
 
-    async def _hold(self, response: Response, rest: Pieces, sent_at: float) -> Told:
+    async def _hold(self, response: Response, rest: Pieces, sent_at: float) -> BackendReply:
         """Read a long body to its end, once there is memory for it."""
         count, pieces = response.head.content_length, [response.body]
         was_read = False
         try:
-            await self._memory.reserve(count)
+            await self._body_budget.reserve(count)
             try:
                 while piece := await rest():
                     pieces.append(piece)
                 was_read = True
             finally:
                 if not was_read:
-                    self._memory.give_back(count)
+                    self._body_budget.give_back(count)
         finally:
             response.finish(was_read)
-        return Told(response.head, b"".join(pieces), sent_at, count)
+        return BackendReply(response.head, b"".join(pieces), sent_at, count)
 
 
-async def side_by_side(do: Callable[[T], Awaitable[Told | None]], things: Sequence[T]) -> list[Told | None]:
+async def side_by_side(
+    do: Callable[[T], Awaitable[BackendReply | None]], things: Sequence[T]
+) -> list[BackendReply | None]:
     """Do it for all of these at the same time; the outcomes in the same order."""
     if len(things) < 2:  # the common case by far, and a nursery with one task costs 30 us
         return [await do(each) for each in things]
-    outcomes: list[Told | None] = [None] * len(things)
+    outcomes: list[BackendReply | None] = [None] * len(things)
 
     async def do_one(index: int, thing: T) -> None:
         outcomes[index] = await do(thing)
@@ -162,44 +177,46 @@ async def side_by_side(do: Callable[[T], Awaitable[Told | None]], things: Sequen
     return outcomes
 
 
-def get(target: bytes) -> Errand:
+def get(target: bytes) -> InternalRequest:
     """Read it, if it is not locked."""
-    return _errand(Operation.GET, target)
+    return _internal_request(Operation.GET, target)
 
 
-def touch(target: bytes) -> Errand:
+def touch(target: bytes) -> InternalRequest:
     """Is it there? And if so, start its time-out anew."""
-    return _errand(Operation.RESET_TIMEOUT, target)
+    return _internal_request(Operation.RESET_TIMEOUT, target)
 
 
-def release(target: bytes, cookie: int) -> Errand:
+def release(target: bytes, cookie: int) -> InternalRequest:
     """Unlock it, or consume its one-shot flag."""
-    return _errand(Operation.RELEASE, target, lock_cookie=cookie)
+    return _internal_request(Operation.RELEASE, target, lock_cookie=cookie)
 
 
-def remove(target: bytes, cookie: int = 0) -> Errand:
+def remove(target: bytes, cookie: int = 0) -> InternalRequest:
     """Have it gone."""
-    return _errand(Operation.REMOVE, target, lock_cookie=cookie)
+    return _internal_request(Operation.REMOVE, target, lock_cookie=cookie)
 
 
-def put(target: bytes, told: Told) -> Errand:
+def put(target: bytes, backend_reply: BackendReply) -> InternalRequest:
     """Store what was told by a get, flag and all."""
-    operation = Operation.CREATE_UNINITIALIZED if told.head.has_action_flags else Operation.SET
-    minutes = told.head.timeout_minutes
+    operation = Operation.CREATE_UNINITIALIZED if backend_reply.head.has_action_flags else Operation.SET
+    minutes = backend_reply.head.timeout_minutes
     timeout = DEFAULT_TIMEOUT_MINUTES if minutes is None else minutes
-    return _errand(operation, target, timeout_minutes=timeout, lock_cookie=0, body=told.body)
+    return _internal_request(
+        operation, target, timeout_minutes=timeout, lock_cookie=0, body=backend_reply.body
+    )
 
 
-def _errand(
+def _internal_request(
     operation: Operation,
     target: bytes,
     *,
     timeout_minutes: int | None = None,
     lock_cookie: int | None = None,
     body: bytes = b"",
-) -> Errand:
+) -> InternalRequest:
     written = write_request(
         operation, target, timeout_minutes=timeout_minutes, lock_cookie=lock_cookie, body=body
     )
     raw = written[: len(written) - len(body)]
-    return Errand(RequestHead(raw, operation, target, len(body), timeout_minutes, lock_cookie), body)
+    return InternalRequest(RequestHead(raw, operation, target, len(body), timeout_minutes, lock_cookie), body)

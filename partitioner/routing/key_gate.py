@@ -4,7 +4,7 @@ State servers have no versions and the network has no order, so two exchanges of
 side by side over several servers could leave each of them with something else. Behind the gate there
 is but one at a time, with its copies, its move or its repair, and nothing else has to think of two.
 
-Of a key that nobody waits for the gate holds one entry in a table, and only for as long as it is busy.
+Of a key that no exchange waits for the gate holds one entry in a table, and only for as long as it is busy.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ class KeyGate:
     """Lets one exchange of a key pass at a time, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, deque[trio.Event] | None] = {}  # by busy key; None while nobody waits
+        self._waiting: dict[bytes, deque[trio.Event] | None] = {}  # by busy key; None while no exchange waits
 
     def __len__(self) -> int:
         """How many keys are busy."""
@@ -26,14 +26,14 @@ class KeyGate:
         return key not in self._waiting
 
     def enter_at_once(self, key: bytes) -> bool:
-        """Enter if it is free; answer whether it was. Whoever has entered leaves exactly once."""
+        """Enter if it is free; return whether it was. A caller that has entered leaves exactly once."""
         if key in self._waiting:
             return False
         self._waiting[key] = None
         return True
 
     async def enter(self, key: bytes) -> None:
-        """Wait until all those who came before have left. Whoever has entered leaves exactly once."""
+        """Wait until all those who came before have left. A caller that has entered leaves exactly once."""
         if self.enter_at_once(key):
             return
         queue = self._waiting[key]

@@ -34,7 +34,7 @@ REASONS = {Operation.ACQUIRE: LOCK, Operation.RELEASE: LOCK, Operation.REMOVE: R
 LOCK_AGE = re.compile(rb"\r\nLockAge: ?([0-9]+)\r\n")
 
 
-class Bookkeeper:
+class LedgerKeeper:
     """Hears what becomes of connections and backends, and keeps the ledger."""
 
     def __init__(self, ledger: Ledger, roster: Roster, hash_key: HashKey) -> None:
@@ -48,7 +48,7 @@ class Bookkeeper:
     # --- connections: what an upstream reports ---
 
     def went_unanswered(self, lease: Lease) -> None:
-        """A request may be carried out, now or later, and nobody will hear of it."""
+        """A request may be carried out, now or later, without an answer."""
         head, server = lease.request, lease.backend.identity
         if head.operation in LEAVES_TRACES and server in self._roster.pool.members:
             key = server_key(head.target)
@@ -59,7 +59,7 @@ class Bookkeeper:
     def was_worked_off(self, lease: Lease) -> None:
         """Nothing of that request lies in its connection any more."""
         head, server = lease.request, lease.backend.identity
-        if head.operation not in LEAVES_TRACES or not self._is_same_life(server, lease.life):
+        if head.operation not in LEAVES_TRACES or not self._is_same_incarnation(server, lease.incarnation):
             return
         key = server_key(head.target)
         self.ledger.note_worked_off(key, server, trio.current_time())
@@ -83,16 +83,16 @@ class Bookkeeper:
         return placement_key(canonical_form(key), self._hash_key)
 
     def can_reach(self, lock: Lock, key: bytes) -> bool:
-        """Whether the server of a lock can be spoken to, in the life in which it granted it."""
+        """Whether the server of a lock can be spoken to, in the incarnation in which it granted it."""
         member = self._roster.pool.members.get(lock.server)
-        if member is None or member.record.life != lock.life:
+        if member is None or member.record.incarnation != lock.incarnation:
             return False
         return member.is_readable or (member.is_recovering and self.ledger.is_agreed(key))
 
     def acting_set(
         self, pool: Pool, key: bytes, placement: bytes, marks: Container[str] = ()
     ) -> ActingSet | None:
-        """Who acts for a key in this pool, those that are marked apart; None if nobody can."""
+        """Who acts for a key in this pool, those that are marked apart; None if no server can."""
         return pool.acting_set(placement, marks, is_agreed=self.ledger.is_agreed(key))
 
     def may_be_anothers(self, lock: AnswerHead, sent_at: float) -> bool:
@@ -110,8 +110,11 @@ class Bookkeeper:
     # --- backends: what the roster reports ---
 
     def _backend_changed(self, server: str, before: HealthRecord, record: HealthRecord) -> None:
-        if None not in (record.life, before.served_life) and record.life != before.served_life:
-            self.ledger.unmark_all(server)  # an empty life: there is nothing on it that could be wrong
+        if (
+            None not in (record.incarnation, before.served_incarnation)
+            and record.incarnation != before.served_incarnation
+        ):
+            self.ledger.unmark_all(server)  # an empty incarnation: there is nothing on it that could be wrong
         if record.answers and not before.answers:
             self.ledger.note_answers_again(server, trio.current_time())
             for key in self.ledger.keys_marked_on(server):
@@ -125,12 +128,12 @@ class Bookkeeper:
         for key in self.ledger.move_marks(entry, known, trio.current_time()):
             self.want_repair(key)
 
-    def _is_same_life(self, server: str, life: bytes) -> bool:
+    def _is_same_incarnation(self, server: str, incarnation: bytes) -> bool:
         member = self._roster.pool.members.get(server)
-        return member is not None and member.record.life in (life, None)
+        return member is not None and member.record.incarnation in (incarnation, None)
 
     def _keep_within_bound(self) -> None:
         """Beyond the bound a server goes without its marks, and is not read at all for a while."""
         while self.ledger.is_over_its_bound and (server := self.ledger.most_marked) is not None:
             self.ledger.unmark_all(server)
-            self._roster.cast_doubt(server)
+            self._roster.suspect(server)

@@ -1,12 +1,12 @@
 """Finds a session that is missed where it belongs, before anybody says that it does not exist.
 
-In unsettled times a 404 of the acting primary proves nothing: the session may still lie where an older
-map, or a failure, has put it. So everybody who can have it is asked at once by HEAD, which takes no lock
-and consumes no flag. Who has it unmarked has the session, and it is moved to where it belongs. If
-nobody has it, it does not exist; but only if nobody who might have it is silent (promise P2). For a
-server that cannot be asked, one that has held every session of this key for all of the last T_max
-can vouch. Otherwise the client's connection is closed, until the silent servers are known to be out, and for
-so long that what only they have counts as lost.
+In unsettled times a 404 of the acting primary proves nothing: the session may still lie where an older map,
+or a failure, has put it. So everybody who can have it is asked at once by HEAD, which takes no lock and
+consumes no flag. Who has it unmarked has the session, and it is moved to where it belongs. If nobody has it,
+it does not exist; but only if nobody who might have it is silent (promise P2). For a server that cannot be
+asked, one that has held every session of this key for all of the last T_max can be trusted. Otherwise the
+client's connection is closed, until the silent servers are known to be out, and for so long that what only
+they have counts as lost.
 
 Then the client is told that the session does not exist. Whether it ever did is not known: an ID that nobody
 has stored looks the same. So that is reported as a *loss* only where something says that there was a session:
@@ -34,16 +34,16 @@ from partitioner.membership.pool import ActingSet, Pool
 from partitioner.protocol.messages import Operation
 from partitioner.routing.internal_requests import (
     SEARCH_PATIENCE,
-    Errand,
-    Errands,
-    Told,
+    BackendReply,
+    InternalRequest,
+    InternalRequests,
     put,
     release,
     remove,
     touch,
 )
-from partitioner.routing.ledger_keeper import Bookkeeper
-from partitioner.routing.replication import Copier
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.transport.observer import Observer
 
@@ -51,7 +51,7 @@ DECLARE_LOSSES = frozenset({Operation.GET, Operation.ACQUIRE, Operation.CREATE_U
 """Operations upon which a session may be declared lost: their clients begin a new one then."""
 
 
-class Whereabouts(Enum):
+class SearchResult(Enum):
     """What became of the search for a session."""
 
     ABSENT = "it does not exist"
@@ -68,15 +68,15 @@ class HandedOver(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class LockedAway:
+class LockedElsewhere:
     """It is on a server where it does not belong, and cannot be moved: somebody holds its lock there."""
 
     server: str
-    told: Told
+    backend_reply: BackendReply
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class SessionRef:
     """The session that something is about: how it is filed, spelt and placed."""
 
     key: bytes
@@ -84,50 +84,51 @@ class Subject:
     placement: bytes
 
 
-class Finder:
+class Lookup:
     """Looks for sessions, and moves them to where they belong."""
 
     def __init__(
         self,
         roster: Roster,
-        bookkeeper: Bookkeeper,
-        errands: Errands,
-        copier: Copier,
+        ledger_keeper: LedgerKeeper,
+        internal_requests: InternalRequests,
+        replicator: Replicator,
         losses: LossPolicy,
         observer: Observer,
     ) -> None:
         self._roster = roster
-        self._bookkeeper = bookkeeper
-        self._errands = errands
-        self._copier = copier
+        self._ledger_keeper = ledger_keeper
+        self._internal_requests = internal_requests
+        self._replicator = replicator
         self.losses = losses
         self._observer = observer
 
-    async def find(self, missed: Subject, operation: Operation | None) -> Whereabouts | LockedAway:
+    async def find(self, missed: SessionRef, operation: Operation | None) -> SearchResult | LockedElsewhere:
         """Find out whether a session exists, and bring it home; `operation` is what asks for it, if any.
 
-        Raises NoBackendLeft where nobody can tell.
+        Raises NoBackendLeft where no server can tell.
         """
         pool = self._roster.pool
         holders = pool.possible_holders(missed.placement)
-        told, owners = await self._ask_holders(missed, pool, holders)
+        backend_reply, owners = await self._ask_holders(missed, pool, holders)
         if owners:
             return await self._move(missed, owners)
         for server in holders:
             if await self.settle_doubt(missed, server):
-                return Whereabouts.AT_HOME
-        silent = self._silent(missed, holders, told)
-        if not silent or self._somebody_vouches(missed, told, pool):
-            return Whereabouts.ABSENT
+                return SearchResult.AT_HOME
+        silent = self._silent(missed, holders, backend_reply)
+        if not silent or self._a_server_is_trusted(missed, backend_reply, pool):
+            return SearchResult.ABSENT
         self._give_up(missed, silent, operation)
-        return Whereabouts.ABSENT
+        return SearchResult.ABSENT
 
-    async def put_right(self, missed: Subject) -> bool:
-        """Where all that serve are marked, put them right by one that does not serve; answer if that worked.
+    async def put_right(self, missed: SessionRef) -> bool:
+        """Where all that serve are marked, put them right by one that does not serve; return whether that
+        worked.
 
         A server that is being drained, or was removed, may be the only good one, and holds nothing of this
         key when all is well.
-        Raises NoBackendLeft if it has the session, and nobody took it.
+        Raises NoBackendLeft if it has the session, and no server took it.
         """
         pool = self._roster.pool
         _, owners = await self._ask_holders(missed, pool, pool.possible_holders(missed.placement))
@@ -135,57 +136,61 @@ class Finder:
             await self._move(missed, owners)
         return self._acting_set(missed, is_marked_good=False) is not None
 
-    async def agree(self, missed: Subject) -> bool:
-        """Where nobody serves because each server may lack something: ask them all; answer if they agree.
+    async def agree(self, missed: SessionRef) -> bool:
+        """Where no server serves because each server may lack something: ask them all; return whether they
+        agree.
 
         They do where all of them answer, none shows a lock, no request is unanswered, all that have the
         session have the same content, and not all of those may have missed its remove. Whoever lacks it is
         marked.
         Source: design.md 5.5.5.
         """
-        pool, marks = self._roster.pool, self._bookkeeper.ledger.marks(missed.key)
+        pool, marks = self._roster.pool, self._ledger_keeper.ledger.marks(missed.key)
         members = [each for each, member in pool.members.items() if member.removed_at is None]
         if marks or pool.placed or not all(pool.members[each].is_reachable for each in members):
             return False
         contents: dict[str, bytes | None] = {}
         for server in members:
-            async with self._errands.fetched(server, missed.target) as told:
-                if told is None or told.status not in (200, 404):
+            async with self._internal_requests.fetched(server, missed.target) as backend_reply:
+                if backend_reply is None or backend_reply.status not in (200, 404):
                     return False
-                contents[server] = told.body if told.status == 200 else None
+                contents[server] = backend_reply.body if backend_reply.status == 200 else None
         have = [server for server, content in contents.items() if content is not None]
         owe_removes = [each for each in have if REMOVE in (pool.dirty or {}).get(each, ())]
         if len({contents[server] for server in have}) > 1 or (have and len(owe_removes) == len(have)):
             return False
         for server in members if have else ():
             if contents[server] is None:
-                self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
-        self._bookkeeper.ledger.note_agreed(missed.key)
+                self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
+        self._ledger_keeper.ledger.note_agreed(missed.key)
         return True
 
     async def _ask_holders(
-        self, missed: Subject, pool: Pool, holders: tuple[str, ...]
-    ) -> tuple[dict[str, Told | None], list[str]]:
+        self, missed: SessionRef, pool: Pool, holders: tuple[str, ...]
+    ) -> tuple[dict[str, BackendReply | None], list[str]]:
         """Ask who has the session of those that may be read for it: what they told, and who has it."""
-        marks = self._bookkeeper.ledger.marks(missed.key)
+        marks = self._ledger_keeper.ledger.marks(missed.key)
         asked = [each for each in holders if each not in marks and pool.members[each].is_readable]
-        told = await self._ask(asked, touch(missed.target), SEARCH_PATIENCE)
-        owners = [each for each in asked if (answer := told[each]) is not None and answer.status == 200]
-        return told, owners
+        backend_reply = await self._ask(asked, touch(missed.target), SEARCH_PATIENCE)
+        owners = [
+            each for each in asked if (answer := backend_reply[each]) is not None and answer.status == 200
+        ]
+        return backend_reply, owners
 
-    def _acting_set(self, missed: Subject, *, is_marked_good: bool) -> ActingSet | None:
+    def _acting_set(self, missed: SessionRef, *, is_marked_good: bool) -> ActingSet | None:
         """Who acts for the session; those that are marked for it only if they will do."""
-        marks = () if is_marked_good else self._bookkeeper.ledger.marks(missed.key)
-        return self._bookkeeper.acting_set(self._roster.pool, missed.key, missed.placement, marks)
+        marks = () if is_marked_good else self._ledger_keeper.ledger.marks(missed.key)
+        return self._ledger_keeper.acting_set(self._roster.pool, missed.key, missed.placement, marks)
 
-    async def settle_doubt(self, missed: Subject, server: str) -> bool:
-        """Read a server whose mark only says that a request went unanswered; answer if it has the session.
+    async def settle_doubt(self, missed: SessionRef, server: str) -> bool:
+        """Read a server whose mark only says that a request went unanswered; return whether it has the
+        session.
 
         Once that request's connection has ended, what the server holds is the last acknowledged content, or
         what came after it; for want of anybody else it is the session. A lock that nobody knows of is
         what the unanswered request has left behind.
         """
-        ledger = self._bookkeeper.ledger
+        ledger = self._ledger_keeper.ledger
         mark = ledger.marks(missed.key).get(server)
         member = self._roster.pool.members.get(server)
         if mark is None or mark.is_stale or mark.open or member is None or not member.is_readable:
@@ -195,7 +200,7 @@ class Finder:
             ledger.unmark(missed.key, server)
         return seen in (200, 423)
 
-    async def _read_in_doubt(self, missed: Subject, backend: Backend, mark: Mark) -> int | None:
+    async def _read_in_doubt(self, missed: SessionRef, backend: Backend, mark: Mark) -> int | None:
         """The status of a session on a server whose mark is not stale; None where that cannot be told.
 
         Where the server took an acknowledged save while it was marked, its content has to be that one. An
@@ -203,66 +208,74 @@ class Finder:
         """
         server = backend.identity
         while True:
-            async with self._errands.fetched(server, missed.target) as told:
-                if told is None:
+            async with self._internal_requests.fetched(server, missed.target) as backend_reply:
+                if backend_reply is None:
                     return None
-                if told.status == 200 and not is_what_was_taken(mark, told.body):
-                    self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+                if backend_reply.status == 200 and not is_what_was_taken(mark, backend_reply.body):
+                    self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
                     return None
-                status, cookie = told.status, told.head.lock_cookie
+                status, cookie = backend_reply.status, backend_reply.head.lock_cookie
             if status != 423 or cookie is None:
                 return status
-            if self._bookkeeper.may_be_anothers(told.head, told.sent_at):
+            if self._ledger_keeper.may_be_anothers(backend_reply.head, backend_reply.sent_at):
                 return None
-            freed = await self._errands.run(server, release(missed.target, cookie))
+            freed = await self._internal_requests.run(server, release(missed.target, cookie))
             if freed is None or freed.status != 200:
                 return None
             self._observer.ghost_lock_released(backend)
             if mark.taken is None:
                 return status
 
-    async def _ask(self, servers: list[str], errand: Errand, patience: float = 0.0) -> dict[str, Told | None]:
-        outcomes = await self._errands.run_all([(server, errand) for server in servers], patience)
+    async def _ask(
+        self, servers: list[str], internal_request: InternalRequest, patience: float = 0.0
+    ) -> dict[str, BackendReply | None]:
+        outcomes = await self._internal_requests.run_all(
+            [(server, internal_request) for server in servers], patience
+        )
         return dict(zip(servers, outcomes, strict=True))
 
     def _silent(
-        self, missed: Subject, holders: tuple[str, ...], told: dict[str, Told | None]
+        self, missed: SessionRef, holders: tuple[str, ...], backend_reply: dict[str, BackendReply | None]
     ) -> tuple[str, ...]:
         """Those who may have the session and did not say. What is stale on a server is not the session."""
-        marks = self._bookkeeper.ledger.marks(missed.key)
+        marks = self._ledger_keeper.ledger.marks(missed.key)
         return tuple(
             each
             for each in holders
-            if told.get(each) is None and not (each in marks and marks[each].is_stale)
+            if backend_reply.get(each) is None and not (each in marks and marks[each].is_stale)
         )
 
-    def _somebody_vouches(self, missed: Subject, told: dict[str, Told | None], pool: Pool) -> bool:
-        since = trio.current_time() - self._bookkeeper.ledger.longest_life
-        witnesses = [each for each, answer in told.items() if answer is not None and answer.status == 404]
+    def _a_server_is_trusted(
+        self, missed: SessionRef, backend_reply: dict[str, BackendReply | None], pool: Pool
+    ) -> bool:
+        since = trio.current_time() - self._ledger_keeper.ledger.longest_life
+        witnesses = [
+            each for each, answer in backend_reply.items() if answer is not None and answer.status == 404
+        ]
         return any(pool.has_always_held(each, missed.placement, since) for each in witnesses)
 
-    def _give_up(self, missed: Subject, silent: tuple[str, ...], operation: Operation | None) -> None:
+    def _give_up(self, missed: SessionRef, silent: tuple[str, ...], operation: Operation | None) -> None:
         """Take a session that only these servers may have for one that does not exist.
 
         Reads their state and does not wait, so nothing changes between this and the answer.
 
         If there was a session, it is lost: these servers are marked, so that it never comes back, and the
-        loss is reported. Else nothing is known that could come back: in every era in which the router saw
-        the session's servers, one of them was asked just now. Should a silent server hold the session all
-        the same (it was saved there alone before the router's start), then it comes back only as long
-        as nothing newer exists. The next save, create or remove of an unsettled key goes to all possible
-        holders and marks those that are out of reach (Copier.spread). To mark them now would let clients fill
-        the ledger with IDs that they have made up.
+        loss is reported. Else nothing is known that could come back: in every era in which the router saw the
+        session's servers, one of them was asked just now. Should a silent server hold the session all the
+        same (it was saved there alone before the router's start), then it comes back only as long as nothing
+        newer exists. The next save, create or remove of an unsettled key goes to all possible holders and
+        marks those that are out of reach (Replicator.spread). To mark them now would let clients fill the
+        ledger with IDs that they have made up.
 
         Raises NoBackendLeft where it may not be said that the session does not exist.
         """
         reason = self._reason_of_loss(silent, operation)
-        ledger = self._bookkeeper.ledger
+        ledger = self._ledger_keeper.ledger
         existed = ledger.tells_of_a_session(missed.key)
         if not existed and not lay_only_on(silent, missed.placement, self._roster.pool):
             return
         for server in silent:
-            self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+            self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
         ledger.note_lost(missed.key, silent)
         assert operation is not None
         self._observer.loss_declared(operation, silent, reason)
@@ -286,79 +299,81 @@ class Finder:
             reasons.append(reason)
         return main_reason(reasons)
 
-    async def _clear(self, missed: Subject, servers: list[str], belongs: tuple[str, ...]) -> None:
+    async def _clear(self, missed: SessionRef, servers: list[str], belongs: tuple[str, ...]) -> None:
         """Have the session gone from servers where it does not belong; mark those that fail."""
-        ledger = self._bookkeeper.ledger
-        errand = remove(missed.target)
+        ledger = self._ledger_keeper.ledger
+        internal_request = remove(missed.target)
         may_remove = self._roster.pool.may_remove_from
         cleared = [each for each in servers if may_remove(each, belongs)]
         for server in servers:
             if server not in cleared:
-                self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+                self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
         with trio.CancelScope(shield=True):
-            for server, told in (await self._ask(cleared, errand)).items():
-                if told is not None and told.status in (200, 404):
-                    ledger.note_put_right(missed.key, server, told.sent_at)
+            for server, backend_reply in (await self._ask(cleared, internal_request)).items():
+                if backend_reply is not None and backend_reply.status in (200, 404):
+                    ledger.note_put_right(missed.key, server, backend_reply.sent_at)
                 else:
-                    self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+                    self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
 
-    async def _move(self, missed: Subject, owners: list[str]) -> Whereabouts | LockedAway:
+    async def _move(self, missed: SessionRef, owners: list[str]) -> SearchResult | LockedElsewhere:
         """Bring a session from its owner to its acting set.
 
         Raises NoBackendLeft if that fails; the session is then where it was.
         """
-        marks = self._bookkeeper.ledger.marks(missed.key)
+        marks = self._ledger_keeper.ledger.marks(missed.key)
         acting = self._acting_set(missed, is_marked_good=False)
         acting = acting or self._acting_set(missed, is_marked_good=True)  # a move puts its target right
         if acting is None:
             raise NoBackendLeft("no backend is up")
         owner = owners[0]
         if acting.primary in owners:
-            return Whereabouts.AT_HOME
-        async with self._errands.fetched(owner, missed.target) as told:
-            if told is None or told.status == 400:
+            return SearchResult.AT_HOME
+        async with self._internal_requests.fetched(owner, missed.target) as backend_reply:
+            if backend_reply is None or backend_reply.status == 400:
                 raise NoBackendLeft(f"{owner} has the session, and did not hand it over")
-            if told.status == 423:
-                return LockedAway(owner, told)
-            if told.status == 404:
-                return Whereabouts.AT_HOME  # it has just expired, or gone: its home will say so
+            if backend_reply.status == 423:
+                return LockedElsewhere(owner, backend_reply)
+            if backend_reply.status == 404:
+                return SearchResult.AT_HOME  # it has just expired, or gone: its home will say so
             with trio.CancelScope(shield=True):
-                if not await self._settle_in(missed, acting.primary, told):
+                if not await self._settle_in(missed, acting.primary, backend_reply):
                     raise NoBackendLeft(f"{acting.primary} did not take the session from {owner}")
                 for copy in (*acting.copies, *acting.recovering):
                     if copy not in owners or copy in marks:
-                        await self._settle_in(missed, copy, told)
+                        await self._settle_in(missed, copy, backend_reply)
         await self._clear(missed, [each for each in owners if each not in acting.written], acting.written)
-        self._copier.note_moved(owner, "missed")
-        return Whereabouts.AT_HOME
+        self._replicator.note_moved(owner, "missed")
+        return SearchResult.AT_HOME
 
-    async def _settle_in(self, missed: Subject, server: str, told: Told) -> bool:
+    async def _settle_in(self, missed: SessionRef, server: str, backend_reply: BackendReply) -> bool:
         """Store on a server what its owner told; a copy that fails is marked."""
-        stored = await self._copier.replace(missed.key, server, put(missed.target, told))
+        stored = await self._replicator.replace(missed.key, server, put(missed.target, backend_reply))
         if stored is not None and stored.status == 200:
-            self._bookkeeper.ledger.note_put_right(missed.key, server, stored.sent_at)
+            self._ledger_keeper.ledger.note_put_right(missed.key, server, stored.sent_at)
             return True
-        self._bookkeeper.mark(missed.key, missed.target, server, is_stale=True)
+        self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
         return False
 
     # --- before a server leaves ---
 
-    async def hand_over(self, missed: Subject, leaving: str) -> HandedOver:
+    async def hand_over(self, missed: SessionRef, leaving: str) -> HandedOver:
         """Bring a session that a leaving server holds to its whole acting set, and remove it there.
 
         The caller stands behind the key gate. What is not marked holds the last acknowledged content, so the
         leaving server is as good a source as any; and better than the acting primary, whose one-shot flag
         a get would consume. Each try starts the session's time-out anew, as every look at it does.
         """
-        ledger = self._bookkeeper.ledger
+        ledger = self._ledger_keeper.ledger
         if ledger.marks(missed.key) or ledger.maybe_lock(missed.key, trio.current_time()) is not None:
             return HandedOver.LATER
         pool = self._roster.pool
         acting = pool.acting_set(missed.placement)
         if acting is None or leaving in acting.written:
             return HandedOver.LATER
-        told = await self._ask([leaving, acting.primary, *acting.copies], touch(missed.target))
-        statuses = {server: None if answer is None else answer.status for server, answer in told.items()}
+        backend_reply = await self._ask([leaving, acting.primary, *acting.copies], touch(missed.target))
+        statuses = {
+            server: None if answer is None else answer.status for server, answer in backend_reply.items()
+        }
         if statuses[leaving] == 404:
             return HandedOver.GONE
         if not all(status in (200, 404) for status in statuses.values()):
@@ -370,29 +385,29 @@ class Finder:
             return HandedOver.LATER  # who has just taken it may have forgotten it, or not be asked for it
         return await self._let_go(missed, leaving, acting) if outcome is HandedOver.MOVED else outcome
 
-    async def _complete(self, missed: Subject, source: str, lacking: list[str]) -> HandedOver:
+    async def _complete(self, missed: SessionRef, source: str, lacking: list[str]) -> HandedOver:
         """Copy a session to those who lack it; MOVED if all of them have it now."""
         if not lacking:
             return HandedOver.MOVED
-        async with self._errands.fetched(source, missed.target) as told:
-            if told is None or told.status not in (200, 404, 423):
+        async with self._internal_requests.fetched(source, missed.target) as backend_reply:
+            if backend_reply is None or backend_reply.status not in (200, 404, 423):
                 return HandedOver.LATER
-            if told.status != 200:
-                return HandedOver.LOCKED if told.status == 423 else HandedOver.GONE
+            if backend_reply.status != 200:
+                return HandedOver.LOCKED if backend_reply.status == 423 else HandedOver.GONE
             with trio.CancelScope(shield=True):
-                stored = [await self._settle_in(missed, server, told) for server in lacking]
+                stored = [await self._settle_in(missed, server, backend_reply) for server in lacking]
         return HandedOver.MOVED if all(stored) else HandedOver.LATER
 
-    async def _let_go(self, missed: Subject, leaving: str, acting: ActingSet) -> HandedOver:
+    async def _let_go(self, missed: SessionRef, leaving: str, acting: ActingSet) -> HandedOver:
         """Remove from a leaving server what all others have."""
         if not self._roster.pool.may_remove_from(leaving, acting.written):
             return HandedOver.LATER
         with trio.CancelScope(shield=True):
-            told = await self._errands.run(leaving, remove(missed.target))
-        if told is not None and told.status == 423:
+            backend_reply = await self._internal_requests.run(leaving, remove(missed.target))
+        if backend_reply is not None and backend_reply.status == 423:
             return HandedOver.LOCKED
-        if told is None or told.status not in (200, 404):
-            self._bookkeeper.mark(missed.key, missed.target, leaving, is_stale=True)
+        if backend_reply is None or backend_reply.status not in (200, 404):
+            self._ledger_keeper.mark(missed.key, missed.target, leaving, is_stale=True)
             return HandedOver.LATER
-        self._copier.note_moved(leaving, "drained")
+        self._replicator.note_moved(leaving, "drained")
         return HandedOver.MOVED

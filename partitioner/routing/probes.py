@@ -1,12 +1,9 @@
-"""Probes of all backends: one prober each, and what they have in common.
+"""Probes every backend that may be spoken to, as backends join and leave.
 
-Has every backend that may be spoken to probed, whoever joins or leaves.
-
-Asks a backend, again and again, whether it is there and still the same.
-
-A probe opens a connection and reads the canary; on a backend that is not UP it also plants one where
-there is none. So a probe takes the whole way that a session's request takes, and a server that
-accepts connections but answers nothing does not pass.
+A prober asks one backend, again and again, whether it is there and still the same. A probe opens a connection
+and reads the canary; on a backend that is not UP it also plants one where there is none. So a probe takes the
+whole way that a session's request takes, and a server that accepts connections but answers nothing does not
+pass.
 """
 
 import random
@@ -84,7 +81,7 @@ class Prober:
         return record.health is Health.UNKNOWN and has_failed
 
     async def probe(self) -> bool:
-        """Probe once, and report; answer whether the next probe is urgent."""
+        """Probe once, and report; return whether the next probe is urgent."""
         name, timeout = self._identity, self._policy.timeout
         member = self._roster.pool.members.get(name)
         if member is None:

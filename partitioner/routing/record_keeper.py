@@ -182,7 +182,7 @@ class RecordKeeper:
         return all(reasons <= dirty.get(server, _NONE) for server, reasons in needs.items())
 
     def _present_needs(self) -> dict[str, frozenset[str]]:
-        """What is true now: whoever is marked, out or in doubt may lack something."""
+        """What is true now: a server that is marked, out or in doubt may lack something."""
         needs = dict(self._ledger.reasons())
         for identity, member in self._roster.pool.members.items():
             is_out = member.incarnation is not None and not member.is_reachable
@@ -288,7 +288,7 @@ class RecordKeeper:
 
         async def store(channel: Channel) -> None:
             await canary.write_record(channel, record.order[0], written)
-            # Read after the write: whoever has claimed before it may not have seen it (design.md 5.2).
+            # Read after the write: a router that has claimed before it may not have seen it (design.md 5.2).
             await authority.check(channel)
 
         return store

@@ -11,12 +11,12 @@ import trio
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.pool import ActingSet, Pool
-from partitioner.routing.expiry_sync import Toucher
-from partitioner.routing.internal_requests import Errand, Errands, Told, put, remove
+from partitioner.routing.expiry_sync import ExpirySync
+from partitioner.routing.internal_requests import BackendReply, InternalRequest, InternalRequests, put, remove
 from partitioner.routing.key_gate import KeyGate
-from partitioner.routing.ledger_keeper import Bookkeeper
-from partitioner.routing.lookup import Finder, LockedAway, Subject, Whereabouts
-from partitioner.routing.replication import Copier
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult, SessionRef
+from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.transport.observer import Observer
 
@@ -35,26 +35,26 @@ class Repairer:
     def __init__(
         self,
         roster: Roster,
-        bookkeeper: Bookkeeper,
+        ledger_keeper: LedgerKeeper,
         gate: KeyGate,
-        errands: Errands,
-        copier: Copier,
-        finder: Finder,
-        toucher: Toucher,
+        internal_requests: InternalRequests,
+        replicator: Replicator,
+        lookup: Lookup,
+        expiry_sync: ExpirySync,
         observer: Observer,
     ) -> None:
         self._roster = roster
-        self._bookkeeper = bookkeeper
+        self._ledger_keeper = ledger_keeper
         self._gate = gate
-        self._errands = errands
-        self._copier = copier
-        self._finder = finder
-        self._toucher = toucher
+        self._internal_requests = internal_requests
+        self._replicator = replicator
+        self._lookup = lookup
+        self._expiry_sync = expiry_sync
         self._observer = observer
         self._wanted: dict[bytes, tuple[float, float]] = {}  # when to try, and the pause after that
         self._due: list[tuple[float, bytes]] = []  # a heap; what is not in `_wanted` at that time is old
         self._is_wanted = trio.Event()
-        bookkeeper.want_repair = self.want
+        ledger_keeper.want_repair = self.want
 
     def __len__(self) -> int:
         """How many keys wait for repair."""
@@ -77,17 +77,17 @@ class Repairer:
             self._is_wanted = trio.Event()
 
     async def repair(self, key: bytes) -> bool:
-        """Put right whatever can be put right of this key now; answer whether nothing is left for later."""
+        """Put right whatever can be put right of this key now; return whether nothing is left for later."""
         await self._gate.enter(key)
         try:
             return await self._repair(key)
         except NoBackendLeft:
-            return False  # nobody can tell what is right: the marks stay
+            return False  # it is unknown what is right: the marks stay
         finally:
             self._gate.leave(key)
 
     async def _repair(self, key: bytes) -> bool:
-        ledger = self._bookkeeper.ledger
+        ledger = self._ledger_keeper.ledger
         if not ledger.marks(key):
             return True
         if ledger.maybe_lock(key, trio.current_time()) is not None:
@@ -101,74 +101,76 @@ class Repairer:
         if not servers:
             return True  # it is wanted again when a connection ends, or a server is back
         target = ledger.target(key)
-        missed = Subject(key, target, self._bookkeeper.placement_of(key))
+        missed = SessionRef(key, target, self._ledger_keeper.placement_of(key))
         return await self._put_right(missed, servers)
 
-    async def _put_right(self, missed: Subject, servers: list[str]) -> bool:
-        ledger, pool = self._bookkeeper.ledger, self._roster.pool
-        acting_set = self._bookkeeper.acting_set
+    async def _put_right(self, missed: SessionRef, servers: list[str]) -> bool:
+        ledger, pool = self._ledger_keeper.ledger, self._roster.pool
+        acting_set = self._ledger_keeper.acting_set
         acting = acting_set(pool, missed.key, missed.placement, ledger.marks(missed.key))
         home = acting_set(pool, missed.key, missed.placement)
         if acting is None or home is None:
             for server in servers:
-                await self._finder.settle_doubt(missed, server)
+                await self._lookup.settle_doubt(missed, server)
             if home is not None and ledger.marks(missed.key):
-                await self._finder.put_right(missed)
+                await self._lookup.put_right(missed)
             return not ledger.marks(missed.key)
-        async with self._errands.fetched(acting.primary, missed.target) as told:
-            if told is not None and told.status == 200:
+        async with self._internal_requests.fetched(acting.primary, missed.target) as backend_reply:
+            if backend_reply is not None and backend_reply.status == 200:
                 # Read again and again, the primary would come to outlive its copies.
-                minutes = told.head.timeout_minutes
-                self._toucher.note_slid(missed.key, missed.target, missed.placement, acting.primary, minutes)
+                minutes = backend_reply.head.timeout_minutes
+                self._expiry_sync.note_renewed(
+                    missed.key, missed.target, missed.placement, acting.primary, minutes
+                )
                 for server in servers:
                     if server in acting.written or server in home.written:
-                        await self._write(missed, server, put(missed.target, told))
+                        await self._write(missed, server, put(missed.target, backend_reply))
                     else:
                         await self._remove(missed, server, (*acting.written, *home.written))
-                if told.head.has_action_flags:
-                    await self._give_flag_back(missed, acting.primary, told)
+                if backend_reply.head.has_action_flags:
+                    await self._give_flag_back(missed, acting.primary, backend_reply)
                 await self._clear_up(missed, acting, pool)
-        if told is not None and told.status == 404:
-            found = await self._finder.find(missed, None)
-            if found is Whereabouts.ABSENT and ledger.is_lost(missed.key):
+        if backend_reply is not None and backend_reply.status == 404:
+            found = await self._lookup.find(missed, None)
+            if found is SearchResult.ABSENT and ledger.is_lost(missed.key):
                 return True  # nothing is removed on a suspicion: the next write is followed by repair
-            if found is Whereabouts.ABSENT:
+            if found is SearchResult.ABSENT:
                 for server in servers:
                     await self._write(missed, server, remove(missed.target))
-            elif isinstance(found, LockedAway):
+            elif isinstance(found, LockedElsewhere):
                 return False
         return not any(each in ledger.marks(missed.key) for each in servers)
 
-    async def _give_flag_back(self, missed: Subject, primary: str, told: Told) -> None:
+    async def _give_flag_back(self, missed: SessionRef, primary: str, backend_reply: BackendReply) -> None:
         """To read an uninitialized session has consumed its flag, and no client has seen it."""
-        stored = await self._copier.replace(missed.key, primary, put(missed.target, told))
+        stored = await self._replicator.replace(missed.key, primary, put(missed.target, backend_reply))
         if stored is None or stored.status != 200:
-            self._bookkeeper.mark(missed.key, missed.target, primary, is_stale=True)
+            self._ledger_keeper.mark(missed.key, missed.target, primary, is_stale=True)
 
-    async def _clear_up(self, missed: Subject, acting: ActingSet, pool: Pool) -> None:
+    async def _clear_up(self, missed: SessionRef, acting: ActingSet, pool: Pool) -> None:
         """Once the last mark is gone, remove the session from where it had to be till then."""
-        home = self._bookkeeper.acting_set(pool, missed.key, missed.placement)
-        if self._bookkeeper.ledger.marks(missed.key) or home is None:
+        home = self._ledger_keeper.acting_set(pool, missed.key, missed.placement)
+        if self._ledger_keeper.ledger.marks(missed.key) or home is None:
             return
         for server in acting.written:
             if server not in home.written:
                 await self._remove(missed, server, home.written)
-        self._bookkeeper.ledger.note_repaired(missed.key)
+        self._ledger_keeper.ledger.note_repaired(missed.key)
 
-    async def _write(self, missed: Subject, server: str, errand: Errand) -> None:
-        self._note(missed, server, await self._copier.replace(missed.key, server, errand))
+    async def _write(self, missed: SessionRef, server: str, internal_request: InternalRequest) -> None:
+        self._note(missed, server, await self._replicator.replace(missed.key, server, internal_request))
 
-    async def _remove(self, missed: Subject, server: str, belongs: tuple[str, ...]) -> None:
+    async def _remove(self, missed: SessionRef, server: str, belongs: tuple[str, ...]) -> None:
         """Remove what is left over beside the servers where the session belongs."""
-        told = await self._copier.clear(missed.key, server, remove(missed.target), belongs)
-        self._note(missed, server, told)
+        backend_reply = await self._replicator.clear(missed.key, server, remove(missed.target), belongs)
+        self._note(missed, server, backend_reply)
 
-    def _note(self, missed: Subject, server: str, told: Told | None) -> None:
-        if told is None or told.status not in (200, 404):
+    def _note(self, missed: SessionRef, server: str, backend_reply: BackendReply | None) -> None:
+        if backend_reply is None or backend_reply.status not in (200, 404):
             return
-        ledger = self._bookkeeper.ledger
+        ledger = self._ledger_keeper.ledger
         was_marked = server in ledger.marks(missed.key)
-        if was_marked and ledger.note_put_right(missed.key, server, told.sent_at):
+        if was_marked and ledger.note_put_right(missed.key, server, backend_reply.sent_at):
             self._observer.session_repaired(self._roster.pool.members[server].backend)
 
     def _maybe_next(self) -> bytes | None:

@@ -15,8 +15,15 @@ import trio
 from partitioner.membership.ledger import REMOVE, WRITE
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.protocol.messages import Operation
-from partitioner.routing.internal_requests import Errand, Errands, Told, release, remove, side_by_side
-from partitioner.routing.ledger_keeper import Bookkeeper
+from partitioner.routing.internal_requests import (
+    BackendReply,
+    InternalRequest,
+    InternalRequests,
+    release,
+    remove,
+    side_by_side,
+)
+from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.roster import Roster
 from partitioner.transport.messages import BegunExchange
 from partitioner.transport.observer import Observer
@@ -29,7 +36,7 @@ class Write:
     key: bytes
     target: bytes
     placement: bytes
-    errand: Errand
+    internal_request: InternalRequest
     first: str  # the server
     sent_at: float
     pool: Pool  # under which it began
@@ -37,22 +44,28 @@ class Write:
 
     @property
     def operation(self) -> Operation:
-        return self.errand.head.operation
+        return self.internal_request.head.operation
 
     @property
     def content(self) -> bytes | None:
         """What is saved, unless that has streamed through."""
-        is_whole = len(self.errand.body) == self.errand.head.content_length
-        return self.errand.body if is_whole else None
+        is_whole = len(self.internal_request.body) == self.internal_request.head.content_length
+        return self.internal_request.body if is_whole else None
 
 
-class Copier:
+class Replicator:
     """Writes copies, and removes what is left over."""
 
-    def __init__(self, roster: Roster, bookkeeper: Bookkeeper, errands: Errands, observer: Observer) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        ledger_keeper: LedgerKeeper,
+        internal_requests: InternalRequests,
+        observer: Observer,
+    ) -> None:
         self._roster = roster
-        self._bookkeeper = bookkeeper
-        self._errands = errands
+        self._ledger_keeper = ledger_keeper
+        self._internal_requests = internal_requests
         self._observer = observer
         self.moved_from: Counter[str] = Counter()  # sessions that have left a server, since the start
 
@@ -63,41 +76,43 @@ class Copier:
         if member is not None:
             self._observer.session_moved(member.backend, reason)
 
-    async def spread(self, write: Write) -> list[Told]:
-        """Finish a write that its first server has accepted; answer what the others told.
+    async def spread(self, write: Write) -> list[BackendReply]:
+        """Finish a write that its first server has accepted; return what the others told.
 
         Once it has begun it is carried through, whatever becomes of the client: else copies would hold
         something older than the primary, and nobody would know.
         """
-        key, ledger = write.key, self._bookkeeper.ledger
+        key, ledger = write.key, self._ledger_keeper.ledger
         pool = self._roster.pool
         # If the pool has changed meanwhile, former copies may have to be told that they are none any more.
         is_same = pool.epoch == write.pool.epoch
         was_settled = is_same and ledger.is_settled(key, pool, trio.current_time())
         ledger.note_put_right(key, write.first, write.sent_at)
-        acting_set = self._bookkeeper.acting_set
+        acting_set = self._ledger_keeper.acting_set
         with trio.CancelScope(shield=True):
-            told = await self._copy(write, pool)
+            backend_reply = await self._copy(write, pool)
             acting = acting_set(pool, key, write.placement, ledger.marks(key)) or ActingSet(write.first, ())
             if not was_settled or write.first not in acting.written:
-                told |= await self._clear_up(write, pool, acting, reached={write.first, *told})
+                backend_reply |= await self._clear_up(
+                    write, pool, acting, reached={write.first, *backend_reply}
+                )
         if write.operation is Operation.REMOVE:
             ledger.note_removed(key)
         else:
-            ledger.note_saved(key, {write.first, *told}, write.content)
+            ledger.note_saved(key, {write.first, *backend_reply}, write.content)
         self._judge(write, acting, pool)
-        is_home = all(each in told or each == write.first for each in acting.written)
+        is_home = all(each in backend_reply or each == write.first for each in acting.written)
         if is_home and not ledger.marks(key) and self._roster.pool.epoch == write.pool.epoch:
             ledger.note_settled(key, pool, trio.current_time())
-        return list(told.values())
+        return list(backend_reply.values())
 
-    async def _copy(self, write: Write, pool: Pool) -> dict[str, Told]:
+    async def _copy(self, write: Write, pool: Pool) -> dict[str, BackendReply]:
         """Write it wherever it belongs.
 
         A server that fails may let another one move up, as one does that joins and is not known yet; what
         that other one holds is older than this, so it is written as well.
         """
-        reached: dict[str, Told] = {}
+        reached: dict[str, BackendReply] = {}
         tried = {write.first}
         while wanted := tuple(each for each in self._wanted(write, pool) if each not in tried):
             tried |= set(wanted)
@@ -121,17 +136,17 @@ class Copier:
 
     def _homes(self, write: Write, pool: Pool) -> dict[str, None]:
         """Where it is read now, and where it is once the marks are gone."""
-        marks = tuple(self._bookkeeper.ledger.marks(write.key))
+        marks = tuple(self._ledger_keeper.ledger.marks(write.key))
         homes: dict[str, None] = {}
         for without in (marks, ()):
-            acting = self._bookkeeper.acting_set(pool, write.key, write.placement, without)
+            acting = self._ledger_keeper.acting_set(pool, write.key, write.placement, without)
             if acting is not None:
                 homes |= dict.fromkeys(acting.written)
         return homes
 
     async def _clear_up(
         self, write: Write, pool: Pool, acting: ActingSet, reached: set[str]
-    ) -> dict[str, Told]:
+    ) -> dict[str, BackendReply]:
         """Remove what is left over wherever it does not belong, and will not belong without the marks either.
 
         A server that should have the write and did not take it stays marked. Were it told to remove the
@@ -141,81 +156,88 @@ class Copier:
         leftovers = [each for each in pool.possible_holders(write.placement) if each not in belongs]
         if acting.primary not in reached and write.first in leftovers:
             leftovers.remove(write.first)  # until now it is the only one that has the session
-        errand = remove(write.target, write.errand.head.lock_cookie or 0)
-        outcomes = await side_by_side(lambda each: self.clear(write.key, each, errand, belongs), leftovers)
+        internal_request = remove(write.target, write.internal_request.head.lock_cookie or 0)
+        outcomes = await side_by_side(
+            lambda each: self.clear(write.key, each, internal_request, belongs), leftovers
+        )
         reached_too = self._note_outcomes(write, leftovers, outcomes)
         if write.operation is not Operation.REMOVE:
-            for server, told in reached_too.items():
-                if told.status == 200:
+            for server, backend_reply in reached_too.items():
+                if backend_reply.status == 200:
                     self.note_moved(server, "saved")
         return reached_too
 
     def _note_outcomes(
-        self, write: Write, servers: Sequence[str], outcomes: Sequence[Told | None]
-    ) -> dict[str, Told]:
-        """Who has it done is put right by it, who has not is marked; answer what the former told."""
+        self, write: Write, servers: Sequence[str], outcomes: Sequence[BackendReply | None]
+    ) -> dict[str, BackendReply]:
+        """Clear the marks of servers that succeeded, mark those that failed; return the successful
+        replies."""
         reached = {}
-        for server, told in zip(servers, outcomes, strict=True):
-            if told is not None and told.status in (200, 404):
-                reached[server] = told
-                self._bookkeeper.ledger.note_put_right(write.key, server, told.sent_at)
+        for server, backend_reply in zip(servers, outcomes, strict=True):
+            if backend_reply is not None and backend_reply.status in (200, 404):
+                reached[server] = backend_reply
+                self._ledger_keeper.ledger.note_put_right(write.key, server, backend_reply.sent_at)
             else:
                 reason = REMOVE if write.operation is Operation.REMOVE else WRITE
-                self._bookkeeper.mark(write.key, write.target, server, is_stale=True, reason=reason)
+                self._ledger_keeper.mark(write.key, write.target, server, is_stale=True, reason=reason)
         return reached
 
-    async def _write_copy(self, write: Write, server: str) -> Told | None:
+    async def _write_copy(self, write: Write, server: str) -> BackendReply | None:
         if write.content is None:
             return None  # it has streamed through, and is not here any more: repair writes the copy
-        return await self.replace(write.key, server, write.errand, write.begun.get(server))
+        return await self.replace(write.key, server, write.internal_request, write.begun.get(server))
 
     async def replace(
-        self, key: bytes, server: str, errand: Errand, begun: BegunExchange | None = None
-    ) -> Told | None:
+        self, key: bytes, server: str, internal_request: InternalRequest, begun: BegunExchange | None = None
+    ) -> BackendReply | None:
         """Have a server hold this instead of whatever it held of the key.
 
         A create is insert-only: where something is, it is answered 200 all the same, and leaves that. On a
         copy that may be a former session, which lives up to 5 % longer than on the primary, or a locked one.
         So it goes first, and nothing is created before it is known to be gone.
         """
-        if errand.head.operation is Operation.CREATE_UNINITIALIZED:
-            cleared = await self.insist(key, server, remove(errand.head.target))
+        if internal_request.head.operation is Operation.CREATE_UNINITIALIZED:
+            cleared = await self.insist(key, server, remove(internal_request.head.target))
             if cleared is None or cleared.status not in (200, 404):
                 return None
-        return await self.insist(key, server, errand, begun)
+        return await self.insist(key, server, internal_request, begun)
 
-    async def clear(self, key: bytes, server: str, errand: Errand, belongs: Iterable[str]) -> Told | None:
+    async def clear(
+        self, key: bytes, server: str, internal_request: InternalRequest, belongs: Iterable[str]
+    ) -> BackendReply | None:
         """Have a server remove what it holds and others should; None where that failed or is not safe.
 
         By another address it might be one of those where the session belongs (design.md 5.1).
         """
         if not self._roster.pool.may_remove_from(server, belongs):
             return None
-        return await self.insist(key, server, errand)
+        return await self.insist(key, server, internal_request)
 
     async def insist(
-        self, key: bytes, server: str, errand: Errand, begun: BegunExchange | None = None
-    ) -> Told | None:
-        """Have it done, through a lock that nobody holds any more; never through one that somebody holds."""
-        told = await self._errands.run(server, errand, begun=begun)
-        if told is None or told.status != 423 or told.head.lock_cookie is None:
-            return told
-        lock = self._bookkeeper.ledger.maybe_lock(key, trio.current_time())
-        if lock is not None and (lock.server, lock.cookie) == (server, told.head.lock_cookie):
+        self, key: bytes, server: str, internal_request: InternalRequest, begun: BegunExchange | None = None
+    ) -> BackendReply | None:
+        """Have it done, through a lock that no page holds any more; never through one that a page holds."""
+        backend_reply = await self._internal_requests.run(server, internal_request, begun=begun)
+        if backend_reply is None or backend_reply.status != 423 or backend_reply.head.lock_cookie is None:
+            return backend_reply
+        lock = self._ledger_keeper.ledger.maybe_lock(key, trio.current_time())
+        if lock is not None and (lock.server, lock.cookie) == (server, backend_reply.head.lock_cookie):
             return None
-        if self._bookkeeper.may_be_anothers(told.head, told.sent_at):
+        if self._ledger_keeper.may_be_anothers(backend_reply.head, backend_reply.sent_at):
             return None
-        freed = await self._errands.run(server, release(errand.head.target, told.head.lock_cookie))
+        freed = await self._internal_requests.run(
+            server, release(internal_request.head.target, backend_reply.head.lock_cookie)
+        )
         member = self._roster.pool.members.get(server)
         if freed is not None and freed.status == 200 and member is not None:
             self._observer.ghost_lock_released(member.backend)
-        return await self._errands.run(server, errand)
+        return await self._internal_requests.run(server, internal_request)
 
     def _judge(self, write: Write, acting: ActingSet, pool: Pool) -> None:
         """Tell, once for each write, if it has fewer good copies than it should have."""
         if write.operation is Operation.REMOVE:
             return
-        marks = self._bookkeeper.ledger.marks(write.key)
+        marks = self._ledger_keeper.ledger.marks(write.key)
         holders = (acting.primary, *acting.copies)
         missing = [each for each in holders if each in marks and each != write.first]
         if missing or len(acting.copies) < pool.copies - 1:

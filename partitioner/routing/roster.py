@@ -38,12 +38,12 @@ from partitioner.membership.health import (
     HealthPolicy,
     HealthRecord,
     Symptom,
-    cast_doubt,
-    dispel_doubt,
     newcomer,
     observe_success,
     observe_symptom,
     put_aside,
+    suspect,
+    trust,
 )
 from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.pool import Member, Pool, first_pool, ranking_of
@@ -236,51 +236,55 @@ class Roster:
         symptom = SYMPTOMS[type(failure)] or Symptom.BROKEN
         if symptom is Symptom.ALIAS:
             self.aliases[failure.backend] = failure.detail
-        self.upstreams[failure.backend].vigil.note_answering(symptom is Symptom.RESTARTED)
+        self.upstreams[failure.backend].half_closed.note_answering(symptom is Symptom.RESTARTED)
         self._observe_symptom(failure.backend, symptom, failure.detail)
 
-    def probe_succeeded(self, name: str, life: bytes) -> None:
+    def probe_succeeded(self, name: str, incarnation: bytes) -> None:
         """A probe found, or planted, the canary and read it back."""
         if name not in self.pool.members:
             return
-        known = self.pool.maybe_holder_of(life, besides=name)
+        known = self.pool.maybe_holder_of(incarnation, besides=name)
         if known is not None:
             if self.pool.members[name].removed_at is not None:
                 self._forget_if_alias(name)
                 return
             self._take_over(name, known)
             name = known
-        self.upstreams[name].vigil.note_answering(True)
+        self.upstreams[name].half_closed.note_answering(True)
         before, now = self._record(name), trio.current_time()
         if before.is_up and before.failures >= self._policy.fall:
             self._observer.backend_answers_again(self.pool.members[name].backend)
-        record = observe_success(self._doubted(before, life, now), life, now, self._policy)
-        if before.served_life is not None and before.served_life != life:
-            self.departed[before.served_life] = now + self._longest_life()
+        record = observe_success(self._doubted(before, incarnation, now), incarnation, now, self._policy)
+        if before.served_incarnation is not None and before.served_incarnation != incarnation:
+            self.departed[before.served_incarnation] = now + self._longest_life()
         if record.answers:
-            self.empty.discard(life)  # it is a member's memory now, and comes back as that
+            self.empty.discard(incarnation)  # it is a member's memory now, and comes back as that
         self._publish(name, record, "has another canary")
 
-    def memory_went_back(self, name: str, life: bytes) -> None:
+    def memory_went_back(self, name: str, incarnation: bytes) -> None:
         """A memory shows less than it has taken: an old one was put back, and is in doubt from now on."""
         now = trio.current_time()
-        self.departed[life] = now + self._longest_life()
+        self.departed[incarnation] = now + self._longest_life()
         if self._record(name).is_up:
             self._observe_symptom(name, Symptom.RESTARTED, "has gone back in time")
 
-    def _doubted(self, record: HealthRecord, life: bytes, now: float) -> HealthRecord:
+    def _doubted(self, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
         """The record of a backend that shows this token, in doubt if it is not known what that memory missed.
 
         That is so of one that was out, and of one that no record names (design.md 5.1).
         """
-        is_out = self.departed.get(life, float("-inf")) > now
+        is_out = self.departed.get(incarnation, float("-inf")) > now
         # What it missed after T_max of absence nobody has marked, and its clock may have stood still.
-        is_away = record.health is Health.DOWN and record.served_life == life
+        is_away = record.health is Health.DOWN and record.served_incarnation == incarnation
         is_out = is_out or (is_away and now - record.since > self._longest_life())
-        is_known = life in (record.served_life, record.life) or life in self.empty or self._trusts_unknown
-        if (is_known and not is_out) or (record.answers and record.life == life):
+        is_known = (
+            incarnation in (record.served_incarnation, record.incarnation)
+            or incarnation in self.empty
+            or self._trusts_unknown
+        )
+        if (is_known and not is_out) or (record.answers and record.incarnation == incarnation):
             return record
-        return cast_doubt(record, now + self._longest_life(), life, now)
+        return suspect(record, now + self._longest_life(), incarnation, now)
 
     def _forget_if_alias(self, name: str) -> None:
         """Another entry leads to the memory that was found here, and this one was removed.
@@ -295,18 +299,18 @@ class Roster:
         for mover in self.movers:
             mover(name, None)
 
-    def maybe_twin(self, name: str, life: bytes) -> Backend | None:
+    def maybe_twin(self, name: str, incarnation: bytes) -> Backend | None:
         """The other backend that answers just now and shows this token, too, if there is one."""
-        identity = self.pool.maybe_holder_of(life, besides=name)
+        identity = self.pool.maybe_holder_of(incarnation, besides=name)
         if identity is None or name not in self.pool.members:
             return None
         member = self.pool.members[identity]
         is_entry = member.removed_at is None and self.pool.members[name].removed_at is None
         return member.backend if is_entry and member.record.answers else None
 
-    def memory_was_copied(self, name: str, life: bytes, original: Backend) -> None:
+    def memory_was_copied(self, name: str, incarnation: bytes, original: Backend) -> None:
         """A backend began as a copy of another one's memory, and has this token now: it is in doubt."""
-        self.departed[life] = trio.current_time() + self._longest_life()
+        self.departed[incarnation] = trio.current_time() + self._longest_life()
         self._observer.memory_was_copied(self.pool.members[name].backend, original)
 
     def _take_over(self, entry: str, known: str) -> None:
@@ -345,8 +349,8 @@ class Roster:
 
     def _close_upstream(self, identity: str) -> None:
         self.upstreams[identity].cut()
-        # Nobody probes it any more: its unanswered connections get the patience of one that answers.
-        self.upstreams[identity].vigil.note_answering(True)
+        # It is not probed any more: its unanswered connections get the patience of one that answers.
+        self.upstreams[identity].half_closed.note_answering(True)
         del self.upstreams[identity]
 
     def _observe_symptom(self, name: str, symptom: Symptom, detail: str) -> None:
@@ -368,9 +372,9 @@ class Roster:
         for listener in self.listeners:
             listener(name, before, record)
         if record.answers and not before.answers:
-            self.departed.pop(record.life or b"", None)  # it is in; whether it is read its record says
-            assert record.life is not None  # a success brought it up, and carried its life
-            self.upstreams[name].reinstate(record.life)
+            self.departed.pop(record.incarnation or b"", None)  # it is in; whether it is read its record says
+            assert record.incarnation is not None  # a success brought it up, and carried its incarnation
+            self.upstreams[name].reinstate(record.incarnation)
         now = trio.current_time()
         self._show(self.pool.with_record(name, record, now), now)
         if before.health is not record.health:
@@ -383,8 +387,10 @@ class Roster:
         elif record.is_up and before.health is Health.RECOVERING:
             self._observer.backend_trusted(backend, eligible)
         elif record.is_up:
-            has_new_life = None if before.served_life is None else before.served_life != record.life
-            self._observer.backend_came_up(backend, before.symptom, has_new_life, eligible)
+            has_new_incarnation = (
+                None if before.served_incarnation is None else before.served_incarnation != record.incarnation
+            )
+            self._observer.backend_came_up(backend, before.symptom, has_new_incarnation, eligible)
         elif before.health is Health.UNKNOWN and record.symptom is Symptom.ALIAS:
             self._observer.backend_entered_twice(backend, detail, eligible)
         elif before.health is Health.UNKNOWN:
@@ -412,14 +418,14 @@ class Roster:
     def set_intent(self, name: str, intent: Intent) -> None:
         """Have a backend of the configuration serve, hand its sessions off, or not be spoken to.
 
-        READY also vouches for a backend that is RECOVERING: it is read again.
+        READY also trusts a backend that is RECOVERING: it is read again.
 
-        Raises Refused if nobody would serve any more.
+        Raises Refused if no server would serve any more.
         """
         identity = self.pool.places[name]
         member = self.pool.members[identity]
         if intent is Intent.READY and member.record.health is Health.RECOVERING:
-            self._publish(identity, dispel_doubt(member.record, trio.current_time()), "vouched for")
+            self._publish(identity, trust(member.record, trio.current_time()), "trusted")
         if member.backend.intent is not intent:
             kept = [member.backend for member in self.pool.members.values() if member.removed_at is None]
             wanted = [replace(each, intent=intent) if each.name == name else each for each in kept]
@@ -443,8 +449,8 @@ class Roster:
         identity, whatever its name and address were before. Who it is that was not seen shows with its first
         probe.
 
-        Raises Refused if nobody would serve any more, or if two of them are one server; nothing has changed
-        then.
+        Raises Refused if no server would serve any more, or if two of them are one server; nothing has
+        changed then.
         """
         members, now = self.members_for(backends, seen), trio.current_time()
         for identity, member in self.pool.members.items():
@@ -474,17 +480,19 @@ class Roster:
             members[member.backend.identity] = member
         return members
 
-    def cast_doubt(self, identity: str) -> None:
+    def suspect(self, identity: str) -> None:
         """What this backend missed is not known any more: it is RECOVERING for the longest life."""
         now = trio.current_time()
         record = self._record(identity)
-        doubted = cast_doubt(record, now + self._longest_life(), record.life or record.served_life, now)
+        doubted = suspect(
+            record, now + self._longest_life(), record.incarnation or record.served_incarnation, now
+        )
         self._publish(identity, doubted, "more keys were marked on it than can be remembered")
 
     def forget_the_gone(self) -> list[str]:
         """Forget removed backends when whatever they hold has expired, or they have been DOWN for long.
 
-        Answers whom: nobody will ask them any more, so nothing need be remembered of what is on them.
+        Returns whom: no exchange will ask them any more, so nothing need be remembered of what is on them.
         """
         now = trio.current_time()
         self.redundancy.look(now)

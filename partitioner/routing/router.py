@@ -1,10 +1,10 @@
 """The router as a responder: which backend a request goes to, and what has to be done besides.
 
-The await lane: every exchange is straight-line code, and this file is the definition of what is
-right. Three ideas carry it. Behind the *key gate* there is one exchange of a key at a time. *Lives* tell
-a server that has forgotten everything from one that is back. The *ledger* knows which locks are held
-and which servers may not be read for a key. Decisions are pure and stand on lower floors: the pool says
-who acts for a key, the failover table what to do when that fails.
+The slow path: every exchange is straight-line code, and this file is the definition of what is right. Three
+ideas carry it. Behind the *key gate* there is one exchange of a key at a time. *Incarnations* tell a server
+that has forgotten everything from one that is back. The *ledger* knows which locks are held and which servers
+may not be read for a key. Decisions are pure and stand on lower floors: the pool says who acts for a key, the
+failover table what to do when that fails.
 
     get, acquire, release, reset_timeout    to the acting primary alone; copies are touched later
     set, remove                             to the acting primary, then to everybody whom it concerns
@@ -26,24 +26,30 @@ from partitioner.membership.quarantine import Quarantine
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status
 from partitioner.protocol.target import canonical_form, server_key
 from partitioner.protocol.writer import write_answer_head
-from partitioner.routing.dispatch import Asked, Asker, Reply
-from partitioner.routing.expiry_sync import Toucher
-from partitioner.routing.farm_mismatch import Mixups
-from partitioner.routing.internal_requests import Errand, Errands, Told, release, touch
+from partitioner.routing.dispatch import Dispatcher, Reply, RoutedRequest
+from partitioner.routing.expiry_sync import ExpirySync
+from partitioner.routing.farm_mismatch import FarmMismatch
+from partitioner.routing.internal_requests import (
+    BackendReply,
+    InternalRequest,
+    InternalRequests,
+    release,
+    touch,
+)
 from partitioner.routing.key_gate import KeyGate
-from partitioner.routing.ledger_keeper import Bookkeeper
-from partitioner.routing.lookup import Finder, LockedAway, Subject, Whereabouts
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult, SessionRef
 from partitioner.routing.record_keeper import RecordKeeper
-from partitioner.routing.replication import Copier, Write
+from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.tenure import Tenure
-from partitioner.transport.limits import BodyMemory
+from partitioner.transport.limits import BodyBudget
 from partitioner.transport.messages import Request, Response
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import local_ticks
 
 SHOW_LOCKS = frozenset({Operation.GET, Operation.ACQUIRE, Operation.SET, Operation.REMOVE})
-"""Operations whose 200 says that nobody else holds a lock on the session."""
+"""Operations whose 200 says that no other page holds a lock on the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,14 @@ class Parts:
     """What the router works with; they all share one ledger and one gate."""
 
     roster: Roster
-    bookkeeper: Bookkeeper
+    ledger_keeper: LedgerKeeper
     gate: KeyGate
-    memory: BodyMemory
-    errands: Errands
-    copier: Copier
-    finder: Finder
-    toucher: Toucher
-    mixups: Mixups
+    body_budget: BodyBudget
+    internal_requests: InternalRequests
+    replicator: Replicator
+    lookup: Lookup
+    expiry_sync: ExpirySync
+    farm_mismatch: FarmMismatch
     observer: Observer
     keeper: RecordKeeper | None = None  # None where no other router can come after this one
     tenure: Tenure | None = None
@@ -70,16 +76,16 @@ class Router:
     def __init__(self, parts: Parts, background: trio.Nursery) -> None:
         """`background` outlives every exchange: locks that were not delivered are given back there."""
         self._roster = parts.roster
-        self._bookkeeper = parts.bookkeeper
-        self._ledger = parts.bookkeeper.ledger
+        self._ledger_keeper = parts.ledger_keeper
+        self._ledger = parts.ledger_keeper.ledger
         self._gate = parts.gate
-        self._memory = parts.memory
-        self._errands = parts.errands
-        self._copier = parts.copier
-        self._finder = parts.finder
-        self._asker = Asker(parts.roster, parts.bookkeeper, parts.finder)
-        self._toucher = parts.toucher
-        self._mixups = parts.mixups
+        self._body_budget = parts.body_budget
+        self._internal_requests = parts.internal_requests
+        self._replicator = parts.replicator
+        self._lookup = parts.lookup
+        self._dispatcher = Dispatcher(parts.roster, parts.ledger_keeper, parts.lookup)
+        self._expiry_sync = parts.expiry_sync
+        self._farm_mismatch = parts.farm_mismatch
         self._observer = parts.observer
         self._keeper = parts.keeper
         self._tenure = parts.tenure
@@ -98,24 +104,24 @@ class Router:
         canonical = canonical_form(key)
         if canonical.startswith(ITEMS.encode()):
             raise MalformedRequest("a key that is kept for routers")
-        session = Subject(key, head.target, self._bookkeeper.placement_of(key))
+        session = SessionRef(key, head.target, self._ledger_keeper.placement_of(key))
         if self._tenure is not None:
             await self._tenure.ensure_active(canonical, head.operation, request.deadline)
-        self._mixups.note(canonical, session.placement)
+        self._farm_mismatch.note(canonical, session.placement)
         held = 0
         try:
             if not request.is_whole and self._is_copied(key):
                 request = await self._hold(request)
                 held = head.content_length
-            response = await self._respond_behind_the_gate(Asked(request, session))
+            response = await self._respond_behind_the_gate(RoutedRequest(request, session))
         finally:
             if held:
-                self._memory.give_back(held)
+                self._body_budget.give_back(held)
         return response
 
-    async def go_on(self, asked: Asked) -> Response:
-        """The same for an exchange that the express lane has begun: it is behind the gate already."""
-        return await self._respond_within_the_gate(asked)
+    async def go_on(self, routed: RoutedRequest) -> Response:
+        """The same for an exchange that the fast path has begun: it is behind the gate already."""
+        return await self._respond_within_the_gate(routed)
 
     @property
     def is_giving_back(self) -> bool:
@@ -140,83 +146,83 @@ class Router:
         """Take the whole body in, once there is memory for it."""
         assert request.rest is not None
         count, pieces, was_read = request.head.content_length, [request.body], False
-        await self._memory.reserve(count)
+        await self._body_budget.reserve(count)
         try:
             while piece := await request.rest():
                 pieces.append(piece)
             was_read = True
         finally:
             if not was_read:
-                self._memory.give_back(count)
+                self._body_budget.give_back(count)
         return Request(request.head, b"".join(pieces), None, request.deadline)
 
-    async def _respond_behind_the_gate(self, asked: Asked) -> Response:
+    async def _respond_behind_the_gate(self, routed: RoutedRequest) -> Response:
         try:
-            await self._enter(asked.session.key, asked.request.deadline)
+            await self._enter(routed.session.key, routed.request.deadline)
         except BaseException:
-            self._note_closed(asked)
+            self._note_closed(routed)
             raise
-        return await self._respond_within_the_gate(asked)
+        return await self._respond_within_the_gate(routed)
 
-    async def _respond_within_the_gate(self, asked: Asked) -> Response:
-        key = asked.session.key
+    async def _respond_within_the_gate(self, routed: RoutedRequest) -> Response:
+        key = routed.session.key
         try:
             self._ledger.note_alive(key, trio.current_time())
-            await self._note_remove(asked)
-            answer = await self._refuse_in_quarantine(asked) or await self._answer(asked)
+            await self._note_remove(routed)
+            answer = await self._refuse_in_quarantine(routed) or await self._answer(routed)
         except BaseException:
-            self._note_closed(asked)
+            self._note_closed(routed)
             self._gate.leave(key)
             raise
         if isinstance(answer, Reply):
             self._note_passed_over(answer)
             answer = answer.response
-        await self._write_down(asked, answer)
+        await self._write_down(routed, answer)
         if answer.head.status in (200, 423):
             self._ledger.note_served(key, trio.current_time())
         quarantine = self._quarantine()
-        if quarantine is not None and answer.head.status == 200 and asked.operation in SHOW_LOCKS:
+        if quarantine is not None and answer.head.status == 200 and routed.operation in SHOW_LOCKS:
             quarantine.note_answered(key)
-        return self._leave_at_the_end(asked, answer)
+        return self._leave_at_the_end(routed, answer)
 
     # --- what the next router must know ---
 
-    async def _note_remove(self, asked: Asked) -> None:
+    async def _note_remove(self, routed: RoutedRequest) -> None:
         """A remove may be cut off half-way: who may lack it is written down before it is sent anywhere."""
         keeper, pool = self._keeper, self._roster.pool
-        if keeper is None or asked.operation is not Operation.REMOVE:
+        if keeper is None or routed.operation is not Operation.REMOVE:
             return
-        if pool.dirty or pool.unrecorded or self._ledger.marks(asked.session.key):
-            lacking = {*(pool.dirty or ()), *pool.unrecorded, *self._ledger.marks(asked.session.key)}
+        if pool.dirty or pool.unrecorded or self._ledger.marks(routed.session.key):
+            lacking = {*(pool.dirty or ()), *pool.unrecorded, *self._ledger.marks(routed.session.key)}
             await keeper.ensure(dict.fromkeys(lacking, frozenset({REMOVE})))
 
-    async def _write_down(self, asked: Asked, answer: Response) -> None:
+    async def _write_down(self, routed: RoutedRequest, answer: Response) -> None:
         """Have it written down who lacks what, before the client is answered.
 
         Raises NoBackendLeft; nothing of this exchange reaches the client then, and a lock is given back.
         """
-        keeper, key = self._keeper, asked.session.key
+        keeper, key = self._keeper, routed.session.key
         if keeper is None or not (needs := keeper.needs_of(key)):
             return
         try:
             await keeper.ensure(needs)
         except BaseException:
             answer.finish(False)
-            self._note_closed(asked)
-            if _takes_lock(asked, answer):
-                self.give_back_soon(asked.session)
+            self._note_closed(routed)
+            if _takes_lock(routed, answer):
+                self.give_back_soon(routed.session)
             else:
                 self._gate.leave(key)
             raise
 
-    async def _refuse_in_quarantine(self, asked: Asked) -> Response | None:
+    async def _refuse_in_quarantine(self, routed: RoutedRequest) -> Response | None:
         """What a server says that may hold a lock of the router before this one; None if there is none.
 
         Raises NoBackendLeft where such a server cannot be asked: somebody else may hold the lock.
         Source: design.md 5.2.6.
         """
-        quarantine, session = self._quarantine(), asked.session
-        if quarantine is None or asked.operation not in (Operation.GET, Operation.ACQUIRE):
+        quarantine, session = self._quarantine(), routed.session
+        if quarantine is None or routed.operation not in (Operation.GET, Operation.ACQUIRE):
             return None
         if quarantine.is_answered(session.key):
             return None
@@ -224,39 +230,43 @@ class Router:
         acting = self._acting_set(session, pool)
         for server, token in quarantine.candidates(session.placement).items():
             member = pool.members.get(server)
-            if member is None or not member.is_reachable or token != member.record.life:
+            if member is None or not member.is_reachable or token != member.record.incarnation:
                 raise NoBackendLeft(f"{server} may hold a lock of the router before this one, and is away")
             if acting is not None and server == acting.primary:
                 continue
-            async with self._errands.fetched(server, session.target) as told:
-                if told is None:
+            async with self._internal_requests.fetched(server, session.target) as backend_reply:
+                if backend_reply is None:
                     raise NoBackendLeft(f"{server} may hold a lock of the router before this one")
-                if told.status == 423:
-                    return Response(told.head, told.body)
+                if backend_reply.status == 423:
+                    return Response(backend_reply.head, backend_reply.body)
         return None
 
-    def _acting_set(self, session: Subject, pool: Pool) -> ActingSet | None:
+    def _acting_set(self, session: SessionRef, pool: Pool) -> ActingSet | None:
         marks = self._ledger.marks(session.key)
-        return self._bookkeeper.acting_set(pool, session.key, session.placement, marks)
+        return self._ledger_keeper.acting_set(pool, session.key, session.placement, marks)
 
     def _quarantine(self) -> Quarantine | None:
         return None if self._tenure is None else self._tenure.maybe_quarantine()
 
-    async def _release_everywhere(self, asked: Asked) -> None:
-        """Where nobody serves because each server may lack something, a lock keeps them from agreeing."""
-        pool, session = self._roster.pool, asked.session
-        if pool.placed or asked.cookie is None or self._ledger.is_agreed(session.key):
+    async def _release_everywhere(self, routed: RoutedRequest) -> None:
+        """Where no server serves because each server may lack something, a lock keeps them from agreeing."""
+        pool, session = self._roster.pool, routed.session
+        if pool.placed or routed.cookie is None or self._ledger.is_agreed(session.key):
             return
         servers = [each for each, member in pool.members.items() if member.is_reachable]
-        await self._errands.run_all([(each, release(session.target, asked.cookie)) for each in servers])
+        await self._internal_requests.run_all(
+            [(each, release(session.target, routed.cookie)) for each in servers]
+        )
 
-    async def _release_elsewhere(self, asked: Asked, server: str) -> None:
+    async def _release_elsewhere(self, routed: RoutedRequest, server: str) -> None:
         """A lock that was granted before this router's time may lie on another server than this one."""
-        quarantine, session = self._quarantine(), asked.session
-        if quarantine is None or quarantine.is_answered(session.key) or asked.cookie is None:
+        quarantine, session = self._quarantine(), routed.session
+        if quarantine is None or quarantine.is_answered(session.key) or routed.cookie is None:
             return
         others = [each for each in quarantine.candidates(session.placement) if each != server]
-        await self._errands.run_all([(each, release(session.target, asked.cookie)) for each in others])
+        await self._internal_requests.run_all(
+            [(each, release(session.target, routed.cookie)) for each in others]
+        )
 
     async def _enter(self, key: bytes, deadline: float) -> None:
         """Pass the gate. Raises NoBackendLeft if that is not possible in time."""
@@ -272,31 +282,31 @@ class Router:
         if reply.passed_over is not None:
             self._observer.failed_over(reply.pool.members[reply.passed_over].backend)
 
-    async def _answer(self, asked: Asked) -> Response | Reply:
-        match asked.operation:
+    async def _answer(self, routed: RoutedRequest) -> Response | Reply:
+        match routed.operation:
             case Operation.GET | Operation.ACQUIRE | Operation.RESET_TIMEOUT:
-                return await self._read(asked)
+                return await self._read(routed)
             case Operation.RELEASE:
-                return await self._release(asked)
+                return await self._release(routed)
             case Operation.SET | Operation.REMOVE:
-                return await self._write(asked)
+                return await self._write(routed)
             case Operation.CREATE_UNINITIALIZED:
-                return await self._create(asked)
+                return await self._create(routed)
 
-    def _leave_at_the_end(self, asked: Asked, response: Response) -> Response:
+    def _leave_at_the_end(self, routed: RoutedRequest, response: Response) -> Response:
         """Keep the gate until the answer is delivered, and a lock that is not until it is given back."""
-        takes_lock = _takes_lock(asked, response)
+        takes_lock = _takes_lock(routed, response)
 
         def finish(was_delivered: bool) -> None:
             response.finish(was_delivered)
             if takes_lock and not was_delivered:
-                self.give_back_soon(asked.session)
+                self.give_back_soon(routed.session)
             else:
-                self._gate.leave(asked.session.key)
+                self._gate.leave(routed.session.key)
 
         return Response(response.head, response.body, response.rest, takes_lock, finish, response.backend)
 
-    def give_back_soon(self, session: Subject) -> None:
+    def give_back_soon(self, session: SessionRef) -> None:
         """Have a lock released that did not reach its client, and then leave the gate."""
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
         if lock is None:
@@ -305,19 +315,21 @@ class Router:
         self._giving_back += 1
         self._background.start_soon(self._give_back, session, lock)
 
-    async def _give_back(self, session: Subject, lock: Lock) -> None:
+    async def _give_back(self, session: SessionRef, lock: Lock) -> None:
         """Release a lock whose answer never reached its client, which nobody else would for 110 s."""
         try:
             self._ledger.end_lock(session.key)
             member = self._roster.pool.members.get(lock.server)
             if member is None:
                 return  # its server has been forgotten meanwhile
-            told = await self._errands.run(lock.server, release(session.target, lock.cookie))
-            if told is not None and told.status == 200:
+            backend_reply = await self._internal_requests.run(
+                lock.server, release(session.target, lock.cookie)
+            )
+            if backend_reply is not None and backend_reply.status == 200:
                 self._observer.ghost_lock_released(member.backend)
-            elif told is None or told.status == 400:
+            elif backend_reply is None or backend_reply.status == 400:
                 # Repair finds out whether the lock is still there, as soon as the server can be asked.
-                self._bookkeeper.mark(session.key, session.target, lock.server, is_stale=False)
+                self._ledger_keeper.mark(session.key, session.target, lock.server, is_stale=False)
                 self._observer.ghost_lock_left(member.backend, "it could not be asked to release it")
         finally:
             self._gate.leave(session.key)
@@ -326,73 +338,73 @@ class Router:
                 self._all_given_back.set()
                 self._all_given_back = trio.Event()
 
-    def _note_closed(self, asked: Asked) -> None:
+    def _note_closed(self, routed: RoutedRequest) -> None:
         """The client's connection is closed. If its page held the lock, it has failed, and nobody does.
 
         Some server may have carried the request out all the same, and let its session live longer.
         """
         if self._roster.pool.copies > 1:
-            self._note_slid(asked, None, None)
-        if asked.operation not in (Operation.SET, Operation.RELEASE, Operation.REMOVE):
+            self._note_renewed(routed, None, None)
+        if routed.operation not in (Operation.SET, Operation.RELEASE, Operation.REMOVE):
             return
-        session = asked.session
+        session = routed.session
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
-        if lock is not None and lock.cookie == asked.cookie:
+        if lock is not None and lock.cookie == routed.cookie:
             self._ledger.end_lock(session.key)
-            self._bookkeeper.mark(session.key, session.target, lock.server, is_stale=False)
+            self._ledger_keeper.mark(session.key, session.target, lock.server, is_stale=False)
 
     # --- reading: get, acquire, reset_timeout ---
 
-    async def _read(self, asked: Asked) -> Response | Reply:
-        session = asked.session
+    async def _read(self, routed: RoutedRequest) -> Response | Reply:
+        session = routed.session
         while True:
-            reply = await self._asker.ask(asked)
+            reply = await self._dispatcher.ask(routed)
             if isinstance(reply, Lock):
-                if asked.operation is Operation.RESET_TIMEOUT:
-                    self._note_slid(asked, None, None)
+                if routed.operation is Operation.RESET_TIMEOUT:
+                    self._note_renewed(routed, None, None)
                     return _own(Answer(Status.OK))
-                return self._refuse_for(asked, reply)
+                return self._refuse_for(routed, reply)
             if reply.status == 404:
                 self._end_lock_of(session, reply.server)
-                found = await self._look_elsewhere(asked, reply)
-                if found is Whereabouts.AT_HOME:
+                found = await self._look_elsewhere(routed, reply)
+                if found is SearchResult.AT_HOME:
                     continue
-                if isinstance(found, LockedAway):
-                    is_touched = asked.operation is Operation.RESET_TIMEOUT
-                    return _own(Answer(Status.OK)) if is_touched else Response(found.told.head, b"")
+                if isinstance(found, LockedElsewhere):
+                    is_touched = routed.operation is Operation.RESET_TIMEOUT
+                    return _own(Answer(Status.OK)) if is_touched else Response(found.backend_reply.head, b"")
                 return reply
-            await self._note_read(asked, reply)
+            await self._note_read(routed, reply)
             return reply
 
-    async def _note_read(self, asked: Asked, reply: Reply) -> None:
+    async def _note_read(self, routed: RoutedRequest, reply: Reply) -> None:
         """Remember what an answer to a reading request says: a time-out, a lock, a flag that was consumed."""
-        session, head = asked.session, reply.response.head
+        session, head = routed.session, reply.response.head
         minutes = head.timeout_minutes
         if minutes is not None:
             self._ledger.note_timeout(session.key, minutes)
-        if _takes_lock(asked, reply.response) and head.lock_cookie is not None:
-            life = reply.pool.members[reply.server].record.life
-            lock = Lock(head.lock_cookie, reply.server, life, trio.current_time())
+        if _takes_lock(routed, reply.response) and head.lock_cookie is not None:
+            incarnation = reply.pool.members[reply.server].record.incarnation
+            lock = Lock(head.lock_cookie, reply.server, incarnation, trio.current_time())
             self._ledger.note_lock(session.key, session.target, lock, minutes)
         if head.status in (200, 423):
-            self._note_slid(asked, reply.server, minutes)
+            self._note_renewed(routed, reply.server, minutes)
         if head.has_action_flags:
             marks = self._ledger.marks(session.key)
             acting = self._acting_set(session, self._roster.pool)
             copies = () if acting is None else (acting.primary, *acting.copies)
             servers = tuple(each for each in copies if each != reply.server and each not in marks)
-            await self._toucher.consume_flag(session.target, servers)
+            await self._expiry_sync.consume_flag(session.target, servers)
 
     # --- releasing ---
 
-    async def _release(self, asked: Asked) -> Response | Reply:
-        session, has_let_go = asked.session, False
-        await self._release_everywhere(asked)
+    async def _release(self, routed: RoutedRequest) -> Response | Reply:
+        session, has_let_go = routed.session, False
+        await self._release_everywhere(routed)
         while True:
-            reply = await self._asker.ask(asked)
+            reply = await self._dispatcher.ask(routed)
             if isinstance(reply, Lock):
-                if asked.cookie != reply.cookie:
-                    return self._refuse_for(asked, reply)
+                if routed.cookie != reply.cookie:
+                    return self._refuse_for(routed, reply)
                 self._take_over(session, reply, is_stale=False)  # a release changes no content
                 has_let_go = True
                 continue
@@ -400,142 +412,142 @@ class Router:
                 return _own(Answer(Status.OK))  # row 10: the router was the lock, wherever the session is
             if reply.status == 404:
                 self._end_lock_of(session, reply.server)
-                found = await self._look_elsewhere(asked, reply)
-                if found is Whereabouts.AT_HOME:
+                found = await self._look_elsewhere(routed, reply)
+                if found is SearchResult.AT_HOME:
                     continue
-                if isinstance(found, LockedAway):
-                    return await self._asker.ask_at(found.server, asked, self._roster.pool)
+                if isinstance(found, LockedElsewhere):
+                    return await self._dispatcher.ask_at(found.server, routed, self._roster.pool)
                 return reply
             lock = self._ledger.maybe_lock(session.key, trio.current_time())
             if reply.status == 200 and lock is not None and lock.server == reply.server:
                 self._ledger.end_lock(session.key)
                 self._want_repair(session)
-            self._note_slid(asked, reply.server, None)
-            await self._release_elsewhere(asked, reply.server)
+            self._note_renewed(routed, reply.server, None)
+            await self._release_elsewhere(routed, reply.server)
             return reply
 
     # --- writing: set, remove ---
 
-    async def _write(self, asked: Asked) -> Response | Reply:
-        session = asked.session
+    async def _write(self, routed: RoutedRequest) -> Response | Reply:
+        session = routed.session
         while True:
-            reply = await self._asker.ask(asked)
+            reply = await self._dispatcher.ask(routed)
             if not isinstance(reply, Lock):
                 break
-            if asked.cookie != reply.cookie:
-                return self._refuse_for(asked, reply)
+            if routed.cookie != reply.cookie:
+                return self._refuse_for(routed, reply)
             self._take_over(session, reply, is_stale=True)
-        is_done = reply.status == 200 or (reply.status == 404 and asked.operation is Operation.REMOVE)
+        is_done = reply.status == 200 or (reply.status == 404 and routed.operation is Operation.REMOVE)
         if not is_done:
             return reply
         self._ledger.end_lock(session.key)
-        minutes = asked.request.head.timeout_minutes
+        minutes = routed.request.head.timeout_minutes
         if minutes is not None:
             self._ledger.note_timeout(session.key, minutes)
-        told = await self._spread(asked, reply)
+        backend_reply = await self._spread(routed, reply)
         self._want_repair(session)
-        found_elsewhere = [each for each in told if each.status == 200]
+        found_elsewhere = [each for each in backend_reply if each.status == 200]
         if reply.status == 404 and found_elsewhere:
             return Response(found_elsewhere[0].head, b"")  # it was there, and now it is gone
         return reply
 
-    async def _spread(self, asked: Asked, reply: Reply) -> list[Told]:
-        session, request = asked.session, asked.request
+    async def _spread(self, routed: RoutedRequest, reply: Reply) -> list[BackendReply]:
+        session, request = routed.session, routed.request
         body = request.body if request.is_whole else b""
         write = Write(
             session.key,
             session.target,
             session.placement,
-            Errand(request.head, body),
+            InternalRequest(request.head, body),
             reply.server,
             reply.sent_at,
             reply.pool,
-            asked.begun_copies,
+            routed.begun_copies,
         )
-        told = await self._copier.spread(write)
-        if asked.operation is not Operation.REMOVE:
+        backend_reply = await self._replicator.spread(write)
+        if routed.operation is not Operation.REMOVE:
             minutes = request.head.timeout_minutes
-            self._toucher.note_written(session.key, session.target, session.placement, minutes)
-        return told
+            self._expiry_sync.note_written(session.key, session.target, session.placement, minutes)
+        return backend_reply
 
     # --- creating ---
 
-    async def _create(self, asked: Asked) -> Response | Reply:
+    async def _create(self, routed: RoutedRequest) -> Response | Reply:
         """Create where nothing is; where the session exists, its server says so and nothing is copied."""
-        session, request = asked.session, asked.request
-        probe = Asked(Request(touch(session.target).head, b"", None, request.deadline), session)
+        session, request = routed.session, routed.request
+        probe = RoutedRequest(Request(touch(session.target).head, b"", None, request.deadline), session)
         while True:
-            seen = await self._asker.ask(probe)
+            seen = await self._dispatcher.ask(probe)
             if isinstance(seen, Lock):
-                self._note_slid(asked, None, None)
+                self._note_renewed(routed, None, None)
                 return _own(Answer(Status.OK))  # row 15
             is_new = seen.status == 404
             if is_new:
                 self._end_lock_of(session, seen.server)
-                found = await self._look_elsewhere(asked, seen)
-                if found is Whereabouts.AT_HOME:
+                found = await self._look_elsewhere(routed, seen)
+                if found is SearchResult.AT_HOME:
                     continue
-                if isinstance(found, LockedAway):
+                if isinstance(found, LockedElsewhere):
                     return _own(Answer(Status.OK))
-            reply = await self._asker.ask(asked)
+            reply = await self._dispatcher.ask(routed)
             if isinstance(reply, Lock):
                 continue
             if is_new and reply.status == 200:
                 minutes = request.head.timeout_minutes
                 if minutes is not None:
                     self._ledger.note_timeout(session.key, minutes)
-                await self._spread(asked, reply)
+                await self._spread(routed, reply)
             return reply
 
     # --- what they have in common ---
 
-    async def _look_elsewhere(self, asked: Asked, reply: Reply) -> Whereabouts | LockedAway:
+    async def _look_elsewhere(self, routed: RoutedRequest, reply: Reply) -> SearchResult | LockedElsewhere:
         """A server says that the session is not there. Is that the truth?
 
-        Raises NoBackendLeft where nobody can tell.
+        Raises NoBackendLeft where no server can tell.
         """
-        if self._ledger.is_settled(asked.session.key, self._roster.pool, trio.current_time()):
-            return Whereabouts.ABSENT
-        with trio.move_on_at(asked.request.deadline):
-            return await self._finder.find(asked.session, asked.operation)
+        if self._ledger.is_settled(routed.session.key, self._roster.pool, trio.current_time()):
+            return SearchResult.ABSENT
+        with trio.move_on_at(routed.request.deadline):
+            return await self._lookup.find(routed.session, routed.operation)
         raise NoBackendLeft("the session was not found in time")
 
-    def _refuse_for(self, asked: Asked, lock: Lock) -> Response:
+    def _refuse_for(self, routed: RoutedRequest, lock: Lock) -> Response:
         """Say in the place of its server that the session is locked."""
-        self._note_slid(asked, None, None)
+        self._note_renewed(routed, None, None)
         age = trio.current_time() - lock.since
         return _own(Answer(Status.LOCKED, lock_age=age, lock_cookie=lock.cookie))
 
-    def _take_over(self, session: Subject, lock: Lock, *, is_stale: bool) -> None:
+    def _take_over(self, session: SessionRef, lock: Lock, *, is_stale: bool) -> None:
         """Its holder lets go of a lock whose server cannot be reached: what it holds may be out of date now.
 
         It `is_stale` where the content changes with that, and not only the lock.
         """
         self._ledger.end_lock(session.key)
-        self._bookkeeper.mark(session.key, session.target, lock.server, is_stale=is_stale)
+        self._ledger_keeper.mark(session.key, session.target, lock.server, is_stale=is_stale)
         member = self._roster.pool.members.get(lock.server)
         if member is not None:
             self._observer.lock_taken_over(member.backend)
 
-    def _end_lock_of(self, session: Subject, server: str) -> None:
+    def _end_lock_of(self, session: SessionRef, server: str) -> None:
         """This server has just said that it does not have the session, and so has not locked it either."""
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
         if lock is not None and lock.server == server:
             self._ledger.end_lock(session.key)
 
-    def _note_slid(self, asked: Asked, server: str | None, minutes: int | None) -> None:
-        session = asked.session
-        self._toucher.note_slid(session.key, session.target, session.placement, server, minutes)
+    def _note_renewed(self, routed: RoutedRequest, server: str | None, minutes: int | None) -> None:
+        session = routed.session
+        self._expiry_sync.note_renewed(session.key, session.target, session.placement, server, minutes)
 
-    def _want_repair(self, session: Subject) -> None:
+    def _want_repair(self, session: SessionRef) -> None:
         if self._ledger.marks(session.key):
-            self._bookkeeper.want_repair(session.key)
+            self._ledger_keeper.want_repair(session.key)
 
 
-def _takes_lock(asked: Asked, response: Response) -> bool:
-    """Whether this answer hands a lock to whoever receives it."""
+def _takes_lock(routed: RoutedRequest, response: Response) -> bool:
+    """Whether this answer hands a lock to its recipient."""
     head = response.head
-    return asked.operation is Operation.ACQUIRE and head.status == 200 and head.lock_cookie is not None
+    return routed.operation is Operation.ACQUIRE and head.status == 200 and head.lock_cookie is not None
 
 
 def _own(answer: Answer) -> Response:

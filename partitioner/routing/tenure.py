@@ -5,8 +5,8 @@
        +------------------------- a higher term was seen --------------------------------+
 
 A claim writes its term to every server that answers, and then reads the records: so a record that is
-acknowledged after it was read has been refused before, because whoever writes one reads the term again. The
-newest record says what this router begins with. Only then is anything else sent.
+acknowledged after it was read has been refused before, because a router that writes one reads the term again.
+The newest record says what this router begins with. Only then is anything else sent.
 """
 
 import time
@@ -155,8 +155,8 @@ class Tenure:
     async def ensure_active(self, target: bytes, operation: Operation, deadline: float) -> None:
         """Return when this router may serve this request of a client.
 
-        Raises NoBackendLeft where it may not: the client's connection is closed. A HEAD of what is no session
-        of an application is a health check, and makes no router active (design.md 5.3).
+        Raises NoBackendLeft where it may not: the client's connection is closed. A HEAD of what is not a
+        session of an application is a health check, and makes no router active (design.md 5.3).
         """
         is_health_check = operation is Operation.RESET_TIMEOUT and b")/" not in target
         if not is_health_check:
@@ -281,7 +281,7 @@ class Tenure:
             self._observer.claim_failed(str(failure))
 
     async def claim(self, cause: str) -> None:
-        """Become the active router, whoever is it now.
+        """Become the active router, whichever router is active now.
 
         A claim in which this process stands still begins anew: another router may have claimed meanwhile, and
         what was read before is out of date.

@@ -56,7 +56,7 @@ class Session:
 
     @classmethod
     def create(cls, body: bytes, timeout_minutes: int, *, is_uninitialized: bool) -> "Session":
-        """A session that nobody has locked yet."""
+        """A session that has not been locked yet."""
         flags = _UNINITIALIZED if is_uninitialized else 0
         header = _HEADER.pack(0.0, 0.0, timeout_minutes, FIRST_COOKIE, _NO_SLOT, flags)
         return cls(bytearray(header + body))

@@ -38,7 +38,7 @@ _ENTRY = Struct("<IIiiBdd")
 _UNINITIALIZED, _LOCKED = 1, 2
 
 Read = Callable[[int], bytes]
-"""Answers the next so many bytes; fewer only where the file ends."""
+"""Returns the next so many bytes; fewer only where the file ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _read_head(read: Read) -> tuple[float, int]:
     """When it was written by the clock on the wall, and how many sessions it holds."""
     sealed = read(_HEAD.size + _SEAL.size)
     if not sealed.startswith(MAGIC):
-        raise MalformedFile(f"does not begin with {MAGIC!r}; it is no file of sessions")
+        raise MalformedFile(f"does not begin with {MAGIC!r}; it is not a file of sessions")
     if len(sealed) >= _HEAD.size:  # looked at before the seal, which other versions may have elsewhere
         _, version, _, _ = _HEAD.unpack_from(sealed)
         if version != VERSION:

@@ -115,7 +115,7 @@ class SessionTable:
     def sweep(self, now: float, at_most: int) -> int:
         """Forget sessions whose time-out has passed, looking at no more than `at_most` of them.
 
-        Answers how many were looked at. Only memory hangs on it: an expired session is not found anyway.
+        Returns how many were looked at. Only memory hangs on it: an expired session is not found anyway.
         """
         seen = 0
         for key in self._wheel.due(now):

@@ -25,7 +25,7 @@ class TimerWheel:
         self._slots: dict[int, dict[bytes, None]] = {}
 
     def file(self, key: bytes, when: float, slot: int | None) -> int:
-        """See to it that a key is looked at soon after `when` at the latest; answer the slot it is in now.
+        """See to it that a key is looked at soon after `when` at the latest; return the slot it is in now.
 
         `slot` is the one that it is in already, if any. An earlier one will do: the caller looks, and
         files it anew.

@@ -1,11 +1,8 @@
-"""The right of this router to write to the servers of its farm: its role, its term, its beats.
+"""The right of this router to write to the servers of its farm: its role, its term, and its beats.
 
-The right of this router to write to the servers of its farm: its role and its term.
-
-Beats: the active router writes one to each server with each probe, and reads whether one has gone back.
-
-A memory that shows a lower beat than it has answered is an old one: a snapshot was restored, or a state file
-put back (design.md 5.1). Beats are milliseconds by the farm's clock, which never goes back itself.
+The active router writes a beat to each server with each probe, and reads whether one has gone back. A memory
+that shows a lower beat than it has answered is an old one: a snapshot was restored, or a state file put back
+(design.md 5.1). Beats are milliseconds by the farm's clock, which never goes back itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -78,7 +75,7 @@ class Beats:
 
 
 class Authority:
-    """What this router is to its servers. Whoever opens a connection to one asks here first."""
+    """What this router is to its servers. Code that opens a connection to one asks here first."""
 
     def __init__(self, canary: Canary) -> None:
         self.role = Role.STANDBY

@@ -16,8 +16,8 @@ from partitioner.membership.backend import Address, Backend
 from partitioner.transport.backend_exchange import Ending, Lease
 from partitioner.transport.channel import Channel
 from partitioner.transport.connector import Connector
-from partitioner.transport.half_closed import Vigil
-from partitioner.transport.limits import Places
+from partitioner.transport.half_closed import HalfClosedWatch
+from partitioner.transport.limits import ConnectionLimit
 from partitioner.transport.messages import Request, Response
 from partitioner.transport.traffic import Traffic
 
@@ -35,7 +35,7 @@ class UpstreamPolicy:
     connections: int
 
 
-class Aftermath(Protocol):
+class UnansweredListener(Protocol):
     """Wants to know of requests that went unanswered, because they may be carried out all the same."""
 
     def went_unanswered(self, lease: Lease) -> None:
@@ -45,8 +45,8 @@ class Aftermath(Protocol):
         """Its connection has ended: the backend will do nothing more about it."""
 
 
-class Siding(Protocol):
-    """Where another lane keeps its connections to the same backend."""
+class FastPathLinks(Protocol):
+    """Where the fast path keeps its connections to the same backend."""
 
     @property
     def busy(self) -> int:
@@ -54,19 +54,19 @@ class Siding(Protocol):
 
     @property
     def idle(self) -> int:
-        """How many nobody uses."""
+        """How many are idle."""
 
     def maybe_channel(self) -> Channel | None:
-        """Give one away that nobody uses."""
+        """Give an idle one away."""
 
     def cut(self) -> None:
-        """Let nothing reach a client that comes over them from now on, and close those that nobody uses."""
+        """Let nothing reach a client that comes over them from now on, and close the idle ones."""
 
     def close_idle(self) -> None:
-        """Close those that nobody uses."""
+        """Close the idle ones."""
 
     def break_off(self) -> None:
-        """Close those that nobody uses; give leases for the others, to be broken off with the rest."""
+        """Close the idle ones; give leases for the others, to be broken off with the rest."""
 
 
 class Upstream:
@@ -77,21 +77,21 @@ class Upstream:
         backend: Backend,
         connector: Connector,
         policy: UpstreamPolicy,
-        aftermath: Aftermath,
+        unanswered_listener: UnansweredListener,
         background: trio.Nursery,
     ) -> None:
         """`background` outlives every exchange: unanswered connections are watched there."""
         self.backend = backend
         self._connector = connector
         self._policy = policy
-        self._aftermath = aftermath
-        self.vigil = Vigil(background)
+        self._unanswered_listener = unanswered_listener
+        self.half_closed = HalfClosedWatch(background)
         self.traffic = Traffic()
-        self.siding: Siding | None = None  # of the express lane, if there is one
-        self.life: bytes | None = None  # None while the backend is out
+        self.fast_links: FastPathLinks | None = None  # of the fast path, if there is one
+        self.incarnation: bytes | None = None  # None while the backend is out
         self._idle: list[tuple[Channel, float]] = []  # the youngest last; with the time of their return
         self._leases: dict[Lease, None] = {}  # in order: a run of the simulation must be repeatable
-        self.places = Places(policy.connections)
+        self.limit = ConnectionLimit(policy.connections)
         self._waiting: dict[trio.CancelScope, None] = {}  # for a place
 
     def __repr__(self) -> str:
@@ -99,30 +99,30 @@ class Upstream:
 
     @property
     def leases(self) -> tuple[Lease, ...]:
-        """The exchanges under way, those of the express lane apart."""
+        """The exchanges under way, those of the fast path apart."""
         return tuple(self._leases)
 
     @property
     def leased(self) -> int:
         """How many connections are used for an exchange."""
-        return len(self._leases) + (self.siding.busy if self.siding is not None else 0)
+        return len(self._leases) + (self.fast_links.busy if self.fast_links is not None else 0)
 
     @property
     def idle(self) -> int:
-        """How many connections nobody uses."""
-        return len(self._idle) + (self.siding.idle if self.siding is not None else 0)
+        """How many connections are idle."""
+        return len(self._idle) + (self.fast_links.idle if self.fast_links is not None else 0)
 
-    def reinstate(self, life: bytes) -> None:
-        """Take exchanges for the backend, in this life of it."""
-        self.life = life
+    def reinstate(self, incarnation: bytes) -> None:
+        """Take exchanges for the backend, in this incarnation of it."""
+        self.incarnation = incarnation
 
     def cut(self) -> None:
         """Take none any more, and let nothing reach a client that the backend says from now on."""
-        self.life = None
+        self.incarnation = None
         for lease in self.leases:
             lease.cut()
-        if self.siding is not None:
-            self.siding.cut()
+        if self.fast_links is not None:
+            self.fast_links.cut()
         for waiting in tuple(self._waiting):
             waiting.cancel()
         self.close_idle()
@@ -132,23 +132,23 @@ class Upstream:
 
         The backend is not to blame, and goes on being asked, over new connections.
         """
-        if self.siding is not None:
-            self.siding.break_off()
+        if self.fast_links is not None:
+            self.fast_links.break_off()
         for lease in self.leases:
             lease.break_off()
-        self.vigil.break_off()
+        self.half_closed.break_off()
         self.close_idle()
 
     def close_idle(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         for channel, _ in self._idle:
             channel.close_in_order()
         self._idle.clear()
-        if self.siding is not None:
-            self.siding.close_idle()
+        if self.fast_links is not None:
+            self.fast_links.close_idle()
 
     def retire_idle(self) -> None:
-        """Close the connections that nobody has used for a while, before the backend does."""
+        """Close the connections that have been idle for a while, before the backend does."""
         oldest = trio.current_time() - self._policy.idle
         while self._idle and self._idle[0][1] < oldest:
             self._idle.pop(0)[0].close_in_order()
@@ -163,7 +163,7 @@ class Upstream:
             try:
                 lease = await self._lease(request)
             except BaseException:
-                self.places.give_back()
+                self.limit.give_back()
                 raise
         except BaseException:
             self.traffic.failed(Phase.CONNECTING)
@@ -173,13 +173,13 @@ class Upstream:
 
     async def _take_place(self) -> None:
         """Wait for one of the connections that there may be, or for the ejection."""
-        if self.places.free:
-            await self.places.take()
+        if self.limit.free:
+            await self.limit.take()
             return
         with trio.CancelScope() as waiting:
             self._waiting[waiting] = None
             try:
-                await self.places.take()
+                await self.limit.take()
                 return
             finally:
                 self._waiting.pop(waiting, None)
@@ -188,24 +188,24 @@ class Upstream:
     async def _lease(self, request: Request) -> Lease:
         self._refuse_when_out()
         channel = self.maybe_idle_channel()
-        if channel is None and self.siding is not None:
-            channel = self.siding.maybe_channel()
+        if channel is None and self.fast_links is not None:
+            channel = self.fast_links.maybe_channel()
         is_reused = channel is not None
         if channel is None:
             channel = await self._connect()
-        assert self.life is not None  # nothing was awaited since it was looked at
-        return self._new_lease(channel, self.life, request, is_reused=is_reused)
+        assert self.incarnation is not None  # nothing was awaited since it was looked at
+        return self._new_lease(channel, self.incarnation, request, is_reused=is_reused)
 
-    def take_up(self, channel: Channel, life: bytes, request: Request) -> Lease:
-        """A lease for an exchange that the express lane has begun, over this connection, in its place."""
-        lease = self._new_lease(channel, life, request, is_reused=True)
+    def take_up(self, channel: Channel, incarnation: bytes, request: Request) -> Lease:
+        """A lease for an exchange that the fast path has begun, over this connection, in its place."""
+        lease = self._new_lease(channel, incarnation, request, is_reused=True)
         self._leases[lease] = None
         return lease
 
-    def _new_lease(self, channel: Channel, life: bytes, request: Request, *, is_reused: bool) -> Lease:
+    def _new_lease(self, channel: Channel, incarnation: bytes, request: Request, *, is_reused: bool) -> Lease:
         return Lease(
             self.backend,
-            life,
+            incarnation,
             channel,
             request,
             is_reused=is_reused,
@@ -214,7 +214,7 @@ class Upstream:
         )
 
     def _refuse_when_out(self) -> None:
-        if self.life is None:
+        if self.incarnation is None:
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
 
     def _refuse_when_moved_from(self, address: Address, failure: BackendFailure | None = None) -> None:
@@ -223,7 +223,7 @@ class Upstream:
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "has moved") from failure
 
     def maybe_idle_channel(self) -> Channel | None:
-        """The youngest of the connections that nobody uses, and that is still good."""
+        """The youngest of the idle connections that is still good."""
         self.retire_idle()
         while self._idle:
             channel, _ = self._idle.pop()
@@ -233,17 +233,18 @@ class Upstream:
         return None
 
     async def _connect(self) -> Channel:
-        life, address = self.life, self.backend.address
+        incarnation, address = self.incarnation, self.backend.address
         try:
             channel, canary = await self._connector.connect(self.backend, self._policy.connect)
         except BackendFailure as failure:
             self._refuse_when_moved_from(address, failure)
             raise
-        if self.life != life:
-            # It was ejected, and may be back, since it was asked: what it said of its life is old news.
+        if self.incarnation != incarnation:
+            # It was ejected, and may be back, since it was asked: what it said of its incarnation is old
+            # news.
             channel.close_in_order()
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
-        if canary is not None and canary.token == life:
+        if canary is not None and canary.token == incarnation:
             return channel
         channel.close_in_order()
         self._refuse_when_moved_from(address)
@@ -253,17 +254,17 @@ class Upstream:
     def _on_lease_end(self, lease: Lease, ending: Ending) -> None:
         self._leases.pop(lease, None)
         if ending is not Ending.REUSABLE and lease.was_written:
-            self._aftermath.went_unanswered(lease)
+            self._unanswered_listener.went_unanswered(lease)
         if ending is Ending.UNANSWERED and lease.was_broken_off:
-            self.places.give_back()  # the connection is gone; what may still be carried out takes no place
-            self.vigil.keep(lease, self._on_worked_off)
+            self.limit.give_back()  # the connection is gone; what may still be carried out takes no place
+            self.half_closed.keep(lease, self._on_worked_off)
             return
         if ending is Ending.UNANSWERED:
-            self.vigil.keep(lease, self._on_connection_end)
+            self.half_closed.keep(lease, self._on_connection_end)
             return
         if ending is Ending.REUSABLE:
-            assert self.life == lease.life  # or it had been cut, and gone unanswered
-            self.places.give_back()
+            assert self.incarnation == lease.incarnation  # or it had been cut, and gone unanswered
+            self.limit.give_back()
             self._idle.append((lease.channel, trio.current_time()))
             return
         lease.channel.close()
@@ -272,9 +273,9 @@ class Upstream:
         self._on_connection_end(lease)
 
     def _on_connection_end(self, lease: Lease) -> None:
-        self.places.give_back()
+        self.limit.give_back()
         self._on_worked_off(lease)
 
     def _on_worked_off(self, lease: Lease) -> None:
         if lease.was_written:
-            self._aftermath.was_worked_off(lease)
+            self._unanswered_listener.was_worked_off(lease)

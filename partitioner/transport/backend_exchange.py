@@ -58,7 +58,7 @@ class Lease:
     def __init__(
         self,
         backend: Backend,
-        life: bytes,
+        incarnation: bytes,
         channel: Channel,
         request: Request,
         *,
@@ -67,7 +67,7 @@ class Lease:
         on_end: Callable[["Lease", Ending], None],
     ) -> None:
         self.backend = backend
-        self.life = life
+        self.incarnation = incarnation
         self.channel = channel
         self.request = request.head
         self._whole_request = request
@@ -75,7 +75,7 @@ class Lease:
         self._traffic = traffic
         self._on_end = on_end
         self._phase = Phase.CONNECTING
-        self._unsent: bytes | memoryview = b""  # of a request that the express lane has begun to send
+        self._unsent: bytes | memoryview = b""  # of a request that the fast path has begun to send
         self._reader = answer_reader(request.head.operation)
         self._status = 0  # of the answer, when its head has come
         self._was_answered_a_byte = False
@@ -123,7 +123,7 @@ class Lease:
         return self._response(head, body)
 
     def take_up(self, sent_at: float, unsent: bytes | memoryview, received: bytes) -> None:
-        """Go on where the express lane has got to: so much of the request is left, this has been answered."""
+        """Go on where the fast path has got to: so much of the request is left, this has been answered."""
         self._phase = Phase.SENDING if unsent else Phase.READING
         self._unsent = unsent
         self._awaits_backend_since = sent_at
@@ -266,12 +266,12 @@ class Lease:
         return self._is_reused and not self._was_answered_a_byte
 
     def _failed(self, kind: type[BackendFailure], detail: str) -> BackendFailure:
-        """Count the exchange as failed; answer what to raise."""
+        """Count the exchange as failed; return what to raise."""
         self._traffic.failed(self._phase)
         return kind(self.backend.identity, self._phase, detail)
 
     def _end_cut(self) -> BackendFailure:
-        """The exchange is over before its end, by a decision of ours; answer what to raise."""
+        """The exchange is over before its end, by a decision of ours; return what to raise."""
         self._end(Ending.UNANSWERED)
         if self.was_broken_off:
             return self._failed(BackendNotAtFault, "was left: the router stood still")

@@ -139,7 +139,7 @@ async def _resolve(address: Address) -> list[tuple[int, object]]:
             raise OutOfFiles(f"could not be tried: {error.strerror}") from error
         raise Unreachable(f"has no address: {error.strerror}") from error
     except UnicodeError as error:
-        raise Unreachable(f"has no address: {address.host!r} is no host name") from error
+        raise Unreachable(f"has no address: {address.host!r} is not a host name") from error
     return [(family, where) for family, _, _, _, where in found]
 
 
@@ -173,7 +173,9 @@ async def listen_tcp(address: Address) -> list[trio.SocketListener]:
     except OSError as error:
         raise AddressUnavailable(f"cannot listen on {address}: {_why_not_ours(address, error)}") from error
     except UnicodeError as error:
-        raise AddressUnavailable(f"cannot listen on {address}: {address.host!r} is no host name") from error
+        raise AddressUnavailable(
+            f"cannot listen on {address}: {address.host!r} is not a host name"
+        ) from error
 
 
 def listening_address(listener: trio.SocketListener) -> Address:
@@ -195,7 +197,7 @@ def _cause(error: BaseException) -> str:
 
 def _why_not_ours(address: Address, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
-        return f"there is no host named {address.host!r}"
+        return f"there is not a host named {address.host!r}"
     # trio raises one error for all of a name's addresses, and keeps each one's own as the cause.
     causes = [error, *getattr(error.__cause__, "exceptions", [error.__cause__])]
     numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}

@@ -38,7 +38,7 @@ class _Wrong(Exception):
 
 
 async def examine(backend: Backend, dial: Dial, within: float) -> str | None:
-    """Examine one backend for at most `within` seconds; answer what is wrong with it, or None.
+    """Examine one backend for at most `within` seconds; return what is wrong with it, or None.
 
     Nothing is left behind on it, unless it stops answering in the middle: then for a minute.
     """

@@ -158,7 +158,7 @@ class Conversation:
                 return
 
     async def _request_begins(self) -> bool:
-        """Wait for the first byte of a request; answer whether one comes."""
+        """Wait for the first byte of a request; return whether one comes."""
         if not self._reader.is_between_messages:
             await trio.lowlevel.checkpoint()  # a client that pipelines must not keep all others waiting
             return True

@@ -1,4 +1,4 @@
-"""Opening a connection to a backend, so far that it is known which life of the backend answers.
+"""Opening a connection to a backend, so far that it is known which incarnation of the backend answers.
 
 A restart has to be noticed before a client's request is sent to a server that has forgotten the
 session and would say 404; so the first thing on every connection is to read the canary.
@@ -39,8 +39,8 @@ from partitioner.transport.standstill import Standstills
 from partitioner.units import format_duration
 
 HUNG_UP_AT_ONCE = "connected and closed at once, is AllowRemoteConnection 0 there?"
-"""A stock server that serves local clients only takes a connection and drops it (protocol.md 2). Whether
-that shows as an end of file or as a reset hangs on whether our first bytes were there already."""
+"""A stock server that serves local clients only takes a connection and drops it (protocol.md 2). It shows
+as an end of file or as a reset, depending on whether our first bytes had arrived."""
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ GLANCE = 1.0
 """Seconds between two looks at whether it does."""
 
 
-class Vigil:
+class HalfClosedWatch:
     """Watches the unanswered connections to one backend, in the background."""
 
     def __init__(self, background: trio.Nursery) -> None:

@@ -1,11 +1,7 @@
-"""Limits for which callers wait in order: connections to one backend, and bytes of bodies.
+"""Limits for which callers wait in order: connections to one backend, and memory for bodies.
 
-Places for connections to one backend: so many there may be, and who finds none waits.
-
-Memory for bodies that are held whole, because copies of them are written: one bound for all.
-
-At the bound nobody is refused: whoever needs more memory waits, which is to say that nothing more is
-read from that client until others have finished.
+Bodies are held whole because copies of them are written; there is one bound for all. At the bound no client
+is refused: one that needs more memory waits, and nothing more is read from it until others have finished.
 """
 
 from collections import deque
@@ -13,10 +9,10 @@ from collections import deque
 import trio
 
 
-class Places:
+class ConnectionLimit:
     """So many places, given out in the order in which they are asked for.
 
-    A semaphore that can be asked without an exception, and that costs the express lane next to nothing.
+    A semaphore that can be asked without an exception, and that costs the fast path next to nothing.
     """
 
     __slots__ = ("_waiting", "free")
@@ -48,7 +44,7 @@ class Places:
             self.free += 1
 
 
-class BodyMemory:
+class BodyBudget:
     """So many bytes, given out in the order in which they are asked for."""
 
     def __init__(self, limit: int) -> None:
@@ -58,7 +54,7 @@ class BodyMemory:
         self.used = 0
 
     def __repr__(self) -> str:
-        return f"<BodyMemory, {self.used} of {self._limit} bytes used, {len(self._waiting)} wait>"
+        return f"<BodyBudget, {self.used} of {self._limit} bytes used, {len(self._waiting)} wait>"
 
     async def reserve(self, count: int) -> None:
         """Wait until there are so many bytes; they go back with `give_back`."""

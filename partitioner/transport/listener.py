@@ -28,8 +28,8 @@ class DownstreamPolicy:
     conversation: ConversationPolicy
 
 
-class Door(Protocol):
-    """What another lane needs of the side towards web servers."""
+class ClientHandoff(Protocol):
+    """What the fast path needs of the side towards web servers."""
 
     def converse(self, connected: socket.socket, peer: str, opening: Opening) -> None:
         """Serve a client here until its exchange is over, and then give it back."""
@@ -38,7 +38,7 @@ class Door(Protocol):
         """A client's connection has been closed."""
 
 
-class OtherLane(Protocol):
+class FastPath(Protocol):
     """Another way of serving clients, to which they are given between exchanges."""
 
     @property
@@ -52,10 +52,10 @@ class OtherLane(Protocol):
     def take(self, connected: socket.socket, peer: str, router: RouterConnection | None = None) -> None:
         """Serve a client from now on; it has a place. `router` is what a state server remembers of it."""
 
-    async def run(self, door: Door) -> None:
-        """Serve whoever is there, until it is drained and the last client has left."""
+    async def run(self, client_handoff: ClientHandoff) -> None:
+        """Serve the clients that there are, until it is stopped and the last client has left."""
 
-    def drain(self) -> None:
+    def stop(self) -> None:
         """Close idle connections, and let the others finish their exchange."""
 
     def close_idle(self) -> None:
@@ -63,17 +63,17 @@ class OtherLane(Protocol):
 
 
 class Downstream:
-    """Serves the clients of one responder until it is drained."""
+    """Serves the clients of one responder until it is stopped."""
 
     def __init__(
         self,
         responder: Responder,
         policy: DownstreamPolicy,
         observer: Observer,
-        other_lane: OtherLane | None = None,
+        fast_path: FastPath | None = None,
     ) -> None:
-        """Clients are given to the other lane if there is one, and come from there for single exchanges."""
-        self._other_lane = other_lane
+        """Clients are given to the fast path if there is one, and come from there for single exchanges."""
+        self._fast_path = fast_path
         self._nursery: trio.Nursery | None = None  # while it serves
         self._responder = responder
         self._policy = policy
@@ -87,13 +87,13 @@ class Downstream:
         return f"<Downstream, {self.connections} clients>"
 
     async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
-        """Accept and serve; return when drained, after the last exchange has ended."""
+        """Accept and serve; return when stopped, after the last exchange has ended."""
         self._listeners = tuple(listeners)
         try:
             async with trio.open_nursery() as conversations:
                 self._nursery = conversations
-                if self._other_lane is not None:
-                    conversations.start_soon(self._other_lane.run, self)
+                if self._fast_path is not None:
+                    conversations.start_soon(self._fast_path.run, self)
                 with self._accepting:
                     async with trio.open_nursery() as accepting:
                         for listener in listeners:
@@ -104,7 +104,7 @@ class Downstream:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._conversations) + (self._other_lane.clients if self._other_lane is not None else 0)
+        return len(self._conversations) + (self._fast_path.clients if self._fast_path is not None else 0)
 
     @property
     def most_connections(self) -> int:
@@ -115,7 +115,7 @@ class Downstream:
     def exchanges_under_way(self) -> int:
         """How many clients wait for an answer."""
         here = sum(conversation.is_busy for conversation in self._conversations)
-        return here + (self._other_lane.exchanges_under_way if self._other_lane is not None else 0)
+        return here + (self._fast_path.exchanges_under_way if self._fast_path is not None else 0)
 
     @property
     def allowed(self) -> tuple[Network, ...]:
@@ -129,25 +129,25 @@ class Downstream:
     @property
     def is_serving(self) -> bool:
         """Whether clients are accepted."""
-        return bool(self._listeners) and not self.is_draining
+        return bool(self._listeners) and not self.is_stopping
 
     @property
-    def is_draining(self) -> bool:
+    def is_stopping(self) -> bool:
         return self._accepting.cancel_called
 
-    def drain(self) -> None:
-        """Accept nobody any more, close idle connections, and let the others finish their exchange."""
+    def stop(self) -> None:
+        """Accept no more clients, close idle connections, and let the others finish their exchange."""
         self._accepting.cancel()
         self._close_listeners()
         self._end_conversations()
-        if self._other_lane is not None:
-            self._other_lane.drain()
+        if self._fast_path is not None:
+            self._fast_path.stop()
 
     def close_idle(self) -> None:
         """Close idle connections, and go on serving: clients connect anew, perhaps to another router."""
         self._end_conversations()
-        if self._other_lane is not None:
-            self._other_lane.close_idle()
+        if self._fast_path is not None:
+            self._fast_path.close_idle()
 
     def _end_conversations(self) -> None:
         for conversation in tuple(self._conversations):
@@ -172,7 +172,7 @@ class Downstream:
             try:
                 stream = await listener.accept()
             except trio.ClosedResourceError:
-                return  # drained
+                return  # stopped
             except OSError as error:
                 self._places.release()
                 self._observer.accepting_failed(error.strerror or str(error))
@@ -184,13 +184,13 @@ class Downstream:
             conversations.start_soon(self._converse, stream)
 
     async def _converse(self, stream: trio.SocketStream) -> None:
-        """Talk with a client that has just been accepted, or have it talked with."""
+        """Serve a newly accepted client, here or on the fast path."""
         has_place = True
         try:
-            channel = self._welcome(stream)
+            channel = self._admit(stream)
             if channel is None:
                 return
-            if self._other_lane is None:
+            if self._fast_path is None:
                 policy = self._policy.conversation
                 await self._talk(Conversation(channel, self._responder, policy, self._observer))
             else:
@@ -200,13 +200,13 @@ class Downstream:
             if has_place:
                 self._places.release()
 
-    def _welcome(self, stream: trio.SocketStream) -> Channel | None:
+    def _admit(self, stream: trio.SocketStream) -> Channel | None:
         """The client's channel; None if it is not to be talked with, and has been closed."""
         peer = _peer_host(stream)
         if peer is None:
             stream.socket.close()  # it has left already
             return None
-        if self.is_draining:  # in the very moment of accepting
+        if self.is_stopping:  # in the very moment of accepting
             stream.socket.close()
             return None
         if not self._is_allowed(peer):
@@ -226,7 +226,7 @@ class Downstream:
         finally:
             self._conversations.discard(conversation)
 
-    # --- clients of the other lane ---
+    # --- clients of the fast path ---
 
     def converse(self, connected: socket.socket, peer: str, opening: Opening) -> None:
         """Serve a client here until its exchange is over, and then give it back."""
@@ -235,7 +235,7 @@ class Downstream:
         returned = _Returned()
         conversation = Conversation(channel, self._responder, policy, self._observer, opening, returned.take)
         self._conversations.add(conversation)  # from now on, and not only when its task begins
-        if self.is_draining:
+        if self.is_stopping:
             conversation.end_when_idle()
         self._nursery.start_soon(self._converse_once, conversation, returned)
 
@@ -253,11 +253,11 @@ class Downstream:
                 self._give_away(returned.channel, conversation.router)
 
     def _give_away(self, channel: Channel, router: RouterConnection | None = None) -> None:
-        """Have the other lane serve this client from now on. Its place goes with it."""
-        assert self._other_lane is not None
+        """Have the fast path serve this client from now on. Its place goes with it."""
+        assert self._fast_path is not None
         connected = channel.maybe_detach()
         assert connected is not None  # it has come over a socket
-        self._other_lane.take(connected, channel.peer, router)
+        self._fast_path.take(connected, channel.peer, router)
 
     def _is_allowed(self, peer: str) -> bool:
         address = ip_address(peer)

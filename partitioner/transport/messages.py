@@ -12,7 +12,7 @@ from partitioner.membership.fencing import RouterConnection
 from partitioner.protocol.messages import AnswerHead, RequestHead
 
 Pieces = Callable[[], Awaitable[bytes]]
-"""Answers the next bytes of a body that is still coming in; none at all means that it is complete."""
+"""Returns the next bytes of a body that is still coming in; none at all means that it is complete."""
 
 
 class Caller(Protocol):
@@ -56,7 +56,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class BegunExchange:
-    """An exchange with a backend that the express lane has begun, and how to get to its end."""
+    """An exchange with a backend that the fast path has begun, and how to get to its end."""
 
     sent_at: float
     finish: Callable[[], Awaitable[Response]]

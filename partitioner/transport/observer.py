@@ -52,11 +52,11 @@ class Observer:
         """A backend never serves, because it is the same server as another one; so many can serve now."""
 
     def backend_came_up(
-        self, backend: Backend, after: Symptom | None, has_new_life: bool | None, eligible: int
+        self, backend: Backend, after: Symptom | None, has_new_incarnation: bool | None, eligible: int
     ) -> None:
         """A backend is UP, after this symptom if any; so many can serve now.
 
-        A new life is an empty one; None where it has not served this router before.
+        A new incarnation is an empty one; None where it has not served this router before.
         """
 
     def backend_ejected(self, backend: Backend, record: HealthRecord, detail: str, eligible: int) -> None:
@@ -127,7 +127,7 @@ class Observer:
         """Its sessions cannot be moved one after the other just now, or those that are left for a minute."""
 
     def drain_went_on(self, backend: Backend) -> None:
-        """They can be again."""
+        """The drain is no longer stalled."""
 
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         """It does not do so any more; so many sessions have been moved."""

@@ -45,7 +45,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
 
     def detach(self) -> socket.socket:
-        """Give the socket away; this stream counts as closed then. Nobody may be waiting for it."""
+        """Give the socket away; this stream counts as closed then. No task may be waiting for it."""
         detached = socket.socket(
             self._socket.family, self._socket.type, self._socket.proto, self._socket.detach()
         )
@@ -107,7 +107,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         return self._socket
 
     def close(self) -> None:
-        """Close at once; whoever waits for this socket is told."""
+        """Close at once; a task that waits for this socket is woken."""
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()

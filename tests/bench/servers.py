@@ -151,7 +151,7 @@ def _channel(stream: trio.StapledStream[MemorySendStream, MemoryReceiveStream]) 
 
 @contextmanager
 def served_in_a_thread(make_responder: Callable[[], Responder]) -> Iterator[Address]:
-    """Serve on a free loopback port while the test is busy; answer where."""
+    """Serve on a free loopback port while the test is busy; return where."""
     started: SimpleQueue[tuple[Address, trio.lowlevel.TrioToken, Downstream]] = SimpleQueue()
 
     async def serve() -> None:
@@ -167,7 +167,7 @@ def served_in_a_thread(make_responder: Callable[[], Responder]) -> Iterator[Addr
     try:
         yield address
     finally:
-        token.run_sync_soon(downstream.drain)
+        token.run_sync_soon(downstream.stop)
         thread.join()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from partitioner.bench.counters import Failure, Tally
+from partitioner.bench.counters import Counters, Failure
 from partitioner.bench.findings import KEPT, Finding, Findings, Kind
 from partitioner.bench.outages import Outages
 from partitioner.protocol.messages import Operation
@@ -10,29 +10,29 @@ from partitioner.protocol.messages import Operation
 
 def test_answers_add_up() -> None:
     """Every answered exchange is counted by operation and status, with its latency."""
-    tally = Tally(0.0)
-    tally.count_answer(1, Operation.ACQUIRE, 200, 1.0, 1.1)
-    tally.count_answer(1, Operation.ACQUIRE, 423, 1.0, 1.2)
-    tally.count_answer(1, Operation.SET, 200, 2.0, 2.3)
+    counters = Counters(0.0)
+    counters.count_answer(1, Operation.ACQUIRE, 200, 1.0, 1.1)
+    counters.count_answer(1, Operation.ACQUIRE, 423, 1.0, 1.2)
+    counters.count_answer(1, Operation.SET, 200, 2.0, 2.3)
 
-    assert (3, 2, 0) == (tally.exchanges, tally.succeeded, tally.failed)
-    assert {200: 1, 423: 1} == tally.statuses[Operation.ACQUIRE]
-    assert tally.latencies[Operation.SET].longest == pytest.approx(0.3)
+    assert (3, 2, 0) == (counters.exchanges, counters.succeeded, counters.failed)
+    assert {200: 1, 423: 1} == counters.statuses[Operation.ACQUIRE]
+    assert counters.latencies[Operation.SET].longest == pytest.approx(0.3)
 
 
 def test_failures_add_up() -> None:
     """An unanswered exchange is counted by its reason, and not among the answered ones."""
-    tally = Tally(0.0)
-    tally.count_failure(1, Failure.CLOSED, 1.0, 1.5)
-    tally.count_failure(2, Failure.CLOSED, 1.0, 2.5)
-    tally.count_failure(2, Failure.REFUSED, 3.0, 3.0)
+    counters = Counters(0.0)
+    counters.count_failure(1, Failure.CLOSED, 1.0, 1.5)
+    counters.count_failure(2, Failure.CLOSED, 1.0, 2.5)
+    counters.count_failure(2, Failure.REFUSED, 3.0, 3.0)
 
-    assert {Failure.CLOSED: 2, Failure.REFUSED: 1} == tally.failures
+    assert {Failure.CLOSED: 2, Failure.REFUSED: 1} == counters.failures
     assert (0, 3, 1.5, 3.0) == (
-        tally.exchanges,
-        tally.failed,
-        tally.outages.first_failure_at,
-        tally.outages.last_failure_at,
+        counters.exchanges,
+        counters.failed,
+        counters.outages.first_failure_at,
+        counters.outages.last_failure_at,
     )
 
 

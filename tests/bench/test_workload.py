@@ -46,28 +46,28 @@ async def test_an_honest_server_is_good(autojump_clock: MockClock) -> None:
     outcome = await run_bench(honest())
 
     assert outcome.is_good
-    assert (0, 5, 5, 5) == (outcome.tally.failed, outcome.created, outcome.read_back, outcome.removed)
+    assert (0, 5, 5, 5) == (outcome.counters.failed, outcome.created, outcome.read_back, outcome.removed)
 
 
 async def test_counts_add_up(autojump_clock: MockClock) -> None:
     """Every acquired lock is released or saved, and every web request ends with one answer of 200."""
-    tally = (await run_bench(honest())).tally
+    counters = (await run_bench(honest())).counters
     granted, released, saved, seen = (
-        tally.statuses[operation][200]
+        counters.statuses[operation][200]
         for operation in (Operation.ACQUIRE, Operation.RELEASE, Operation.SET, Operation.GET)
     )
 
     assert granted == released + saved
     # A web request that is still polling at the end gives up.
-    assert 0 <= tally.web_requests - (granted + seen) <= 4
-    assert tally.exchanges == sum(statuses.total() for statuses in tally.statuses.values())
+    assert 0 <= counters.web_requests - (granted + seen) <= 4
+    assert counters.exchanges == sum(statuses.total() for statuses in counters.statuses.values())
 
 
 async def test_the_mix_is_as_promised(autojump_clock: MockClock) -> None:
     """Of the web requests 70 % save, 20 % release, and 10 % only look."""
-    tally = (await run_bench(honest(), sessions=100, duration=20.0, connections=2)).tally
+    counters = (await run_bench(honest(), sessions=100, duration=20.0, connections=2)).counters
     shares = [
-        tally.statuses[operation][200] / tally.web_requests
+        counters.statuses[operation][200] / counters.web_requests
         for operation in (Operation.SET, Operation.RELEASE, Operation.GET)
     ]
 
@@ -76,14 +76,14 @@ async def test_the_mix_is_as_promised(autojump_clock: MockClock) -> None:
 
 async def test_the_rate_is_kept(autojump_clock: MockClock) -> None:
     """With a rate, so many web requests are made in a second, whatever the number of workers."""
-    tally = (await run_bench(honest(), sessions=1000, rate=20.0, duration=4.99)).tally
+    counters = (await run_bench(honest(), sessions=1000, rate=20.0, duration=4.99)).counters
 
-    assert tally.web_requests == 100
+    assert counters.web_requests == 100
 
 
 async def test_the_same_seed_asks_the_same(autojump_clock: MockClock) -> None:
     """Two runs with one seed do the same operations, on sessions with other names."""
-    one, other = [(await run_bench(honest(), seed=3, connections=1)).tally for _ in range(2)]
+    one, other = [(await run_bench(honest(), seed=3, connections=1)).counters for _ in range(2)]
 
     assert one.statuses == other.statuses
 
@@ -114,7 +114,7 @@ async def test_a_lost_session_is_counted_once(autojump_clock: MockClock) -> None
 
     assert (1, 1) == (
         outcome.findings.count(Kind.LOST),
-        outcome.tally.statuses[Operation.CREATE_UNINITIALIZED][200],
+        outcome.counters.statuses[Operation.CREATE_UNINITIALIZED][200],
     )
     assert outcome.read_back == 5
 
@@ -157,8 +157,8 @@ async def test_hanging_up_is_a_failure_and_no_fault(autojump_clock: MockClock) -
     outcome = await run_bench(HangsUp())
 
     assert outcome.is_good
-    assert outcome.tally.failed > 0
-    assert {Failure.CLOSED} == set(outcome.tally.failures)
+    assert outcome.counters.failed > 0
+    assert {Failure.CLOSED} == set(outcome.counters.failures)
 
 
 class LeavesGhosts(Cheat):
@@ -175,7 +175,7 @@ async def test_an_old_lock_is_broken(autojump_clock: MockClock) -> None:
     outcome = await run_bench(LeavesGhosts(), sessions=1, connections=2, duration=120.0, rate=10.0)
 
     assert outcome.is_good
-    assert outcome.tally.outages.longest_session_outage == pytest.approx(110.5, abs=0.6)
+    assert outcome.counters.outages.longest_session_outage == pytest.approx(110.5, abs=0.6)
 
 
 async def never(request: Request) -> Response:
@@ -207,4 +207,4 @@ async def test_an_early_end_still_cleans_up(autojump_clock: MockClock) -> None:
 
     assert outcome.is_good
     assert (5, 5, 5) == (outcome.created, outcome.read_back, outcome.removed)
-    assert outcome.tally.seconds == pytest.approx(1.0, abs=0.1)
+    assert outcome.counters.seconds == pytest.approx(1.0, abs=0.1)

@@ -1,4 +1,4 @@
-"""What a client's connection costs router and state server in memory, by lane.
+"""What a client's connection costs router and state server in memory, by path.
 
     python -m tests.benchmarks.client_memory [--counts 1000,10000]
 
@@ -52,18 +52,18 @@ def main(counts: str) -> None:
     Console(width=100).print(table)
 
 
-def start_router(stack: ExitStack, lanes: str) -> Served:
+def start_router(stack: ExitStack, fast_path: str) -> Served:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     server = stack.enter_context(state_server())
-    settings = f"lanes: {lanes}\ncopies: 1\nsession_timeout: 1s\nlimits: {{connections: 10000}}\n"
+    settings = f"fast_path: {fast_path}\ncopies: 1\nsession_timeout: 1s\nlimits: {{connections: 10000}}\n"
     return stack.enter_context(router(directory, [server.port], settings))
 
 
 STARTS: dict[str, Callable[[ExitStack], Served]] = {
-    "router, await lane": lambda stack: start_router(stack, "await"),
-    "router, both lanes": lambda stack: start_router(stack, "both"),
-    "state server, await lane": lambda stack: stack.enter_context(state_server(module=WITHOUT_EPOLL)),
-    "state server, both lanes": lambda stack: stack.enter_context(state_server()),
+    "router, slow path": lambda stack: start_router(stack, "await"),
+    "router, both paths": lambda stack: start_router(stack, "both"),
+    "state server, slow path": lambda stack: stack.enter_context(state_server(module=WITHOUT_EPOLL)),
+    "state server, both paths": lambda stack: stack.enter_context(state_server()),
 }
 
 

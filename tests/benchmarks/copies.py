@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from partitioner.bench.counters import Tally
+from partitioner.bench.counters import Counters
 from partitioner.bench.histogram import merge
 from partitioner.protocol.messages import Operation
 from partitioner.units import parse_duration, parse_size
@@ -53,17 +53,17 @@ OPERATIONS = (Operation.GET, Operation.ACQUIRE, Operation.RELEASE, Operation.SET
 class Slice:
     """What was counted in one round, under one kind of load."""
 
-    tally: Tally
+    counters: Counters
     cpu: float  # seconds, of the router's process
 
     @property
     def cpu_per_exchange(self) -> float:
         """In microseconds."""
-        return self.cpu / self.tally.exchanges * 1e6
+        return self.cpu / self.counters.exchanges * 1e6
 
 
 @dataclass
-class Subject:
+class SessionRef:
     """A router that is measured."""
 
     name: str
@@ -81,8 +81,8 @@ class Subject:
         if "unsettled" in self.name:
             self.unsettle()
         before = cpu_seconds(self.process.program.process.pid)
-        tally = await self.load.work(duration, rate)
-        return Slice(tally, cpu_seconds(self.process.program.process.pid) - before)
+        counters = await self.load.work(duration, rate)
+        return Slice(counters, cpu_seconds(self.process.program.process.pid) - before)
 
     def unsettle(self) -> None:
         """Change the weight of a server by one percent, there and back."""
@@ -131,14 +131,14 @@ def main(
         console.print(cpu_table(subjects), latency_table(subjects, rate))
 
 
-def start(stack: ExitStack, name: str, ports: list[int], of: str = "") -> Subject:
+def start(stack: ExitStack, name: str, ports: list[int], of: str = "") -> SessionRef:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     process = stack.enter_context(router(directory, ports, ROUTERS[name]))
-    return Subject(of + name, process, directory / CONFIGURATION)
+    return SessionRef(of + name, process, directory / CONFIGURATION)
 
 
 async def measure_all(
-    subjects: list[Subject],
+    subjects: list[SessionRef],
     rounds: int,
     duration: float,
     rate: float,
@@ -161,20 +161,21 @@ async def measure_all(
         subject.load.close()
 
 
-def in_turn(subjects: list[Subject], number: int) -> list[Subject]:
+def in_turn(subjects: list[SessionRef], number: int) -> list[SessionRef]:
     """Every round begins with another one, so that none always follows the same."""
     first = number % len(subjects)
     return subjects[first:] + subjects[:first]
 
 
-def cpu_table(subjects: list[Subject]) -> Table:
+def cpu_table(subjects: list[SessionRef]) -> Table:
     table = Table(
         "", "exchanges/s", "CPU us/exchange: full load", "fastest", "paced", "fastest", "ratio, paired"
     )
     for subject in subjects:
+        rates = [each.counters.exchanges / each.counters.seconds for each in subject.full]
         table.add_row(
             subject.name,
-            f"{statistics.median(each.tally.exchanges / each.tally.seconds for each in subject.full):.0f}",
+            f"{statistics.median(rates):.0f}",
             *cpu_columns(subject.full),
             *cpu_columns(subject.paced),
             " ".join(f"{ratio:.2f} to {name}" for name, ratio in ratios(subject, subjects).items()),
@@ -187,7 +188,7 @@ def cpu_columns(slices: list[Slice]) -> tuple[str, str]:
     return f"{statistics.median(costs):.0f}", f"{min(costs):.0f}"
 
 
-def ratios(subject: Subject, subjects: Iterable[Subject]) -> dict[str, float]:
+def ratios(subject: SessionRef, subjects: Iterable[SessionRef]) -> dict[str, float]:
     """CPU for each exchange under full load, as the median of the ratios in each round."""
     prefix, _, kind = subject.name.rpartition(", ")
     yardsticks = {f"{prefix}, copies 1".removeprefix(", "), f"before, {kind}"} - {subject.name}
@@ -201,7 +202,7 @@ def ratios(subject: Subject, subjects: Iterable[Subject]) -> dict[str, float]:
     }
 
 
-def latency_table(subjects: list[Subject], rate: float) -> Table:
+def latency_table(subjects: list[SessionRef], rate: float) -> Table:
     table = Table("p50/p99, ms", *(each.value for each in OPERATIONS))
     for subject in subjects:
         for kind, slices in (("full load", subject.full), (f"{rate:g} pages/s", subject.paced)):
@@ -212,11 +213,11 @@ def latency_table(subjects: list[Subject], rate: float) -> Table:
 
 def quantiles(slices: list[Slice], operation: Operation) -> tuple[float, float]:
     """p50 and p99 of all rounds together, in milliseconds."""
-    latencies = merge(each.tally.latencies[operation] for each in slices)
+    latencies = merge(each.counters.latencies[operation] for each in slices)
     return latencies.quantile(0.5) * 1e3, latencies.quantile(0.99) * 1e3
 
 
-def summary(subject: Subject) -> dict[str, object]:
+def summary(subject: SessionRef) -> dict[str, object]:
     """All that is known of one router; the rounds' figures in their order."""
     loads = {"full": subject.full, "paced": subject.paced}
     return {
@@ -224,7 +225,7 @@ def summary(subject: Subject) -> dict[str, object]:
         **{
             kind: {
                 "cpu_us_per_exchange": [each.cpu_per_exchange for each in slices],
-                "exchanges_per_second": [each.tally.exchanges / each.tally.seconds for each in slices],
+                "exchanges_per_second": [each.counters.exchanges / each.counters.seconds for each in slices],
                 "p50_p99_ms": {each.value: quantiles(slices, each) for each in OPERATIONS},
             }
             for kind, slices in loads.items()

@@ -1,6 +1,6 @@
 """Whether a router that is loaded as hard as it will go still has time for its probes and its admin port.
 
-    python -m tests.benchmarks.fairness [--connections 64] [--seconds 5] [--settings 'lanes: both']
+    python -m tests.benchmarks.fairness [--connections 64] [--seconds 5] [--settings 'fast_path: on']
 
 Asks the admin port for this and that while the load of the yardstick runs, and says how long that took, with
 and without load; and how late the router's own clock ticked, which is what a probe has to wait.
@@ -32,7 +32,7 @@ _PROBE = re.compile(r'^partitioner_backend_probe_seconds\{backend="[^"]+"\} (\S+
 @click.command()
 @click.option("--connections", default=64, show_default=True)
 @click.option("--seconds", default=5.0, show_default=True)
-@click.option("--settings", default="lanes: both", show_default=True)
+@click.option("--settings", default="fast_path: on", show_default=True)
 def main(connections: int, seconds: float, settings: str) -> None:
     """Measure how long the admin port takes under full load."""
     with ExitStack() as stack:

@@ -12,7 +12,7 @@ import trio
 
 from partitioner.bench.connection import Connection
 from partitioner.bench.content import RUN_SIZE, Content
-from partitioner.bench.counters import Tally
+from partitioner.bench.counters import Counters
 from partitioner.bench.findings import Finding
 from partitioner.bench.targets import new_targets
 from partitioner.bench.workload import Worker, Workload
@@ -29,7 +29,7 @@ class Load:
         """Connect nothing yet; to be made within trio."""
         address = Address("127.0.0.1", port)
         content = Content(secrets.token_bytes(RUN_SIZE), size)
-        self._workload = Workload(new_targets(sessions), content, Tally(trio.current_time()), _refuse)
+        self._workload = Workload(new_targets(sessions), content, Counters(trio.current_time()), _refuse)
         self._workers = [
             Worker(number, Connection(address, dial_tcp, _TIMEOUT), self._workload, Random(number))
             for number in range(connections)
@@ -49,19 +49,19 @@ class Load:
             for worker in self._workers:
                 warming.start_soon(_make_web_requests, worker, 3)
 
-    async def work(self, duration: float, rate: float | None) -> Tally:
+    async def work(self, duration: float, rate: float | None) -> Counters:
         """Make web requests for so long, at this rate of all together (None: as many as go)."""
         self._workload.ending = trio.Event()
-        tally = self._workload.tally = Tally(trio.current_time())
+        counters = self._workload.counters = Counters(trio.current_time())
         starts = _starts(trio.current_time(), rate)
         async with trio.open_nursery() as working:
             for worker in self._workers:
                 working.start_soon(self._keep_working, worker, starts)
             await trio.sleep(duration)
             self._workload.ending.set()
-        tally.end(trio.current_time())
-        assert tally.failed == 0, f"{tally.failed} exchanges failed: {tally.failures}"
-        return tally
+        counters.end(trio.current_time())
+        assert counters.failed == 0, f"{counters.failed} exchanges failed: {counters.failures}"
+        return counters
 
     async def _keep_working(self, worker: Worker, starts: Iterator[float]) -> None:
         workload = self._workload

@@ -29,7 +29,7 @@ from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
 from partitioner.ops.metrics.catalog import ROUTER
 from partitioner.ops.metrics.collector import TableCollector
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.router_readings import RouterReading
 from partitioner.protocol.messages import Operation
 from partitioner.transport.channel import listen_tcp, listening_address
@@ -39,7 +39,7 @@ from partitioner.transport.traffic import Traffic
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 from tests.doubles.sessions import GET, SET
-from tests.ops.admin.apis import desk_of
+from tests.ops.admin.apis import admin_api_of
 
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 WHOLE_EXCHANGES = 2000
@@ -62,15 +62,15 @@ def main(backends: int, exchanges: int, keys: int, scrapes: int) -> None:
 
 def request_path(exchanges: int) -> Table:
     table = Table("on the path of an exchange", "ns")
-    log, tally = LogObserver(), Tally()
-    both, traffic = Fanout(log, tally), Traffic()
+    log, counters = LogObserver(), Counters()
+    both, traffic = Fanout(log, counters), Traffic()
     idle = per_call(exchanges, lambda: None)
     costs = {
         "an observer that does nothing": per_call(
             exchanges, lambda: Observer().exchange_finished(Operation.GET, 200, 0.0003, 0)
         ),
-        "the client's answer, counted by the tally": per_call(
-            exchanges, lambda: tally.exchange_finished(Operation.GET, 200, 0.0003, 0)
+        "the client's answer, counted by the counters": per_call(
+            exchanges, lambda: counters.exchange_finished(Operation.GET, 200, 0.0003, 0)
         ),
         "the same through the fan-out, with the log": per_call(
             exchanges, lambda: both.exchange_finished(Operation.GET, 200, 0.0003, 0)
@@ -94,7 +94,7 @@ def per_call(times: int, call: Callable[[], object]) -> float:
 async def whole_exchange() -> float:
     """Nanoseconds for a get of a client, with router, state server and client in this process."""
     async with trio.open_nursery() as nursery:
-        router = MemoryRouter(nursery, watcher=Tally())
+        router = MemoryRouter(nursery, watcher=Counters())
         MemoryStateServer(router.network, router.backends[0].address)
         await router.probe_on()
         client = router.client()
@@ -129,18 +129,20 @@ class Steps(trio.abc.Instrument):
 
 async def scraping(backends: int, exchanges: int, keys: int, scrapes: int) -> Table:
     """Scrape a router that has seen much, and knows many keys."""
-    tally = Tally()
+    counters = Counters()
     async with trio.open_nursery() as nursery:
-        router = MemoryRouter(nursery, backends, copies=2, watcher=tally)
+        router = MemoryRouter(nursery, backends, copies=2, watcher=counters)
         router.take_in()
-        see_much(router, tally, exchanges)
+        see_much(router, counters, exchanges)
         know_many(router, keys)
-        collector = collector_of(router, tally)
+        collector = collector_of(router, counters)
         listeners = await listen_tcp(Address("127.0.0.1", 0))
         port = listening_address(listeners[0]).port
-        desk = desk_of(router.lane, tally=tally)
+        admin_api = admin_api_of(router.core, counters=counters)
         policy = AccessPolicy(is_loopback=True)
-        await nursery.start(AdminServer(router_app(desk, policy, metrics_route(collector)), listeners).run)
+        await nursery.start(
+            AdminServer(router_app(admin_api, policy, metrics_route(collector)), listeners).run
+        )
         await scrape(port)  # whatever is done once only is done
         rounds, size = [], 0
         for _ in range(scrapes):
@@ -153,10 +155,10 @@ async def scraping(backends: int, exchanges: int, keys: int, scrapes: int) -> Ta
     return scraping_table(rounds, size, backends, keys)
 
 
-def see_much(router: MemoryRouter, tally: Tally, exchanges: int) -> None:
+def see_much(router: MemoryRouter, counters: Counters, exchanges: int) -> None:
     upstreams = list(router.roster.upstreams.values())
     for number in range(exchanges):
-        tally.exchange_finished(Operation.GET, 200, number % 1000 * 1e-5, 0)
+        counters.exchange_finished(Operation.GET, 200, number % 1000 * 1e-5, 0)
         upstreams[number % len(upstreams)].traffic.answered(200, number % 1000 * 1e-5)
 
 
@@ -171,14 +173,14 @@ def know_many(router: MemoryRouter, keys: int) -> None:
             router.ledger.note_lock(key, key, Lock(number, server, None, now), 20)
 
 
-def collector_of(router: MemoryRouter, tally: Tally) -> TableCollector:
+def collector_of(router: MemoryRouter, counters: Counters) -> TableCollector:
     policy = DownstreamPolicy((ip_network("127.0.0.0/8"),), 500, CONVERSATION)
-    downstream = Downstream(router.router.respond, policy, tally)
-    return TableCollector(ROUTER, RouterReading(router.lane, downstream, tally, tuple))
+    downstream = Downstream(router.router.respond, policy, counters)
+    return TableCollector(ROUTER, RouterReading(router.core, downstream, counters, tuple))
 
 
 async def scrape(port: int) -> int:
-    """Scrape over a new connection; answer how long the page is."""
+    """Scrape over a new connection; return how long the page is."""
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(REQUEST)
         received = b""

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.router_memory [--sessions 100000]
 
-The whole await lane in this process, with copies 2 over three state servers which say yes to everything
+The whole slow path in this process, with copies 2 over three state servers which say yes to everything
 and remember nothing; so whatever grows with the number of sessions is the router's. Time is virtual. The
 figures are tracemalloc's: bytes that Python's objects ask for, by the file that asked. Resident memory,
 which also holds what the allocator keeps in reserve for the next burst, was tried and not chosen: it
@@ -42,13 +42,13 @@ from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target, server_key
 from partitioner.protocol.writer import write_request
-from partitioner.routing.core import Lane, LanePolicy
+from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.transport.backend_connections import UpstreamPolicy
 from partitioner.transport.canary import Canary
 from partitioner.transport.channel import Channel
 from partitioner.transport.connector import Connector
 from partitioner.transport.messages import Request
-from tests.doubles.backends import LIFE, ROUTER_NAME, ok
+from tests.doubles.backends import INCARNATION, ROUTER_NAME, ok
 from tests.end_to_end.web_server import APPLICATION
 
 TIMEOUT_MINUTES = 20
@@ -69,7 +69,7 @@ class YesStream(trio.abc.HalfCloseableStream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         head = bytes(data[: bytes(data).index(b"\r\n\r\n") + 4])
         if b"canary" in head:
-            self._answer = ok(LIFE, b"Timeout: 525600")
+            self._answer = ok(INCARNATION, b"Timeout: 525600")
         elif b"acquire" in head:
             self._answer = ok(BODY, b"LockCookie: %d" % COOKIE, b"Timeout: %d" % TIMEOUT_MINUTES)
         else:
@@ -129,21 +129,21 @@ def main(sessions: int) -> None:
 async def measure(sessions: int, progress: Progress) -> list[Stage]:
     """Take a router through all stages; the first of them is the empty router."""
     async with trio.open_nursery() as background:
-        lane = new_lane(background)
-        await lane.probing.first_look()
-        background.start_soon(lane.run)
-        run = Run(lane, sessions, progress)
+        core = new_core(background)
+        await core.probing.first_look()
+        background.start_soon(core.run)
+        run = Run(core, sessions, progress)
         await run.all()
         background.cancel_scope.cancel()
     return run.stages
 
 
-def new_lane(background: trio.Nursery) -> Lane:
+def new_core(background: trio.Nursery) -> RouterCore:
     backends = [Backend(f"state-{number}", Address(f"10.0.0.{number}", 42424)) for number in (1, 2, 3)]
     health = HealthPolicy(interval=60.0)  # hours pass, and nobody falls
-    policy = LanePolicy(health, UpstreamPolicy(1.0, 1e9, 256), LedgerPolicy(LONGEST_LIFE, LONGEST_LIFE))
+    policy = RouterPolicy(health, UpstreamPolicy(1.0, 1e9, 256), LedgerPolicy(LONGEST_LIFE, LONGEST_LIFE))
     pool = first_pool(backends, health, copies=2, now=trio.current_time())
-    return Lane(
+    return RouterCore(
         pool, policy, Connector(dial, Canary(ROUTER_NAME)), LogObserver(), background, Random(1).uniform
     )
 
@@ -152,7 +152,7 @@ def new_lane(background: trio.Nursery) -> Lane:
 class Run:
     """The stages of one router."""
 
-    lane: Lane
+    core: RouterCore
     sessions: int
     progress: Progress
 
@@ -196,14 +196,14 @@ class Run:
         )
         head = parse_request_head(raw[: len(raw) - len(body)], Dialect.GUARDED)
         request = Request(head, body, None, trio.current_time() + UNHURRIED)
-        response = await self.lane.router.respond(request)
+        response = await self.core.router.respond(request)
         assert response.head.status == 200
         response.finish(True)
 
     def mark_all(self) -> None:
         """Mark one server for each session, as a save does that it has missed."""
         for number in range(self.sessions):
-            self.lane.bookkeeper.mark(server_key(target(number)), target(number), "state-3", is_stale=True)
+            self.core.ledger_keeper.mark(server_key(target(number)), target(number), "state-3", is_stale=True)
 
     def note(self, name: str) -> None:
         gc.collect()
@@ -213,12 +213,12 @@ class Run:
             file = statistic.traceback[0].filename
             short = file.removeprefix(package + "/") if file.startswith(package) else Path(file).name
             by_file[short] = by_file.get(short, 0) + statistic.size
-        lane = self.lane
+        core = self.core
         counts: dict[str, Callable[[], int]] = {
-            "ledger": lambda: len(lane.ledger),
-            "toucher": lambda: len(lane.toucher),
-            "gate": lambda: len(lane.gate),
-            "repairs": lambda: len(lane.repairer),
+            "ledger": lambda: len(core.ledger),
+            "expiry_sync": lambda: len(core.expiry_sync),
+            "gate": lambda: len(core.gate),
+            "repairs": lambda: len(core.repairer),
         }
         entries = ", ".join(f"{each} {count()}" for each, count in counts.items() if count())
         self.stages.append(Stage(name, sum(by_file.values()), by_file, entries))

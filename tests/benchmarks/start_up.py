@@ -90,7 +90,7 @@ def to_ready(command: Sequence[str]) -> Cost:
     began = time.perf_counter()
     process = start(command)
     try:
-        read_welcome(process)
+        read_banner(process)
         wall = time.perf_counter() - began
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
@@ -104,7 +104,7 @@ def serving(*command: str) -> Iterator[str]:
     """A daemon that serves, and what it has said until then."""
     process = start(command)
     try:
-        yield read_welcome(process)
+        yield read_banner(process)
     finally:
         end(process)
 
@@ -120,7 +120,7 @@ def start(command: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
-def read_welcome(process: subprocess.Popen[str]) -> str:
+def read_banner(process: subprocess.Popen[str]) -> str:
     """Read what a daemon says until it serves: how to stop it is the last of it."""
     assert process.stdout is not None
     said = ""

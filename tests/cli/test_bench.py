@@ -104,7 +104,7 @@ def test_nobody_listens() -> None:
         (["h:1", "--size", "43B"], "'43B' is too small; a body that can be checked needs 44B"),
         (["h:1", "--size", "1k"], "'1k' has the unit 'k'; expected one of B,"),
         (["h:1", "--duration", "10"], "'10' is not a duration such as 250ms, 2s or 1h"),
-        (["h:1", "--timeout", "0s"], "'0s' is no time at all"),
+        (["h:1", "--timeout", "0s"], "'0s' is not longer than 0"),
         (["h:1", "--rate", "0"], "0.0 is not in the range x>0"),
         (["h:1", "--connections", "0"], "0 is not in the range x>=1"),
         ([], "Missing argument 'HOST:PORT'"),

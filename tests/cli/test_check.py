@@ -263,7 +263,7 @@ def test_a_state_dir_that_cannot_be_used(
     result = run(file, f"{setting.format(occupied)}\n{POOL}")
 
     expected = (
-        f"partitioner: warning: state_dir is {directory}, but {occupied} is no directory: {consequence}, "
+        f"partitioner: warning: state_dir is {directory}, but {occupied} is not a directory: {consequence}, "
         "if it runs here as this user\n"
     )
     assert (0, expected) == (result.exit_code, result.stderr)

@@ -179,13 +179,13 @@ def test_no_line_is_no_mistake() -> None:
 def test_a_wrong_configuration_is_reported(tmp_path: Path) -> None:
     """A wrong configuration exits 2 with its problems, and nothing is located."""
     file = tmp_path / "partitioner.yml"
-    file.write_text("backends: []\nlane: both\n", encoding="utf-8")
+    file.write_text("backends: []\nfast_pat: both\n", encoding="utf-8")
 
     result = run("-c", str(file), "--json", "key")
 
     expected = f"""\
 partitioner: 2 problems in {file}
   backends: empty pool: expected at least one state server (line 1)
-  lane: unknown key; did you mean 'lanes'? (line 2)
+  fast_pat: unknown key; did you mean 'fast_path'? (line 2)
 """
     assert (2, "", expected) == (result.exit_code, result.stdout, result.stderr)

@@ -9,10 +9,10 @@ from partitioner.config import (
     BackendSettings,
     DefaultStateDir,
     HealthSettings,
-    Lanes,
     LimitSettings,
     LogFormat,
     Settings,
+    Switch,
     TimeoutSettings,
     load,
     parse,
@@ -40,7 +40,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert settings.hash_key is HashKey.SESSION_ID
     assert (ip_network("127.0.0.0/8"), ip_network("::1/128")) == settings.allow_clients
     assert settings.log_format is LogFormat.CONSOLE
-    assert settings.lanes is Lanes.BOTH
+    assert settings.fast_path is Switch.ON
     assert settings.embedded is None
     assert (Address("127.0.0.1", 9424), None) == (settings.admin, settings.admin_token)
     assert (3600.0, 86_400.0) == (settings.session_timeout, settings.session_timeout_max)
@@ -93,7 +93,7 @@ def test_every_key_is_read() -> None:
         hash_key: target
         allow_clients: [10.1.0.0/16, 10.2.0.7, "fd00::/8"]
         log_format: json
-        lanes: await
+        fast_path: off
         backends:
           - {name: a, address: state-a.example:42424, weight: 2.5, intent: maint}
           - {name: b, address: "[fd00::1]:42424", intent: drain, admin: "[fd00::1]:9425"}
@@ -116,7 +116,7 @@ def test_every_key_is_read() -> None:
         hash_key=HashKey.TARGET,
         allow_clients=(ip_network("10.1.0.0/16"), ip_network("10.2.0.7/32"), ip_network("fd00::/8")),
         log_format=LogFormat.JSON,
-        lanes=Lanes.AWAIT,
+        fast_path=Switch.OFF,
         backends=(
             BackendSettings(
                 name="a", address=Address("state-a.example", 42424), weight=2.5, intent=Intent.MAINT

@@ -120,7 +120,7 @@ WRONG_VALUES = [
     ("copies:", "copies", "an empty value is not a whole number; expected 1 to 64"),
     ("lost_sessions: keep", "lost_sessions", "'keep' is not one of the choices; expected 'new' or 'close'"),
     ("hash_key: id", "hash_key", "'id' is not one of the choices; expected 'session-id' or 'target'"),
-    ("lanes: express", "lanes", "'express' is not one of the choices; expected 'both' or 'await'"),
+    ("fast_path: both", "fast_path", "'both' is not one of the choices; expected 'on' or 'off'"),
     ("log_format: text", "log_format", "'text' is not one of the choices; expected 'console' or 'json'"),
     ("log_format: [json]", "log_format", "['json'] is not one of the choices; expected 'console' or 'json'"),
     (
@@ -128,7 +128,7 @@ WRONG_VALUES = [
         "allow_clients",
         "'10.0.0.0/8' is not a list; expected one, each item after a",
     ),
-    ("allow_clients: []", "allow_clients", "an empty list lets nobody in; expected at least one network"),
+    ("allow_clients: []", "allow_clients", "an empty list admits no client; expected at least one network"),
     ("allow_clients: [web-1]", "allow_clients[0]", "'web-1' is not a network such as 10.1.0.0/16 or ::1/128"),
     ("allow_clients: [10]", "allow_clients[0]", "10 is not a network such as 10.1.0.0/16 or ::1/128"),
     (

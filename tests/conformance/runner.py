@@ -49,7 +49,7 @@ class Connection:
     buffer: bytes = b""
 
     async def receive(self) -> bool:
-        """Take in more; answer whether there was more."""
+        """Take in more; return whether there was more."""
         with trio.fail_after(ANSWER_TIMEOUT):
             try:
                 data = bytes(await self.stream.receive_some())
@@ -145,7 +145,7 @@ class Run:
             for index in range(len(connections)):
                 nursery.start_soon(one, index)
         answered = [answer for answer in answers if answer is not None]
-        for status, count in together.get("tally", {}).items():
+        for status, count in together.get("counters", {}).items():
             seen = sum(answer.status == int(status) for answer in answered)
             _require(seen == count, f"{seen} answers of {status}, expected {count}")
         for header, count in together.get("header_count", {}).items():

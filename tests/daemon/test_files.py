@@ -28,10 +28,10 @@ def a_link_laid_beside_it(path: Path) -> None:
 
 UNUSABLE = [
     (directory_gone, "No such file or directory"),
-    (a_directory, "is no regular file"),
+    (a_directory, "is not a regular file"),
     (beside_it_a_directory, "Is a directory"),
     (a_link_laid_beside_it, "symbolic links"),
-    (os.mkfifo, "is no regular file"),
+    (os.mkfifo, "is not a regular file"),
 ]
 
 

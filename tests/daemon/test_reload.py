@@ -20,7 +20,7 @@ from partitioner.membership.backend import Address, Intent
 from partitioner.membership.losses import LossPolicy, LostSessions
 from partitioner.ops.log import LogObserver
 from partitioner.transport.listener import Downstream, DownstreamPolicy
-from tests.doubles.backends import ScriptedBackend, greeting, life_of
+from tests.doubles.backends import ScriptedBackend, greeting, incarnation_of
 from tests.doubles.network import Fault
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 
@@ -58,14 +58,14 @@ class Operator:
         self.log = RecordingLog()
         policy = DownstreamPolicy(settings.allow_clients, 10, CONVERSATION)
         self.downstream = Downstream(self.router.router.respond, policy, self.log)
-        self.reloader = Reloader(settings, self.read, self.router.lane, self.downstream, self.log, Notifier())
+        self.reloader = Reloader(settings, self.read, self.router.core, self.downstream, self.log, Notifier())
 
     def read(self) -> Settings:
         self.has_read.set()
         return parse(self.file)
 
     async def reload(self, file: str) -> tuple[Outcome, list[str]]:
-        """Write the file and reload it; answer what came of it, and every reason or change."""
+        """Write the file and reload it; return what came of it, and every reason or change."""
         self.file = file
         report = await self.reloader.reload("a test")
         return report.outcome, [str(each) for each in (*report.problems, *report.changes)]
@@ -82,7 +82,7 @@ class Operator:
         """All that a reload can change."""
         return (
             self.router.roster.pool,
-            self.router.lane.finder.losses,
+            self.router.core.lookup.losses,
             self.downstream.allowed,
             self.reloader.settings,
         )
@@ -95,7 +95,7 @@ def operator(nursery: trio.Nursery, autojump_clock: MockClock) -> Operator:
 
 @pytest.fixture
 def few_files() -> Iterator[int]:
-    """A low limit of open files for as long as a test runs; answers how high it may be raised."""
+    """A low limit of open files for as long as a test runs; returns how high it may be raised."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     yield sys.maxsize if hard == resource.RLIM_INFINITY else hard
@@ -196,7 +196,7 @@ async def test_keys_beside_the_pool(operator: Operator) -> None:
     )
 
     assert (Outcome.APPLIED, 3) == (outcome, len(changes))
-    assert operator.router.lane.finder.losses == LossPolicy(LostSessions.CLOSE, 120.0)
+    assert operator.router.core.lookup.losses == LossPolicy(LostSessions.CLOSE, 120.0)
     assert operator.log.lost_sessions is LostSessions.CLOSE
     assert operator.downstream.allowed == (ip_network("10.0.0.0/8"),)
     assert operator.router.roster.pool is pool
@@ -280,8 +280,8 @@ async def test_the_last_ready_server_stays(operator: Operator, file: str) -> Non
 
 async def test_without_a_file(operator: Operator) -> None:
     """A router that was started without one says so."""
-    lane, downstream = operator.router.lane, operator.downstream
-    reloader = Reloader(operator.reloader.settings, None, lane, downstream, operator.log, Notifier())
+    core, downstream = operator.router.core, operator.downstream
+    reloader = Reloader(operator.reloader.settings, None, core, downstream, operator.log, Notifier())
     report = await reloader.reload("SIGHUP")
 
     expected = "there is no file to read: the router was started without -c"
@@ -340,7 +340,7 @@ async def test_two_reloads_at_once_are_one_after_the_other(operator: Operator) -
 
 async def test_one_server_twice_has_the_reload_refused(operator: Operator) -> None:
     """Its canary is read before anything is applied; the sentence names both entries, and nothing changes."""
-    ScriptedBackend(operator.router.network, Address("10.0.0.3", 42424), greeting(life_of(1)))
+    ScriptedBackend(operator.router.network, Address("10.0.0.3", 42424), greeting(incarnation_of(1)))
     before = operator.state()
     report = await operator.reload(THREE)
 
@@ -355,7 +355,7 @@ async def test_one_server_twice_has_the_reload_refused(operator: Operator) -> No
 
 async def test_a_renamed_server_is_the_same_one(operator: Operator) -> None:
     """By its canary it is known, and goes on without a pause; nobody is asked for what it holds."""
-    ScriptedBackend(operator.router.network, Address("10.0.0.2", 42424), greeting(life_of(2)))
+    ScriptedBackend(operator.router.network, Address("10.0.0.2", 42424), greeting(incarnation_of(2)))
     outcome, changes = await operator.reload(TWO.replace("state-2", "other"))
 
     pool = operator.router.roster.pool

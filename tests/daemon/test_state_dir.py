@@ -19,7 +19,7 @@ from partitioner.membership.items import Term
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.legacy import restore_ledger, write_legacy
 from partitioner.membership.record import Record, write_record
-from partitioner.ops.event_log import Journal
+from partitioner.ops.event_log import EventLog
 from partitioner.ops.log import LogObserver, configure_log
 from tests.membership.ledgers import KEY, NOW, marked
 from tests.tables import each_case
@@ -141,12 +141,12 @@ def as_file(kind: str, plain: bytes) -> bytes:
 )
 def test_why_a_file_was_set_aside(tmp_path: Path, kind: str, content: bytes, sentence: str) -> None:
     """The line says which file, why, and where it is now; the router starts all the same."""
-    directory, journal = Path(tempfile.mkdtemp(dir=tmp_path)), Journal()
+    directory, event_log = Path(tempfile.mkdtemp(dir=tmp_path)), EventLog()
     (directory / f"router-1.{kind}").write_bytes(content)
     configure_log(as_json=True)
-    StateDir(directory, "router-1", LogObserver(journal=journal)).read()
+    StateDir(directory, "router-1", LogObserver(event_log=event_log)).read()
     kept = directory / f"router-1.{kind}.damaged-1"
-    (entry,) = journal.events()
+    (entry,) = event_log.events()
 
     assert content == kept.read_bytes()
     assert f"router-1.{kind}" in entry.facts["cause"]

@@ -58,7 +58,7 @@ def test_a_directory_below_a_file(tmp_path: Path) -> None:
 
     reason = StatePlace(tmp_path / "file" / "x", is_asked_for=True).why_unusable()
 
-    assert f"{tmp_path}/file is no directory" == reason
+    assert f"{tmp_path}/file is not a directory" == reason
 
 
 @pytest.fixture

@@ -65,13 +65,13 @@ async def test_a_router_says_who_serves(nursery: trio.Nursery, autojump_clock: M
     for each in router.backends:
         MemoryStateServer(router.network, each.address)
     requests = Rate(lambda: 0, trio.current_time)
-    before = router_status(router.lane, requests, trio.current_time())
+    before = router_status(router.core, requests, trio.current_time())
     await router.probe_on()
     await trio.sleep(10_000)
 
     assert "0 of 2 serve, not redundant, 0 requests/s" == before
     assert "2 of 2 serve, redundant for 2 h, 0 requests/s" == router_status(
-        router.lane, requests, trio.current_time()
+        router.core, requests, trio.current_time()
     )
 
 

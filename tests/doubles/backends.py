@@ -1,4 +1,5 @@
-"""State servers behind in-memory addresses: one that plays a script, and a real one with a life to lose."""
+"""State servers behind in-memory addresses: one that plays a script, and a real one with an incarnation to
+lose."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,13 +25,13 @@ from tests.doubles.sessions import whole
 ROUTER_NAME = "router-1"
 CANARY_TARGET = b"%2fpartitioner%2frouter-1%2fcanary"
 READ_CANARY = b"GET " + CANARY_TARGET + b" HTTP/1.1\r\nHost: partitioner\r\n\r\n"
-LIFE = b"0123456789abcdef0123456789abcdef"
-"""The canary's token in the life in which the first scripted backend is known to its router."""
+INCARNATION = b"0123456789abcdef0123456789abcdef"
+"""The canary's token in the incarnation in which the first scripted backend is known to its router."""
 
 
-def life_of(number: int) -> bytes:
+def incarnation_of(number: int) -> bytes:
     """The same of state-1, state-2 ...: no two memories have one token."""
-    return b"%032x" % (int(LIFE, 16) + number - 1)
+    return b"%032x" % (int(INCARNATION, 16) + number - 1)
 
 
 def ok(body: bytes = b"", *fields: bytes) -> bytes:
@@ -82,15 +83,15 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class ShowCanary:
-    """Say which life this is: the one in which this backend is known to its router."""
+    """Say which incarnation this is: the one in which this backend is known to its router."""
 
 
 Step = Hear | HearEnd | Say | ShowCanary | Stall | Close | Reset
 
 
-def greeting(token: bytes | None = LIFE) -> list[Step]:
+def greeting(token: bytes | None = INCARNATION) -> list[Step]:
     """The steps with which every connection begins: the canary is read. None says that there is none."""
-    if token is LIFE:
+    if token is INCARNATION:
         return [Hear(READ_CANARY), ShowCanary()]
     return [Hear(READ_CANARY), Say(NOT_FOUND if token is None else ok(token, b"Timeout: 525600"))]
 
@@ -126,7 +127,7 @@ class ScriptedBackend:
                 await stream.send_all(data)
             case ShowCanary():
                 number_in_pool = int(self.address.host.rpartition(".")[2])
-                await stream.send_all(ok(life_of(number_in_pool), b"Timeout: 525600"))
+                await stream.send_all(ok(incarnation_of(number_in_pool), b"Timeout: 525600"))
             case Stall(duration):
                 await trio.sleep(duration)
             case Close():
@@ -149,7 +150,9 @@ class MemoryStateServer:
 
     def __init__(self, network: Network, address: Address, observer: Observer | None = None) -> None:
         self.address = address
-        self.requests: list[tuple[Operation, bytes]] = []  # carried out in any life: what, and the target
+        self.requests: list[
+            tuple[Operation, bytes]
+        ] = []  # carried out in any incarnation: what, and the target
         self.on_canary: Callable[[Operation], None] = lambda operation: None
         self._network = network
         self._observer = observer or Observer()
@@ -159,7 +162,7 @@ class MemoryStateServer:
         self.start()
 
     def start(self) -> None:
-        """Begin a new, empty life."""
+        """Begin a new, empty incarnation."""
         self._table = SessionTable()
         self._server = StateServer(self._table, self._observer, clock=trio.current_time)
         self._network.listen(self.address, self.serve)
@@ -183,7 +186,7 @@ class MemoryStateServer:
         self._network.listen(address, self.serve)
 
     def begin_as_copy_of(self, original: "MemoryStateServer") -> None:
-        """Begin a new life with all that another server holds, as the clone of a machine does."""
+        """Begin a new incarnation with all that another server holds, as the clone of a machine does."""
         self.kill()
         self.start()
         for key, session in original._table.sessions():
@@ -240,7 +243,7 @@ class MemoryStateServer:
         return Page(targets, None if following is None else str(following), self._table.sessions_held)
 
     async def serve(self, stream: MemoryStream) -> None:
-        """Serve one connection for as long as this life lasts."""
+        """Serve one connection for as long as this incarnation lasts."""
         if self._is_frozen:
             stream.freeze()
         server, policy = self._server, ConversationPolicy(Dialect.STOCK, 30.0, 30.0, 2**26, 2**26)

@@ -76,6 +76,6 @@ class Client:
 
 
 async def is_closed_at(client: Client) -> float:
-    """Wait until the client is hung up on without another byte; answer when that was."""
+    """Wait until the client is hung up on without another byte; return when that was."""
     assert await client.receive_rest() == b""
     return trio.current_time()

@@ -25,7 +25,7 @@ class RecordingObserver(Observer):
         return [fact for fact in self.facts if fact[0] == name]
 
     async def wait_for(self, name: str, times: int = 1) -> Fact:
-        """Wait until a fact of this name has been reported so many times; answer the last of these."""
+        """Wait until a fact of this name has been reported so many times; return the last of these."""
         while len(found := self.named(name)) < times:
             await self._told.park()
         return found[times - 1]

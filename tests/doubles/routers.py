@@ -12,7 +12,7 @@ from partitioner.membership.losses import LostSessions
 from partitioner.membership.pool import first_pool
 from partitioner.ops.fanout import Fanout
 from partitioner.protocol.grammar import Dialect
-from partitioner.routing.core import Lane, LanePolicy
+from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import Page
 from partitioner.routing.tenure import Disk, TenurePolicy
 from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
@@ -21,7 +21,7 @@ from partitioner.transport.client_connection import Conversation, ConversationPo
 from partitioner.transport.connector import Connector
 from partitioner.transport.observer import Observer
 from partitioner.transport.standstill import Standstills
-from tests.doubles.backends import ROUTER_NAME, life_of
+from tests.doubles.backends import ROUTER_NAME, incarnation_of
 from tests.doubles.clients import Client
 from tests.doubles.network import Network, connection
 from tests.doubles.observers import RecordingObserver
@@ -81,7 +81,7 @@ class MemoryRouter:
         self.listings: dict[Address, Callable[[str | None], Awaitable[Page]]] = {}
         self.standstills = standstills or Standstills(lambda: 0.0)
         self.connector = Connector(self.network.dial, Canary(ROUTER_NAME), standstills=self.standstills)
-        policy = LanePolicy(
+        policy = RouterPolicy(
             health=self.health,
             upstream=UpstreamPolicy(1.0, 10.0, connections),
             ledger=ledger or LedgerPolicy(),
@@ -91,29 +91,31 @@ class MemoryRouter:
             tenure=tenure,
         )
         pool = first_pool(self.backends, self.health, copies, began_at)
-        self.lane = Lane(pool, policy, self.connector, self.facts, nursery, _middle, self._list_keys, disk)
-        self.roster = self.lane.roster
-        self.router = self.lane.router
-        self.ledger = self.lane.ledger
-        self.memory = self.lane.memory
+        self.core = RouterCore(
+            pool, policy, self.connector, self.facts, nursery, _middle, self._list_keys, disk
+        )
+        self.roster = self.core.roster
+        self.router = self.core.router
+        self.ledger = self.core.ledger
+        self.memory = self.core.body_budget
 
     async def _list_keys(self, admin: Address, cursor: str | None) -> Page:
         return await self.listings[admin](cursor)
 
     def take_in(self) -> None:
-        """Have all backends UP without a probe, in the life that scripted ones show."""
+        """Have all backends UP without a probe, in the incarnation that scripted ones show."""
         for number, each in enumerate(self.backends, 1):
-            self.roster.probe_succeeded(each.name, life_of(number))
+            self.roster.probe_succeeded(each.name, incarnation_of(number))
 
     async def start(self) -> None:
         """Begin as a router does, and go on."""
-        await self.lane.start()
-        self._nursery.start_soon(self.lane.run)
+        await self.core.start()
+        self._nursery.start_soon(self.core.run)
 
     async def probe_on(self) -> None:
         """Probe all backends once; go on probing, without jitter, and doing what else goes on."""
-        await self.lane.probing.first_look()
-        self._nursery.start_soon(self.lane.run)
+        await self.core.probing.first_look()
+        self._nursery.start_soon(self.core.run)
 
     def client(self, peer: str = "192.0.2.1") -> Client:
         """A client that has just connected."""

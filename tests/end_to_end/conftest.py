@@ -16,13 +16,13 @@ from tests.end_to_end.processes import (
 )
 
 ROUTERS = {
-    "router": "lanes: await\n",
-    "router, both lanes": "lanes: both\n",
-    "router, both lanes, one copy": "lanes: both\ncopies: 1\n",
+    "router": "fast_path: off\n",
+    "router, both paths": "fast_path: on\n",
+    "router, both paths, one copy": "fast_path: on\ncopies: 1\n",
 }
 """The routers that are compared with state servers, and their settings."""
 
-SERVERS = {"state server": PARTITIONER, "state server, await lane": WITHOUT_EPOLL}
+SERVERS = {"state server": PARTITIONER, "state server, slow path": WITHOUT_EPOLL}
 """The state servers that they are compared with, and the module that runs each."""
 
 TARGETS = (*SERVERS, *ROUTERS)

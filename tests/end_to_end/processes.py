@@ -19,7 +19,7 @@ from tests.end_to_end.forked import Forked, Warm
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 25.0
-"""Less than the 30 s after which a drain that does not end is cut short."""
+"""Less than the 30 s after which a soft stop that does not end is cut short."""
 
 CONFIGURATION = "partitioner.yml"
 PARTITIONER = "partitioner"
@@ -96,7 +96,7 @@ class Program:
         return match
 
     def stop(self) -> int:
-        """Ask it to stop, and answer its exit code."""
+        """Ask it to stop, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_TIMEOUT)
 

@@ -58,7 +58,7 @@ class Terminal:
         return match
 
     def press_ctrl_c(self) -> int:
-        """Answer the exit code."""
+        """Return the exit code."""
         os.write(self._ours, b"\x03")
         return self.process.wait(PATIENCE)
 

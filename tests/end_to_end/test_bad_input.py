@@ -193,7 +193,7 @@ def test_a_full_state_server_refuses_new_sessions_and_keeps_the_old() -> None:
         (["--listen", "0.0.0.0:42424"], 2, "say with --allow which networks may connect"),
         (["--admin", "0.0.0.0:9425"], 2, "--admin 0.0.0.0:9425 can be reached from other machines"),
         (["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:{taken}"], 1, "port {taken} is in use"),
-        (["--listen", "..:0", "--allow", "::1"], 1, "'..' is no host name"),
+        (["--listen", "..:0", "--allow", "::1"], 1, "'..' is not a host name"),
         (["--listen", "localhost"], 2, "'localhost' is not an address such as"),
         (["--allow", "10.0.0.1/8"], 2, "10.0.0.1/8 has host bits set"),
         (["--max-memory", "8"], 2, "'8' is not a size such as"),

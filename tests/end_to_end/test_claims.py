@@ -183,7 +183,8 @@ def test_after_a_kill_a_client_is_served_when_the_beats_have_stood_still(pair: P
 
 
 def test_a_health_check_makes_nobody_active(pair: Pair) -> None:
-    """A HEAD of what is no session, as HAProxy's `option httpchk` sends it, is closed; a client is served."""
+    """A HEAD of what is not a session, as HAProxy's `option httpchk` sends it, is closed; a client is
+    served."""
     pair.active.program.kill()
     pair.standby.program.wait_for("standby: no router is active", timeout=PATIENCE)
     check = b"HEAD " + encode_target("/health") + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -1,4 +1,4 @@
-"""The conformance vectors, against state servers and through routers in front of three, by each lane."""
+"""The conformance vectors, against state servers and through routers in front of three, by each path."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,7 +25,7 @@ def test_no_vector_is_left_out() -> None:
 
 @pytest.mark.parametrize("vector", AT_ONCE, ids=lambda vector: vector["id"])
 async def test_vector(vector: dict[str, Any], ports: dict[str, int]) -> None:
-    """State servers and routers, by each lane, are the same to a client."""
+    """State servers and routers, by each path, are the same to a client."""
     deviations: list[str] = []
 
     async def run_at(target: str) -> None:
@@ -66,7 +66,7 @@ PATIENT = "health: {interval: 20s, timeout: 60s, hold_down: 0s}\ntimeouts: {copy
 
 MODULES = {
     "state server": "tests.end_to_end.by_moved_clock",
-    "state server, await lane": "tests.end_to_end.by_moved_clock_without_epoll",
+    "state server, slow path": "tests.end_to_end.by_moved_clock_without_epoll",
 }
 
 

@@ -20,7 +20,7 @@ from tests.end_to_end.prometheus import STEP, Prometheus, Series, prometheus
 from tests.end_to_end.real_parts import need
 from tools.dashboards import DASHBOARDS
 from tools.dashboards.layout import ANNOTATIONS, VARIABLES
-from tools.dashboards.model import Panel, Quiet
+from tools.dashboards.model import Expected, Panel
 from tools.dashboards.queries import state_of_backends
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ LONGEST = 20.0  # seconds that an answer is waited for
 
 # By their titles, which a dashboard has only once.
 PANELS = {f"{name}: {panel.title}": panel for name, each in DASHBOARDS.items() for panel in each.panels}
-QUIET = {name: panel for name, panel in PANELS.items() if panel.quiet is not None}
+EXPECTED = {name: panel for name, panel in PANELS.items() if panel.expected is not None}
 EVENTS = {annotation.name: annotation for annotation in ANNOTATIONS}
 
 UP, WAS_DOWN, DRAINS, DOWN = 1, 2, 3, 6  # of the dashboards' STATES
@@ -108,7 +108,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         well = look_while_all_is_well(grafana)
         start = time.time()
         with troubles.all_of_them(farm):
-            maybe_wait_until(lambda: all(is_loud(grafana.since(panel, start)) for panel in QUIET.values()))
+            maybe_wait_until(lambda: all(is_loud(grafana.since(panel, start)) for panel in EXPECTED.values()))
             return look_back(grafana, well, start)
 
 
@@ -120,7 +120,7 @@ def look_while_all_is_well(grafana: Grafana) -> dict[str, Shown]:
 
     def look() -> bool:
         shown.update({name: grafana.now(panel) for name, panel in PANELS.items()})
-        return all(is_well(PANELS[name].quiet, each) for name, each in shown.items())
+        return all(is_well(PANELS[name].expected, each) for name, each in shown.items())
 
     maybe_wait_until(look)
     return shown
@@ -148,12 +148,12 @@ def state_servers_of(farm: Farm) -> dict[str, str]:
     return {name: f"127.0.0.1:{server.admin_port}" for name, server in farm.servers.items()}
 
 
-def is_well(quiet: Quiet | None, shown: Shown) -> bool:
+def is_well(expected: Expected | None, shown: Shown) -> bool:
     """Whether a panel shows what it should while all is well."""
-    match quiet:
-        case Quiet.EMPTY:
+    match expected:
+        case Expected.EMPTY:
             return not any(shown)
-        case Quiet.ZERO:
+        case Expected.ZERO:
             return all(shown) and not is_loud(shown)
         case None:
             return all(shown)
@@ -165,7 +165,7 @@ def is_loud(shown: Shown) -> bool:
 
 
 def maybe_wait_until(is_so: Callable[[], object]) -> bool:
-    """Poll; answer whether it came about."""
+    """Poll; return whether it came about."""
     deadline = time.monotonic() + LONGEST
     while not (done := bool(is_so())) and time.monotonic() < deadline:
         time.sleep(STEP)
@@ -178,12 +178,12 @@ def wait_until(is_so: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("name", PANELS)
 def test_every_panel_shows_something_while_all_is_well(seen: Seen, name: str) -> None:
-    """Each query has an answer, but for those of what does not happen; those of mishaps have zeros."""
-    assert is_well(PANELS[name].quiet, seen.well[name])
+    """Each query has an answer, but for those of what does not happen; those of failures have zeros."""
+    assert is_well(PANELS[name].expected, seen.well[name])
 
 
-@pytest.mark.parametrize("name", QUIET)
-def test_every_quiet_panel_shows_what_went_wrong(seen: Seen, name: str) -> None:
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_expected_panel_shows_what_went_wrong(seen: Seen, name: str) -> None:
     """What is quiet in good times is not in bad ones."""
     assert is_loud(seen.ill[name])
 

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 from partitioner.protocol.messages import Operation
-from tests.end_to_end.farm import LANES, NAMES, ONE_COPY, QUICK_PROBES, Farm, farm_in, session_on
+from tests.end_to_end.farm import FAST_PATH, NAMES, ONE_COPY, QUICK_PROBES, Farm, farm_in, session_on
 from tests.end_to_end.processes import router, running, state_server
 from tests.end_to_end.web_server import Closed, request_bytes
 
 
-@pytest.fixture(params=LANES)
+@pytest.fixture(params=FAST_PATH)
 def farm(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Farm]:
-    """Three servers, and two copies of every session: the default. By each lane."""
+    """Three servers, and two copies of every session: the default. By each path."""
     with farm_in(tmp_path, QUICK_PROBES + request.param) as running_farm:
         yield running_farm
 
 
-@pytest.fixture(params=LANES)
+@pytest.fixture(params=FAST_PATH)
 def plain_farm(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Farm]:
-    """Three servers, and one copy of every session. By each lane."""
+    """Three servers, and one copy of every session. By each path."""
     with farm_in(tmp_path, ONE_COPY + request.param) as running_farm:
         yield running_farm
 
@@ -143,7 +143,7 @@ def test_a_refused_connection_is_retried_until_the_server_is_ejected(plain_farm:
 
 
 def test_a_frozen_server_keeps_its_sessions(plain_farm: Farm) -> None:
-    """A server that froze and thawed is the same life: its sessions come home with it."""
+    """A server that froze and thawed is the same incarnation: its sessions come home with it."""
     plain_farm.web.save(session_on("state-1"), b"kept")
     plain_farm.servers["state-1"].program.freeze()
     plain_farm.wait_until(r"backend is down.*backend=state-1.*within 300ms")
@@ -252,7 +252,7 @@ def test_a_term_signal_finishes_what_is_under_way(farm: Farm) -> None:
         farm.wait_until("backend is up")
         time.sleep(0.2)  # the first bytes must have been read, or the connection counts as idle
         farm.in_front.program.process.send_signal(signal.SIGTERM)
-        farm.wait_until("draining")
+        farm.wait_until("stopping")
 
         assert idle.is_closed_by_peer()
         with pytest.raises(OSError, match="refused"):
@@ -269,7 +269,7 @@ def test_a_second_term_signal_stops_now(farm: Farm) -> None:
         busy.sendall(b"GET half-a-head")
         time.sleep(0.2)
         farm.in_front.program.process.send_signal(signal.SIGTERM)
-        farm.wait_until("draining")
+        farm.wait_until("stopping")
         farm.in_front.program.process.send_signal(signal.SIGTERM)
         farm.wait_until("stopping now.*a second signal, SIGTERM")
 

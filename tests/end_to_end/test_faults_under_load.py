@@ -12,7 +12,7 @@ from partitioner.bench.run import Bench, Plan, Stage
 from partitioner.membership.backend import Address
 from partitioner.placement.session_id import session_id
 from partitioner.protocol.target import canonical_key
-from tests.end_to_end.farm import LANES, ONE_COPY, QUICK_PROBES, Farm, farm_in, first_choice
+from tests.end_to_end.farm import FAST_PATH, ONE_COPY, QUICK_PROBES, Farm, farm_in, first_choice
 from tests.end_to_end.processes import state_server
 
 VICTIM = "state-2"
@@ -50,25 +50,27 @@ async def restarted(farm: Farm, bench: Bench, stack: ExitStack) -> None:
 FAULTS = [killed, frozen_and_thawed, restarted]
 
 
-@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("fast_path", FAST_PATH)
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_sessions_of_the_other_servers_notice_nothing(fault: Fault, lanes: str, tmp_path: Path) -> None:
+async def test_sessions_of_the_other_servers_notice_nothing(
+    fault: Fault, fast_path: str, tmp_path: Path
+) -> None:
     """Whatever is lost or stale with one copy belongs to the server that failed; nothing is ever wrong.
 
     A server that froze still has its sessions: they are waited for, and none is lost.
     """
-    bench, findings = await run_through(fault, tmp_path, ONE_COPY + lanes)
+    bench, findings = await run_through(fault, tmp_path, ONE_COPY + fast_path)
 
     owners = {first_choice(session_id(canonical_key(bench.targets[each.session]))) for each in findings}
     assert owners == (set() if fault is frozen_and_thawed else {VICTIM})
     assert {each.kind for each in findings} <= {Kind.LOST, Kind.STALE}
 
 
-@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("fast_path", FAST_PATH)
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_no_session_is_lost_with_two_copies(fault: Fault, lanes: str, tmp_path: Path) -> None:
+async def test_no_session_is_lost_with_two_copies(fault: Fault, fast_path: str, tmp_path: Path) -> None:
     """With two copies one server may fail in any of these ways: nothing is lost, stale or wrong (P3, P4)."""
-    _, findings = await run_through(fault, tmp_path, QUICK_PROBES + lanes)
+    _, findings = await run_through(fault, tmp_path, QUICK_PROBES + fast_path)
 
     assert findings == []
 
@@ -92,8 +94,8 @@ async def exchanges(bench: Bench) -> None:
     """Wait until the bench has had so many more successes."""
     while bench.stage is Stage.CREATING:
         await trio.sleep(A_MOMENT)
-    wanted = bench.tally.succeeded + EXCHANGES_BETWEEN
-    while bench.tally.succeeded < wanted:
+    wanted = bench.counters.succeeded + EXCHANGES_BETWEEN
+    while bench.counters.succeeded < wanted:
         await trio.sleep(A_MOMENT)
 
 

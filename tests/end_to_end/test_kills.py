@@ -29,10 +29,10 @@ PLAN = Plan(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lanes", ["await", "both"])
-async def test_no_session_is_lost(lanes: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fast_path", ["off", "on"])
+async def test_no_session_is_lost(fast_path: str, tmp_path: Path) -> None:
     """One after the other fails, each when the pool is redundant again; the checker finds nothing wrong."""
-    outcome = await Run(replace(PLAN, lanes=lanes), tmp_path).run()
+    outcome = await Run(replace(PLAN, fast_path=fast_path), tmp_path).run()
 
     assert [] == [str(each) for each in outcome.violations]
     assert outcome.longest_neglect < PLAN.longest_life

@@ -49,7 +49,7 @@ class Farm:
         self.saved[session] = body
 
     def lock(self, session: str) -> int:
-        """Begin a page; answer its lock cookie."""
+        """Begin a page; return its lock cookie."""
         reply = self.web.ask(Operation.ACQUIRE, session)
         assert (200, self.saved[session]) == (reply.status, reply.body)
         assert reply.head.lock_cookie is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from partitioner.protocol.messages import Operation
-from tests.end_to_end.farm import LANES
+from tests.end_to_end.farm import FAST_PATH
 from tests.end_to_end.processes import router, state_server
 from tests.end_to_end.web_server import WebServer, request_bytes
 
@@ -30,11 +30,11 @@ def unread_at(port: int) -> int:
     return count
 
 
-@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("fast_path", FAST_PATH)
 @pytest.mark.parametrize("size", [UNREAD, UNSENT])
-def test_a_save_of_a_router_that_was_killed(size: int, lanes: str, tmp_path: Path) -> None:
+def test_a_save_of_a_router_that_was_killed(size: int, fast_path: str, tmp_path: Path) -> None:
     """A save that a frozen server has not read when the router dies is not carried out when it goes on."""
-    with state_server() as server, router(tmp_path, [server.port], lanes) as in_front:
+    with state_server() as server, router(tmp_path, [server.port], fast_path) as in_front:
         with WebServer(in_front.port) as web:
             web.save(SESSION, b"old")
         server.program.freeze()

@@ -29,7 +29,7 @@ def keeping(file: Path, port: int = 0, *arguments: str) -> Iterator[StateServerP
 
 
 def left_by_a_server(file: Path) -> int:
-    """Have a server leave a file with one session, locked; answer the lock's cookie."""
+    """Have a server leave a file with one session, locked; return the lock's cookie."""
     with keeping(file) as server, WebServer(server.port) as web:
         web.save(SESSION, b"kept")
         cookie = web.ask(Operation.ACQUIRE, SESSION).head.lock_cookie
@@ -111,14 +111,14 @@ def test_sessions_that_cannot_be_kept(tmp_path: Path) -> None:
     assert "sessions_lost=1" in server.program.output
 
 
-def test_a_second_signal_cuts_short_the_draining_and_not_the_writing(file: Path) -> None:
+def test_a_second_signal_cuts_short_the_soft_stop_and_not_the_writing(file: Path) -> None:
     """Whoever is in a hurry still keeps the sessions."""
     with keeping(file) as server, socket.create_connection(("127.0.0.1", server.port)) as busy:
         with WebServer(server.port) as web:
             web.save(SESSION, b"kept")
         busy.sendall(b"GET ")
         server.program.process.send_signal(signal.SIGTERM)
-        server.program.wait_for("draining")
+        server.program.wait_for("stopping")
         server.program.process.send_signal(signal.SIGTERM)
         server.program.wait_for("stopping now.*a second signal, SIGTERM")
         server.program.wait_for("stopped")

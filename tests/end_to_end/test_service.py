@@ -66,7 +66,7 @@ def test_a_router_tells_how_it_fares(notified: Ear, tmp_path: Path) -> None:
     assert re.fullmatch(STATUS, status)
     assert {"RELOADING", "MONOTONIC_USEC"} == reloading.keys()
     assert before <= int(reloading["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    assert "draining, 0 exchanges under way, at most 30s" == stopping["STATUS"]
+    assert "stopping, 0 exchanges under way, at most 30s" == stopping["STATUS"]
     assert 2 == sum("READY" in lines for lines in notified.heard)
 
 
@@ -106,7 +106,7 @@ def test_a_state_server_tells_how_it_fares(notified: Ear, tmp_path: Path) -> Non
         stopping = [notified.wait_for_name("STOPPING")["STATUS"] for _ in range(2)]
 
     assert re.fullmatch(r"1 sessions, [0-9.]+\w+, [0-9.]+ requests/s", status["STATUS"])
-    assert ["draining, 0 exchanges under way, at most 30s", f"writing 1 sessions to {file}"] == stopping
+    assert ["stopping, 0 exchanges under way, at most 30s", f"writing 1 sessions to {file}"] == stopping
 
 
 @pytest.mark.parametrize("arguments", [ROUTER, STATE_SERVER], ids=["router", "state server"])
@@ -258,7 +258,7 @@ def _datagrams(directory: Path) -> socket.socket:
 UNFIT: dict[str, tuple[Callable[[Path], socket.socket], tuple[str, ...], str]] = {
     "not listening": (_silent, ROUTER, "it does not listen; expected a listening TCP socket"),
     "datagrams": (_datagrams, STATE_SERVER, "it is a socket of datagrams; expected"),
-    "of the machine": (listening, ROUTER, "it is no socket of the Internet; expected"),
+    "of the machine": (listening, ROUTER, "it is not an Internet socket; expected"),
 }
 
 

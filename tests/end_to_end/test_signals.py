@@ -167,7 +167,7 @@ def test_ctrl_c_while_nobody_answers_is_quiet(verb: str, tmp_path: Path) -> None
 
 
 def test_ctrl_c_while_a_drain_is_waited_for_is_quiet(tmp_path: Path) -> None:
-    """The drain goes on without who waits for it."""
+    """The drain resumed without who waits for it."""
     with state_server() as one, state_server() as two, router(tmp_path, [one.port, two.port]) as in_front:
         with WebServer(in_front.port) as web:
             for number in range(20):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from partitioner.protocol.messages import Operation
-from tests.end_to_end.farm import LANES, NAMES, QUICK_PROBES, Farm, farm_in, first_choice
+from tests.end_to_end.farm import FAST_PATH, NAMES, QUICK_PROBES, Farm, farm_in, first_choice
 from tests.end_to_end.processes import RouterProcess
 from tests.end_to_end.web_server import Closed, WebServer
 
@@ -72,10 +72,10 @@ def stand_still(router: RouterProcess) -> None:
     router.program.thaw()
 
 
-@pytest.mark.parametrize("lanes", LANES)
-def test_a_router_that_was_stopped(lanes: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fast_path", FAST_PATH)
+def test_a_router_that_was_stopped(fast_path: str, tmp_path: Path) -> None:
     """All connections are closed; no server is ejected or blamed; everybody is served again at once."""
-    with farm_in(tmp_path, QUICK_PROBES + lanes) as farm:
+    with farm_in(tmp_path, QUICK_PROBES + fast_path) as farm:
         for session in SESSIONS:
             farm.web.save(session, b"kept")
         with Traffic(farm) as traffic:
@@ -91,10 +91,10 @@ def test_a_router_that_was_stopped(lanes: str, tmp_path: Path) -> None:
         assert ENDED not in farm.in_front.program.output
 
 
-@pytest.mark.parametrize("lanes", LANES)
-def test_a_request_that_lay_there(lanes: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fast_path", FAST_PATH)
+def test_a_request_that_lay_there(fast_path: str, tmp_path: Path) -> None:
     """What a client has sent while the router stood still is not carried out."""
-    with farm_in(tmp_path, QUICK_PROBES + lanes) as farm, ExitStack() as stack:
+    with farm_in(tmp_path, QUICK_PROBES + fast_path) as farm, ExitStack() as stack:
         farm.web.save(SESSIONS[0], b"old")
         late = stack.enter_context(WebServer(farm.in_front.port))
         late.read(SESSIONS[0])
@@ -120,10 +120,10 @@ def is_refused(web: WebServer, body: bytes) -> bool:
     return False
 
 
-@pytest.mark.parametrize("lanes", LANES)
-def test_a_server_that_was_busy_meanwhile(lanes: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fast_path", FAST_PATH)
+def test_a_server_that_was_busy_meanwhile(fast_path: str, tmp_path: Path) -> None:
     """A save that a frozen server has not answered when the router stood still is not the server's fault."""
-    with farm_in(tmp_path, lanes + "copies: 1\n") as farm:
+    with farm_in(tmp_path, fast_path + "copies: 1\n") as farm:
         farm.web.save(SESSIONS[0], b"old")
         holder = farm.servers[first_choice(SESSIONS[0].encode())]
         holder.program.freeze()

@@ -167,7 +167,7 @@ def test_a_url_that_is_none_is_exit_2(url: str) -> None:
     code, complaint = outcome(steer("status", admin=url))
 
     assert 2 == code
-    assert f"--admin {url} is no URL" in complaint
+    assert f"--admin {url} is not a URL" in complaint
 
 
 @contextmanager
@@ -216,7 +216,7 @@ def test_another_program_is_no_router(answer: bytes) -> None:
     with something_else(answer) as admin:
         code, complaint = outcome(steer("status", admin=admin))
 
-    assert (1, f"Error: what answers at http://{admin} is no router of this version") == (code, complaint)
+    assert (1, f"Error: what answers at http://{admin} is not a router of this version") == (code, complaint)
 
 
 def test_a_token_is_asked_for_and_taken(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_readyz_while_the_router_stops(tmp_path: Path) -> None:
             busy.sendall(b"GET half-a-head")
             httpx.get(f"{in_front.admin}/healthz")  # what came before has been read by now
             in_front.program.process.send_signal(signal.SIGTERM)
-            in_front.program.wait_for("draining")
+            in_front.program.wait_for("stopping")
             stopping = httpx.get(f"{in_front.admin}/readyz")
         assert in_front.program.process.wait(20) == 0
 

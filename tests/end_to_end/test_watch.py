@@ -83,7 +83,7 @@ def test_programs_get_an_object_a_line() -> None:
 
 
 def watch(*arguments: str) -> tuple[int, str]:
-    """Run it where there is no terminal; answer how it ended."""
+    """Run it where there is no terminal; return how it ended."""
     ended = run_to_end("backends", "--watch", *arguments)
     return ended.returncode, " ".join(ended.stderr.split())
 

@@ -1,4 +1,4 @@
-"""A state server on a system that has no epoll: everything is served by the await lane."""
+"""A state server on a system that has no epoll: everything is served by the slow path."""
 
 from tests.end_to_end.processes import WITHOUT_EPOLL, state_server
 from tests.end_to_end.web_server import WebServer
@@ -14,7 +14,7 @@ def test_it_serves_and_says_so() -> None:
             server.program.stop()
 
     said = [
-        "await lane alone" in server.program.output and "this system has no epoll" in server.program.output
+        "slow path alone" in server.program.output and "this system has no epoll" in server.program.output
         for server in (without, ordinary)
     ]
     assert [True, False] == said

@@ -41,7 +41,7 @@ def session_of(*servers: str) -> str:
 
 
 def lock(farm: Farm, session: str) -> int:
-    """Begin a page on a session; answer its lock cookie."""
+    """Begin a page on a session; return its lock cookie."""
     farm.web.save(session, b"before")
     cookie = farm.web.ask(Operation.ACQUIRE, session).head.lock_cookie
     assert cookie is not None
@@ -49,7 +49,7 @@ def lock(farm: Farm, session: str) -> int:
 
 
 def clients_misbehave(farm: Farm) -> None:
-    """Somebody sends what is no request, is turned away, saves too late, and shares no machine key."""
+    """Somebody sends what is not a request, is turned away, saves too late, and shares no machine key."""
     with WebServer(farm.in_front.port) as odd:
         assert odd.send(b"BREW /coffee HTCPCP/1.0\r\n\r\n").status == 400
     with socket.create_connection(("127.0.0.1", farm.in_front.port), 5, ("127.0.0.2", 0)) as stranger:

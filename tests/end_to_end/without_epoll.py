@@ -1,8 +1,8 @@
-"""`partitioner` as on a system that has no epoll: the await lane serves alone."""
+"""`partitioner` as on a system that has no epoll: the slow path serves alone."""
 
-from partitioner.fastpath import task as lane
+from partitioner.fastpath import task
 
-lane.IS_AVAILABLE = False  # before anything is imported that asks
+task.IS_AVAILABLE = False  # before anything is imported that asks
 
 
 def main() -> None:

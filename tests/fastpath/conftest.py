@@ -1,15 +1,15 @@
-"""A relay to look into, for tests of the express lane."""
+"""A fast router to look into, for tests of the fast path."""
 
 from collections.abc import Iterator
 
 import pytest
 import trio
 
-from tests.fastpath.router_setup import Platform
+from tests.fastpath.router_setup import RouterSetup
 
 
 @pytest.fixture
-def platform(nursery: trio.Nursery) -> Iterator[Platform]:
-    platform = Platform(nursery)
-    yield platform
-    platform.close()
+def router_setup(nursery: trio.Nursery) -> Iterator[RouterSetup]:
+    router_setup = RouterSetup(nursery)
+    yield router_setup
+    router_setup.close()

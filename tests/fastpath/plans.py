@@ -1,4 +1,4 @@
-"""What happens in a run of test_both_lanes.py: actions of clients, faults of backends, turns between them."""
+"""What happens in a run of test_both_paths.py: actions of clients, faults of backends, turns between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,20 +38,28 @@ class Turn(Enum):
     """What happens between two actions, and is over before the next one begins."""
 
     GOES = "one backend dies"
-    RETURNS = "it comes back in the life that is known"
-    RETURNS_EMPTY = "it comes back in a new life"
-    RESTARTS = "it dies and is back in a new life"
+    RETURNS = "it comes back in the incarnation that is known"
+    RETURNS_EMPTY = "it comes back in a new incarnation"
+    RESTARTS = "it dies and is back in a new incarnation"
     PROBED = "all backends are probed"  # until then nobody but exchanges notices the above
     TWO_COPIES = "a reload says `copies: 2`"
     ONE_COPY = "a reload says `copies: 1`"
-    VOUCHED = "an operator vouches for all backends that are in doubt"
+    TRUSTED = "an operator trusts all backends that are in doubt"
     TENDED = "copies are touched, and keys repaired"
 
 
-LIVES = (Turn.GOES, Turn.RETURNS, Turn.RETURNS_EMPTY, Turn.RESTARTS, Turn.PROBED, Turn.PROBED, Turn.TENDED)
+INCARNATIONS = (
+    Turn.GOES,
+    Turn.RETURNS,
+    Turn.RETURNS_EMPTY,
+    Turn.RESTARTS,
+    Turn.PROBED,
+    Turn.PROBED,
+    Turn.TENDED,
+)
 RELOADS = (Turn.TWO_COPIES, Turn.ONE_COPY, Turn.TENDED)
-DOUBTS = (Turn.VOUCHED, Turn.PROBED, Turn.TENDED)
-DOUBTS_AND_LIVES = (Turn.RESTARTS, Turn.PROBED, Turn.PROBED, Turn.TENDED)
+DOUBTS = (Turn.TRUSTED, Turn.PROBED, Turn.TENDED)
+DOUBTS_AND_INCARNATIONS = (Turn.RESTARTS, Turn.PROBED, Turn.PROBED, Turn.TENDED)
 
 _IMPOSSIBLE = {
     Turn.GOES: {Turn.GOES, Turn.RESTARTS},
@@ -101,11 +109,11 @@ class Farm:
     def keeps_saves(self) -> bool:
         """Whether every save that was acknowledged is read back.
 
-        One backend alone begins new lives, so two copies are enough. Where times are settled at once, all
-        sessions have expired by the next action, as far as the router knows; it need not look for them.
+        One backend alone begins new incarnations, so two copies are enough. Where times are settled at once,
+        all sessions have expired by the next action, as far as the router knows; it need not look for them.
         """
         has_new_lives = Turn.RETURNS_EMPTY in self.turns
-        if self.is_settled or Turn.VOUCHED in self.turns:  # which is not true: nobody knows what it missed
+        if self.is_settled or Turn.TRUSTED in self.turns:  # which is not true: nobody knows what it missed
             return False
         return not (has_new_lives and Turn.ONE_COPY in self.turns)
 
@@ -115,46 +123,46 @@ def plan(seed: int, farm: Farm) -> list[Action | Turn]:
     actions = _actions(seed, farm.length, farm.faults, _OFTEN if farm.turns else ())
     if not farm.turns:
         return [*actions]
-    dice, steps, impossible = Random(f"turns {seed}"), list[Action | Turn](), _IMPOSSIBLE[Turn.RETURNS]
+    rng, steps, impossible = Random(f"turns {seed}"), list[Action | Turn](), _IMPOSSIBLE[Turn.RETURNS]
     chance = (
         0.4 if farm.is_settled else 0.2
     )  # writes are ordinary again when their keys have been written once
     for action in actions:
         steps.append(replace(action, at=0))
-        if dice.random() < chance:
-            turn = dice.choice([each for each in farm.turns if each not in impossible])
+        if rng.random() < chance:
+            turn = rng.choice([each for each in farm.turns if each not in impossible])
             impossible = _IMPOSSIBLE.get(turn, impossible)
             steps.append(turn)
-            if turn in (Turn.RETURNS_EMPTY, Turn.RESTARTS) and dice.random() < 0.5:
-                steps.append(Turn.PROBED)  # or its new life is noticed by an exchange
+            if turn in (Turn.RETURNS_EMPTY, Turn.RESTARTS) and rng.random() < 0.5:
+                steps.append(Turn.PROBED)  # or its new incarnation is noticed by an exchange
     return steps
 
 
 def _actions(seed: int, length: int, faults: Sequence[Fault], often: tuple[Operation, ...]) -> list[Action]:
     """Some actions. Creates take two requests, between which a fault would be a race; they go well."""
-    dice = Random(seed)
+    rng = Random(seed)
     sessions, actions = [1, 2, 3], []
     operations = [*Operation, *often]
     for number in range(length):
-        place = dice.randrange(len(sessions))
-        operation = dice.choice(operations)
-        goes_well = operation is Operation.CREATE_UNINITIALIZED or dice.random() < 0.6
-        fault = Fault.NONE if goes_well else dice.choice(faults)
-        is_odd = dice.random() < 0.15
-        leaves = not goes_well and dice.random() < 0.3
+        place = rng.randrange(len(sessions))
+        operation = rng.choice(operations)
+        goes_well = operation is Operation.CREATE_UNINITIALIZED or rng.random() < 0.6
+        fault = Fault.NONE if goes_well else rng.choice(faults)
+        is_odd = rng.random() < 0.15
+        leaves = not goes_well and rng.random() < 0.3
         action = Action(
-            client=dice.randrange(3),
+            client=rng.randrange(3),
             session=sessions[place],
             operation=operation,
-            has_cookie=dice.random() < 0.8,
-            size=dice.choice([7, 7, 2000, HELD_BODY, HELD_BODY + 1]),
-            cuts=tuple(sorted(dice.randrange(400) for _ in range(dice.choice([0, 0, 1, 2])))),
+            has_cookie=rng.random() < 0.8,
+            size=rng.choice([7, 7, 2000, HELD_BODY, HELD_BODY + 1]),
+            cuts=tuple(sorted(rng.randrange(400) for _ in range(rng.choice([0, 0, 1, 2])))),
             leaves=leaves,
-            finishes=not goes_well and dice.random() < 0.1,
-            repeats=not leaves and dice.random() < 0.05,  # or whether the second is answered were a race
-            garbles=is_odd and dice.random() < 0.3,
+            finishes=not goes_well and rng.random() < 0.1,
+            repeats=not leaves and rng.random() < 0.05,  # or whether the second is answered were a race
+            garbles=is_odd and rng.random() < 0.3,
             fault=fault,
-            at=dice.randrange(2),
+            at=rng.randrange(2),
         )
         if action.leaves or action.finishes:
             action = replace(action, fault=Fault.LATE)  # or whether it has left before the answer were a race

@@ -19,7 +19,7 @@ from tests.fastpath.plans import HARMLESS, Fault
 A_MOMENT = 0.001
 
 
-class TellingBackend:
+class RecordingBackend:
     """It can go away and return, always at one address. Probes are neither written down nor do they fail."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
@@ -36,7 +36,7 @@ class TellingBackend:
         self.forget()
 
     def forget(self) -> None:
-        """Begin a new, empty life."""
+        """Begin a new, empty incarnation."""
         self._server = StateServer(SessionTable(), Observer(), clock=lambda: 1000.0)
 
     @property

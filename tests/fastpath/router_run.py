@@ -1,4 +1,4 @@
-"""One router on loopback, by one lane or by both, in front of backends that fail as they are told to.
+"""One router on loopback, by one path or by both, in front of backends that fail as they are told to.
 
 What its clients and its backends see is written down, so that two runs can be compared: the same actions one
 after the other, and the same turns between them, each of them over before the next begins.
@@ -11,15 +11,15 @@ from ipaddress import ip_network
 
 import trio
 
-from partitioner.fastpath.router import relay_lane
-from partitioner.fastpath.task import ExpressLane
+from partitioner.fastpath.router import router_fast_path
+from partitioner.fastpath.task import FastPathTask
 from partitioner.membership.backend import Intent
 from partitioner.membership.health import Health, HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import first_pool
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.messages import Operation
-from partitioner.routing.core import Lane, LanePolicy
+from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.expiry_sync import NEXT_LOOK
 from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
 from partitioner.transport.canary import Canary
@@ -32,8 +32,8 @@ from tests.doubles.observers import RecordingObserver
 from tests.doubles.routers import backend
 from tests.doubles.sessions import request, target
 from tests.fastpath.plans import Action, Farm, Fault, Turn
-from tests.fastpath.recording_backend import A_MOMENT, TellingBackend
-from tests.fastpath.run_record import COMPARED, Seen, described, without_port
+from tests.fastpath.recording_backend import A_MOMENT, RecordingBackend
+from tests.fastpath.run_record import COMPARED, RunRecord, described, without_port
 
 LOOPBACK = ip_network("127.0.0.0/8")
 
@@ -47,20 +47,20 @@ _LENGTH = re.compile(rb"\r\nContent-Length: *([0-9]+)\r\n", re.IGNORECASE)
 _COOKIE = re.compile(rb"\r\nLockCookie: ([0-9]+)\r\n")
 
 
-class Shadow(RecordingObserver):
+class RouterRun(RecordingObserver):
     """One run of a plan."""
 
-    def __init__(self, farm: Farm, *, is_express: bool) -> None:
+    def __init__(self, farm: Farm, *, is_fast: bool) -> None:
         super().__init__()
         self._farm = farm
-        self._is_express = is_express
+        self._is_fast = is_fast
         self._health = HealthPolicy(fall=farm.fall, hold_down=0.0)
-        self._backends: list[TellingBackend] = []
+        self._backends: list[RecordingBackend] = []
         self._clients: dict[int, trio.SocketStream] = {}
         self._cookies: dict[int, int] = {}
         self._requests = 0
-        self.seen = Seen()
-        self.express: ExpressLane | None = None
+        self.seen = RunRecord()
+        self.fast_path: FastPathTask | None = None
 
     # --- facts that are compared ---
 
@@ -79,14 +79,14 @@ class Shadow(RecordingObserver):
 
     # --- a run ---
 
-    async def run(self, steps: list[Action | Turn]) -> Seen:
+    async def run(self, steps: list[Action | Turn]) -> RunRecord:
         """Carry out all actions and turns; what was seen."""
         async with trio.open_nursery() as nursery:
-            self._lane = await self._open_lane(nursery)
+            self._core = await self._open_core(nursery)
             policy = DownstreamPolicy((LOOPBACK,), 100, POLICY)
-            if self._is_express:
-                self.express = relay_lane(self._lane, POLICY)
-            self._downstream = Downstream(self._lane.router.respond, policy, self, self.express)
+            if self._is_fast:
+                self.fast_path = router_fast_path(self._core, POLICY)
+            self._downstream = Downstream(self._core.router.respond, policy, self, self.fast_path)
             (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
             self._address = listening_address(listener)
             nursery.start_soon(self._downstream.serve, [listener])
@@ -97,42 +97,42 @@ class Shadow(RecordingObserver):
             await self._read_back()
             for client in self._clients.values():
                 await client.aclose()
-            for upstream in self._lane.roster.upstreams.values():
+            for upstream in self._core.roster.upstreams.values():
                 upstream.cut()
-            for telling in self._backends:
-                telling.close()
+            for backend_server in self._backends:
+                backend_server.close()
             nursery.cancel_scope.cancel()
         return self.seen
 
-    async def _open_lane(self, nursery: trio.Nursery) -> Lane:
-        farm, life = self._farm, 1e-9 if self._farm.is_settled else 3600.0
-        self._backends = [TellingBackend(nursery) for _ in range(farm.backends)]
-        for telling in self._backends:
-            await telling.come()
+    async def _open_core(self, nursery: trio.Nursery) -> RouterCore:
+        farm, incarnation = self._farm, 1e-9 if self._farm.is_settled else 3600.0
+        self._backends = [RecordingBackend(nursery) for _ in range(farm.backends)]
+        for backend_server in self._backends:
+            await backend_server.come()
         members = [
-            replace(backend(number), address=telling.address)
-            for number, telling in enumerate(self._backends, start=1)
+            replace(backend(number), address=backend_server.address)
+            for number, backend_server in enumerate(self._backends, start=1)
         ]
-        policy = LanePolicy(
+        policy = RouterPolicy(
             self._health,
             UpstreamPolicy(1.0, 10.0, 16),
-            LedgerPolicy(life, life, farm.keys),
+            LedgerPolicy(incarnation, incarnation, farm.keys),
             copy=EXCHANGE,
         )
         pool = first_pool(members, self._health, farm.copies, trio.current_time())
-        lane = Lane(pool, policy, Connector(dial_tcp, Canary(ROUTER_NAME)), self, nursery)
-        await lane.probing.first_look()
+        core = RouterCore(pool, policy, Connector(dial_tcp, Canary(ROUTER_NAME)), self, nursery)
+        await core.probing.first_look()
         self.facts.clear()  # which backend was the first to answer
         await trio.sleep(A_MOMENT)
-        return lane
+        return core
 
     def _note_step(self, *, is_in_order: bool) -> None:
         """Write down what was seen in one step; in some of them several keys are worked at side by side."""
-        seen, ledger, pool = self.seen, self._lane.ledger, self._lane.roster.pool
+        seen, ledger, pool = self.seen, self._core.ledger, self._core.roster.pool
         order = list if is_in_order else sorted
-        seen.backends.append([order(telling.asked) for telling in self._backends])
-        for telling in self._backends:
-            telling.asked.clear()
+        seen.backends.append([order(backend_server.asked) for backend_server in self._backends])
+        for backend_server in self._backends:
+            backend_server.asked.clear()
         seen.facts += order(described(fact) for fact in self.facts if fact[0] in COMPARED)
         self.facts.clear()
         seen.marks.append({(key, each) for each in pool.members for key in ledger.keys_marked_on(each)})
@@ -142,9 +142,9 @@ class Shadow(RecordingObserver):
     # --- turns ---
 
     async def _take_turn(self, turn: Turn) -> None:
-        first, lane = self._backends[0], self._lane
-        for telling in self._backends:
-            telling.faults = []
+        first, core = self._backends[0], self._core
+        for backend_server in self._backends:
+            backend_server.faults = []
         if turn in (Turn.GOES, Turn.RESTARTS):
             await first.go()
         if turn in (Turn.RETURNS_EMPTY, Turn.RESTARTS):
@@ -153,42 +153,42 @@ class Shadow(RecordingObserver):
             await first.come()
         if turn is Turn.PROBED:
             for _ in range(self._health.rise):
-                await lane.probing.first_look()
+                await core.probing.first_look()
         if turn is Turn.TENDED:
             await self._tend()
         if turn in (Turn.TWO_COPIES, Turn.ONE_COPY):
-            members = [member.backend for member in lane.roster.pool.members.values()]
-            lane.roster.adopt(members, 2 if turn is Turn.TWO_COPIES else 1)  # as a reload does it
-        if turn is Turn.VOUCHED:
-            for name, identity in lane.roster.pool.places.items():
-                if lane.roster.pool.members[identity].record.health is Health.RECOVERING:
-                    lane.roster.set_intent(name, Intent.READY)
+            members = [member.backend for member in core.roster.pool.members.values()]
+            core.roster.adopt(members, 2 if turn is Turn.TWO_COPIES else 1)  # as a reload does it
+        if turn is Turn.TRUSTED:
+            for name, identity in core.roster.pool.places.items():
+                if core.roster.pool.members[identity].record.health is Health.RECOVERING:
+                    core.roster.set_intent(name, Intent.READY)
 
     async def _tend(self) -> None:
         """Have copies touched, and marked keys repaired: all that is due now, and nothing twice."""
-        lane, toucher = self._lane, self._lane.toucher
+        core, expiry_sync = self._core, self._core.expiry_sync
 
         def is_touching() -> bool:
-            due = toucher._due
+            due = expiry_sync._due
             return bool(due) and due[0][0] < trio.current_time() + NEXT_LOOK
 
         async with trio.open_nursery() as tending:
-            tending.start_soon(toucher.run)
+            tending.start_soon(expiry_sync.run)
             await self._come_to_rest(is_touching)
             tending.cancel_scope.cancel()
         # Those that repair itself would try again in a second are not waited for.
-        for server in lane.roster.pool.members:
-            for key in sorted(lane.ledger.keys_marked_on(server)):
-                await lane.repairer.repair(key)
+        for server in core.roster.pool.members:
+            for key in sorted(core.ledger.keys_marked_on(server)):
+                await core.repairer.repair(key)
 
     # --- actions ---
 
     async def _act(self, action: Action) -> None:
-        for number, telling in enumerate(self._backends):
+        for number, backend_server in enumerate(self._backends):
             is_struck = self._farm.all_fail or number == action.at
             # Whoever answers is late, or whether a client has left before the answer were a race.
             is_struck = is_struck or action.leaves or action.finishes
-            telling.faults = [action.fault] if is_struck else []
+            backend_server.faults = [action.fault] if is_struck else []
         stream = self._clients.get(action.client) or await self._connect(action.client)
         body = self._body(action)
         asked = self._request(action, body)
@@ -267,11 +267,11 @@ class Shadow(RecordingObserver):
             quiet = 0
             while quiet < 3:
                 is_busy = (
-                    len(self._lane.gate)
+                    len(self._core.gate)
                     or self._downstream.exchanges_under_way
                     or self._downstream.connections != len(self._clients)
                     or any(each.under_way for each in self._backends)
-                    or any(upstream.leased for upstream in self._lane.roster.upstreams.values())
+                    or any(upstream.leased for upstream in self._core.roster.upstreams.values())
                     or is_busy_too()
                 )
                 quiet = 0 if is_busy else quiet + 1

@@ -1,4 +1,4 @@
-"""An express lane without its task: rounds are worked off by hand, over real sockets on loopback."""
+"""A fast path without its task: rounds are worked off by hand, over real sockets on loopback."""
 
 import socket
 import struct
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import trio
 
-from partitioner.fastpath.connections import Client, Link
-from partitioner.fastpath.router import Relay
-from partitioner.fastpath.routes import Siding
+from partitioner.fastpath.connections import BackendConnection, Client
+from partitioner.fastpath.router import FastRouter
+from partitioner.fastpath.routes import BackendLinks
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.protocol.target import server_key
 from partitioner.transport.backend_connections import HELD_BODY
@@ -54,7 +54,7 @@ def reset(connected: socket.socket) -> None:
 
 
 @dataclass
-class RecordingDoor:
+class RecordingClientHandoff:
     """Where clients go that are handed over."""
 
     openings: list[Opening] = field(default_factory=list)
@@ -69,8 +69,8 @@ class RecordingDoor:
         self.left += 1
 
 
-class Platform:
-    """A relay in front of state-1, which is UP, with its books and connections to look into."""
+class RouterSetup:
+    """A fast router in front of state-1, which is UP, with its recorder and connections to look into."""
 
     def __init__(
         self,
@@ -86,52 +86,56 @@ class Platform:
         ledger = LedgerPolicy(session_timeout=shortest, session_timeout_max=max(shortest, longest_life))
         self.router = MemoryRouter(nursery, backends, copies=copies, ledger=ledger)
         self.router.take_in()
-        self.door = RecordingDoor()
+        self.client_handoff = RecordingClientHandoff()
         # The tests' clock stands still, and a moment after the last change of the pool times are settled.
-        self.relay = Relay(self.router.lane, CONVERSATION, lambda: trio.current_time() + 1e-6, self.door)
+        self.fast_router = FastRouter(
+            self.router.core, CONVERSATION, lambda: trio.current_time() + 1e-6, self.client_handoff
+        )
         self._sockets: list[socket.socket] = []
 
     def close(self) -> None:
-        self.relay.end()
+        self.fast_router.end()
         for upstream in self.router.roster.upstreams.values():
             upstream.close_idle()
             for lease in upstream.leases:
                 lease.channel.close()
-        for each in (*self._sockets, *self.door.sockets):
+        for each in (*self._sockets, *self.client_handoff.sockets):
             each.close()
 
     def client(self, *, is_local: bool = False) -> tuple[socket.socket, Client]:
         """A client that has just connected: its end, and ours; over a Unix socket if it `is_local`."""
         near, far = self._pair(local_pair if is_local else tcp_pair)
-        client = Client(far, "192.0.2.1", self.relay.reactor.tell_time())
-        self.relay.take(client)
+        client = Client(far, "192.0.2.1", self.fast_router.reactor.tell_time())
+        self.fast_router.take(client)
         return near, client
 
-    def link(self, name: str = "state-1") -> tuple[socket.socket, Link]:
+    def link(self, name: str = "state-1") -> tuple[socket.socket, BackendConnection]:
         """An idle link to a backend: its end, and ours."""
         near, far = self._pair()
         upstream = self.router.roster.upstreams[name]
-        assert upstream.life is not None
-        siding = self.relay.routes.siding_of(upstream)
-        link = Link(far, siding, upstream.life, self.relay.reactor.tell_time())
-        siding.links[link] = None
-        siding.idle_links.append(link)
-        self.relay.reactor.register(link)
+        assert upstream.incarnation is not None
+        backend_links = self.fast_router.routes.links_to(upstream)
+        link = BackendConnection(
+            far, backend_links, upstream.incarnation, self.fast_router.reactor.tell_time()
+        )
+        backend_links.links[link] = None
+        backend_links.idle_links.append(link)
+        self.fast_router.reactor.register(link)
         return near, link
 
     def holders(self, target: bytes) -> tuple[str, ...]:
         """Who holds a session, the primary first."""
-        lane = self.router.lane
-        acting = lane.roster.pool.acting_set(lane.bookkeeper.placement_of(server_key(target)))
+        core = self.router.core
+        acting = core.roster.pool.acting_set(core.ledger_keeper.placement_of(server_key(target)))
         assert acting is not None
         return acting.written
 
-    def siding(self, name: str = "state-1") -> Siding:
-        return self.relay.routes.siding_of(self.router.roster.upstreams[name])
+    def backend_links(self, name: str = "state-1") -> BackendLinks:
+        return self.fast_router.routes.links_to(self.router.roster.upstreams[name])
 
     def turn(self) -> None:
         """One round, in which something is expected to come."""
-        assert self.relay.work_off(LONG_ENOUGH, MOST_EVENTS)
+        assert self.fast_router.work_off(LONG_ENOUGH, MOST_EVENTS)
 
     def _pair(
         self, connect: Callable[[], tuple[socket.socket, socket.socket]] = tcp_pair
@@ -156,12 +160,12 @@ def nothing_has_come(backend: socket.socket) -> bool:
 
 
 def relayed(
-    platform: Platform, near: socket.socket, backend: socket.socket, asked: bytes, answer: bytes
+    router_setup: RouterSetup, near: socket.socket, backend: socket.socket, asked: bytes, answer: bytes
 ) -> bytes:
     """Have a request and its answer relayed; what the client gets."""
     near.sendall(asked)
-    platform.turn()
+    router_setup.turn()
     assert asked == backend.recv(2 * HELD_BODY)
     backend.sendall(answer)
-    platform.turn()
+    router_setup.turn()
     return near.recv(2 * HELD_BODY)

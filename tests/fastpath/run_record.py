@@ -1,4 +1,4 @@
-"""What is seen in one run of test_both_lanes.py, without what differs from run to run."""
+"""What is seen in one run of test_both_paths.py, without what differs from run to run."""
 
 import re
 from dataclasses import dataclass, field
@@ -26,11 +26,11 @@ COMPARED = frozenset(
         "lock_taken_over",
     }
 )
-"""Facts that are the same whichever lane; others tell of times and connections."""
+"""Facts that are the same whichever path; others tell of times and connections."""
 
 
 @dataclass
-class Seen:
+class RunRecord:
     """What was seen in one run."""
 
     clients: list[bytes] = field(default_factory=list)  # what came, by action

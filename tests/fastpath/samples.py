@@ -1,4 +1,4 @@
-"""What goes over the express lane in most of its tests."""
+"""What goes over the fast path in most of its tests."""
 
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import server_key

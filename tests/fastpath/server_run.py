@@ -1,4 +1,4 @@
-"""One state server on loopback, by one lane or by both, with everything that its clients see written down.
+"""One state server on loopback, by one path or by both, with everything that its clients see written down.
 
 Actions are carried out one after the other, each over before the next begins, so that runs can be compared.
 """
@@ -11,8 +11,8 @@ from random import Random
 
 import trio
 
-from partitioner.fastpath.state_server import origin_lane
-from partitioner.fastpath.task import ExpressLane
+from partitioner.fastpath.state_server import state_server_fast_path
+from partitioner.fastpath.task import FastPathTask
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import canonical_key, server_key
@@ -72,20 +72,20 @@ class Action:
 
 def plan(seed: int, length: int) -> list[Action]:
     """Some actions."""
-    dice = Random(seed)
+    rng = Random(seed)
     return [
         Action(
-            client=dice.randrange(3),
-            session=dice.randrange(4),
-            operation=dice.choice(list(Operation)),
-            has_cookie=dice.random() < 0.8,
-            minutes=dice.choice([20, 20, 20, 0, 1, 525_600, 525_601]),
-            size=dice.choice([0, 7, 7, 2000, HELD_BODY - 2, HELD_BODY - 1, LARGEST - 2, LARGEST - 1]),
-            cuts=tuple(sorted(dice.randrange(400) for _ in range(dice.choice([0, 0, 1, 2])))),
-            spelling=dice.choice(list(SPELLINGS)) if dice.random() < 0.25 else "",
-            repeats=dice.choice([1] * 8 + [2, 3]),
-            finishes=dice.random() < 0.05,
-            leaves_at=dice.randrange(1, 150) if dice.random() < 0.05 else None,
+            client=rng.randrange(3),
+            session=rng.randrange(4),
+            operation=rng.choice(list(Operation)),
+            has_cookie=rng.random() < 0.8,
+            minutes=rng.choice([20, 20, 20, 0, 1, 525_600, 525_601]),
+            size=rng.choice([0, 7, 7, 2000, HELD_BODY - 2, HELD_BODY - 1, LARGEST - 2, LARGEST - 1]),
+            cuts=tuple(sorted(rng.randrange(400) for _ in range(rng.choice([0, 0, 1, 2])))),
+            spelling=rng.choice(list(SPELLINGS)) if rng.random() < 0.25 else "",
+            repeats=rng.choice([1] * 8 + [2, 3]),
+            finishes=rng.random() < 0.05,
+            leaves_at=rng.randrange(1, 150) if rng.random() < 0.05 else None,
         )
         for _ in range(length)
     ]
@@ -100,7 +100,7 @@ class Loopback(SocketStream):
 
 
 @dataclass
-class Seen:
+class RunRecord:
     """What was seen in one run."""
 
     answers: list[bytes] = field(default_factory=list)
@@ -108,26 +108,26 @@ class Seen:
     sessions: dict[bytes, tuple[object, ...]] = field(default_factory=dict)  # in the end
 
 
-class Twin:
+class StateServerRun:
     """One run of a plan."""
 
-    def __init__(self, *, is_express: bool, is_liberal: bool) -> None:
+    def __init__(self, *, is_fast: bool, is_liberal: bool) -> None:
         self._observer = RecordingObserver()
         self._table = SessionTable(MEMORY)
         key_of = canonical_key if is_liberal else server_key
         server = StateServer(self._table, self._observer, key_of, clock=lambda: 1000.0)
         dialect = Dialect.LIBERAL if is_liberal else Dialect.STOCK
         conversation = ConversationPolicy(dialect, PATIENCE, 60.0, LARGEST, LARGEST)
-        self.lane: ExpressLane | None = None
-        if is_express:
-            self.lane = origin_lane(server, conversation, self._observer)
+        self.fast_path: FastPathTask | None = None
+        if is_fast:
+            self.fast_path = state_server_fast_path(server, conversation, self._observer)
         policy = DownstreamPolicy((LOOPBACK,), 100, conversation)
-        self._downstream = Downstream(server.respond, policy, self._observer, self.lane)
+        self._downstream = Downstream(server.respond, policy, self._observer, self.fast_path)
         self._clients: dict[int, Client] = {}
         self._cookies: dict[int, int] = {}
         self._answers: list[bytes] = []
 
-    async def run(self, actions: Sequence[Action]) -> Seen:
+    async def run(self, actions: Sequence[Action]) -> RunRecord:
         """Carry out all actions; what was seen."""
         async with trio.open_nursery() as nursery:
             (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -140,7 +140,7 @@ class Twin:
             for number in tuple(self._clients):
                 self._leave(number)
             nursery.cancel_scope.cancel()
-        return Seen(self._answers, [_timeless(fact) for fact in self._observer.facts], self._sessions())
+        return RunRecord(self._answers, [_timeless(fact) for fact in self._observer.facts], self._sessions())
 
     async def _act(self, action: Action) -> None:
         if action.client not in self._clients:

@@ -1,4 +1,4 @@
-"""Both lanes are the same to clients and backends: the same traffic, faults and turns by each of them.
+"""Both paths are the same to clients and backends: the same traffic, faults and turns by each of them.
 
 A plan that has shown a difference is run again alone by its seed: `ONLY_CASE='seed=4' pytest FILE::TEST`.
 """
@@ -10,16 +10,16 @@ import pytest
 from tests.fastpath.plans import (
     ANSWERS,
     DOUBTS,
-    DOUBTS_AND_LIVES,
+    DOUBTS_AND_INCARNATIONS,
     HARMLESS,
-    LIVES,
+    INCARNATIONS,
     MARKING,
     RELOADS,
     Farm,
     plan,
 )
-from tests.fastpath.router_run import Shadow
-from tests.fastpath.run_record import Seen
+from tests.fastpath.router_run import RouterRun
+from tests.fastpath.run_record import RunRecord
 from tests.tables import each_case
 
 # What a write that concerns several servers is followed by would race with the fault of the first.
@@ -36,14 +36,16 @@ FARMS = {
 _PAIR = Farm(3, 2, HARMLESS, all_fail=False, fall=1, length=40)
 _DOUBTED = Farm(3, 2, MARKING, all_fail=False, length=30, keys=1)
 TURNING_FARMS = {
-    "new lives": replace(_PAIR, turns=LIVES, is_settled=False),
-    "new lives, settled": replace(_PAIR, turns=LIVES),
+    "new incarnations": replace(_PAIR, turns=INCARNATIONS, is_settled=False),
+    "new incarnations, settled": replace(_PAIR, turns=INCARNATIONS),
     "reloads": replace(_PAIR, turns=RELOADS, is_settled=False),
     "reloads, settled": replace(_PAIR, turns=RELOADS),
-    "reloads and new lives": replace(_PAIR, turns=LIVES + RELOADS, is_settled=False),
+    "reloads and new incarnations": replace(_PAIR, turns=INCARNATIONS + RELOADS, is_settled=False),
     "ledger at its bound": replace(_DOUBTED, backends=2, turns=DOUBTS, is_settled=False),
     "ledger at its bound, settled": replace(_DOUBTED, turns=DOUBTS),
-    "ledger at its bound, new lives": replace(_DOUBTED, turns=DOUBTS_AND_LIVES, is_settled=False),
+    "ledger at its bound, new incarnations": replace(
+        _DOUBTED, turns=DOUBTS_AND_INCARNATIONS, is_settled=False
+    ),
 }
 
 
@@ -56,14 +58,14 @@ FAST_SEEDS = 1
 """How many seeds of each farm run each time; the others are slow tests."""
 
 
-async def seen_by(*, is_express: bool, seed: int, farm: Farm) -> Seen:
-    return await Shadow(farm, is_express=is_express).run(plan(seed, farm))
+async def seen_by(*, is_fast: bool, seed: int, farm: Farm) -> RunRecord:
+    return await RouterRun(farm, is_fast=is_fast).run(plan(seed, farm))
 
 
-async def compare(seed: int, farm: Farm) -> Seen:
-    """Run one plan by each lane; what was seen, which is the same."""
-    expected = await seen_by(is_express=False, seed=seed, farm=farm)
-    seen = await seen_by(is_express=True, seed=seed, farm=farm)
+async def compare(seed: int, farm: Farm) -> RunRecord:
+    """Run one plan by each path; what was seen, which is the same."""
+    expected = await seen_by(is_fast=False, seed=seed, farm=farm)
+    seen = await seen_by(is_fast=True, seed=seed, farm=farm)
 
     assert expected.pools == seen.pools
     assert expected.clients == seen.clients
@@ -76,36 +78,37 @@ async def compare(seed: int, farm: Farm) -> Seen:
 
 @pytest.mark.parametrize("farm", FARMS)
 @each_case("seed", SEEDS[:FAST_SEEDS])
-async def test_both_lanes_are_the_same(seed: int, farm: str) -> None:
-    """What clients get, what backends are asked, what is reported and marked: whichever lane."""
+async def test_both_paths_are_the_same(seed: int, farm: str) -> None:
+    """What clients get, what backends are asked, what is reported and marked: whichever path."""
     await compare(seed, FARMS[farm])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("farm", FARMS)
 @each_case("seed", SEEDS[FAST_SEEDS:])
-async def test_both_lanes_are_the_same_by_more_seeds(seed: int, farm: str) -> None:
+async def test_both_paths_are_the_same_by_more_seeds(seed: int, farm: str) -> None:
     """The same, by more plans."""
     await compare(seed, FARMS[farm])
 
 
 @pytest.mark.parametrize("farm", TURNING_FARMS)
 @each_case("seed", TURNING_SEEDS[:FAST_SEEDS])
-async def test_both_lanes_take_the_same_turns(seed: int, farm: str) -> None:
-    """The same, while a backend begins new lives, `copies` is reloaded, or the ledger drops its marks."""
+async def test_both_paths_take_the_same_turns(seed: int, farm: str) -> None:
+    """The same, while a backend begins new incarnations, `copies` is reloaded, or the ledger drops its
+    marks."""
     await compare_with_turns(seed, TURNING_FARMS[farm])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("farm", TURNING_FARMS)
 @each_case("seed", TURNING_SEEDS[FAST_SEEDS:])
-async def test_both_lanes_take_the_same_turns_by_more_seeds(seed: int, farm: str) -> None:
+async def test_both_paths_take_the_same_turns_by_more_seeds(seed: int, farm: str) -> None:
     """The same, by the plans that find what is rarer."""
     await compare_with_turns(seed, TURNING_FARMS[farm])
 
 
 async def compare_with_turns(seed: int, farm: Farm) -> None:
-    """Run one plan by each lane; what is saved in them is read back, too."""
+    """Run one plan by each path; what is saved in them is read back, too."""
     seen = await compare(seed, farm)
 
     # A ledger at its bound doubts whom it has most marks of. That may be one that is well: a second failure.

@@ -1,4 +1,4 @@
-"""Writes with copies on the express lane: everybody has them before the client is answered, or is marked."""
+"""Writes with copies on the fast path: everybody has them before the client is answered, or is marked."""
 
 import socket
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from partitioner.fastpath.connections import Link
+from partitioner.fastpath.connections import BackendConnection
 from partitioner.fastpath.states import ClientState, LinkState
 from partitioner.membership.backend import Backend
 from partitioner.protocol.messages import Operation
@@ -15,7 +15,7 @@ from partitioner.transport.backend_connections import HELD_BODY
 from partitioner.transport.messages import Response
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, SET, TARGET, request
-from tests.fastpath.router_setup import Platform, nothing_has_come, reset, shrink
+from tests.fastpath.router_setup import RouterSetup, nothing_has_come, reset, shrink
 from tests.fastpath.samples import GRANTED, KEY, REMOVE
 
 LARGE = b"x" * HELD_BODY
@@ -29,39 +29,39 @@ class Scene:
 
     def __init__(self, nursery: trio.Nursery, copies: int, *, is_local: bool = False) -> None:
         """The client connects over a Unix socket if it `is_local`."""
-        self.platform = Platform(nursery, copies=copies, backends=copies)
-        self.holders = self.platform.holders(TARGET)
-        pairs = [self.platform.link(name) for name in self.holders]
+        self.router_setup = RouterSetup(nursery, copies=copies, backends=copies)
+        self.holders = self.router_setup.holders(TARGET)
+        pairs = [self.router_setup.link(name) for name in self.holders]
         self.backends = [backend for backend, _ in pairs]
-        self.links: list[Link] = [link for _, link in pairs]
-        self.near, self.client = self.platform.client(is_local=is_local)
+        self.links: list[BackendConnection] = [link for _, link in pairs]
+        self.near, self.client = self.router_setup.client(is_local=is_local)
 
     def have_accepted(self, write: bytes = SET) -> None:
         """Have the primary accept a write."""
         self.near.sendall(write)
-        self.platform.turn()
+        self.router_setup.turn()
         assert write == self.backends[0].recv(2 * HELD_BODY)
         self.backends[0].sendall(ok())
-        self.platform.turn()
+        self.router_setup.turn()
 
     def confirm(self, number: int, answer: bytes = ok()) -> None:
         self.backends[number].sendall(answer)
-        self.platform.turn()
+        self.router_setup.turn()
 
     async def go_on(self) -> Response:
         """Have the exchange that was handed over brought to its end."""
-        (opening,) = self.platform.door.openings
+        (opening,) = self.router_setup.client_handoff.openings
         assert opening.respond is not None
         response = await opening.respond()
         response.finish(True)
         return response
 
     def marked(self) -> list[str]:
-        return list(self.platform.router.ledger.marks(KEY))
+        return list(self.router_setup.router.ledger.marks(KEY))
 
     def copies_written(self) -> list[tuple[str, object]]:
         """Who got one, or did not."""
-        told = self.platform.router.observer.named("copy_written")
+        told = self.router_setup.router.observer.named("copy_written")
         return [(backend.name, is_good) for _, backend, is_good in told if isinstance(backend, Backend)]
 
 
@@ -69,24 +69,24 @@ class Scene:
 def scene(nursery: trio.Nursery) -> Iterator[Scene]:
     scene = Scene(nursery, copies=2)
     yield scene
-    scene.platform.close()
+    scene.router_setup.close()
 
 
 @pytest.fixture
 def wide_scene(nursery: trio.Nursery) -> Iterator[Scene]:
     scene = Scene(nursery, copies=MANY)
     yield scene
-    scene.platform.close()
+    scene.router_setup.close()
 
 
 @pytest.mark.parametrize("write", [SET, REMOVE, request(Operation.SET, cookie=7)])
 async def test_a_client_is_answered_when_the_copy_is_written(write: bytes, scene: Scene) -> None:
     """The copy gets the same bytes, once the first server has accepted them and not before."""
     scene.near.sendall(write)
-    scene.platform.turn()
+    scene.router_setup.turn()
     was_early = not nothing_has_come(scene.backends[1])
     scene.backends[0].sendall(ok())
-    scene.platform.turn()
+    scene.router_setup.turn()
     state, copied = scene.client.state, scene.backends[1].recv(1000)
     scene.confirm(1)
 
@@ -94,38 +94,38 @@ async def test_a_client_is_answered_when_the_copy_is_written(write: bytes, scene
     assert (ClientState.WAITING, write) == (state, copied)
     assert ok() == scene.near.recv(1000)
     assert ClientState.IDLE is scene.client.state
-    assert len(scene.platform.router.lane.gate) == 0
+    assert len(scene.router_setup.router.core.gate) == 0
 
 
 async def test_everything_is_as_before(scene: Scene) -> None:
     """Links are idle, places given back, the exchange and its copy reported, and nothing is remembered."""
     scene.have_accepted()
     scene.confirm(1)
-    upstreams = [scene.platform.router.roster.upstreams[name] for name in scene.holders]
+    upstreams = [scene.router_setup.router.roster.upstreams[name] for name in scene.holders]
 
     assert [1, 1] == [upstream.idle for upstream in upstreams]
-    assert [256, 256] == [upstream.places.free for upstream in upstreams]
+    assert [256, 256] == [upstream.limit.free for upstream in upstreams]
     assert [1, 1] == [upstream.traffic.answers[200] for upstream in upstreams]
     assert [(scene.holders[1], True)] == scene.copies_written()
-    assert 1 == len(scene.platform.router.observer.named("exchange_finished"))
-    assert 0 == len(scene.platform.router.ledger)
+    assert 1 == len(scene.router_setup.router.observer.named("exchange_finished"))
+    assert 0 == len(scene.router_setup.router.ledger)
 
 
-async def test_the_expiry_of_copies_is_slid_by_a_write(scene: Scene) -> None:
-    """The toucher knows that this key's copies were reached just now."""
+async def test_the_expiry_of_copies_is_renewed_by_a_write(scene: Scene) -> None:
+    """The expiry sync knows that this key's copies were reached just now."""
     scene.have_accepted()
     scene.confirm(1)
 
-    assert 1 == len(scene.platform.router.lane.toucher)
+    assert 1 == len(scene.router_setup.router.core.expiry_sync)
 
 
 async def test_a_remove_is_not_reported_as_a_copy(scene: Scene) -> None:
-    """Nothing was written, and there is nothing whose expiry would have to be slid."""
+    """Nothing was written, and there is nothing whose expiry would have to be renewed."""
     scene.have_accepted(REMOVE)
     scene.confirm(1)
 
     assert [] == scene.copies_written()
-    assert 0 == len(scene.platform.router.lane.toucher)
+    assert 0 == len(scene.router_setup.router.core.expiry_sync)
 
 
 async def test_a_confirmation_in_the_round_of_a_failure(wide_scene: Scene) -> None:
@@ -134,7 +134,7 @@ async def test_a_confirmation_in_the_round_of_a_failure(wide_scene: Scene) -> No
     wide_scene.backends[1].close()
     wide_scene.backends[2].sendall(ok())
     await trio.sleep(0.01)  # both are there now
-    wide_scene.platform.turn()
+    wide_scene.router_setup.turn()
     await wide_scene.go_on()
 
     assert {(wide_scene.holders[1], False), (wide_scene.holders[2], True)} == set(wide_scene.copies_written())
@@ -151,13 +151,13 @@ async def test_a_client_that_talks_in_the_round_of_its_answer(nursery: trio.Nurs
     with trio.fail_after(30):
         for each in (scene.client, scene.links[1]):  # both are there then
             await trio.lowlevel.wait_readable(each.socket)
-    scene.platform.turn()
+    scene.router_setup.turn()
     was_delivering = scene.client.state is ClientState.DELIVERING
     while scene.client.state is ClientState.DELIVERING:
         scene.near.recv(100_000)
-        scene.platform.turn()
-    openings = scene.platform.door.openings
-    scene.platform.close()
+        scene.router_setup.turn()
+    openings = scene.router_setup.client_handoff.openings
+    scene.router_setup.close()
 
     assert was_delivering
     assert [GET] == [opening.received for opening in openings]
@@ -186,7 +186,7 @@ async def test_all_copies_are_written_at_the_same_time(wide_scene: Scene) -> Non
 
 @pytest.mark.parametrize("length", [1, 10, len(ok()) - 1])
 async def test_a_confirmation_in_two_pieces(length: int, scene: Scene) -> None:
-    """It is read by the await lane, and good."""
+    """It is read by the slow path, and good."""
     scene.have_accepted()
     scene.backends[1].recv(1000)
     scene.confirm(1, ok()[:length])
@@ -198,12 +198,12 @@ async def test_a_confirmation_in_two_pieces(length: int, scene: Scene) -> None:
     assert [(scene.holders[1], True)] == scene.copies_written()
 
 
-# --- what is left to the await lane ---
+# --- what is left to the slow path ---
 
 
 async def test_where_no_link_to_the_copy_is_idle(scene: Scene) -> None:
     """The first server is not asked a second time: its answer is known, and only the copy is missing."""
-    scene.platform.siding(scene.holders[1]).close_idle()
+    scene.router_setup.backend_links(scene.holders[1]).close_idle()
     scene.have_accepted()
     response = await scene.go_on()
 
@@ -214,11 +214,11 @@ async def test_where_no_link_to_the_copy_is_idle(scene: Scene) -> None:
 
 
 async def test_where_there_is_no_place_at_the_copy(scene: Scene) -> None:
-    """The await lane waits for one; here it has to wait no longer than until the patience with it is over."""
-    scene.platform.router.roster.upstreams[scene.holders[1]].places.free = 0
+    """The slow path waits for one; here it has to wait no longer than until the patience with it is over."""
+    scene.router_setup.router.roster.upstreams[scene.holders[1]].limit.free = 0
     scene.have_accepted()
 
-    assert 1 == len(scene.platform.door.openings)
+    assert 1 == len(scene.router_setup.client_handoff.openings)
     assert nothing_has_come(scene.backends[1])
     await scene.go_on()
     assert [scene.holders[1]] == scene.marked()
@@ -235,13 +235,13 @@ async def test_a_copy_that_fails(is_reset: bool, scene: Scene) -> None:
         reset(scene.backends[1])
     else:
         scene.backends[1].close()
-    scene.platform.turn()
+    scene.router_setup.turn()
     response = await scene.go_on()
 
     assert ok() == response.head.raw
     assert [scene.holders[1]] == scene.marked()
     assert [(scene.holders[1], False)] == scene.copies_written()
-    assert 1 == len(scene.platform.router.observer.named("write_degraded"))
+    assert 1 == len(scene.router_setup.router.observer.named("write_degraded"))
 
 
 async def test_a_server_that_does_not_have_what_is_to_be_copied(scene: Scene) -> None:
@@ -257,7 +257,7 @@ async def test_a_server_that_does_not_have_what_is_to_be_copied(scene: Scene) ->
 async def test_a_copy_s_server_is_ejected(scene: Scene) -> None:
     """It may have the write or not, so it is marked; the client has its answer all the same."""
     scene.have_accepted()
-    scene.platform.router.roster.upstreams[scene.holders[1]].cut()
+    scene.router_setup.router.roster.upstreams[scene.holders[1]].cut()
     response = await scene.go_on()
 
     assert ok() == response.head.raw
@@ -269,7 +269,7 @@ async def test_a_copy_that_fails_does_not_harm_another(wide_scene: Scene) -> Non
     wide_scene.have_accepted()
     assert [SET, SET] == [wide_scene.backends[number].recv(1000) for number in (1, 2)]
     wide_scene.backends[1].close()
-    wide_scene.platform.turn()
+    wide_scene.router_setup.turn()
     wide_scene.backends[2].sendall(ok())
     await wide_scene.go_on()
 
@@ -278,18 +278,18 @@ async def test_a_copy_that_fails_does_not_harm_another(wide_scene: Scene) -> Non
 
 
 async def test_a_copy_that_was_sent_in_part(nursery: trio.Nursery) -> None:
-    """The await lane sends the rest, and not all of it once more."""
+    """The slow path sends the rest, and not all of it once more."""
     scene = Scene(nursery, copies=2)
     shrink(scene.links[1].socket)
     scene.near.sendall(LARGE_SET)
     heard = b""
     while len(heard) < len(LARGE_SET):
-        scene.platform.turn()
+        scene.router_setup.turn()
         heard += scene.backends[0].recv(2 * HELD_BODY) if scene.client.state is ClientState.WAITING else b""
     scene.backends[0].sendall(ok())
-    scene.platform.turn()
+    scene.router_setup.turn()
     assert LinkState.SENDING_COPY is scene.links[1].state
-    scene.platform.relay.hand_over.after(scene.client)
+    scene.router_setup.fast_router.hand_over.after(scene.client)
     nursery.start_soon(scene.go_on)
     copied = b""
     with trio.fail_after(30):
@@ -297,12 +297,12 @@ async def test_a_copy_that_was_sent_in_part(nursery: trio.Nursery) -> None:
             await trio.lowlevel.wait_readable(scene.backends[1])
             copied += scene.backends[1].recv(2 * HELD_BODY)
         scene.backends[1].sendall(ok())
-        while len(scene.platform.router.lane.gate):
+        while len(scene.router_setup.router.core.gate):
             await trio.lowlevel.checkpoint()
 
     assert LARGE_SET == copied
     assert [] == scene.marked()
-    scene.platform.close()
+    scene.router_setup.close()
 
 
 async def test_copies_that_take_long(scene: Scene) -> None:
@@ -310,64 +310,66 @@ async def test_copies_that_take_long(scene: Scene) -> None:
     scene.have_accepted()
     link = scene.links[1]
 
-    assert [] == scene.platform.relay.copies_before(link.since)
-    assert [link] == scene.platform.relay.copies_before(link.since + 1)
+    assert [] == scene.router_setup.fast_router.copies_before(link.since)
+    assert [link] == scene.router_setup.fast_router.copies_before(link.since + 1)
 
 
 async def test_two_copies_that_take_long(wide_scene: Scene) -> None:
     """They are handed over together, and once."""
     wide_scene.have_accepted()
-    wide_scene.platform.relay.look_after(wide_scene.links[1].since + 1)
+    wide_scene.router_setup.fast_router.look_after(wide_scene.links[1].since + 1)
 
-    assert 1 == len(wide_scene.platform.door.openings)
-    assert 2 == sum(len(upstream.leases) for upstream in wide_scene.platform.router.roster.upstreams.values())
+    assert 1 == len(wide_scene.router_setup.client_handoff.openings)
+    assert 2 == sum(
+        len(upstream.leases) for upstream in wide_scene.router_setup.router.roster.upstreams.values()
+    )
 
 
 async def test_a_client_that_leaves_before_its_copy_is_written(scene: Scene) -> None:
     """It is written all the same, or copies would differ and nobody would know."""
     scene.have_accepted()
     scene.near.close()
-    scene.platform.turn()
+    scene.router_setup.turn()
     scene.confirm(1)
 
     assert SET == scene.backends[1].recv(1000)
     assert [(scene.holders[1], True)] == scene.copies_written()
-    assert 0 == len(scene.platform.router.lane.gate)
-    assert 1 == scene.platform.door.left
+    assert 0 == len(scene.router_setup.router.core.gate)
+    assert 1 == scene.router_setup.client_handoff.left
 
 
 async def test_an_end_of_lock_is_noted_before_the_copy_is_written(scene: Scene) -> None:
     """A copy's 423 is judged by the locks that are held then."""
     scene.near.sendall(ACQUIRE)
-    scene.platform.turn()
+    scene.router_setup.turn()
     scene.backends[0].recv(1000)
     scene.confirm(0, GRANTED)
     scene.near.recv(1000)
-    was_locked = scene.platform.router.ledger.locks_held
+    was_locked = scene.router_setup.router.ledger.locks_held
     scene.have_accepted(request(Operation.SET, cookie=7))
 
-    assert (1, 0) == (was_locked, scene.platform.router.ledger.locks_held)
+    assert (1, 0) == (was_locked, scene.router_setup.router.ledger.locks_held)
 
 
-async def test_a_create_is_for_the_await_lane(scene: Scene) -> None:
+async def test_a_create_is_for_the_await_core(scene: Scene) -> None:
     """It asks first whether the session exists."""
     scene.near.sendall(CREATE)
-    scene.platform.turn()
+    scene.router_setup.turn()
 
-    assert [CREATE] == [opening.received for opening in scene.platform.door.openings]
+    assert [CREATE] == [opening.received for opening in scene.router_setup.client_handoff.openings]
 
 
 @pytest.mark.parametrize("backends", [1, 3])
 async def test_who_is_written_is_out_of_the_ordinary(backends: int, nursery: trio.Nursery) -> None:
     """One server too few for the copies; or one in addition, because it is not known what that holds."""
-    platform = Platform(nursery, copies=2, backends=backends)
+    router_setup = RouterSetup(nursery, copies=2, backends=backends)
     if backends > 1:
-        platform.router.roster.cast_doubt(platform.holders(TARGET)[1])
-    for name in platform.holders(TARGET):
-        platform.link(name)
-    near, _ = platform.client()
+        router_setup.router.roster.suspect(router_setup.holders(TARGET)[1])
+    for name in router_setup.holders(TARGET):
+        router_setup.link(name)
+    near, _ = router_setup.client()
     near.sendall(SET)
-    platform.turn()
+    router_setup.turn()
 
-    assert [SET] == [opening.received for opening in platform.door.openings]
-    platform.close()
+    assert [SET] == [opening.received for opening in router_setup.client_handoff.openings]
+    router_setup.close()

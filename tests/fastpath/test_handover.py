@@ -1,4 +1,4 @@
-"""What the express lane leaves to the await lane: before anything was sent, or with all that was."""
+"""What the fast path leaves to the slow path: before anything was sent, or with all that was."""
 
 import socket
 
@@ -11,10 +11,10 @@ from partitioner.membership.ledger import Lock
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from partitioner.transport.backend_connections import HELD_BODY
-from tests.doubles.backends import NOT_FOUND, life_of, ok
+from tests.doubles.backends import NOT_FOUND, incarnation_of, ok
 from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, SET, TARGET, request
 from tests.fastpath.router_setup import (
-    Platform,
+    RouterSetup,
     nothing_has_come,
     relayed,
     reset,
@@ -23,39 +23,41 @@ from tests.fastpath.router_setup import (
 from tests.fastpath.samples import FOUND, GRANTED, KEY
 
 
-def mark(platform: Platform) -> None:
-    platform.router.lane.bookkeeper.mark(KEY, TARGET, "state-1", is_stale=True)
+def mark(router_setup: RouterSetup) -> None:
+    router_setup.router.core.ledger_keeper.mark(KEY, TARGET, "state-1", is_stale=True)
 
 
-def lock_elsewhere(platform: Platform) -> None:
-    lock = Lock(7, "state-2", life_of(2), trio.current_time())
-    platform.router.ledger.note_lock(KEY, TARGET, lock, 20)
+def lock_elsewhere(router_setup: RouterSetup) -> None:
+    lock = Lock(7, "state-2", incarnation_of(2), trio.current_time())
+    router_setup.router.ledger.note_lock(KEY, TARGET, lock, 20)
 
 
-def lock_in_another_life(platform: Platform) -> None:
+def lock_in_another_incarnation(router_setup: RouterSetup) -> None:
     lock = Lock(7, "state-1", b"another", trio.current_time())
-    platform.router.ledger.note_lock(KEY, TARGET, lock, 20)
+    router_setup.router.ledger.note_lock(KEY, TARGET, lock, 20)
 
 
-def enter_gate(platform: Platform) -> None:
-    assert platform.router.lane.gate.enter_at_once(KEY)
+def enter_gate(router_setup: RouterSetup) -> None:
+    assert router_setup.router.core.gate.enter_at_once(KEY)
 
 
-def close_links(platform: Platform) -> None:
-    platform.siding().close_idle()
+def close_links(router_setup: RouterSetup) -> None:
+    router_setup.backend_links().close_idle()
 
 
-@pytest.mark.parametrize("prepare", [mark, lock_elsewhere, lock_in_another_life, enter_gate, close_links])
-async def test_what_is_not_ordinary_about_a_session(prepare: object, platform: Platform) -> None:
+@pytest.mark.parametrize(
+    "prepare", [mark, lock_elsewhere, lock_in_another_incarnation, enter_gate, close_links]
+)
+async def test_what_is_not_ordinary_about_a_session(prepare: object, router_setup: RouterSetup) -> None:
     """Its request is handed over as it came, and no backend has seen anything of it."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     assert callable(prepare)
-    prepare(platform)
+    prepare(router_setup)
     near.sendall(GET)
-    platform.turn()
+    router_setup.turn()
 
-    assert [GET] == [opening.received for opening in platform.door.openings]
+    assert [GET] == [opening.received for opening in router_setup.client_handoff.openings]
     assert nothing_has_come(backend)
 
 
@@ -65,62 +67,62 @@ ODD = GET.replace(b"HTTP/1.1", b"HTTP/1.0")
 
 
 @pytest.mark.parametrize("asked", [CREATE, CANARY, LARGER, ODD, GET + GET, b"x" * 10_240, b"\r\n\r\n"])
-async def test_what_is_not_ordinary_about_a_request(asked: bytes, platform: Platform) -> None:
+async def test_what_is_not_ordinary_about_a_request(asked: bytes, router_setup: RouterSetup) -> None:
     """The same."""
-    platform.link()
-    near, _ = platform.client()
+    router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(asked)
-    while not platform.door.openings:
-        platform.turn()
+    while not router_setup.client_handoff.openings:
+        router_setup.turn()
 
-    assert asked == platform.door.openings[0].received
+    assert asked == router_setup.client_handoff.openings[0].received
 
 
-async def test_a_request_line_that_is_cut_elsewhere(platform: Platform) -> None:
+async def test_a_request_line_that_is_cut_elsewhere(router_setup: RouterSetup) -> None:
     """It is refused at once, though the same bytes have been seen in the right places before."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
-    relayed(platform, near, backend, GET, FOUND)
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
+    relayed(router_setup, near, backend, GET, FOUND)
     asked = GET.replace(b"GET ", b"GETH ").replace(b" HTTP/1.1", b" TTP/1.1")
     near.sendall(asked)
-    platform.turn()
+    router_setup.turn()
 
-    assert [asked] == [opening.received for opening in platform.door.openings]
+    assert [asked] == [opening.received for opening in router_setup.client_handoff.openings]
 
 
 @pytest.mark.parametrize("target", [b"/a\r\n\r\nb", b"/\0", b"/\xe9"])
-async def test_a_target_that_is_not_ordinary(target: bytes, platform: Platform) -> None:
-    """Its content is not waited for: the await lane refuses some of them as soon as the head is there."""
-    near, _ = platform.client()
+async def test_a_target_that_is_not_ordinary(target: bytes, router_setup: RouterSetup) -> None:
+    """Its content is not waited for: the slow path refuses some of them as soon as the head is there."""
+    near, _ = router_setup.client()
     asked = SET.replace(TARGET, target).removesuffix(CONTENT)
     near.sendall(asked)
-    platform.turn()
+    router_setup.turn()
 
-    assert [asked] == [opening.received for opening in platform.door.openings]
+    assert [asked] == [opening.received for opening in router_setup.client_handoff.openings]
 
 
-async def test_a_head_that_is_too_long(platform: Platform) -> None:
-    """The await lane refuses it, though it has come in one piece, over a connection of large sessions."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+async def test_a_head_that_is_too_long(router_setup: RouterSetup) -> None:
+    """The slow path refuses it, though it has come in one piece, over a connection of large sessions."""
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     large = SET.replace(b"Content-Length:7", b"Content-Length:20000").removesuffix(CONTENT) + b"x" * 20_000
     near.sendall(large)
-    while not platform.siding().busy:
-        platform.turn()
+    while not router_setup.backend_links().busy:
+        router_setup.turn()
     backend.recv(len(large), socket.MSG_WAITALL)
     backend.sendall(ok())
-    platform.turn()
+    router_setup.turn()
     too_long = GET.replace(TARGET, b"x" * MAX_HEAD_BYTES)
     near.sendall(too_long)
-    while not platform.door.openings:
-        platform.turn()
+    while not router_setup.client_handoff.openings:
+        router_setup.turn()
 
-    assert too_long == platform.door.openings[0].received
+    assert too_long == router_setup.client_handoff.openings[0].received
 
 
-async def failure(platform: Platform) -> BaseException | None:
+async def failure(router_setup: RouterSetup) -> BaseException | None:
     """How the exchange that was handed over ends, if it is not tried again."""
-    (opening,) = platform.door.openings
+    (opening,) = router_setup.client_handoff.openings
     assert opening.respond is not None
     try:
         await opening.respond()
@@ -129,56 +131,56 @@ async def failure(platform: Platform) -> BaseException | None:
     return None
 
 
-async def answer_of_await_lane(platform: Platform) -> bytes:
+async def answer_of_await_core(router_setup: RouterSetup) -> bytes:
     """What the client gets whose exchange was handed over."""
-    (opening,) = platform.door.openings
+    (opening,) = router_setup.client_handoff.openings
     assert opening.respond is not None
     response = await opening.respond()
     response.finish(True)
     return response.head.raw + response.body
 
 
-async def test_an_ejected_backend_is_cut_off(platform: Platform) -> None:
-    """What it says from then on is not relayed: a set under way fails as one of the await lane does."""
-    platform.link()
-    near, _ = platform.client()
+async def test_an_ejected_backend_is_cut_off(router_setup: RouterSetup) -> None:
+    """What it says from then on is not relayed: a set under way fails as one of the slow path does."""
+    router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(SET)
-    platform.turn()
-    platform.router.roster.upstreams["state-1"].cut()
-    ended = await failure(platform)
+    router_setup.turn()
+    router_setup.router.roster.upstreams["state-1"].cut()
+    ended = await failure(router_setup)
 
     assert isinstance(ended, BackendEjected)
     assert ended.phase is Phase.READING
-    assert platform.router.ledger.marks_of("state-1") == 1
-    assert platform.siding().links == {}
+    assert router_setup.router.ledger.marks_of("state-1") == 1
+    assert router_setup.backend_links().links == {}
 
 
-async def test_a_backend_that_hangs_up_on_a_set(platform: Platform) -> None:
+async def test_a_backend_that_hangs_up_on_a_set(router_setup: RouterSetup) -> None:
     """It may have been carried out: it is not sent again, and the client's connection is closed."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(SET)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     backend.close()
-    platform.turn()
+    router_setup.turn()
 
-    assert isinstance(await failure(platform), BackendHungUp)
+    assert isinstance(await failure(router_setup), BackendHungUp)
 
 
-async def test_a_backend_that_breaks_off_an_answer(platform: Platform) -> None:
+async def test_a_backend_that_breaks_off_an_answer(router_setup: RouterSetup) -> None:
     """The bytes that had come count: the connection was not stale, the backend is to blame."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(SET)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     backend.sendall(b"200 OK\r\n")
-    platform.turn()
+    router_setup.turn()
     reset(backend)
-    platform.turn()
+    router_setup.turn()
 
-    assert isinstance(await failure(platform), BackendReset)
+    assert isinstance(await failure(router_setup), BackendReset)
 
 
 @pytest.mark.parametrize(
@@ -191,18 +193,18 @@ async def test_a_backend_that_breaks_off_an_answer(platform: Platform) -> None:
         b"HTTP/1.1 " + FOUND,
     ],
 )
-async def test_an_answer_that_is_not_ordinary(answer: bytes, platform: Platform) -> None:
-    """It is read by the await lane, with what has come of it, and relayed all the same."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+async def test_an_answer_that_is_not_ordinary(answer: bytes, router_setup: RouterSetup) -> None:
+    """It is read by the slow path, with what has come of it, and relayed all the same."""
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(GET)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     backend.sendall(answer)
-    platform.turn()
+    router_setup.turn()
 
-    assert answer == await answer_of_await_lane(platform)
-    assert len(platform.router.lane.gate) == 0
+    assert answer == await answer_of_await_core(router_setup)
+    assert len(router_setup.router.core.gate) == 0
 
 
 STRANGE = {
@@ -217,95 +219,95 @@ STRANGE = {
 
 @pytest.mark.parametrize(("asked", "answer"), STRANGE.values(), ids=STRANGE)
 async def test_an_answer_that_is_not_what_was_asked_for(
-    asked: bytes, answer: bytes, platform: Platform
+    asked: bytes, answer: bytes, router_setup: RouterSetup
 ) -> None:
-    """It is left to the await lane, and nothing of it is written down before that."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    """It is left to the slow path, and nothing of it is written down before that."""
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(asked)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     backend.sendall(answer)
-    platform.turn()
+    router_setup.turn()
 
-    assert 1 == len(platform.door.openings)
-    assert 0 == platform.router.ledger.locks_held
+    assert 1 == len(router_setup.client_handoff.openings)
+    assert 0 == router_setup.router.ledger.locks_held
 
 
-async def test_an_answer_to_a_head_that_has_a_length(platform: Platform) -> None:
+async def test_an_answer_to_a_head_that_has_a_length(router_setup: RouterSetup) -> None:
     """No body follows, whatever the length says, and none is waited for."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(HEAD)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     answer = FOUND.removesuffix(CONTENT)
     backend.sendall(answer)
-    platform.turn()
+    router_setup.turn()
 
-    assert answer == await answer_of_await_lane(platform)
+    assert answer == await answer_of_await_core(router_setup)
 
 
-async def test_a_request_that_was_cut_off_while_it_was_sent(platform: Platform) -> None:
+async def test_a_request_that_was_cut_off_while_it_was_sent(router_setup: RouterSetup) -> None:
     """The phase is known: the failover table tells sending from reading."""
-    _, link = platform.link()
-    near, _ = platform.client()
+    _, link = router_setup.link()
+    near, _ = router_setup.client()
     shrink(link.socket)
     body = b"x" * HELD_BODY
     asked = SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY).removesuffix(CONTENT) + body
     near.sendall(asked)
     while link.state is LinkState.IDLE:
-        platform.turn()
-    platform.router.roster.upstreams["state-1"].cut()
-    ended = await failure(platform)
+        router_setup.turn()
+    router_setup.router.roster.upstreams["state-1"].cut()
+    ended = await failure(router_setup)
 
     assert isinstance(ended, BackendEjected)
     assert ended.phase is Phase.SENDING
 
 
-async def test_a_client_that_talks_in_the_round_in_which_it_is_handed_over(platform: Platform) -> None:
+async def test_a_client_that_talks_in_the_round_in_which_it_is_handed_over(router_setup: RouterSetup) -> None:
     """What it says is handed over as well."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(GET)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     backend.sendall(b"HTTP/1.1 " + FOUND)
     near.sendall(HEAD)
     await trio.sleep(0.01)  # both are there now
-    platform.turn()
-    (opening,) = platform.door.openings
+    router_setup.turn()
+    (opening,) = router_setup.client_handoff.openings
     assert opening.respond is not None
     (await opening.respond()).finish(True)
 
     assert HEAD == opening.received
 
 
-async def test_a_set_during_which_the_pool_has_changed(platform: Platform) -> None:
-    """Its answer is left to the await lane, which tells whoever is concerned now."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+async def test_a_set_during_which_the_pool_has_changed(router_setup: RouterSetup) -> None:
+    """Its answer is left to the slow path, which tells whoever is concerned now."""
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(SET)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
-    roster = platform.router.roster
+    roster = router_setup.router.roster
     roster.pool = roster.pool.succeeded_by(roster.pool.members, roster.pool.ranking, 1, trio.current_time())
     backend.sendall(ok())
-    platform.turn()
+    router_setup.turn()
 
-    assert platform.door.openings[0].respond is not None
+    assert router_setup.client_handoff.openings[0].respond is not None
 
 
 async def test_a_set_that_tells_of_longer_lives(nursery: trio.Nursery) -> None:
     """What an earlier pool has left behind may be alive by that time-out, so others are told of the write."""
-    platform = Platform(nursery, longest_life=86_400.0)
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    router_setup = RouterSetup(nursery, longest_life=86_400.0)
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(SET)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     backend.sendall(ok())
-    platform.turn()
+    router_setup.turn()
 
-    assert platform.door.openings[0].respond is not None
-    platform.close()
+    assert router_setup.client_handoff.openings[0].respond is not None
+    router_setup.close()

@@ -1,4 +1,4 @@
-"""What the express lane relays, and what it writes down, in rounds worked off by hand."""
+"""What the fast path relays, and what it writes down, in rounds worked off by hand."""
 
 import select
 import socket
@@ -15,11 +15,11 @@ from partitioner.protocol.messages import Answer, Operation, Status
 from partitioner.protocol.writer import write_answer
 from partitioner.transport.backend_connections import HELD_BODY
 from partitioner.transport.client_connection import SLOW
-from tests.doubles.backends import LIFE, NOT_FOUND, ok
+from tests.doubles.backends import INCARNATION, NOT_FOUND, ok
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, RELEASE, SET, TARGET, request
 from tests.fastpath.router_setup import (
     MOST_EVENTS,
-    Platform,
+    RouterSetup,
     relayed,
 )
 from tests.fastpath.samples import FOUND, GRANTED, KEY, REMOVE
@@ -31,71 +31,71 @@ ORDINARY = [(GET, FOUND), (ACQUIRE, GRANTED), (RELEASE, ok()), (SET, ok()), (REM
 
 
 @pytest.mark.parametrize(("asked", "answer"), ORDINARY)
-async def test_what_is_ordinary_is_relayed(asked: bytes, answer: bytes, platform: Platform) -> None:
+async def test_what_is_ordinary_is_relayed(asked: bytes, answer: bytes, router_setup: RouterSetup) -> None:
     """Byte for byte, and reported with status, duration and size; then everything is as before."""
-    backend, link = platform.link()
-    near, client = platform.client()
+    backend, link = router_setup.link()
+    near, client = router_setup.client()
 
-    assert answer == relayed(platform, near, backend, asked, answer)
-    assert platform.router.observer.named("exchange_finished")[0][2] == 200
-    assert (ClientState.IDLE, [link]) == (client.state, platform.siding().idle_links)
-    assert len(platform.router.lane.gate) == 0
-    assert platform.router.roster.upstreams["state-1"].traffic.answers[200] == 1
+    assert answer == relayed(router_setup, near, backend, asked, answer)
+    assert router_setup.router.observer.named("exchange_finished")[0][2] == 200
+    assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
+    assert len(router_setup.router.core.gate) == 0
+    assert router_setup.router.roster.upstreams["state-1"].traffic.answers[200] == 1
 
 
 @pytest.mark.parametrize("asked", [SET, ACQUIRE])
-async def test_a_request_at_every_split(asked: bytes, platform: Platform) -> None:
+async def test_a_request_at_every_split(asked: bytes, router_setup: RouterSetup) -> None:
     """In whatever two pieces a request comes, it is relayed when it is whole, in one."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     for place in range(1, len(asked)):
         near.sendall(asked[:place])
-        platform.turn()
+        router_setup.turn()
         near.sendall(asked[place:])
-        platform.turn()
+        router_setup.turn()
         assert asked == backend.recv(1000)
         backend.sendall(GRANTED if asked is ACQUIRE else ok())
-        platform.turn()
+        router_setup.turn()
         assert near.recv(1000)
 
 
 @pytest.mark.parametrize(("asked", "answer"), [(SET, ok()), (ACQUIRE, GRANTED)])
-async def test_an_answer_at_every_split(asked: bytes, answer: bytes, platform: Platform) -> None:
+async def test_an_answer_at_every_split(asked: bytes, answer: bytes, router_setup: RouterSetup) -> None:
     """In whatever two pieces an answer comes, the client gets all of it, and nothing before it is whole."""
-    backend, _ = platform.link()
-    near, client = platform.client()
+    backend, _ = router_setup.link()
+    near, client = router_setup.client()
     for place in range(1, len(answer)):
         near.sendall(asked)
-        platform.turn()
+        router_setup.turn()
         assert asked == backend.recv(1000)
         backend.sendall(answer[:place])
-        platform.turn()
+        router_setup.turn()
         assert client.state is ClientState.WAITING
         backend.sendall(answer[place:])
-        platform.turn()
+        router_setup.turn()
         assert answer == near.recv(1000)
 
 
-async def test_sessions_as_large_as_are_held(platform: Platform) -> None:
+async def test_sessions_as_large_as_are_held(router_setup: RouterSetup) -> None:
     """Both ways, in as many reads as they take."""
     body = bytes(range(256)) * (HELD_BODY // 256)
     asked = SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY).removesuffix(CONTENT) + body
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     heard, got = b"", b""
     near.sendall(asked)
     while len(heard) < len(asked):
-        platform.relay.work_off(SOON, MOST_EVENTS)
+        router_setup.fast_router.work_off(SOON, MOST_EVENTS)
         heard += arrived(backend)
     backend.sendall(ok())
-    platform.turn()
+    router_setup.turn()
     near.recv(1000)
     near.sendall(GET)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     backend.sendall(ok(body, b"Timeout: 20"))
     while len(got) < len(ok(body, b"Timeout: 20")):
-        platform.relay.work_off(SOON, MOST_EVENTS)
+        router_setup.fast_router.work_off(SOON, MOST_EVENTS)
         got += arrived(near)
 
     assert asked == heard
@@ -108,45 +108,45 @@ def arrived(connected: socket.socket) -> bytes:
     return connected.recv(2 * HELD_BODY) if has_come else b""
 
 
-async def test_where_sessions_are_large_more_is_taken_in_at_a_time(platform: Platform) -> None:
+async def test_where_sessions_are_large_more_is_taken_in_at_a_time(router_setup: RouterSetup) -> None:
     """Each read that was filled has the next one take in four times as much, over that connection."""
-    near, client = platform.client()
+    near, client = router_setup.client()
     near.sendall(SET.replace(b"Content-Length:7", b"Content-Length:%d" % HELD_BODY) + b"x" * 30_000)
-    platform.turn()
-    platform.turn()
+    router_setup.turn()
+    router_setup.turn()
 
     assert [SHORT_SIZE, 4 * SHORT_SIZE] == [len(piece) for piece in client.pieces]
 
 
-async def test_a_byte_that_is_urgent(platform: Platform) -> None:
+async def test_a_byte_that_is_urgent(router_setup: RouterSetup) -> None:
     """It is skipped. A read ends before it, and what comes after it is read all the same."""
-    backend, _ = platform.link()
-    near, client = platform.client()
+    backend, _ = router_setup.link()
+    near, client = router_setup.client()
     near.sendall(GET[:20])
     near.send(b"!", socket.MSG_OOB)
     near.sendall(GET[20:])
     await trio.sleep(0.01)  # all is there now
     while client.state is not ClientState.WAITING:
-        platform.turn()
+        router_setup.turn()
 
     assert GET == backend.recv(1000)
 
 
-async def test_the_end_comes_after_a_read_that_was_filled(platform: Platform) -> None:
+async def test_the_end_comes_after_a_read_that_was_filled(router_setup: RouterSetup) -> None:
     """It is noticed in the next round, though there is nothing more to be read."""
-    platform.link()
-    near, client = platform.client()
+    router_setup.link()
+    near, client = router_setup.client()
     head = SET.removesuffix(CONTENT).replace(b"Content-Length:7", b"Content-Length:3000")
     asked = head.replace(b"localhost", b"l" * (9 + SHORT_SIZE - 3000 - len(head))) + b"x" * 3000
     near.sendall(asked)
     near.shutdown(socket.SHUT_WR)
-    platform.turn()
+    router_setup.turn()
     was_waiting = client.state is ClientState.WAITING
-    platform.turn()
+    router_setup.turn()
 
     assert SHORT_SIZE == len(asked)
     assert was_waiting
-    assert ClientState.DEAF is client.state
+    assert ClientState.PAUSED is client.state
     assert b"" == client.ahead
 
 
@@ -159,197 +159,199 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("asked", "answer", "status"), REFUSALS)
 async def test_what_is_refused_is_relayed(
-    asked: bytes, answer: bytes, status: int, platform: Platform
+    asked: bytes, answer: bytes, status: int, router_setup: RouterSetup
 ) -> None:
     """In settled times a 404 is the truth, and whoever polls a locked session is answered here, too."""
-    backend, link = platform.link()
-    near, client = platform.client()
+    backend, link = router_setup.link()
+    near, client = router_setup.client()
 
-    assert answer == relayed(platform, near, backend, asked, answer)
-    assert status == platform.router.observer.named("exchange_finished")[0][2]
-    assert (ClientState.IDLE, [link]) == (client.state, platform.siding().idle_links)
-    assert len(platform.router.lane.gate) == 0
-    assert platform.router.roster.upstreams["state-1"].traffic.answers[status] == 1
+    assert answer == relayed(router_setup, near, backend, asked, answer)
+    assert status == router_setup.router.observer.named("exchange_finished")[0][2]
+    assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
+    assert len(router_setup.router.core.gate) == 0
+    assert router_setup.router.roster.upstreams["state-1"].traffic.answers[status] == 1
 
 
 @pytest.mark.parametrize(("asked", "answer"), [(SET, NOT_FOUND), (REMOVE, NOT_FOUND), (HEAD, LOCKED)])
-async def test_what_is_refused_for_no_common_reason(asked: bytes, answer: bytes, platform: Platform) -> None:
+async def test_what_is_refused_for_no_common_reason(
+    asked: bytes, answer: bytes, router_setup: RouterSetup
+) -> None:
     """A remove of what is not there concerns others; the rest no state server should say."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(asked)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     backend.sendall(answer)
-    platform.turn()
+    router_setup.turn()
 
-    assert 1 == len(platform.door.openings)
+    assert 1 == len(router_setup.client_handoff.openings)
 
 
 async def test_a_404_in_unsettled_times(nursery: trio.Nursery) -> None:
-    """The session may be elsewhere: the await lane looks for it."""
-    platform = Platform(nursery, is_settled=False)
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    """The session may be elsewhere: the slow path looks for it."""
+    router_setup = RouterSetup(nursery, is_settled=False)
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     near.sendall(GET)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     backend.sendall(NOT_FOUND)
-    platform.turn()
+    router_setup.turn()
 
-    assert 1 == len(platform.door.openings)
-    platform.close()
+    assert 1 == len(router_setup.client_handoff.openings)
+    router_setup.close()
 
 
-async def test_a_404_ends_a_lock(platform: Platform) -> None:
+async def test_a_404_ends_a_lock(router_setup: RouterSetup) -> None:
     """A session that is not there is not locked either."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
-    relayed(platform, near, backend, ACQUIRE, GRANTED)
-    relayed(platform, near, backend, GET, NOT_FOUND)
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
+    relayed(router_setup, near, backend, ACQUIRE, GRANTED)
+    relayed(router_setup, near, backend, GET, NOT_FOUND)
 
-    assert 0 == platform.router.ledger.locks_held
+    assert 0 == router_setup.router.ledger.locks_held
 
 
-async def test_a_lock_of_another_client_is_not_given_back(platform: Platform) -> None:
+async def test_a_lock_of_another_client_is_not_given_back(router_setup: RouterSetup) -> None:
     """Whoever is refused a lock and leaves has nothing to give back."""
-    backend, _ = platform.link()
-    holder, _ = platform.client()
-    near, _ = platform.client()
-    relayed(platform, holder, backend, ACQUIRE, GRANTED)
+    backend, _ = router_setup.link()
+    holder, _ = router_setup.client()
+    near, _ = router_setup.client()
+    relayed(router_setup, holder, backend, ACQUIRE, GRANTED)
     near.sendall(ACQUIRE)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
     near.close()
     backend.sendall(LOCKED)
     await trio.sleep(0.01)  # both are there now
-    platform.turn()
+    router_setup.turn()
 
-    assert not platform.router.router.is_giving_back
-    assert 1 == platform.router.ledger.locks_held
-    assert 0 == len(platform.router.lane.gate)
+    assert not router_setup.router.router.is_giving_back
+    assert 1 == router_setup.router.ledger.locks_held
+    assert 0 == len(router_setup.router.core.gate)
 
 
-async def test_a_lock_is_written_down_and_crossed_out(platform: Platform) -> None:
+async def test_a_lock_is_written_down_and_crossed_out(router_setup: RouterSetup) -> None:
     """An acquire's 200 makes an entry in the ledger, the set of its page ends it."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
-    relayed(platform, near, backend, ACQUIRE, GRANTED)
-    locked = platform.router.ledger.maybe_lock(KEY, trio.current_time())
-    relayed(platform, near, backend, request(Operation.SET, cookie=7), ok())
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
+    relayed(router_setup, near, backend, ACQUIRE, GRANTED)
+    locked = router_setup.router.ledger.maybe_lock(KEY, trio.current_time())
+    relayed(router_setup, near, backend, request(Operation.SET, cookie=7), ok())
 
     assert locked is not None
-    assert (7, "state-1", LIFE) == (locked.cookie, locked.server, locked.life)
-    assert len(platform.router.ledger) == 0
+    assert (7, "state-1", INCARNATION) == (locked.cookie, locked.server, locked.incarnation)
+    assert len(router_setup.router.ledger) == 0
 
 
 async def test_the_pool_changes_during_an_exchange(nursery: trio.Nursery) -> None:
     """A lock is written down for the server that has granted it, whoever is asked for its session by then."""
-    platform = Platform(nursery, backends=2)
-    (holder,) = platform.holders(TARGET)
-    backend, _ = platform.link(holder)
-    near, _ = platform.client()
-    other, _ = platform.client()
+    router_setup = RouterSetup(nursery, backends=2)
+    (holder,) = router_setup.holders(TARGET)
+    backend, _ = router_setup.link(holder)
+    near, _ = router_setup.client()
+    other, _ = router_setup.client()
     near.sendall(ACQUIRE)
-    platform.turn()
+    router_setup.turn()
     backend.recv(1000)
-    platform.router.roster.set_intent(holder, Intent.DRAIN)
+    router_setup.router.roster.set_intent(holder, Intent.DRAIN)
     other.sendall(GET)
-    platform.turn()
+    router_setup.turn()
     backend.sendall(GRANTED)
-    platform.turn()
-    lock = platform.router.ledger.maybe_lock(KEY, trio.current_time())
+    router_setup.turn()
+    lock = router_setup.router.ledger.maybe_lock(KEY, trio.current_time())
 
     assert lock is not None
     assert holder == lock.server
-    assert (holder,) != platform.holders(TARGET)
-    platform.close()
+    assert (holder,) != router_setup.holders(TARGET)
+    router_setup.close()
 
 
 async def test_the_pool_changes_between_two_exchanges(nursery: trio.Nursery) -> None:
     """The next request of a session goes to whoever is asked for it by now."""
-    platform = Platform(nursery, backends=2)
-    (first,) = platform.holders(TARGET)
-    backend, _ = platform.link(first)
-    near, _ = platform.client()
-    relayed(platform, near, backend, GET, FOUND)
-    platform.router.roster.set_intent(first, Intent.DRAIN)
-    (second,) = platform.holders(TARGET)
-    backend, _ = platform.link(second)
+    router_setup = RouterSetup(nursery, backends=2)
+    (first,) = router_setup.holders(TARGET)
+    backend, _ = router_setup.link(first)
+    near, _ = router_setup.client()
+    relayed(router_setup, near, backend, GET, FOUND)
+    router_setup.router.roster.set_intent(first, Intent.DRAIN)
+    (second,) = router_setup.holders(TARGET)
+    backend, _ = router_setup.link(second)
 
     assert first != second
-    assert FOUND == relayed(platform, near, backend, GET, FOUND)
-    platform.close()
+    assert FOUND == relayed(router_setup, near, backend, GET, FOUND)
+    router_setup.close()
 
 
 async def test_the_time_between_two_exchanges_counts_for_neither(
-    platform: Platform, autojump_clock: MockClock
+    router_setup: RouterSetup, autojump_clock: MockClock
 ) -> None:
     """Neither the client's nor the link's: both have been idle."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
     await trio.sleep(5.0)
-    relayed(platform, near, backend, GET, FOUND)
-    (told,) = platform.router.observer.named("exchange_finished")
+    relayed(router_setup, near, backend, GET, FOUND)
+    (told,) = router_setup.router.observer.named("exchange_finished")
 
     assert 0.0 == told[3]
-    assert 0.0 == platform.router.roster.upstreams["state-1"].traffic.durations.total
+    assert 0.0 == router_setup.router.roster.upstreams["state-1"].traffic.durations.total
 
 
-async def test_a_client_is_sent_home_after_its_answer(platform: Platform) -> None:
+async def test_a_client_is_sent_home_after_its_answer(router_setup: RouterSetup) -> None:
     """If the router is being stopped by then."""
-    backend, _ = platform.link()
-    near, _ = platform.client()
-    platform.relay.is_draining = True
+    backend, _ = router_setup.link()
+    near, _ = router_setup.client()
+    router_setup.fast_router.is_stopping = True
 
-    assert FOUND == relayed(platform, near, backend, GET, FOUND)
+    assert FOUND == relayed(router_setup, near, backend, GET, FOUND)
     assert b"" == near.recv(1000)
-    assert (1, {}) == (platform.door.left, platform.relay.connected)
+    assert (1, {}) == (router_setup.client_handoff.left, router_setup.fast_router.connected)
 
 
-async def test_the_gate_is_kept_until_the_answer_is_delivered(platform: Platform) -> None:
-    """A second request of the same key is not for the express lane meanwhile."""
-    platform.link()
-    platform.link()
-    near, _ = platform.client()
-    second, _ = platform.client()
+async def test_the_gate_is_kept_until_the_answer_is_delivered(router_setup: RouterSetup) -> None:
+    """A second request of the same key is not for the fast path meanwhile."""
+    router_setup.link()
+    router_setup.link()
+    near, _ = router_setup.client()
+    second, _ = router_setup.client()
     near.sendall(GET)
-    platform.turn()
+    router_setup.turn()
     second.sendall(GET)
-    platform.turn()
+    router_setup.turn()
 
-    assert not platform.router.lane.gate.is_free(KEY)
-    assert [GET] == [opening.received for opening in platform.door.openings]
+    assert not router_setup.router.core.gate.is_free(KEY)
+    assert [GET] == [opening.received for opening in router_setup.client_handoff.openings]
 
 
 async def test_a_lock_lives_on_from_when_a_request_is_sent(
-    platform: Platform, autojump_clock: MockClock
+    router_setup: RouterSetup, autojump_clock: MockClock
 ) -> None:
-    """Not from when it came, before it had to wait: another one may have slid the session since."""
-    platform.link()
-    places = platform.router.roster.upstreams["state-1"].places
-    places.free, free = 0, places.free
-    near, client = platform.client()
+    """Not from when it came, before it had to wait: another one may have renewed the session since."""
+    router_setup.link()
+    limit = router_setup.router.roster.upstreams["state-1"].limit
+    limit.free, free = 0, limit.free
+    near, client = router_setup.client()
     near.sendall(GET)
-    platform.turn()
+    router_setup.turn()
     await trio.sleep(3.0)
-    places.free, now = free, trio.current_time()
-    platform.router.ledger.note_lock(KEY, TARGET, Lock(7, "state-1", LIFE, now), 20)
-    platform.relay.look_at_queues(now)
+    limit.free, now = free, trio.current_time()
+    router_setup.router.ledger.note_lock(KEY, TARGET, Lock(7, "state-1", INCARNATION, now), 20)
+    router_setup.fast_router.look_at_queues(now)
 
     assert client.state is ClientState.WAITING
-    assert platform.router.ledger.maybe_lock(KEY, now + 1199.0) is not None
+    assert router_setup.router.ledger.maybe_lock(KEY, now + 1199.0) is not None
 
 
-async def test_an_exchange_that_took_long_is_told_of(platform: Platform) -> None:
-    """With whom it was, as on the await lane."""
-    backend, _ = platform.link()
-    near, client = platform.client()
+async def test_an_exchange_that_took_long_is_told_of(router_setup: RouterSetup) -> None:
+    """With whom it was, as on the slow path."""
+    backend, _ = router_setup.link()
+    near, client = router_setup.client()
     near.sendall(GET)
-    platform.turn()
+    router_setup.turn()
     client.began_at -= SLOW
     backend.sendall(FOUND)
-    platform.turn()
-    (told,) = platform.router.observer.named("exchange_was_slow")
+    router_setup.turn()
+    (told,) = router_setup.router.observer.named("exchange_was_slow")
 
     assert ("192.0.2.1", Operation.GET, "state-1") == (told[1], told[2], told[4])

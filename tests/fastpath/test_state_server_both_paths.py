@@ -1,11 +1,11 @@
-"""Both lanes of a state server are the same to clients: the same traffic by each of them.
+"""Both paths of a state server are the same to clients: the same traffic by each of them.
 
 A plan that has shown a difference is run again alone by its seed: `ONLY_CASE='seed=4' pytest FILE::TEST`.
 """
 
 import pytest
 
-from tests.fastpath.server_run import Seen, Twin, plan
+from tests.fastpath.server_run import RunRecord, StateServerRun, plan
 from tests.tables import each_case
 
 LENGTH = 60
@@ -14,8 +14,8 @@ FAST_SEEDS = 3
 """How many seeds run each time; the others are slow tests."""
 
 
-async def seen_by(*, is_express: bool, is_liberal: bool, seed: int) -> Seen:
-    return await Twin(is_express=is_express, is_liberal=is_liberal).run(plan(seed, LENGTH))
+async def seen_by(*, is_fast: bool, is_liberal: bool, seed: int) -> RunRecord:
+    return await StateServerRun(is_fast=is_fast, is_liberal=is_liberal).run(plan(seed, LENGTH))
 
 
 each_dialect = pytest.mark.parametrize("is_liberal", [False, True], ids=["stock", "liberal"])
@@ -23,23 +23,23 @@ each_dialect = pytest.mark.parametrize("is_liberal", [False, True], ids=["stock"
 
 @each_dialect
 @each_case("seed", SEEDS[:FAST_SEEDS])
-async def test_both_lanes_are_the_same(seed: int, is_liberal: bool) -> None:
-    """What clients get, what is reported, and what is stored in the end: byte for byte, whichever lane."""
+async def test_both_paths_are_the_same(seed: int, is_liberal: bool) -> None:
+    """What clients get, what is reported, and what is stored in the end: byte for byte, whichever path."""
     await compare(seed, is_liberal=is_liberal)
 
 
 @pytest.mark.slow
 @each_dialect
 @each_case("seed", SEEDS[FAST_SEEDS:])
-async def test_both_lanes_are_the_same_by_more_seeds(seed: int, is_liberal: bool) -> None:
+async def test_both_paths_are_the_same_by_more_seeds(seed: int, is_liberal: bool) -> None:
     """The same, by more plans."""
     await compare(seed, is_liberal=is_liberal)
 
 
 async def compare(seed: int, *, is_liberal: bool) -> None:
-    """Run one plan by each lane."""
-    expected = await seen_by(is_express=False, is_liberal=is_liberal, seed=seed)
-    seen = await seen_by(is_express=True, is_liberal=is_liberal, seed=seed)
+    """Run one plan by each path."""
+    expected = await seen_by(is_fast=False, is_liberal=is_liberal, seed=seed)
+    seen = await seen_by(is_fast=True, is_liberal=is_liberal, seed=seed)
 
     assert expected.answers == seen.answers
     assert expected.facts == seen.facts

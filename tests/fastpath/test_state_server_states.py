@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from partitioner.fastpath.states import ORIGIN_REACTIONS, ClientState, Signal
+from partitioner.fastpath.states import STATE_SERVER_REACTIONS, ClientState, Signal
 from tests.doubles.sessions import GET, SET
 from tests.fastpath.router_setup import reset, shrink
-from tests.fastpath.server_setup import Depot
+from tests.fastpath.server_setup import StateServerSetup
 
 STATES = (ClientState.IDLE, ClientState.RECEIVING, ClientState.DELIVERING, ClientState.GONE)
 
@@ -19,7 +19,7 @@ HANDED_OVER = "handed over with what has come"
 ANSWERED = "answered, and idle"
 
 OUTCOMES = {
-    #                       DATA      END     BROKEN  ROOM      OVERDUE      LAST_CALL
+    #                       DATA      END     BROKEN  ROOM      TIMED OUT      SHUTDOWN
     ClientState.IDLE:      (ANSWERED, CLOSED, CLOSED, STAYS,    CLOSED,      CLOSED),
     ClientState.RECEIVING: (ANSWERED, CLOSED, CLOSED, STAYS,    HANDED_OVER, STAYS),
     ClientState.DELIVERING: (STAYS,   STAYS,  STAYS,  ANSWERED, LATE,        STAYS),
@@ -31,30 +31,30 @@ HALF = len(GET) // 2
 
 
 class Scene:
-    """A client of an origin, and its end of the connection."""
+    """A client of a fast state server, and its end of the connection."""
 
     def __init__(self) -> None:
-        self.depot = Depot()
-        self.near, self.client = self.depot.client()
+        self.server_setup = StateServerSetup()
+        self.near, self.client = self.server_setup.client()
 
     def bring(self, state: ClientState) -> None:
         """Bring the client into this state by what brings it there in life."""
         match state:
             case ClientState.IDLE:
-                self.depot.ask(self.near, SET)
+                self.server_setup.ask(self.near, SET)
             case ClientState.RECEIVING:
                 self.near.sendall(GET[:HALF])
-                self.depot.turn()
+                self.server_setup.turn()
             case ClientState.DELIVERING:
                 shrink(self.client.socket)
-                self.depot.put(LARGE)
+                self.server_setup.put(LARGE)
                 self.near.sendall(GET)
-                self.depot.turn()
+                self.server_setup.turn()
             case ClientState.GONE:
                 self.near.close()
-                self.depot.turn()
+                self.server_setup.turn()
         assert self.client.state is state
-        self.depot.observer.facts.clear()
+        self.server_setup.observer.facts.clear()
 
     def send(self, signal: Signal, state: ClientState) -> None:
         """Have a signal come in: over the network where the client is listened to, else by hand."""
@@ -66,30 +66,30 @@ class Scene:
         }
         if signal in over_network and state in (ClientState.IDLE, ClientState.RECEIVING):
             over_network[signal]()
-            self.depot.turn()
+            self.server_setup.turn()
         elif signal is Signal.ROOM and state is ClientState.DELIVERING:
             while self.client.rest is not None:
                 self.near.recv(1_000_000)
-                self.depot.turn()
+                self.server_setup.turn()
         else:
-            self.depot.signal(self.client, signal)
+            self.server_setup.signal(self.client, signal)
 
     def outcome(self, state: ClientState) -> str:
-        facts = [name for name, *_ in self.depot.observer.facts]
+        facts = [name for name, *_ in self.server_setup.observer.facts]
         if state is ClientState.GONE:
             assert (state, []) == (self.client.state, facts)
-            assert 1 == self.depot.door.left
+            assert 1 == self.server_setup.client_handoff.left
             return STAYS
-        if self.client in self.depot.origin.connected:
+        if self.client in self.server_setup.fast_server.connected:
             if facts == ["exchange_finished"]:
                 assert self.client.state is ClientState.IDLE
                 return ANSWERED
             assert (state, []) == (self.client.state, facts)
             return STAYS
-        if self.depot.door.openings:
-            assert GET[:HALF] == self.depot.door.openings[0].received
+        if self.server_setup.client_handoff.openings:
+            assert GET[:HALF] == self.server_setup.client_handoff.openings[0].received
             return HANDED_OVER
-        assert self.depot.door.left == 1
+        assert self.server_setup.client_handoff.left == 1
         return LATE if facts == ["exchange_closed"] else CLOSED
 
 
@@ -97,7 +97,7 @@ class Scene:
 def scene() -> Iterator[Scene]:
     scene = Scene()
     yield scene
-    scene.depot.close()
+    scene.server_setup.close()
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -112,4 +112,4 @@ def test_a_client_reacts_as_the_table_says(state: ClientState, signal: Signal, s
 
 def test_no_cell_is_left_out() -> None:
     """The table says of every state that there is what every signal does."""
-    assert {(state, signal) for state in STATES for signal in Signal} == set(ORIGIN_REACTIONS)
+    assert {(state, signal) for state in STATES for signal in Signal} == set(STATE_SERVER_REACTIONS)

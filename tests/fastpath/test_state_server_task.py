@@ -1,4 +1,4 @@
-"""A state server whose clients are served by both lanes, on loopback: who comes, and who is sent home."""
+"""A state server whose clients are served by both paths, on loopback: who comes, and who is sent home."""
 
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
@@ -57,7 +57,7 @@ async def setting(nursery: trio.Nursery) -> AsyncIterator[Setting]:
     setting.close()
 
 
-async def test_one_client_by_both_lanes(setting: Setting) -> None:
+async def test_one_client_by_both_paths(setting: Setting) -> None:
     """To and fro, and still one client."""
     client = await setting.connect()
     answers = [await client.ask(each) for each in (GET, CREATE, GET, SET, GET)]
@@ -68,7 +68,7 @@ async def test_one_client_by_both_lanes(setting: Setting) -> None:
 
 
 async def test_a_refused_client_leaves_its_place(setting: Setting) -> None:
-    """What is malformed is refused by the await lane, and others take the places of such clients."""
+    """What is malformed is refused by the slow path, and others take the places of such clients."""
     for _ in range(4):
         client = await setting.connect()
         await client.send(GET.replace(b"HTTP/1.1", b"HTTP/1.0"))
@@ -94,7 +94,7 @@ async def test_there_are_so_many_places(setting: Setting) -> None:
 
 
 async def test_a_client_from_elsewhere_is_turned_away(nursery: trio.Nursery) -> None:
-    """As on the await lane, before it is served by any."""
+    """As on the slow path, before it is served by any."""
     setting = Setting(NOBODY)
     await setting.start(nursery)
     client = await setting.connect()
@@ -105,11 +105,11 @@ async def test_a_client_from_elsewhere_is_turned_away(nursery: trio.Nursery) -> 
     assert [("client_turned_away", "127.0.0.1")] == setting.observer.facts
 
 
-async def test_draining_sends_idle_clients_home(setting: Setting) -> None:
+async def test_stopping_sends_idle_clients_home(setting: Setting) -> None:
     """At once, and then serving ends."""
     client = await setting.connect()
     await client.ask(GET)
-    setting.downstream.drain()
+    setting.downstream.stop()
 
     assert b"" == await client.receive_rest()
     await setting.has_ended.wait()
@@ -126,13 +126,13 @@ async def test_idle_clients_are_sent_home(setting: Setting) -> None:
     assert NOT_FOUND == await other.ask(GET)
 
 
-async def test_draining_waits_for_an_exchange(setting: Setting) -> None:
+async def test_stopping_waits_for_an_exchange(setting: Setting) -> None:
     """A request that has begun is answered, and its client closed then."""
     client, other = await setting.connect(), await setting.connect()
     await client.send(GET[:10])
     await other.ask(GET)  # it came later, so what the first one has sent was taken in when this is answered
     under_way = setting.downstream.exchanges_under_way
-    setting.downstream.drain()
+    setting.downstream.stop()
     await other.receive_rest()
     had_ended = setting.has_ended.is_set()
     answer = await client.ask(GET[10:])
@@ -145,7 +145,7 @@ async def test_draining_waits_for_an_exchange(setting: Setting) -> None:
 async def test_who_is_stopped_before_it_serves() -> None:
     """Where the signal comes while it still starts, it does not wait for clients that cannot come."""
     setting = Setting(OPTIONS)
-    setting.downstream.drain()
+    setting.downstream.stop()
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             await setting.start(nursery)

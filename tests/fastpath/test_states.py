@@ -1,4 +1,4 @@
-"""The state tables of the express lane, cell by cell: a connection in each state, and each signal.
+"""The state tables of the fast path, cell by cell: a connection in each state, and each signal.
 
 A connection is brought into its state by what brings it there in life, over real sockets. What a signal does
 to it is looked up in a table of outcomes that is written independently of the reactions' names.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from partitioner.fastpath.connections import Client, Link
+from partitioner.fastpath.connections import BackendConnection, Client
 from partitioner.fastpath.states import (
     CLIENT_REACTIONS,
     COPYING,
@@ -23,7 +23,7 @@ from partitioner.fastpath.states import (
 from partitioner.transport.backend_connections import HELD_BODY
 from tests.doubles.backends import ok
 from tests.doubles.sessions import CONTENT, GET, SET, TARGET
-from tests.fastpath.router_setup import Platform, reset, shrink
+from tests.fastpath.router_setup import RouterSetup, reset, shrink
 
 ANSWER = ok(CONTENT, b"Timeout: 20")
 LARGE = b"x" * HELD_BODY
@@ -34,22 +34,22 @@ CLOSED = "closed"
 BEFORE = "handed over before anything was sent"
 AFTER = "handed over with its lease"
 WAITS = "its request is at the backend"
-DEAF = "not listened to any more"
+PAUSED = "not listened to any more"
 IDLE = "idle"
 
 CLIENT_OUTCOMES = {
-    #                         DATA   END     BROKEN  ROOM   OVERDUE LAST_CALL
+    #                         DATA   END     BROKEN  ROOM   TIMED OUT SHUTDOWN
     ClientState.IDLE:        (WAITS, CLOSED, CLOSED, STAYS, CLOSED, CLOSED),
     ClientState.RECEIVING:   (WAITS, CLOSED, CLOSED, STAYS, BEFORE, STAYS),
     ClientState.QUEUED: (BEFORE, BEFORE, BEFORE, STAYS, BEFORE, STAYS),
-    ClientState.WAITING:     (DEAF,  DEAF,   DEAF,   STAYS, AFTER,  STAYS),
-    ClientState.DEAF:        (STAYS, STAYS,  STAYS,  STAYS, AFTER,  STAYS),
+    ClientState.WAITING:     (PAUSED,  PAUSED,   PAUSED,   STAYS, AFTER,  STAYS),
+    ClientState.PAUSED:        (STAYS, STAYS,  STAYS,  STAYS, AFTER,  STAYS),
     ClientState.DELIVERING:  (STAYS, STAYS,  STAYS,  IDLE,  CLOSED, STAYS),
     ClientState.GONE:        (STAYS, STAYS,  STAYS,  STAYS, STAYS,  STAYS),
 }  # fmt: skip
 
 LINK_OUTCOMES = {
-    #                         DATA    END     BROKEN  ROOM   OVERDUE LAST_CALL
+    #                         DATA    END     BROKEN  ROOM   TIMED OUT SHUTDOWN
     LinkState.IDLE:          (CLOSED, CLOSED, CLOSED, STAYS, CLOSED, CLOSED),
     LinkState.SENDING:       (STAYS,  STAYS,  STAYS,  WAITS, STAYS,  AFTER),
     LinkState.READING:       (IDLE,   AFTER,  AFTER,  STAYS, STAYS,  AFTER),
@@ -63,40 +63,40 @@ LINK_OUTCOMES = {
 class Scene:
     """A client, links to whoever holds its session, and the far ends of all three connections."""
 
-    platform: Platform
+    router_setup: RouterSetup
     near: socket.socket
     client: Client
     backend: socket.socket
-    link: Link
+    link: BackendConnection
     copy_backend: socket.socket
-    copy_link: Link
+    copy_link: BackendConnection
 
     def bring_client(self, state: ClientState) -> None:
         match state:
             case ClientState.RECEIVING:
                 self.near.sendall(GET[:50])
-                self.platform.turn()
+                self.router_setup.turn()
             case ClientState.QUEUED:
-                self.link.siding.upstream.places.free = 0
+                self.link.backend_links.upstream.limit.free = 0
                 self.ask(GET)
             case ClientState.WAITING:
                 self.ask(GET)
-            case ClientState.DEAF:
+            case ClientState.PAUSED:
                 self.ask(GET)
                 self.near.shutdown(socket.SHUT_WR)
-                self.platform.turn()
+                self.router_setup.turn()
             case ClientState.DELIVERING:
                 shrink(self.client.socket)
                 self.ask(GET)
                 self.backend.sendall(LARGE_ANSWER)
                 while self.client.state is ClientState.WAITING:
-                    self.platform.turn()
+                    self.router_setup.turn()
             case ClientState.GONE:
                 self.near.close()
-                self.platform.turn()
+                self.router_setup.turn()
         assert self.client.state is state
 
-    def bring_link(self, state: LinkState) -> tuple[socket.socket, Link]:
+    def bring_link(self, state: LinkState) -> tuple[socket.socket, BackendConnection]:
         """Bring one into this state; its far end, and it."""
         match state:
             case LinkState.READING:
@@ -105,7 +105,7 @@ class Scene:
                 shrink(self.link.socket)
                 self.near.sendall(request_of(LARGE))
                 while self.client.state is not ClientState.WAITING:
-                    self.platform.turn()
+                    self.router_setup.turn()
             case LinkState.READING_COPY:
                 self.have_accepted(SET)
             case LinkState.SENDING_COPY:
@@ -113,7 +113,7 @@ class Scene:
                 self.have_accepted(request_of(LARGE))
             case LinkState.GONE:
                 self.backend.close()
-                self.platform.turn()
+                self.router_setup.turn()
         is_copy = state in COPYING
         far, link = (self.copy_backend, self.copy_link) if is_copy else (self.backend, self.link)
         assert link.state is state
@@ -124,34 +124,36 @@ class Scene:
         self.near.sendall(write)
         heard = b""
         while len(heard) < len(write):
-            self.platform.turn()
+            self.router_setup.turn()
             heard += self.backend.recv(len(write)) if self.client.state is ClientState.WAITING else b""
         self.backend.sendall(ok())
-        self.platform.turn()
+        self.router_setup.turn()
 
     def ask(self, request: bytes) -> None:
         self.near.sendall(request)
-        self.platform.turn()
+        self.router_setup.turn()
 
     def client_outcome(self, state: ClientState) -> str:
         if self.client.state is state:
             return STAYS
-        if self.client not in self.platform.relay.connected:
+        if self.client not in self.router_setup.fast_router.connected:
             return self._where_it_went()
-        return {ClientState.WAITING: WAITS, ClientState.DEAF: DEAF, ClientState.IDLE: IDLE}[self.client.state]
+        return {ClientState.WAITING: WAITS, ClientState.PAUSED: PAUSED, ClientState.IDLE: IDLE}[
+            self.client.state
+        ]
 
-    def link_outcome(self, link: Link, state: LinkState) -> str:
+    def link_outcome(self, link: BackendConnection, state: LinkState) -> str:
         if link.state is state:
             return STAYS
-        if link not in link.siding.links:
-            return AFTER if self.platform.door.openings else CLOSED
+        if link not in link.backend_links.links:
+            return AFTER if self.router_setup.client_handoff.openings else CLOSED
         return IDLE if link.state is LinkState.IDLE else WAITS
 
     def _where_it_went(self) -> str:
-        if not self.platform.door.openings:
-            assert self.platform.door.left == 1
+        if not self.router_setup.client_handoff.openings:
+            assert self.router_setup.client_handoff.left == 1
             return CLOSED
-        return BEFORE if self.platform.door.openings[0].respond is None else AFTER
+        return BEFORE if self.router_setup.client_handoff.openings[0].respond is None else AFTER
 
 
 def request_of(body: bytes) -> bytes:
@@ -160,17 +162,21 @@ def request_of(body: bytes) -> bytes:
 
 @pytest.fixture
 def scene(nursery: trio.Nursery) -> Iterator[Scene]:
-    platform = Platform(nursery, copies=2, backends=2)
-    (backend, link), (copy_backend, copy_link) = (platform.link(name) for name in platform.holders(TARGET))
-    near, client = platform.client()
-    yield Scene(platform, near, client, backend, link, copy_backend, copy_link)
-    platform.close()
+    router_setup = RouterSetup(nursery, copies=2, backends=2)
+    (backend, link), (copy_backend, copy_link) = (
+        router_setup.link(name) for name in router_setup.holders(TARGET)
+    )
+    near, client = router_setup.client()
+    yield Scene(router_setup, near, client, backend, link, copy_backend, copy_link)
+    router_setup.close()
 
 
-def send(signal: Signal, scene: Scene, far: socket.socket, connection: Client | Link, data: bytes) -> None:
+def send(
+    signal: Signal, scene: Scene, far: socket.socket, connection: Client | BackendConnection, data: bytes
+) -> None:
     """Have a signal come in: over the network where the connection listens to it, else by hand."""
-    is_heard = connection.state not in (ClientState.DEAF, ClientState.DELIVERING, ClientState.GONE)
-    if isinstance(connection, Link):
+    is_heard = connection.state not in (ClientState.PAUSED, ClientState.DELIVERING, ClientState.GONE)
+    if isinstance(connection, BackendConnection):
         is_heard = connection.state not in (LinkState.SENDING, LinkState.SENDING_COPY, LinkState.GONE)
     over_network: dict[Signal, Callable[[], None]] = {
         Signal.DATA: lambda: far.sendall(data),
@@ -179,13 +185,13 @@ def send(signal: Signal, scene: Scene, far: socket.socket, connection: Client | 
     }
     if signal in over_network and is_heard:
         over_network[signal]()
-        scene.platform.turn()
+        scene.router_setup.turn()
     elif signal is Signal.ROOM and connection.rest is not None:
         while connection.rest is not None:
             far.recv(2 * HELD_BODY)
-            scene.platform.turn()
+            scene.router_setup.turn()
     else:
-        scene.platform.relay.reactor.signal(connection, signal)
+        scene.router_setup.fast_router.reactor.signal(connection, signal)
 
 
 @pytest.mark.parametrize("state", ClientState)

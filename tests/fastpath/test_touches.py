@@ -1,4 +1,4 @@
-"""Touches on the express lane: copies live on like their primary, and who cannot be touched is marked."""
+"""Touches on the fast path: copies live on like their primary, and who cannot be touched is marked."""
 
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -7,12 +7,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from partitioner.fastpath.connections import Link
+from partitioner.fastpath.connections import BackendConnection
 from partitioner.membership.backend import Intent
 from partitioner.routing.expiry_sync import NEXT_LOOK
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.sessions import GET, HEAD, TARGET
-from tests.fastpath.router_setup import Platform, nothing_has_come
+from tests.fastpath.router_setup import RouterSetup, nothing_has_come
 from tests.fastpath.samples import FOUND, KEY
 
 
@@ -20,37 +20,37 @@ class Scene:
     """A session's primary and its copy, with a link to each."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.platform = Platform(nursery, copies=2, backends=2)
-        self.lane = self.platform.router.lane
-        self.primary, self.copy = self.platform.holders(TARGET)
-        self.primary_backend, _ = self.platform.link(self.primary)
-        self.copy_backend, self.copy_link = self.platform.link(self.copy)
+        self.router_setup = RouterSetup(nursery, copies=2, backends=2)
+        self.core = self.router_setup.router.core
+        self.primary, self.copy = self.router_setup.holders(TARGET)
+        self.primary_backend, _ = self.router_setup.link(self.primary)
+        self.copy_backend, self.copy_link = self.router_setup.link(self.copy)
         self.copy_backend.settimeout(30)
-        nursery.start_soon(self.lane.toucher.run)
+        nursery.start_soon(self.core.expiry_sync.run)
 
     def touch(self) -> bool:
-        return self.platform.relay.touch(TARGET, self.primary)
+        return self.router_setup.fast_router.touch(TARGET, self.primary)
 
     def answer(self, answer: bytes) -> None:
         self.copy_backend.sendall(answer)
-        self.platform.turn()
+        self.router_setup.turn()
 
     async def come_to_rest(self) -> None:
-        """Wait until the toucher has finished what was handed over to it."""
+        """Wait until the expiry sync has finished what was handed over to it."""
         with trio.fail_after(30):
-            while len(self.lane.gate):
+            while len(self.core.gate):
                 await trio.lowlevel.checkpoint()
 
     def marked(self) -> list[str]:
-        return list(self.platform.router.ledger.marks(KEY))
+        return list(self.router_setup.router.ledger.marks(KEY))
 
 
 @pytest.fixture
 async def scene(nursery: trio.Nursery) -> AsyncIterator[Scene]:
     scene = Scene(nursery)
-    await wait_all_tasks_blocked()  # the toucher runs
+    await wait_all_tasks_blocked()  # the expiry sync runs
     yield scene
-    scene.platform.close()
+    scene.router_setup.close()
 
 
 async def test_a_touch_takes_its_time_from_when_it_is_sent(scene: Scene, autojump_clock: MockClock) -> None:
@@ -59,14 +59,14 @@ async def test_a_touch_takes_its_time_from_when_it_is_sent(scene: Scene, autojum
     is_under_way = scene.touch()
 
     assert is_under_way
-    assert [] == scene.platform.relay.copies_before(trio.current_time())
+    assert [] == scene.router_setup.fast_router.copies_before(trio.current_time())
 
 
 async def test_a_touch_of_a_session_that_is_elsewhere_by_now(scene: Scene) -> None:
-    """Once the pool has changed, the server that has slid it need not be its primary any more."""
+    """Once the pool has changed, the server that has renewed it need not be its primary any more."""
     scene.touch()
     scene.answer(ok())
-    scene.lane.roster.set_intent(scene.primary, Intent.DRAIN)
+    scene.core.roster.set_intent(scene.primary, Intent.DRAIN)
 
     assert not scene.touch()
 
@@ -74,24 +74,24 @@ async def test_a_touch_of_a_session_that_is_elsewhere_by_now(scene: Scene) -> No
 async def test_the_copy_is_touched_behind_the_gate(scene: Scene) -> None:
     """One HEAD for the copy and none for the primary, and nobody else is at the key until it is answered."""
     is_under_way = scene.touch()
-    asked, was_free = scene.copy_backend.recv(1000), scene.lane.gate.is_free(KEY)
+    asked, was_free = scene.copy_backend.recv(1000), scene.core.gate.is_free(KEY)
     scene.answer(ok())
 
     assert is_under_way
     assert (HEAD, False) == (asked, was_free)
     assert nothing_has_come(scene.primary_backend)
-    assert scene.lane.gate.is_free(KEY)
-    assert [scene.copy_link] == scene.platform.siding(scene.copy).idle_links
+    assert scene.core.gate.is_free(KEY)
+    assert [scene.copy_link] == scene.router_setup.backend_links(scene.copy).idle_links
 
 
-async def test_a_touch_that_is_due_is_offered_to_the_express_lane(scene: Scene) -> None:
-    """A client's get slides its primary; its copy is touched over an idle link."""
-    near, _ = scene.platform.client()
+async def test_a_touch_that_is_due_is_offered_to_the_fast_path(scene: Scene) -> None:
+    """A client's get renews its primary; its copy is touched over an idle link."""
+    near, _ = scene.router_setup.client()
     near.sendall(GET)
-    scene.platform.turn()
+    scene.router_setup.turn()
     scene.primary_backend.recv(1000)
     scene.primary_backend.sendall(FOUND)
-    scene.platform.turn()
+    scene.router_setup.turn()
     with trio.fail_after(30):
         await trio.lowlevel.wait_readable(scene.copy_backend)
     asked = scene.copy_backend.recv(1000)
@@ -99,7 +99,7 @@ async def test_a_touch_that_is_due_is_offered_to_the_express_lane(scene: Scene) 
 
     assert FOUND == near.recv(1000)
     assert HEAD == asked
-    assert scene.lane.gate.is_free(KEY)
+    assert scene.core.gate.is_free(KEY)
 
 
 @pytest.mark.parametrize("is_written", [True, False])
@@ -107,14 +107,14 @@ async def test_a_key_that_is_busy_is_looked_at_again(
     is_written: bool, scene: Scene, autojump_clock: MockClock
 ) -> None:
     """What is under way may be a write, which touches the copies, too; if not, they are touched after it."""
-    placement = scene.lane.bookkeeper.placement_of(KEY)
-    assert scene.lane.gate.enter_at_once(KEY)
-    scene.lane.toucher.note_slid(KEY, TARGET, placement, scene.primary, 20)
+    placement = scene.core.ledger_keeper.placement_of(KEY)
+    assert scene.core.gate.enter_at_once(KEY)
+    scene.core.expiry_sync.note_renewed(KEY, TARGET, placement, scene.primary, 20)
     await trio.sleep(NEXT_LOOK / 2)
     was_early = not nothing_has_come(scene.copy_backend)
     if is_written:
-        scene.lane.toucher.note_written(KEY, TARGET, placement, 20)
-    scene.lane.gate.leave(KEY)
+        scene.core.expiry_sync.note_written(KEY, TARGET, placement, 20)
+    scene.core.gate.leave(KEY)
     await trio.sleep(2 * NEXT_LOOK)
 
     assert not was_early
@@ -122,34 +122,34 @@ async def test_a_key_that_is_busy_is_looked_at_again(
 
 
 def enter_gate(scene: Scene) -> None:
-    assert scene.lane.gate.enter_at_once(KEY)
+    assert scene.core.gate.enter_at_once(KEY)
 
 
 def mark(scene: Scene) -> None:
-    scene.lane.bookkeeper.mark(KEY, TARGET, scene.copy, is_stale=True)
+    scene.core.ledger_keeper.mark(KEY, TARGET, scene.copy, is_stale=True)
 
 
 def close_links(scene: Scene) -> None:
-    scene.platform.siding(scene.copy).close_idle()
+    scene.router_setup.backend_links(scene.copy).close_idle()
 
 
 def take_places(scene: Scene) -> None:
-    scene.platform.router.roster.upstreams[scene.copy].places.free = 0
+    scene.router_setup.router.roster.upstreams[scene.copy].limit.free = 0
 
 
 @pytest.mark.parametrize("prepare", [enter_gate, mark, close_links, take_places])
-async def test_what_is_left_to_the_toucher(prepare: Callable[[Scene], None], scene: Scene) -> None:
+async def test_what_is_left_to_the_expiry_sync(prepare: Callable[[Scene], None], scene: Scene) -> None:
     """Nothing of it has been begun then."""
     prepare(scene)
 
     assert not scene.touch()
-    assert prepare is enter_gate or scene.lane.gate.is_free(KEY)
+    assert prepare is enter_gate or scene.core.gate.is_free(KEY)
     assert prepare is close_links or nothing_has_come(scene.copy_backend)
 
 
 async def test_a_session_that_another_server_has_slid(scene: Scene) -> None:
     """After a failover more than the copies have to be touched."""
-    assert not scene.platform.relay.touch(TARGET, scene.copy)
+    assert not scene.router_setup.fast_router.touch(TARGET, scene.copy)
 
 
 async def test_a_copy_that_is_missing(scene: Scene) -> None:
@@ -164,11 +164,11 @@ async def test_a_copy_that_is_missing(scene: Scene) -> None:
 
 def hang_up(scene: Scene) -> None:
     scene.copy_backend.shutdown(socket.SHUT_RDWR)
-    scene.platform.turn()
+    scene.router_setup.turn()
 
 
 def eject(scene: Scene) -> None:
-    scene.platform.router.roster.upstreams[scene.copy].cut()
+    scene.router_setup.router.roster.upstreams[scene.copy].cut()
 
 
 @pytest.mark.parametrize("fail", [hang_up, eject])
@@ -180,29 +180,29 @@ async def test_a_copy_that_cannot_be_touched(fail: Callable[[Scene], None], scen
     await scene.come_to_rest()
 
     assert [scene.copy] == scene.marked()
-    assert {} == scene.platform.siding(scene.copy).links
+    assert {} == scene.router_setup.backend_links(scene.copy).links
 
 
 async def test_a_fault_of_ours_in_a_touch(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is reported; the toucher goes on with the touch, and the gate is left."""
+    """It is reported; the expiry sync goes on with the touch, and the gate is left."""
     scene.touch()
     scene.copy_backend.recv(1000)
 
-    def fail(link: Link, data: bytes) -> None:
+    def fail(link: BackendConnection, data: bytes) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(scene.platform.relay.links, "is_empty_success", fail)
+    monkeypatch.setattr(scene.router_setup.fast_router.links, "is_empty_success", fail)
     scene.answer(ok())
     scene.copy_backend.shutdown(socket.SHUT_RDWR)
     await scene.come_to_rest()
 
     assert [scene.copy] == scene.marked()
-    assert 1 == len(scene.platform.router.observer.named("conversation_crashed"))
+    assert 1 == len(scene.router_setup.router.observer.named("conversation_crashed"))
 
 
-async def test_the_lane_ends_during_a_touch(scene: Scene) -> None:
-    """The gate is left: clients that the await lane still serves may wait for it."""
+async def test_the_core_ends_during_a_touch(scene: Scene) -> None:
+    """The gate is left: clients that the slow path still serves may wait for it."""
     scene.touch()
-    scene.platform.relay.end()
+    scene.router_setup.fast_router.end()
 
-    assert scene.lane.gate.is_free(KEY)
+    assert scene.core.gate.is_free(KEY)

@@ -14,13 +14,15 @@ UP, DOWN = Health.UP, Health.DOWN
 UNKNOWN, RECOVERING = Health.UNKNOWN, Health.RECOVERING
 
 POLICY = HealthPolicy(fall=3, rise=2, hold_down=10.0)
-LIFE = b"one life"
-OTHER_LIFE = b"another life"
+INCARNATION = b"one incarnation"
+OTHER_INCARNATION = b"another incarnation"
 
 
-def succeed(record: HealthRecord, now: float, times: int = 1, life: bytes = LIFE) -> HealthRecord:
+def succeed(
+    record: HealthRecord, now: float, times: int = 1, incarnation: bytes = INCARNATION
+) -> HealthRecord:
     for _ in range(times):
-        record = observe_success(record, life, now, POLICY)
+        record = observe_success(record, incarnation, now, POLICY)
     return record
 
 

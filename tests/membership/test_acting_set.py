@@ -16,9 +16,9 @@ KEY = next(key for number in range(1000) if RANKING.preference_list(key := b"%d"
 """A key whose preference list is a, b, c, d, so that the tables below can be read."""
 
 RECORDS = {
-    "up": HealthRecord(health=Health.UP, since=0.0, life=b"1"),
+    "up": HealthRecord(health=Health.UP, since=0.0, incarnation=b"1"),
     "down": HealthRecord(health=Health.DOWN, since=0.0),
-    "recovering": HealthRecord(health=Health.RECOVERING, since=0.0, life=b"1"),
+    "recovering": HealthRecord(health=Health.RECOVERING, since=0.0, incarnation=b"1"),
     "unknown": HealthRecord(),
 }
 

@@ -4,16 +4,16 @@ from partitioner.membership.health import (
     Health,
     HealthPolicy,
     HealthRecord,
-    cast_doubt,
-    dispel_doubt,
     newcomer,
     observe_success,
     put_aside,
+    suspect,
+    trust,
 )
 from tests.membership.healths import (
     DOWN,
-    LIFE,
-    OTHER_LIFE,
+    INCARNATION,
+    OTHER_INCARNATION,
     POLICY,
     RECOVERING,
     UNKNOWN,
@@ -32,14 +32,14 @@ T_MAX = 3_600.0
 
 def in_doubt_since(now: float) -> HealthRecord:
     """A backend that is UP, and of which it is not known any more what it missed."""
-    return cast_doubt(up_since(now - 100.0), now + T_MAX, LIFE, now)
+    return suspect(up_since(now - 100.0), now + T_MAX, INCARNATION, now)
 
 
 def test_up_doubted() -> None:
     """A backend whose marks were dropped answers, and is not read from that moment on (design.md 7.5)."""
     record = in_doubt_since(200.0)
 
-    assert (record.health, record.since, record.life) == (RECOVERING, 200.0, LIFE)
+    assert (record.health, record.since, record.incarnation) == (RECOVERING, 200.0, INCARNATION)
 
 
 def test_recovering_answers_and_is_not_up() -> None:
@@ -56,7 +56,7 @@ def test_recovering_waited() -> None:
     late = succeed(early, 200.0 + T_MAX)
 
     assert (RECOVERING, UP) == (early.health, late.health)
-    assert (late.since, late.life) == (200.0 + T_MAX, LIFE)
+    assert (late.since, late.incarnation) == (200.0 + T_MAX, INCARNATION)
 
 
 def test_recovering_fell() -> None:
@@ -67,7 +67,7 @@ def test_recovering_fell() -> None:
 
 
 def test_recovering_fell_and_rose() -> None:
-    """Doubt outlives a fall: in the life that is doubted it returns as RECOVERING."""
+    """Doubt outlives a fall: in the incarnation that is doubted it returns as RECOVERING."""
     record = succeed(fail(in_doubt_since(200.0), 300.0, times=3), 310.0, times=2)
 
     assert (record.health, record.since) == (RECOVERING, 310.0)
@@ -81,49 +81,52 @@ def test_recovering_fell_and_rose_too_late_for_doubt() -> None:
 
 
 def test_recovering_restarted() -> None:
-    """A new life is empty, and there is nothing to doubt: DOWN, then UP in it (design.md 7.5)."""
+    """A new incarnation is empty, and there is nothing to doubt: DOWN, then UP in it (design.md 7.5)."""
     restarted = restart(in_doubt_since(200.0), 300.0)
-    record = succeed(restarted, 301.0, life=OTHER_LIFE)
+    record = succeed(restarted, 301.0, incarnation=OTHER_INCARNATION)
 
     assert (DOWN, UP) == (restarted.health, record.health)
 
 
-def test_recovering_with_another_life() -> None:
-    """A probe that finds another life in a backend in doubt has seen its restart, too."""
-    assert observe_success(in_doubt_since(200.0), OTHER_LIFE, 300.0, POLICY).health is DOWN
+def test_recovering_with_another_incarnation() -> None:
+    """A probe that finds another incarnation in a backend in doubt has seen its restart, too."""
+    assert observe_success(in_doubt_since(200.0), OTHER_INCARNATION, 300.0, POLICY).health is DOWN
 
 
-def test_doubt_about_one_life_does_not_touch_the_next() -> None:
+def test_doubt_about_one_incarnation_does_not_touch_the_next() -> None:
     """A backend that was replaced while it was DOWN returns empty: UP, for it missed nothing of its own."""
-    record = succeed(fail(in_doubt_since(200.0), 300.0, times=3), 310.0, times=2, life=OTHER_LIFE)
+    record = succeed(
+        fail(in_doubt_since(200.0), 300.0, times=3), 310.0, times=2, incarnation=OTHER_INCARNATION
+    )
 
     assert record.is_up
 
 
 def test_unknown_rose_in_doubt() -> None:
-    """What was not UP when the router was restarted returns as RECOVERING in the life that is doubted."""
-    doubted = cast_doubt(newcomer(POLICY), T_MAX, LIFE, 0.0)
+    """What was not UP when the router was restarted returns as RECOVERING in the incarnation that is
+    doubted."""
+    doubted = suspect(newcomer(POLICY), T_MAX, INCARNATION, 0.0)
 
     assert (UNKNOWN, RECOVERING, UP) == (
         doubted.health,
         succeed(doubted, 1.0).health,
-        succeed(doubted, 1.0, life=OTHER_LIFE).health,
+        succeed(doubted, 1.0, incarnation=OTHER_INCARNATION).health,
     )
 
 
-def test_unknown_in_doubt_in_any_life() -> None:
-    """Where the life that is doubted is not known, any that is found is."""
-    doubted = cast_doubt(newcomer(POLICY), T_MAX, None, 0.0)
+def test_unknown_in_doubt_in_any_incarnation() -> None:
+    """Where the incarnation that is doubted is not known, any that is found is."""
+    doubted = suspect(newcomer(POLICY), T_MAX, None, 0.0)
 
     assert (RECOVERING, RECOVERING) == (
         succeed(doubted, 1.0).health,
-        succeed(doubted, 1.0, life=OTHER_LIFE).health,
+        succeed(doubted, 1.0, incarnation=OTHER_INCARNATION).health,
     )
 
 
 def test_down_doubted() -> None:
     """A backend that is DOWN stays so, and returns as RECOVERING: its marks are gone."""
-    doubted = cast_doubt(down_since(100.0), 200.0 + T_MAX, LIFE, 200.0)
+    doubted = suspect(down_since(100.0), 200.0 + T_MAX, INCARNATION, 200.0)
 
     assert (DOWN, 100.0) == (doubted.health, doubted.since)
     assert succeed(doubted, 201.0, times=2).health is RECOVERING
@@ -131,15 +134,15 @@ def test_down_doubted() -> None:
 
 def test_recovering_doubted_again() -> None:
     """New doubt prolongs the old one, and the state began when it began."""
-    record = cast_doubt(in_doubt_since(200.0), 900.0 + T_MAX, LIFE, 900.0)
+    record = suspect(in_doubt_since(200.0), 900.0 + T_MAX, INCARNATION, 900.0)
 
     assert (record.health, record.since) == (RECOVERING, 200.0)
     assert succeed(record, 900.0 + T_MAX - 0.1).health is RECOVERING
 
 
 def test_dispelled() -> None:
-    """When the operator vouches for it, a backend in doubt is UP at once, and stays so."""
-    record = dispel_doubt(in_doubt_since(200.0), 300.0)
+    """When the operator trusts it, a backend in doubt is UP at once, and stays so."""
+    record = trust(in_doubt_since(200.0), 300.0)
     fallen = fail(record, 400.0, times=3)
 
     assert (record.health, record.since) == (UP, 300.0)
@@ -185,7 +188,9 @@ def test_back_from_being_put_aside_with_what_it_was_doubted_for() -> None:
 def test_doubt_lasts_from_the_return() -> None:
     """What lay in a frozen server's connections reaches it when it thaws, and lives on from then (7.5)."""
     policy = HealthPolicy()
-    down = HealthRecord(health=Health.DOWN, life=b"known", served_life=b"known", successes=policy.rise - 1)
-    back = observe_success(cast_doubt(down, 60.0, b"known", 0.0), b"known", 50.0, policy)
+    down = HealthRecord(
+        health=Health.DOWN, incarnation=b"known", served_incarnation=b"known", successes=policy.rise - 1
+    )
+    back = observe_success(suspect(down, 60.0, b"known", 0.0), b"known", 50.0, policy)
 
     assert (Health.RECOVERING, 110.0) == (back.health, back.doubted_until)

@@ -18,9 +18,9 @@ from tests.tables import each_case
 
 T_MAX = 3_600.0
 NOW = 100_000.0
-UP = HealthRecord(health=Health.UP, since=0.0, life=b"1")
+UP = HealthRecord(health=Health.UP, since=0.0, incarnation=b"1")
 DOWN = HealthRecord(health=Health.DOWN, since=0.0)
-RECOVERING = HealthRecord(health=Health.RECOVERING, since=0.0, life=b"1")
+RECOVERING = HealthRecord(health=Health.RECOVERING, since=0.0, incarnation=b"1")
 KEY = b"key"
 
 
@@ -172,7 +172,7 @@ def test_soon_after_the_start_nobody_has_always_held() -> None:
     assert holders(there) == set()
 
 
-def test_after_a_fall_of_the_primary_the_copy_vouches() -> None:
+def test_after_a_fall_of_the_primary_the_copy_is_trusted() -> None:
     """The copy has had every write of the last T_max, whoever was primary."""
     there = pool(5, 2)
     primary, copy, *_ = order(there)
@@ -181,7 +181,7 @@ def test_after_a_fall_of_the_primary_the_copy_vouches() -> None:
     assert {copy} == holders(fallen)
 
 
-def test_after_a_fall_of_the_copy_the_primary_vouches() -> None:
+def test_after_a_fall_of_the_copy_the_primary_is_trusted() -> None:
     """And the other way round; the new copy has not been there for long."""
     there = pool(5, 2)
     primary, copy, *_ = order(there)
@@ -190,8 +190,9 @@ def test_after_a_fall_of_the_copy_the_primary_vouches() -> None:
     assert {primary} == holders(fallen)
 
 
-def test_a_server_that_was_out_does_not_vouch() -> None:
-    """It has missed what was written meanwhile, or was restarted: not all the time, or not in one life."""
+def test_a_server_that_was_out_is_not_trusted() -> None:
+    """It has missed what was written meanwhile, or was restarted: not all the time, or not in one
+    incarnation."""
     there = pool(5, 2)
     primary, copy, *_ = order(there)
     back = there.with_record(primary, DOWN, NOW - 20).with_record(primary, UP, NOW - 10)
@@ -199,7 +200,7 @@ def test_a_server_that_was_out_does_not_vouch() -> None:
     assert {copy} == holders(back)
 
 
-def test_a_server_that_was_out_vouches_after_t_max() -> None:
+def test_a_server_that_was_out_is_trusted_after_t_max() -> None:
     """Whatever it missed has expired by then."""
     there = pool(5, 2)
     primary, copy, *_ = order(there)
@@ -218,7 +219,7 @@ def test_changes_elsewhere_do_not_matter() -> None:
     assert {primary, copy} == holders(other)
 
 
-def test_in_doubt_nobody_vouches() -> None:
+def test_in_doubt_no_server_is_trusted() -> None:
     """RECOVERING is read for nothing, and so is its word."""
     there = pool(5, 2)
     primary, copy, *_ = order(there)
@@ -227,7 +228,7 @@ def test_in_doubt_nobody_vouches() -> None:
     assert {copy} == holders(doubted)
 
 
-def test_who_joined_does_not_vouch() -> None:
+def test_who_joined_is_not_trusted() -> None:
     """A new server that takes the key over has nothing to say yet; whoever kept the key has."""
     before = pool(2, 2)
     names = [f"new-{number}" for number in range(100)]
@@ -243,7 +244,7 @@ def test_who_joined_does_not_vouch() -> None:
     assert {primary} == holders(after)
 
 
-def test_who_inherits_from_a_removed_server_does_not_vouch() -> None:
+def test_who_inherits_from_a_removed_server_is_not_trusted() -> None:
     """The next of the list has not held the key before the first one left; the copy has."""
     before = pool(5, 2)
     first, copy, *_ = order(before)
@@ -255,7 +256,7 @@ def test_who_inherits_from_a_removed_server_does_not_vouch() -> None:
     assert {copy} == holders(after)
 
 
-def test_who_had_fewer_copies_to_hold_does_not_vouch() -> None:
+def test_who_had_fewer_copies_to_hold_is_not_trusted() -> None:
     """A second copy that is new by configuration has not held what was written before."""
     before = pool(5, 1)
     after = before.succeeded_by(before.members, before.ranking, 2, NOW - 10)
@@ -288,7 +289,7 @@ def test_a_new_epoch_remembers_the_one_before() -> None:
     assert (before.eligible, 2) == (era.eligible, era.copies)
 
 
-def test_a_record_that_changes_neither_health_nor_life_begins_no_epoch() -> None:
+def test_a_record_that_changes_neither_health_nor_incarnation_begins_no_epoch() -> None:
     """What is counted about a server in the meantime leaves the times as settled as they were."""
     before = pool(3, 2, changed_at=5.0)
     after = before.with_record("s-1", replace(UP, failures=2), 9.0)

@@ -16,8 +16,8 @@ from partitioner.membership.health import (
 )
 from tests.membership.healths import (
     DOWN,
-    LIFE,
-    OTHER_LIFE,
+    INCARNATION,
+    OTHER_INCARNATION,
     POLICY,
     RECOVERING,
     UNKNOWN,
@@ -83,17 +83,17 @@ def test_up_fell() -> None:
 
 
 def test_up_restarted() -> None:
-    """A canary that is gone takes a backend DOWN at once: it has a new, empty life."""
+    """A canary that is gone takes a backend DOWN at once: it has a new, empty incarnation."""
     record = restart(up_since(100.0), 200.0)
 
-    assert (record.health, record.since, record.life) == (DOWN, 200.0, None)
+    assert (record.health, record.since, record.incarnation) == (DOWN, 200.0, None)
 
 
 def test_up_rose() -> None:
     """A backend that is UP stays so with every success, and has been so since it came."""
     record = succeed(up_since(100.0), 200.0, times=5)
 
-    assert (record.health, record.since, record.life) == (UP, 100.0, LIFE)
+    assert (record.health, record.since, record.incarnation) == (UP, 100.0, INCARNATION)
 
 
 def test_down_fell() -> None:
@@ -104,17 +104,18 @@ def test_down_fell() -> None:
 
 
 def test_down_restarted() -> None:
-    """A backend that is DOWN and turns out to have restarted is still DOWN, and its old life is forgotten."""
+    """A backend that is DOWN and turns out to have restarted is still DOWN, and its old incarnation is
+    forgotten."""
     record = restart(down_since(100.0), 200.0)
 
-    assert (record.health, record.since, record.life) == (DOWN, 100.0, None)
+    assert (record.health, record.since, record.incarnation) == (DOWN, 100.0, None)
 
 
 def test_down_rose() -> None:
     """`rise` successes in a row bring a backend UP, from that moment on."""
     record = succeed(down_since(100.0), 200.0, times=2)
 
-    assert (record.health, record.since, record.life) == (UP, 200.0, LIFE)
+    assert (record.health, record.since, record.incarnation) == (UP, 200.0, INCARNATION)
 
 
 def test_success_of_a_healthy_backend_is_no_news() -> None:
@@ -224,15 +225,15 @@ def test_fall_follows_the_policy() -> None:
 # --- Restart ----------------------------------------------------------------------------------------
 
 
-def test_another_life_is_a_restart() -> None:
+def test_another_incarnation_is_a_restart() -> None:
     """Another token than the known one is a restart, noticed by a probe that succeeds (design.md 5)."""
-    record = observe_success(up_since(0.0), OTHER_LIFE, 1.0, POLICY)
+    record = observe_success(up_since(0.0), OTHER_INCARNATION, 1.0, POLICY)
 
     assert (record.health, record.symptom) == (DOWN, Symptom.RESTARTED)
 
 
 def test_restart_needs_no_row() -> None:
-    """A changed life always counts, even when the pool cannot spare the backend (design.md 5)."""
+    """A changed incarnation always counts, even when the pool cannot spare the backend (design.md 5)."""
     record = observe_symptom(up_since(0.0), Symptom.RESTARTED, 1.0, POLICY, may_fall=False)
 
     assert not record.is_up
@@ -240,14 +241,14 @@ def test_restart_needs_no_row() -> None:
 
 def test_one_success_after_a_restart_is_enough() -> None:
     """What it had is gone either way: as soon as it holds the new canary, it is UP."""
-    record = succeed(restart(up_since(0.0), 1.0), 1.5, life=OTHER_LIFE)
+    record = succeed(restart(up_since(0.0), 1.0), 1.5, incarnation=OTHER_INCARNATION)
 
-    assert (record.health, record.since, record.life) == (UP, 1.5, OTHER_LIFE)
+    assert (record.health, record.since, record.incarnation) == (UP, 1.5, OTHER_INCARNATION)
 
 
 def test_failures_before_a_restart_are_forgotten() -> None:
-    """Its new life begins without a record of failures."""
+    """Its new incarnation begins without a record of failures."""
     record = restart(fail(up_since(0.0), 1.0, times=2), 2.0)
-    record = succeed(record, 3.0, life=OTHER_LIFE)
+    record = succeed(record, 3.0, incarnation=OTHER_INCARNATION)
 
     assert fail(record, 4.0, times=2).is_up

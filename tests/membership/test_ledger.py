@@ -6,7 +6,7 @@ from tests.tables import each_case
 
 
 def lock(cookie: int = 2, server: str = "a", since: float = NOW) -> Lock:
-    return Lock(cookie, server, b"life", since)
+    return Lock(cookie, server, b"incarnation", since)
 
 
 def locked(since: float = NOW, minutes: int = 20) -> Ledger:

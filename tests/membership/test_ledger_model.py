@@ -75,7 +75,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(key=keys, server=servers, cookie=st.integers(2, 9))
     def a_lock_is_granted(self, key: bytes, server: str, cookie: int) -> None:
-        lock = Lock(cookie, server, b"life", self.now)
+        lock = Lock(cookie, server, b"incarnation", self.now)
         self.ledger.note_lock(key, key, lock, MINUTES)
         self.model[key].lock, self.model[key].touched_at = lock, self.now
 
@@ -131,7 +131,7 @@ class LedgerAndModel(RuleBasedStateMachine):
             mark.is_stale |= server not in reached
 
     @rule(server=servers)
-    def an_empty_life_begins(self, server: str) -> None:
+    def an_empty_incarnation_begins(self, server: str) -> None:
         self.ledger.unmark_all(server)
         for model in self.model.values():
             if model.marks.pop(server, None) is not None and not model.marks:

@@ -91,8 +91,8 @@ def test_the_oldest_lock_is_the_first() -> None:
     """A key that was remembered first may have been locked last."""
     book = ledger()
     book.mark(KEY, TARGET, "state-2", NOW - 60.0, is_stale=False)
-    book.note_lock(OTHER, TARGET, Lock(2, "state-1", b"life", NOW - 50.0), 20)
-    book.note_lock(KEY, TARGET, Lock(3, "state-1", b"life", NOW - 40.0), 20)
+    book.note_lock(OTHER, TARGET, Lock(2, "state-1", b"incarnation", NOW - 50.0), 20)
+    book.note_lock(KEY, TARGET, Lock(3, "state-1", b"incarnation", NOW - 40.0), 20)
 
     assert [OTHER, KEY] == [key for key, _ in book.locks()]
     assert [OTHER, KEY] == [key for key, _ in handed_on(book).locks()]

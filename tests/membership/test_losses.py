@@ -11,7 +11,7 @@ from tests.tables import each_case
 AFTER = 60.0
 DOWN_AT = 1000.0
 KEY = b"key"
-UP = HealthRecord(health=Health.UP, since=0.0, life=b"1")
+UP = HealthRecord(health=Health.UP, since=0.0, incarnation=b"1")
 DOWN = HealthRecord(health=Health.DOWN, since=DOWN_AT, symptom=Symptom.REFUSED)
 UNKNOWN = HealthRecord()
 
@@ -104,7 +104,7 @@ def test_a_session_of_thin_times_lay_on_what_was_left() -> None:
     """With fewer servers than copies the last one held everything alone."""
     there = followed_by(pool(2, a=UP, b=UP), 10.0, a=DOWN)
     there = followed_by(there, 20.0, b=DOWN)
-    there = followed_by(there, 30.0, a=replace(UP, life=b"2"))
+    there = followed_by(there, 30.0, a=replace(UP, incarnation=b"2"))
 
     assert lay_only_on(["b"], KEY, there)
 

@@ -94,7 +94,7 @@ def test_an_unmarked_server_is_right() -> None:
 
 
 def test_an_end_without_a_mark_changes_nothing() -> None:
-    """A connection may end after its server began an empty life, and nothing is marked any more."""
+    """A connection may end after its server began an empty incarnation, and nothing is marked any more."""
     book = marked("a")
     book.unmark_all("a")
     book.note_worked_off(KEY, "a", NOW + 1)
@@ -102,7 +102,7 @@ def test_an_end_without_a_mark_changes_nothing() -> None:
     assert not book.marks(KEY)
 
 
-def test_a_server_of_an_empty_life_has_no_marks() -> None:
+def test_a_server_of_an_empty_incarnation_has_no_marks() -> None:
     """What is empty holds nothing wrong, for any key; other servers' marks stay (design.md 7.3)."""
     book = marked("a", "b")
     book.mark(OTHER, TARGET, "a", NOW, is_stale=True)
@@ -248,7 +248,7 @@ def test_a_loss_lasts_until_something_is_acknowledged() -> None:
 
 
 def test_a_loss_ends_with_its_mark() -> None:
-    """A server that begins an empty life has nothing that could come back."""
+    """A server that begins an empty incarnation has nothing that could come back."""
     book = marked("a", is_stale=True)
     book.note_lost(KEY, ["a"])
     book.unmark(KEY, "a")
@@ -366,7 +366,7 @@ def test_a_cleared_ledger_is_as_new() -> None:
     """No lock, no mark, no count of either is left; the longest time-out is a fact, and stays."""
     book = marked("state-1", is_stale=True)
     book.note_lost(KEY, ["state-1"])
-    book.note_lock(OTHER, TARGET, Lock(2, "state-1", b"life", NOW), 300)
+    book.note_lock(OTHER, TARGET, Lock(2, "state-1", b"incarnation", NOW), 300)
     book.note_timeout(OTHER, 300)
     book.clear()
 
@@ -379,7 +379,7 @@ def test_a_cleared_ledger_can_be_filled_again() -> None:
     """What is put back is counted like what has happened here."""
     book = marked("state-1", is_stale=True)
     book.note_lost(KEY, ["state-1"])
-    book.note_lock(KEY, TARGET, Lock(2, "state-2", b"life", NOW), 20)
+    book.note_lock(KEY, TARGET, Lock(2, "state-2", b"incarnation", NOW), 20)
     entries = list(book.entries())
     book.clear()
     for key, entry in entries:

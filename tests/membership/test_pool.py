@@ -21,15 +21,15 @@ from partitioner.placement.rendezvous import Ranking
 from tests.tables import each_case
 
 POLICY = HealthPolicy(fall=3, rise=2, max_down_share=0.5)
-LIFE = b"one life"
+INCARNATION = b"one incarnation"
 NAMES = ("a", "b", "c", "d")
 KEYS = [b"key-%d" % number for number in range(50)]
 NOW = 1_000.0
 T_MAX = 3_600.0
 
-UP_RECORD = HealthRecord(health=Health.UP, since=0.0, life=LIFE)
+UP_RECORD = HealthRecord(health=Health.UP, since=0.0, incarnation=INCARNATION)
 DOWN_RECORD = HealthRecord(health=Health.DOWN, since=0.0)
-RECOVERING_RECORD = HealthRecord(health=Health.RECOVERING, since=0.0, life=LIFE)
+RECOVERING_RECORD = HealthRecord(health=Health.RECOVERING, since=0.0, incarnation=INCARNATION)
 
 
 def backend(name: str, intent: Intent = Intent.READY, weight: float = 1.0) -> Backend:
@@ -68,7 +68,7 @@ def primary_of(pool: Pool, key: bytes) -> str | None:
 
 def failing(symptom: Symptom, times: int) -> HealthRecord:
     """The record of a backend that was UP and could not be spared."""
-    record = observe_success(newcomer(POLICY), LIFE, 0.0, POLICY)
+    record = observe_success(newcomer(POLICY), INCARNATION, 0.0, POLICY)
     for number in range(times):
         record = observe_symptom(record, symptom, number * POLICY.timeout, POLICY, may_fall=False)
     return record
@@ -123,17 +123,17 @@ def test_maint_backends_are_placed_too() -> None:
 CHANGES = [
     (UP_RECORD, DOWN_RECORD, 1),
     (DOWN_RECORD, UP_RECORD, 1),
-    (UP_RECORD, replace(UP_RECORD, life=b"another life"), 1),
+    (UP_RECORD, replace(UP_RECORD, incarnation=b"another incarnation"), 1),
     (UP_RECORD, replace(UP_RECORD, failures=2, symptom=Symptom.TIMED_OUT), 0),
     (UP_RECORD, replace(UP_RECORD, successes=9), 0),
 ]
 
 
 @each_case(("before", "after", "step"), CHANGES)
-def test_epoch_counts_changes_of_health_and_life(
+def test_epoch_counts_changes_of_health_and_incarnation(
     before: HealthRecord, after: HealthRecord, step: int
 ) -> None:
-    """A new epoch begins with a change of health or life (design.md 7.4)."""
+    """A new epoch begins with a change of health or incarnation (design.md 7.4)."""
     pool = pool_of({"a": before, "b": UP_RECORD})
 
     assert pool.epoch + step == pool.with_record("a", after, NOW).epoch
@@ -282,7 +282,7 @@ def test_ejected_servers_count_as_timing_out() -> None:
     assert not pool.may_fall("me", Symptom.TIMED_OUT, POLICY)
 
 
-def test_failures_of_a_former_life_are_not_counted() -> None:
+def test_failures_of_a_former_incarnation_are_not_counted() -> None:
     """A server that restarted and is slow once has not timed out three times (design.md 5)."""
     restarted = observe_symptom(
         failing(Symptom.TIMED_OUT, times=2), Symptom.RESTARTED, 8.0, POLICY, may_fall=True
@@ -295,7 +295,7 @@ def test_failures_of_a_former_life_are_not_counted() -> None:
 
 @each_case("symptom", [Symptom.REFUSED, Symptom.BROKEN, Symptom.RESTARTED])
 def test_proof_always_counts(symptom: Symptom) -> None:
-    """A refused connection or a changed life always counts, however many are out (design.md 5)."""
+    """A refused connection or a changed incarnation always counts, however many are out (design.md 5)."""
     pool = pool_of({"me": UP_RECORD, "b": TIMING_OUT, "c": TIMING_OUT})
 
     assert pool.may_fall("me", symptom, POLICY)

@@ -20,7 +20,7 @@ FIRST, SECOND, THIRD = Ranking(dict.fromkeys(NAMES, 1.0)).preference_list(KEY)
 def entry(name: str) -> MemberEntry:
     """A server that has been well for long."""
     backend = Backend(name, Address("10.0.0.1", 42424))
-    return MemberEntry(backend, f"life of {name}", "up", wavered_at=LONG_AGO)
+    return MemberEntry(backend, f"incarnation of {name}", "up", wavered_at=LONG_AGO)
 
 
 def record(**changed: MemberEntry) -> Record:
@@ -108,7 +108,8 @@ def test_nobody_was_there() -> None:
 
 
 def test_a_renamed_server_is_asked_by_its_memory() -> None:
-    """Places say which memory a name stood for; the same one is asked once, under however many maps."""
+    """ConnectionLimit say which memory a name stood for; the same one is asked once, under however many
+    maps."""
     left = record()
     (only,) = left.maps
     former = replace(only, places=only.places | {FIRST: SECOND, SECOND: FIRST}, ended_at=LATELY)
@@ -126,7 +127,7 @@ def test_the_token_of_then_is_told() -> None:
     """A server that has begun anew since has lost the lock, and nobody knows whether it had one."""
     quarantine = Quarantine(record(), FarmClock(NOW, 0.0), 0.0)
 
-    assert {FIRST: f"life of {FIRST}".encode()} == quarantine.candidates(KEY)
+    assert {FIRST: f"incarnation of {FIRST}".encode()} == quarantine.candidates(KEY)
 
 
 def test_it_ends() -> None:

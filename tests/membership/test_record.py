@@ -17,11 +17,11 @@ from partitioner.membership.health import (
     HealthPolicy,
     HealthRecord,
     Symptom,
-    cast_doubt,
     newcomer,
     observe_success,
     observe_symptom,
     put_aside,
+    suspect,
 )
 from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.items import MOST_RECORD_BYTES
@@ -58,16 +58,16 @@ def backend(name: str, port: int = 42424, intent: Intent = Intent.READY) -> Back
 
 
 NEW = newcomer(POLICY)
-UP = observe_success(NEW, b"life", 1.0, POLICY)
+UP = observe_success(NEW, b"incarnation", 1.0, POLICY)
 FELL = observe_symptom(UP, Symptom.TIMED_OUT, 2.0, POLICY, may_fall=True)
 RESTARTED = observe_symptom(UP, Symptom.RESTARTED, 2.0, POLICY, may_fall=True)
-RECOVERING = cast_doubt(UP, 9e9, b"life", 2.0)
+RECOVERING = suspect(UP, 9e9, b"incarnation", 2.0)
 PUT_ASIDE = put_aside(UP, 2.0, POLICY)
 
 
 def pool_with(record: HealthRecord, removed_at: float | None = None, name: str = "b") -> Pool:
     """A pool of a, which is UP, and another one."""
-    known = replace(UP, life=b"life of a", served_life=b"life of a")
+    known = replace(UP, incarnation=b"incarnation of a", served_incarnation=b"incarnation of a")
     members = {"a": Member(backend("a"), known), name: Member(backend(name), record, removed_at)}
     return Pool(3, members, ranking_of(members.values()), 2, 10.0)
 
@@ -85,9 +85,9 @@ def inherited(record: Record, *configured: Backend, is_clean: bool = False) -> I
     return inherit(record, first, POLICY, AFTER, READER, is_clean=is_clean)
 
 
-def health_of(pool: Pool, life: bytes, identity: str = "b", at: float = AFTER + 1.0) -> Health:
-    """What becomes of a backend that is found in this life."""
-    return observe_success(pool.members[identity].record, life, at, POLICY).health
+def health_of(pool: Pool, incarnation: bytes, identity: str = "b", at: float = AFTER + 1.0) -> Health:
+    """What becomes of a backend that is found in this incarnation."""
+    return observe_success(pool.members[identity].record, incarnation, at, POLICY).health
 
 
 # --- Whom to believe -----------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def test_found_again(
     """What may lack a change is not read, unless marks say what it lacks; an empty memory lacks nothing."""
     pool = inherited(written(pool_with(record), {"b": dirty}), is_clean=is_clean).pool
 
-    assert (health, Health.UP) == (health_of(pool, b"life"), health_of(pool, b"another"))
+    assert (health, Health.UP) == (health_of(pool, b"incarnation"), health_of(pool, b"another"))
 
 
 def test_nobody_is_believed_to_be_up() -> None:
@@ -128,7 +128,7 @@ def test_doubt_ends() -> None:
     pool = inherited(written(pool_with(FELL))).pool
 
     assert [Health.RECOVERING, Health.UP] == [
-        health_of(pool, b"life", at=AFTER + after) for after in (T_MAX - 1, T_MAX)
+        health_of(pool, b"incarnation", at=AFTER + after) for after in (T_MAX - 1, T_MAX)
     ]
 
 
@@ -138,7 +138,7 @@ def test_doubt_outlives_a_second_restart() -> None:
     known = Knowledge(T_MAX, {}, NOTHING_EMPTY, {}, {})
     again = record_of(FIRST, once.pool, known, AFTER + 1.0, FarmClock(WALL, AFTER))
 
-    assert Health.RECOVERING is health_of(inherited(again, is_clean=True).pool, b"life")
+    assert Health.RECOVERING is health_of(inherited(again, is_clean=True).pool, b"incarnation")
 
 
 NOTHING_EMPTY: frozenset[bytes] = frozenset()
@@ -159,7 +159,7 @@ def test_an_address_with_another_name_may_be_anybody() -> None:
     pool = inherited(written(pool_with(UP)), backend("a"), backend("b", port=42425)).pool
 
     assert {"a", "b@10.0.0.1:42425", "b"} == set(pool.members)
-    assert (b"life", AFTER) == (pool.members["b"].incarnation, pool.members["b"].removed_at)
+    assert (b"incarnation", AFTER) == (pool.members["b"].incarnation, pool.members["b"].removed_at)
     assert pool.members["b@10.0.0.1:42425"].incarnation is None
 
 
@@ -198,7 +198,7 @@ def test_no_memory_is_out_for_longer_than_any_session_lives() -> None:
 
 def test_a_planted_memory_is_named_until_it_is_seen() -> None:
     """From then on it is a member's; so there are never more than were planted and not seen yet."""
-    tokens = frozenset({b"planted", b"life of a", b"gone"})
+    tokens = frozenset({b"planted", b"incarnation of a", b"gone"})
     known = Knowledge(T_MAX, {b"gone": BEFORE + 60.0}, tokens, {}, {})
 
     assert ("planted",) == record_of(FIRST, pool_with(UP), known, BEFORE, WRITER).empty
@@ -234,7 +234,7 @@ def test_whether_the_marks_of_a_lock_are_there_is_all_the_same_for_reading() -> 
     """A server that may lack a lock alone holds what was saved last; it stays dirty for the next record."""
     inheritance = inherited(written(pool_with(UP), {"b": frozenset({LOCK})}))
 
-    assert Health.UP is health_of(inheritance.pool, b"life")
+    assert Health.UP is health_of(inheritance.pool, b"incarnation")
     assert {"b": frozenset({LOCK})} == inheritance.dirty
 
 
@@ -282,8 +282,8 @@ def test_maps_are_kept_once() -> None:
 def test_nobody_s_word_is_good_for_the_time_before(after: float) -> None:
     """A backend may have been restarted while no router was looking, so its 404 proves nothing."""
     pool = inherited(written(pool_with(UP))).pool
-    for name, life in (("a", b"life of a"), ("b", b"life")):
-        record = observe_success(pool.members[name].record, life, AFTER + 0.5, POLICY)
+    for name, incarnation in (("a", b"incarnation of a"), ("b", b"incarnation")):
+        record = observe_success(pool.members[name].record, incarnation, AFTER + 0.5, POLICY)
         pool = pool.with_record(name, record, AFTER + 0.5)
 
     assert not pool.has_always_held("a", b"key", AFTER + after - T_MAX)

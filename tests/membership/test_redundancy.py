@@ -9,11 +9,11 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import (
     HealthPolicy,
     Symptom,
-    cast_doubt,
-    dispel_doubt,
     newcomer,
     observe_success,
     observe_symptom,
+    suspect,
+    trust,
 )
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.pool import Member, first_pool, ranking_of
@@ -40,11 +40,11 @@ class World:
     def wait(self, duration: float) -> None:
         self.now += duration
 
-    def up(self, name: str, life: bytes | None = None) -> None:
-        """A probe succeeds, in the life that the server had, or in this one."""
+    def up(self, name: str, incarnation: bytes | None = None) -> None:
+        """A probe succeeds, in the incarnation that the server had, or in this one."""
         record = self.pool.members[name].record
-        life = life or record.served_life or name.encode()
-        self._observe(name, observe_success(record, life, self.now, POLICY))
+        incarnation = incarnation or record.served_incarnation or name.encode()
+        self._observe(name, observe_success(record, incarnation, self.now, POLICY))
 
     def fell(self, name: str, symptom: Symptom = Symptom.REFUSED) -> None:
         record = self.pool.members[name].record
@@ -53,21 +53,21 @@ class World:
     def restarted(self, name: str) -> None:
         """The server is seen to be another one, and that one is taken in."""
         self.fell(name, Symptom.RESTARTED)
-        self.up(name, b"the life of %f" % self.now)
+        self.up(name, b"the incarnation of %f" % self.now)
 
     def doubted(self, name: str) -> None:
         record = self.pool.members[name].record
-        self._observe(name, cast_doubt(record, self.now + T_MAX, record.life, self.now))
+        self._observe(name, suspect(record, self.now + T_MAX, record.incarnation, self.now))
 
     def trusted(self, name: str) -> None:
-        self._observe(name, dispel_doubt(self.pool.members[name].record, self.now))
+        self._observe(name, trust(self.pool.members[name].record, self.now))
 
     def intend(self, name: str, intent: Intent) -> None:
         """As the roster does it: MAINT puts the record aside."""
         member = self.pool.members[name]
         record = member.record
         if Intent.MAINT in (intent, member.backend.intent):
-            record = replace(newcomer(POLICY), served_life=record.served_life)
+            record = replace(newcomer(POLICY), served_incarnation=record.served_incarnation)
         self._adopt({name: Member(replace(member.backend, intent=intent), record)})
 
     def join(self, name: str) -> None:
@@ -172,10 +172,10 @@ THREE_SERVERS: list[tuple[str, list[Step], bool]] = [
     ("one was restarted", [RESTARTED], False),
     ("one was restarted, not so long ago", [RESTARTED, LESS], False),
     ("one was restarted, long ago", [RESTARTED, MORE], True),
-    ("one was restarted, and fell, and is back in its new life", [RESTARTED, FELL, UP], False),
+    ("one was restarted, and fell, and is back in its new incarnation", [RESTARTED, FELL, UP], False),
     ("one was restarted twice, once long ago", [RESTARTED, MORE, RESTARTED], False),
     ("one is in doubt", [DOUBTED], False),
-    ("one is in doubt, and somebody vouches for it", [DOUBTED, TRUSTED], True),
+    ("one is in doubt, and somebody trusts it", [DOUBTED, TRUSTED], True),
     ("one is drained", [DRAINED], True),
     ("one is drained, and fell", [DRAINED, FELL], False),
     ("one is drained, and ready again", [DRAINED, READY], True),
@@ -254,7 +254,7 @@ def test_a_router_that_has_started(servers: str, waited: float, expected: bool) 
     assert expected is world.is_redundant
 
 
-def test_longer_sessions_keep_holes_open() -> None:
+def test_longer_sessions_keep_gaps_open() -> None:
     """The longest time-out that was seen says when whatever was untouched has expired (design.md 5)."""
     world = after(FELL)
     world.ledger.note_timeout(b"/key", 120)

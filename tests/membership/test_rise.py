@@ -9,8 +9,8 @@ from partitioner.membership.health import (
     observe_symptom,
 )
 from tests.membership.healths import (
-    LIFE,
-    OTHER_LIFE,
+    INCARNATION,
+    OTHER_INCARNATION,
     POLICY,
     UP,
     down_since,
@@ -41,23 +41,25 @@ def test_return_clears_the_symptom() -> None:
     assert succeed(down_since(0.0), 1.0, times=2).symptom is None
 
 
-def test_served_life_is_the_one_in_which_it_was_last_up() -> None:
-    """A life counts as served from the moment that its server is UP in it, and until it is UP in another."""
+def test_served_incarnation_is_the_one_in_which_it_was_last_up() -> None:
+    """An incarnation counts as served from the moment that its server is UP in it, and until it is UP in
+    another."""
     record = up_since(0.0)
-    restarted = succeed(restart(record, 1.0), 2.0, life=OTHER_LIFE)
+    restarted = succeed(restart(record, 1.0), 2.0, incarnation=OTHER_INCARNATION)
 
     assert [
-        record.served_life,
-        restart(record, 1.0).served_life,
-        restarted.served_life,
-    ] == [LIFE, LIFE, OTHER_LIFE]
+        record.served_incarnation,
+        restart(record, 1.0).served_incarnation,
+        restarted.served_incarnation,
+    ] == [INCARNATION, INCARNATION, OTHER_INCARNATION]
 
 
-def test_a_restart_while_down_is_a_return_with_another_life() -> None:
-    """A backend that was restarted while nobody could ask it comes back with the life that it has now."""
-    record = succeed(down_since(0.0), 1.0, times=2, life=OTHER_LIFE)
+def test_a_restart_while_down_is_a_return_with_another_incarnation() -> None:
+    """A backend that was restarted while nobody could ask it comes back with the incarnation that it has
+    now."""
+    record = succeed(down_since(0.0), 1.0, times=2, incarnation=OTHER_INCARNATION)
 
-    assert (record.health, record.life) == (UP, OTHER_LIFE)
+    assert (record.health, record.incarnation) == (UP, OTHER_INCARNATION)
 
 
 def test_newcomer_is_down() -> None:
@@ -69,7 +71,7 @@ def test_newcomer_needs_one_success() -> None:
     """At the router's start a server that answers is alive: one success is enough."""
     record = succeed(newcomer(POLICY), 7.0)
 
-    assert (record.health, record.since, record.life) == (UP, 7.0, LIFE)
+    assert (record.health, record.since, record.incarnation) == (UP, 7.0, INCARNATION)
 
 
 def test_newcomer_that_fails_first_needs_rise_successes() -> None:
@@ -174,11 +176,11 @@ def test_failure_during_the_hold_down_costs_the_successes() -> None:
 
 def test_restarts_in_a_row_are_flapping() -> None:
     """A hold-down comes before any return, a restarted server's too: none the first time, then 10 s."""
-    record = succeed(restart(up_since(0.0), 1_000.0), 1_000.0, life=b"2")
+    record = succeed(restart(up_since(0.0), 1_000.0), 1_000.0, incarnation=b"2")
     first_return = record.since
     record = restart(record, 1_005.0)
-    early = succeed(record, 1_014.0, life=b"3")
-    late = succeed(record, 1_015.0, life=b"3")
+    early = succeed(record, 1_014.0, incarnation=b"3")
+    late = succeed(record, 1_015.0, incarnation=b"3")
 
     assert (first_return, early.is_up, late.is_up) == (1_000.0, False, True)
 
@@ -186,11 +188,11 @@ def test_restarts_in_a_row_are_flapping() -> None:
 def test_hold_down_follows_the_policy() -> None:
     """`hold_down` is the operator's number (design.md 9.2)."""
     policy = HealthPolicy(fall=1, rise=1, hold_down=30.0)
-    record = observe_success(newcomer(policy), LIFE, 0.0, policy)
+    record = observe_success(newcomer(policy), INCARNATION, 0.0, policy)
     for now in (1.0, 2.0):
         record = observe_symptom(record, Symptom.REFUSED, now, policy, may_fall=True)
-        record = observe_success(record, LIFE, now, policy)
-    early = observe_success(record, LIFE, 31.9, policy)
-    late = observe_success(record, LIFE, 32.0, policy)
+        record = observe_success(record, INCARNATION, now, policy)
+    early = observe_success(record, INCARNATION, 31.9, policy)
+    late = observe_success(record, INCARNATION, 32.0, policy)
 
     assert (early.is_up, late.is_up) == (False, True)

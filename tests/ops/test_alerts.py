@@ -97,7 +97,7 @@ def test_the_dashboards_and_panels_that_a_rule_names_are_there(rule: dict[str, A
 
 
 @of_each_rule
-def test_a_rule_is_seen_to_fire_and_to_stay_quiet(rule: dict[str, Any]) -> None:
+def test_a_rule_is_seen_to_fire_and_to_stay_expected(rule: dict[str, Any]) -> None:
     """`promtool test rules` has a case for each of the two."""
     outcomes = {
         bool(check["exp_alerts"])

@@ -11,7 +11,7 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import first_pool
 from partitioner.ops.log import LogObserver, configure_log
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
 from tests.doubles.routers import backend
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("structlog_as_before")
 
 def end(log: LogObserver) -> None:
     """The last line of a program that has done nothing."""
-    log.note_end(Tally())
+    log.note_end(Counters())
 
 
 EVERY_FACT: dict[str, Report] = {
@@ -293,15 +293,15 @@ def test_a_log_that_nobody_reads_ends_nothing(monkeypatch: pytest.MonkeyPatch, a
 
 def test_the_last_line_counts(capsys: Screen) -> None:
     """What was answered, refused, closed and moved since the start, as metrics have counted it."""
-    tally = Tally()
+    counters = Counters()
     for operation, status in ((Operation.GET, 200), (Operation.GET, 404), (Operation.SET, 423)):
-        tally.exchange_finished(operation, status, 0.001, 0)
-    tally.request_rejected("192.0.2.1", "the target is empty")
-    tally.request_rejected("192.0.2.1", "the target is empty")
-    tally.exchange_closed("192.0.2.1", Operation.SET, "no backend is up")
-    tally.session_moved(BACKEND, "missed")
-    tally.session_moved(BACKEND, "drained")
-    [last] = lines(capsys, lambda log: log.note_end(tally))
+        counters.exchange_finished(operation, status, 0.001, 0)
+    counters.request_rejected("192.0.2.1", "the target is empty")
+    counters.request_rejected("192.0.2.1", "the target is empty")
+    counters.exchange_closed("192.0.2.1", Operation.SET, "no backend is up")
+    counters.session_moved(BACKEND, "missed")
+    counters.session_moved(BACKEND, "drained")
+    [last] = lines(capsys, lambda log: log.note_end(counters))
 
     counted = {"answered": 3, "refused": 2, "closed": 1, "moved": 2}
     assert {"event": "stopped", "level": "info"} | counted == without_time(last)

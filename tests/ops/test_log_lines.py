@@ -85,7 +85,7 @@ LINES: dict[str, tuple[Report, Line]] = {
             "address": "10.0.0.1:42424",
             "cause": "it answers, and what it missed is not known",
             "consequence": "it is written to, and not read for 1h, unless `partitioner ready state-1` "
-            "vouches for it; 2 of 3 serve",
+            "trusts it; 2 of 3 serve",
         },
     ),
     "recovered": (
@@ -94,7 +94,7 @@ LINES: dict[str, tuple[Report, Line]] = {
             "level": "warning",
             "event": "backend has recovered",
             "backend": "state-1",
-            "cause": "whatever it missed has expired since, or an operator vouched for it",
+            "cause": "whatever it missed has expired since, or an operator trusted it",
             "consequence": "it is read again; 3 of 3 serve",
         },
     ),

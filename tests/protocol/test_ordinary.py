@@ -91,7 +91,7 @@ def test_a_frame_that_is_recognised_says_what_the_grammar_reads(
 
 @each_case("operation", [each for each in Operation if each is not Operation.CREATE_UNINITIALIZED])
 def test_what_web_servers_send_is_recognised(operation: Operation) -> None:
-    """The form of protocol.md 3.1, of every operation that is served by the express lane."""
+    """The form of protocol.md 3.1, of every operation that is served by the fast path."""
     asked = request(operation, cookie=7)
     verb, _, rest = asked.split(b" ", 2)
     frame = recognise_frame(verb, rest)

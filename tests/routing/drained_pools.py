@@ -66,7 +66,7 @@ class Pool:
 
     @property
     def progress(self) -> Drain:
-        return self.router.lane.handoff.drains()[LEAVING]
+        return self.router.core.handoff.drains()[LEAVING]
 
     async def until_drained(self) -> None:
         await self.router.observer.wait_for("drain_ended")

@@ -118,8 +118,8 @@ class Site:
 
 
 def tenure_of(router: MemoryRouter) -> Tenure:
-    assert router.lane.tenure is not None
-    return router.lane.tenure
+    assert router.core.tenure is not None
+    return router.core.tenure
 
 
 async def ask(router: MemoryRouter, asked: bytes) -> bytes:

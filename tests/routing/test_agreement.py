@@ -19,9 +19,9 @@ async def after_a_crash(site: Site, *reasons: str, is_locked: bool = False) -> M
     await save(died, OLD)
     if is_locked:
         await ask(died, ACQUIRE)
-    assert died.lane.keeper is not None
+    assert died.core.keeper is not None
     names = (f"state-{number}" for number in range(1, len(reasons) + 1))
-    await died.lane.keeper.ensure({name: frozenset({why}) for name, why in zip(names, reasons, strict=True)})
+    await died.core.keeper.ensure({name: frozenset({why}) for name, why in zip(names, reasons, strict=True)})
     crash(died)
     again = await site.router()
     await tenure_of(again).claim("a test")

@@ -5,7 +5,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.protocol.messages import Operation
 from partitioner.transport.backend_connections import HELD_BODY
-from partitioner.transport.limits import BodyMemory
+from partitioner.transport.limits import BodyBudget
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
@@ -13,7 +13,7 @@ from tests.doubles.sessions import request, target
 LARGE = b"x" * (4 * HELD_BODY)
 
 
-async def hold(memory: BodyMemory, count: int, log: list[int], duration: float = 1.0) -> None:
+async def hold(memory: BodyBudget, count: int, log: list[int], duration: float = 1.0) -> None:
     await memory.reserve(count)
     try:
         log.append(count)
@@ -24,7 +24,7 @@ async def hold(memory: BodyMemory, count: int, log: list[int], duration: float =
 
 async def test_up_to_the_bound_nobody_waits(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """So many bytes are there, to the last one."""
-    memory = BodyMemory(100)
+    memory = BodyBudget(100)
     await memory.reserve(60)
     await memory.reserve(40)
 
@@ -32,8 +32,8 @@ async def test_up_to_the_bound_nobody_waits(nursery: trio.Nursery, autojump_cloc
 
 
 async def test_beyond_the_bound_one_waits(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """At the limit nobody is refused: whoever needs more waits until others have finished."""
-    memory = BodyMemory(100)
+    """At the limit no client is refused: whoever needs more waits until others have finished."""
+    memory = BodyBudget(100)
     log: list[int] = []
     async with trio.open_nursery() as waiting:
         waiting.start_soon(hold, memory, 60, log)
@@ -47,7 +47,7 @@ async def test_a_large_one_is_not_overtaken_for_ever(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Memory is given out in the order in which it is asked for, else a large body would starve."""
-    memory = BodyMemory(100)
+    memory = BodyBudget(100)
     log: list[int] = []
     async with trio.open_nursery() as waiting:
         for count in (60, 100, 1):
@@ -61,7 +61,7 @@ async def test_several_small_ones_follow_a_large_one(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """What a large body gives back serves all that fit in."""
-    memory = BodyMemory(100)
+    memory = BodyBudget(100)
     log: list[int] = []
     async with trio.open_nursery() as waiting:
         for count in (100, 30, 30, 30):
@@ -75,7 +75,7 @@ async def test_who_gives_up_lets_those_behind_have_it(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """A client that leaves while it waits frees the way for smaller ones behind it."""
-    memory = BodyMemory(100)
+    memory = BodyBudget(100)
     log: list[int] = []
     async with trio.open_nursery() as waiting:
         waiting.start_soon(hold, memory, 60, log, 10.0)
@@ -93,7 +93,7 @@ async def test_who_gives_up_in_the_moment_in_which_it_is_served(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """What is given out to somebody who gives up in that very moment goes back."""
-    memory = BodyMemory(100)
+    memory = BodyBudget(100)
     await memory.reserve(100)
     impatience = trio.CancelScope()
 

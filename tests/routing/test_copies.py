@@ -241,7 +241,7 @@ async def test_a_server_in_doubt_is_written_in_addition(
     """RECOVERING servers among the first of the list are written too, and don't count (design.md 7)."""
     farm = MemoryFarm(nursery)
     await farm.start()
-    farm.router.roster.cast_doubt(farm.names[0])
+    farm.router.roster.suspect(farm.names[0])
     await farm.save()
 
     assert [CONTENT, CONTENT, CONTENT] == farm.contents
@@ -254,7 +254,7 @@ async def test_a_server_in_doubt_is_written_in_addition(
 async def test_a_marked_primary_is_written_too(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A write goes to those who act for the key now, and to those who will when the marks are gone."""
     farm = MemoryFarm(nursery, copies=1)
-    await farm.router.lane.probing.first_look()  # and nothing is repaired
+    await farm.router.core.probing.first_look()  # and nothing is repaired
     await farm.save(OLD)
     farm.ledger.mark(farm.key, TARGET, farm.names[0], trio.current_time(), is_stale=True)
     await farm.save(NEW)

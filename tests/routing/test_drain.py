@@ -12,7 +12,7 @@ from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.protocol.messages import Operation
 from partitioner.routing.drain import RATE
-from partitioner.routing.lookup import HandedOver, Subject
+from partitioner.routing.lookup import HandedOver, SessionRef
 from partitioner.routing.roster import BY_ORDER
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.sessions import CONTENT, ID, TARGET
@@ -65,7 +65,7 @@ async def test_a_server_that_is_made_ready_again_keeps_the_rest(
     await trio.sleep(60)
 
     assert left == pool.on(LEAVING) != []
-    assert {} == pool.router.lane.handoff.drains()
+    assert {} == pool.router.core.handoff.drains()
     assert [] == await pool.lost()
 
 
@@ -151,11 +151,11 @@ async def test_the_last_server_is_not_drained(nursery: trio.Nursery, autojump_cl
     with pytest.raises(Refused, match="no backend would be ready any more"):
         pool.drain()
 
-    assert {} == pool.router.lane.handoff.drains()
+    assert {} == pool.router.core.handoff.drains()
 
 
 async def use(pool: Pool, number: int, random: Random, until: float) -> list[bytes]:
-    """Load pages of one session, one after the other; answer what went wrong."""
+    """Load pages of one session, one after the other; return what went wrong."""
     wrong, content = [], b"content %d" % number
     while trio.current_time() < until:
         await trio.sleep(random.uniform(0, 0.4))
@@ -237,8 +237,8 @@ async def test_a_server_keeps_what_it_has_where_the_pool_changes_meanwhile(
     outcomes: list[HandedOver] = []
 
     async def hand_over() -> None:
-        missed = Subject(farm.key, TARGET, ID)
-        outcomes.append(await farm.router.lane.finder.hand_over(missed, farm.names[0]))
+        missed = SessionRef(farm.key, TARGET, ID)
+        outcomes.append(await farm.router.core.lookup.hand_over(missed, farm.names[0]))
 
     async with trio.open_nursery() as handing_over:
         handing_over.start_soon(hand_over)

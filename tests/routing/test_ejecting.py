@@ -15,7 +15,7 @@ from partitioner.errors import (
     BackendUnreachable,
 )
 from partitioner.membership.health import HealthRecord, Symptom
-from tests.doubles.backends import life_of
+from tests.doubles.backends import incarnation_of
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import GET, whole
 from tests.routing.rosters import FALL, Kind, facts, fail_probes, failure, taken_in
@@ -81,15 +81,15 @@ async def test_backend_can_be_used_as_soon_as_it_is_seen(
 
 
 async def test_epoch(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Every change of health or life is a new epoch; an observation that changes neither is none."""
+    """Every change of health or incarnation is a new epoch; an observation that changes neither is none."""
     router = MemoryRouter(nursery, 1)
     epochs = [router.roster.pool.epoch]
     steps: list[Callable[[], None]] = [
-        lambda: router.roster.probe_succeeded("state-1", life_of(1)),  # up
-        lambda: router.roster.probe_succeeded("state-1", life_of(1)),
+        lambda: router.roster.probe_succeeded("state-1", incarnation_of(1)),  # up
+        lambda: router.roster.probe_succeeded("state-1", incarnation_of(1)),
         lambda: router.roster.exchange_failed(failure(BackendReset)),
-        lambda: router.roster.exchange_failed(failure(BackendRestarted)),  # down, life unknown
-        lambda: router.roster.probe_succeeded("state-1", b"another-life"),  # up
+        lambda: router.roster.exchange_failed(failure(BackendRestarted)),  # down, incarnation unknown
+        lambda: router.roster.probe_succeeded("state-1", b"another-incarnation"),  # up
     ]
     for step in steps:
         step()
@@ -131,7 +131,8 @@ async def test_wait_for_change(nursery: trio.Nursery, autojump_clock: MockClock)
 
 @pytest.mark.parametrize("kind", AMBIGUOUS)
 async def test_not_more_than_half(nursery: trio.Nursery, autojump_clock: MockClock, kind: Kind) -> None:
-    """When more than half of the servers seem out of reach, nobody more is ejected; that is said once."""
+    """When more than half of the servers seem out of reach, no further server is ejected; that is said
+    once."""
     router = taken_in(nursery, 4)
     for backend in router.backends:
         await fail_probes(router, kind, 2 * FALL, backend.name)
@@ -156,9 +157,9 @@ async def test_proof_always_counts(nursery: trio.Nursery, autojump_clock: MockCl
 
 
 async def test_restart_always_counts(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A changed life takes a server out at once, even the last one."""
+    """A changed incarnation takes a server out at once, even the last one."""
     router = taken_in(nursery, 1)
-    router.roster.probe_succeeded("state-1", b"another-life")
+    router.roster.probe_succeeded("state-1", b"another-incarnation")
 
     assert router.serving == set()
 
@@ -172,7 +173,7 @@ async def test_withheld_ejection_follows_when_it_may(
         await fail_probes(router, BackendTooSlow, FALL, name)
     withheld = router.serving
     for _ in range(2):
-        router.roster.probe_succeeded("state-1", life_of(1))
+        router.roster.probe_succeeded("state-1", incarnation_of(1))
     await fail_probes(router, BackendTooSlow, 1, "state-2")
 
     assert withheld == {"state-2"}

@@ -33,7 +33,7 @@ def sessions_of(name: str, backends: int) -> tuple[bytes, bytes]:
 
 def restart(router: MemoryRouter, name: str) -> None:
     """Have the router learn that this backend was restarted."""
-    router.roster.probe_succeeded(name, b"another-life")
+    router.roster.probe_succeeded(name, b"another-incarnation")
 
 
 # --- ejection ---
@@ -250,7 +250,7 @@ async def test_close_leaves_others_alone(nursery: trio.Nursery, autojump_clock: 
     assert NOT_FOUND == await read(router, a_session_of("state-2", 2))
 
 
-async def test_close_until_a_server_can_vouch(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_close_until_a_server_can_be_trusted(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Soon after the router's start nobody has always been there, and nobody is believed alone."""
     router = MemoryRouter(nursery, backends=2, lost_sessions=LostSessions.CLOSE)
     servers = start_servers(router)

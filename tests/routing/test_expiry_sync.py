@@ -21,8 +21,8 @@ TOUCH = Operation.RESET_TIMEOUT
 async def saved(nursery: trio.Nursery, servers: int = 3, copies: int = 2) -> MemoryFarm:
     """A farm with a session of 20 minutes that was saved a while ago; only touches go on."""
     farm = MemoryFarm(nursery, servers, copies)
-    await farm.router.lane.probing.first_look()
-    nursery.start_soon(farm.router.lane.toucher.run)
+    await farm.router.core.probing.first_look()
+    nursery.start_soon(farm.router.core.expiry_sync.run)
     await farm.ask(SET)
     await trio.sleep(5 * WINDOW)
     farm.forget_requests()
@@ -50,7 +50,7 @@ async def test_every_answer_that_slides_the_primary_touches_the_copy(
 
 @pytest.mark.parametrize("asked", [GET, ACQUIRE])
 async def test_a_423_slides_too(nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes) -> None:
-    """A stock server slides the expiry of a session that it refuses (protocol.md 6, rows 3 and 6)."""
+    """A stock server renews the expiry of a session that it refuses (protocol.md 6, rows 3 and 6)."""
     farm = await saved(nursery)
     farm.tell(0, ACQUIRE)
     await farm.ask(asked)
@@ -62,7 +62,8 @@ async def test_a_423_slides_too(nursery: trio.Nursery, autojump_clock: MockClock
 async def test_the_routers_own_423_touches_everybody(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:
-    """Where the router stands for a lock no server has slid anything: the acting primary is touched, too."""
+    """Where the router stands for a lock no server has renewed anything: the acting primary is touched,
+    too."""
     farm = MemoryFarm(nursery)
     await farm.start()
     await farm.ask(SET)
@@ -95,7 +96,7 @@ async def test_a_quiet_window_ends_it(nursery: trio.Nursery, autojump_clock: Moc
     await farm.ask(GET)
     await trio.sleep(10 * WINDOW)
 
-    assert (1, 0) == (await touches(farm), len(farm.router.lane.toucher))
+    assert (1, 0) == (await touches(farm), len(farm.router.core.expiry_sync))
 
 
 async def test_a_save_touches_by_itself(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -154,7 +155,7 @@ async def test_a_missing_copy_is_marked(nursery: trio.Nursery, autojump_clock: M
     await farm.ask(GET)
     await wait_all_tasks_blocked()
     marked = farm.marked
-    await farm.router.lane.repairer.repair(farm.key)
+    await farm.router.core.repairer.repair(farm.key)
 
     assert ({1}, [CONTENT, CONTENT, None]) == (marked, farm.contents)
 
@@ -174,7 +175,7 @@ async def test_k_copies_again_after_a_failure(nursery: trio.Nursery, autojump_cl
 async def test_a_server_in_doubt_is_not_touched(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Never a HEAD to a RECOVERING server: it would keep alive what may be stale."""
     farm = await saved(nursery)
-    farm.router.roster.cast_doubt(farm.names[1])
+    farm.router.roster.suspect(farm.names[1])
     farm.forget_requests()
     await farm.ask(GET)
     await trio.sleep(WINDOW)
@@ -209,10 +210,10 @@ async def test_a_touch_passes_the_gate(nursery: trio.Nursery, autojump_clock: Mo
     await farm.ask(GET)
     await wait_all_tasks_blocked()
     await farm.ask(GET)
-    await farm.router.lane.gate.enter(farm.key)
+    await farm.router.core.gate.enter(farm.key)
     await trio.sleep(WINDOW + 1)
     while_busy = await touches(farm)
-    farm.router.lane.gate.leave(farm.key)
+    farm.router.core.gate.leave(farm.key)
 
     assert (1, 2) == (while_busy, await touches(farm))
 
@@ -229,22 +230,22 @@ async def test_the_client_does_not_wait_for_touches(nursery: trio.Nursery, autoj
 
 async def test_many_that_are_due_at_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """However many keys are due, only a few of them have a task, and in the end all had their turn."""
-    lane = MemoryRouter(nursery, 2, copies=2).lane
+    core = MemoryRouter(nursery, 2, copies=2).core
     keys = [b"/%d" % number for number in range(3 * AT_ONCE)]
     for key in keys:
-        await lane.gate.enter(key)
-        lane.toucher.note_slid(key, key, key, "state-1", 20)
-    nursery.start_soon(lane.toucher.run)
+        await core.gate.enter(key)
+        core.expiry_sync.note_renewed(key, key, key, "state-1", 20)
+    nursery.start_soon(core.expiry_sync.run)
     before = trio.lowlevel.current_statistics().tasks_living
     await wait_all_tasks_blocked()
 
     assert AT_ONCE == trio.lowlevel.current_statistics().tasks_living - before
 
     for key in keys:
-        lane.gate.leave(key)
+        core.gate.leave(key)
     await trio.sleep(200.0)
 
-    assert 0 == len(lane.toucher)
+    assert 0 == len(core.expiry_sync)
 
 
 async def test_a_session_that_was_removed_after_its_server_fell(
@@ -303,7 +304,7 @@ async def test_a_missing_copy_is_not_forgotten_while_touches_keep_its_session_al
     farm.tell(0, ACQUIRE)
     farm.router.roster.unknown_locks_before = trio.current_time()  # it may be a page's of before
     for _ in range(20):
-        farm.router.lane.toucher.note_slid(farm.key, TARGET, ID, None, 1)
+        farm.router.core.expiry_sync.note_renewed(farm.key, TARGET, ID, None, 1)
         await trio.sleep(T_MAX / 15)
 
     assert farm.session(0) is not None

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 from partitioner.placement.session_id import HashKey, placement_key
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target
-from partitioner.routing.farm_mismatch import A_MINUTE, MOST_SESSIONS, Mixups
+from partitioner.routing.farm_mismatch import A_MINUTE, MOST_SESSIONS, FarmMismatch
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.observers import RecordingObserver
 from tests.doubles.routers import MemoryRouter
@@ -23,13 +23,13 @@ class Setting:
 
     def __init__(self, hash_key: HashKey = HashKey.SESSION_ID) -> None:
         self.observer = RecordingObserver()
-        self.mixups = Mixups(self.observer)
-        self.mixups.turn_over(0.0)
+        self.farm_mismatch = FarmMismatch(self.observer)
+        self.farm_mismatch.turn_over(0.0)
         self._hash_key = hash_key
 
     def note(self, *keys: bytes) -> None:
         for key in keys:
-            self.mixups.note(key, placement_key(key, self._hash_key))
+            self.farm_mismatch.note(key, placement_key(key, self._hash_key))
 
 
 def test_noticed_once_for_each_session() -> None:
@@ -61,11 +61,11 @@ def test_a_minute_apart_is_noticed_and_two_are_not() -> None:
     """What was seen is remembered for one to two minutes, and then forgotten."""
     setting = Setting()
     setting.note(SITE_2 + ID, SITE_2 + b"older")
-    setting.mixups.turn_over(A_MINUTE)
+    setting.farm_mismatch.turn_over(A_MINUTE)
     setting.note(SITE_3 + ID)
-    setting.mixups.turn_over(A_MINUTE * 1.5)  # nothing turns: the minute is not over
+    setting.farm_mismatch.turn_over(A_MINUTE * 1.5)  # nothing turns: the minute is not over
     setting.note(SITE_2 + ID)
-    setting.mixups.turn_over(A_MINUTE * 2)
+    setting.farm_mismatch.turn_over(A_MINUTE * 2)
     setting.note(SITE_3 + b"older", SITE_2 + ID)
 
     assert [FACT] == setting.observer.facts
@@ -78,7 +78,7 @@ def test_memory_is_bounded() -> None:
     setting.note(SITE_3 + b"further", SITE_3 + b"17")
 
     assert [FACT] == setting.observer.facts
-    assert f"<Mixups, {MOST_SESSIONS} sessions this minute>" == repr(setting.mixups)
+    assert f"<FarmMismatch, {MOST_SESSIONS} sessions this minute>" == repr(setting.farm_mismatch)
 
 
 async def test_a_router_notices(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

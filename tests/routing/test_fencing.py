@@ -62,9 +62,9 @@ async def say_in_vain(client: Client, data: bytes) -> None:
 class Server:
     """A state server, the connections that tests open to it, and what it reports."""
 
-    def __init__(self, *, is_express: bool) -> None:
+    def __init__(self, *, is_fast: bool) -> None:
         self.observer = RecordingObserver()
-        options = StateServerOptions(is_express=is_express)
+        options = StateServerOptions(is_fast=is_fast)
         self.server, self.downstream = build_state_server(options, self.observer)
         self._clients: list[Client] = []
 
@@ -109,9 +109,9 @@ class Server:
             client.leave()
 
 
-@pytest.fixture(params=[True, False], ids=["both lanes", "await lane"])
+@pytest.fixture(params=[True, False], ids=["both paths", "slow path"])
 async def server(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Server]:
-    server = Server(is_express=request.param)
+    server = Server(is_fast=request.param)
     await server.start(nursery)
     with trio.fail_after(PATIENCE):
         yield server
@@ -135,7 +135,7 @@ async def test_a_late_save(server: Server) -> None:
 
 
 async def test_a_large_late_save(server: Server) -> None:
-    """The same where the save is so large that both lanes have it served by the await lane."""
+    """The same where the save is so large that both paths have it served by the slow path."""
     former = await server.router(ONE)
     await former.ask(save(SAVED))
     large = save(b"x" * 2 * HELD_BODY)
@@ -148,7 +148,7 @@ async def test_a_large_late_save(server: Server) -> None:
     assert SAVED == await server.content()
 
 
-async def test_a_connection_that_has_been_served_by_both_lanes(server: Server) -> None:
+async def test_a_connection_that_has_been_served_by_both_paths(server: Server) -> None:
     """A state server does not forget whose connection it is when an exchange is out of the ordinary."""
     former = await server.router(ONE)
     await former.ask(CREATE)

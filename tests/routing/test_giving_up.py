@@ -19,7 +19,7 @@ from tests.doubles.backends import (
     ScriptedBackend,
     Stall,
     greeting,
-    life_of,
+    incarnation_of,
     ok,
 )
 from tests.doubles.clients import is_closed_at
@@ -51,11 +51,11 @@ async def test_nothing_is_known_yet(nursery: trio.Nursery, autojump_clock: MockC
     asked = request(Operation.GET, a_session_of("state-1", 2))
     ScriptedBackend(router.network, first.address, [*greeting(), *exchange(asked, ok(CONTENT))])
     ScriptedBackend(router.network, second.address)
-    router.roster.probe_succeeded("state-2", life_of(2))
+    router.roster.probe_succeeded("state-2", incarnation_of(2))
     client = router.client()
     await client.send(asked)
     await trio.sleep(3)
-    router.roster.probe_succeeded("state-1", life_of(1))
+    router.roster.probe_succeeded("state-1", incarnation_of(1))
 
     assert ok(CONTENT) == await client.receive_answer()
 
@@ -63,7 +63,7 @@ async def test_nothing_is_known_yet(nursery: trio.Nursery, autojump_clock: MockC
 async def test_nothing_is_known_in_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A session whose server has no verdict in the time of an exchange is closed, not declared lost."""
     router = MemoryRouter(nursery, backends=2)
-    router.roster.probe_succeeded("state-2", life_of(2))
+    router.roster.probe_succeeded("state-2", incarnation_of(2))
     client = router.client()
     await client.send(request(Operation.GET, a_session_of("state-1", 2)))
 

@@ -163,9 +163,9 @@ async def test_ready_after_maintenance_and_a_restart(
 async def test_the_word_of_the_operator_dispels_doubt(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """READY vouches for a server that is RECOVERING: it is read again."""
+    """READY trusts a server that is RECOVERING: it is read again."""
     farm = await farm_of(nursery)
-    farm.router.roster.cast_doubt(farm.names[0])
+    farm.router.roster.suspect(farm.names[0])
     farm.set_intent(0, Intent.READY)
 
     assert Health.UP is health(farm, farm.names[0])

@@ -1,4 +1,4 @@
-"""Errands: what the router asks on its own account, and what comes of it: a value, or nothing."""
+"""InternalRequests: what the router asks on its own account, and what comes of it: a value, or nothing."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from partitioner.protocol.messages import AnswerHead, Operation
 from partitioner.routing.internal_requests import (
     DEFAULT_TIMEOUT_MINUTES,
     PACE,
-    Errand,
-    Told,
+    BackendReply,
+    InternalRequest,
     get,
     put,
     release,
@@ -50,12 +50,12 @@ class Setting:
 
     def __init__(self, nursery: trio.Nursery, *scripts: list[Step]) -> None:
         self.router = MemoryRouter(nursery)
-        self.errands = self.router.lane.errands
+        self.internal_requests = self.router.core.internal_requests
         self.backend = ScriptedBackend(self.router.network, self.router.backends[0].address, *scripts)
         self.router.take_in()
 
-    async def run(self, errand: Errand) -> Told | None:
-        return await self.errands.run("state-1", errand)
+    async def run(self, internal_request: InternalRequest) -> BackendReply | None:
+        return await self.internal_requests.run("state-1", internal_request)
 
 
 def about(seconds: float) -> Any:
@@ -64,7 +64,7 @@ def about(seconds: float) -> Any:
 
 # --- their bytes ---
 
-# What is sent for each errand: the same that a client would send (protocol.md 3.1).
+# What is sent for each internal request: the same that a client would send (protocol.md 3.1).
 SPELLED = {
     "get": (get(TARGET), GET),
     "touch": (touch(TARGET), HEAD),
@@ -73,10 +73,10 @@ SPELLED = {
 }
 
 
-@each_case(("errand", "expected"), SPELLED.values(), ids=SPELLED)
-def test_spelling(errand: Errand, expected: bytes) -> None:
-    """An errand is a request like any other."""
-    assert expected == errand.head.raw + errand.body
+@each_case(("internal_request", "expected"), SPELLED.values(), ids=SPELLED)
+def test_spelling(internal_request: InternalRequest, expected: bytes) -> None:
+    """An internal request is a request like any other."""
+    assert expected == internal_request.head.raw + internal_request.body
 
 
 # Fields of a get's answer, and how the session is put elsewhere.
@@ -94,12 +94,12 @@ PUTS = {
 def test_put(fields: tuple[bytes, ...], expected: bytes) -> None:
     """What was told by a get is stored with its time-out, and with its flag where it has been told."""
     raw = ok(CONTENT, *fields)[: -len(CONTENT)]
-    put_there = put(TARGET, Told(AnswerHead(raw, 200, len(CONTENT)), CONTENT, 0.0))
+    put_there = put(TARGET, BackendReply(AnswerHead(raw, 200, len(CONTENT)), CONTENT, 0.0))
 
     assert expected == put_there.head.raw + put_there.body
 
 
-# --- one errand ---
+# --- one internal request ---
 
 
 @pytest.mark.parametrize("answer", [ANSWER, NOT_FOUND], ids=["200", "404"])
@@ -113,7 +113,8 @@ async def test_told(nursery: trio.Nursery, autojump_clock: MockClock, answer: by
 
 
 async def test_late(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody waits longer than an errand's patience; the backend is probed, and not blamed (design.md 5)."""
+    """Nobody waits longer than an internal request's patience; the backend is probed, and not blamed
+    (design.md 5)."""
     setting = Setting(nursery, [*greeting(), Hear(GET), HearEnd()])
     told = await setting.run(get(TARGET))
 
@@ -124,8 +125,9 @@ async def test_late(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("end", [Close(), Reset()], ids=["end", "reset"])
 async def test_second_try(nursery: trio.Nursery, autojump_clock: MockClock, end: Step) -> None:
-    """A connection that ends takes with it what lay in it: the errand may run again, whatever it is."""
-    put_there = put(TARGET, Told(AnswerHead(b"", 200), CONTENT, 0.0))
+    """A connection that ends takes with it what lay in it: the internal request may run again, whatever it
+    is."""
+    put_there = put(TARGET, BackendReply(AnswerHead(b"", 200), CONTENT, 0.0))
     asked = put_there.head.raw + put_there.body
     setting = Setting(
         nursery, [*greeting(), Hear(asked), Stall(0.1), end], [*greeting(), Hear(asked), Say(ok())]
@@ -158,13 +160,15 @@ async def test_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None
 
 
 async def test_a_server_that_is_not_to_be_spoken_to(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody sends errands to a server in maintenance, or to one that is down."""
+    """Nobody sends internal requests to a server in maintenance, or to one that is down."""
     farm = MemoryFarm(nursery)
     await farm.start()
     farm.set_intent(0, Intent.MAINT)
     await farm.eject(1)
     dialled = len(farm.router.network.dialled)
-    told = [await farm.router.lane.errands.run(farm.names[place], touch(TARGET)) for place in (0, 1)]
+    told = [
+        await farm.router.core.internal_requests.run(farm.names[place], touch(TARGET)) for place in (0, 1)
+    ]
 
     assert [None, None] == told
     assert dialled == len(farm.router.network.dialled)
@@ -174,22 +178,22 @@ async def test_a_server_that_is_not_to_be_spoken_to(nursery: trio.Nursery, autoj
 
 
 async def test_side_by_side(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """The outcomes come in the order of the errands, and take as long as the slowest."""
+    """The outcomes come in the order of the internal requests, and take as long as the slowest."""
     farm = MemoryFarm(nursery)
     await farm.start()
     farm.tell(2, request(Operation.SET))
     farm.servers[1].freeze()
-    told = await farm.router.lane.errands.run_all([(name, touch(TARGET)) for name in farm.names])
+    told = await farm.router.core.internal_requests.run_all([(name, touch(TARGET)) for name in farm.names])
 
     assert [404, None, 200] == [None if each is None else each.status for each in told]
     assert trio.current_time() == about(PATIENCE)
 
 
 async def test_none_at_all(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """To send no errands is no mistake."""
+    """To send no internal requests is no mistake."""
     setting = Setting(nursery)
 
-    assert [] == await setting.errands.run_all([])
+    assert [] == await setting.internal_requests.run_all([])
 
 
 # --- large sessions ---
@@ -198,7 +202,7 @@ async def test_none_at_all(nursery: trio.Nursery, autojump_clock: MockClock) -> 
 async def test_a_large_body_is_held(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """What is fetched whole counts against the memory for bodies, for as long as it is needed."""
     setting = Setting(nursery, [*greeting(), Hear(GET), Say(ok(LARGE))])
-    async with setting.errands.fetched("state-1", TARGET) as told:
+    async with setting.internal_requests.fetched("state-1", TARGET) as told:
         during = setting.router.memory.used
 
     assert told is not None
@@ -209,7 +213,7 @@ async def test_a_large_body_that_breaks_off(nursery: trio.Nursery, autojump_cloc
     """What did not come whole is not told, and not held."""
     breaking = [*greeting(), Hear(GET), Say(ok(LARGE)[:-1]), Close()]
     setting = Setting(nursery, breaking, breaking)
-    async with setting.errands.fetched("state-1", TARGET) as told:
+    async with setting.internal_requests.fetched("state-1", TARGET) as told:
         pass
 
     assert (None, 0) == (told, setting.router.memory.used)
@@ -221,7 +225,7 @@ async def test_memory_is_given_back_whatever_happens(
     """A failure in the use of what was fetched does not keep it."""
     setting = Setting(nursery, [*greeting(), Hear(GET), Say(ok(LARGE))])
     with pytest.raises(ZeroDivisionError):
-        async with setting.errands.fetched("state-1", TARGET):
+        async with setting.internal_requests.fetched("state-1", TARGET):
             raise ZeroDivisionError
 
     assert setting.router.memory.used == 0

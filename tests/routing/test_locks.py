@@ -87,7 +87,7 @@ async def test_the_routers_423(nursery: trio.Nursery, autojump_clock: MockClock,
 async def test_without_any_server_the_router_stands_for_no_lock(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:
-    """With no server that serves every request is closed; polling a 423 helps nobody (design.md 7)."""
+    """With no server that serves every request is closed; polling a 423 helps no user.(design.md 7)."""
     farm = await held(nursery, servers=2)
     await farm.eject(0)
     await farm.eject(1)
@@ -100,7 +100,7 @@ async def test_a_lock_waits_for_the_first_server_that_is_known(
 ) -> None:
     """At the router's start its predecessor's lock is not stood for while nothing is known of any server."""
     farm = MemoryFarm(nursery, 2)
-    lock = Lock(GRANTED, farm.names[0], b"a former life", trio.current_time())
+    lock = Lock(GRANTED, farm.names[0], b"a former incarnation", trio.current_time())
     farm.ledger.note_lock(farm.key, TARGET, lock, 20)
     answers: list[bytes] = []
 
@@ -178,7 +178,7 @@ async def test_a_lock_that_was_taken_over_is_reported(
     assert [("lock_taken_over", server)] == farm.observer.named("lock_taken_over")
 
 
-async def test_a_lock_outlives_the_life_of_its_server(
+async def test_a_lock_outlives_the_incarnation_of_its_server(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """A server that was restarted has forgotten its locks; the router has not (P5)."""
@@ -331,7 +331,7 @@ async def test_who_does_not_hold_the_lock_does_not_end_it(
 
 
 async def test_a_404_of_the_locks_server_ends_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Where the session is gone in the same life, so is its lock."""
+    """Where the session is gone in the same incarnation, so is its lock."""
     farm = await held(nursery)
     for place in (0, 1):
         farm.tell(place, request(Operation.REMOVE, cookie=GRANTED))
@@ -374,7 +374,7 @@ async def test_a_page_that_waits_for_the_gate_in_vain_has_failed_too(
 ) -> None:
     """Whatever keeps the holder's last request from being answered, its lock does not outlive it."""
     farm = await held(nursery)
-    await farm.router.lane.gate.enter(farm.key)
+    await farm.router.core.gate.enter(farm.key)
     answer = await farm.ask(request(operation, cookie=GRANTED))
 
     assert (b"", 0, {0}) == (answer, farm.ledger.locks_held, farm.marked)

@@ -133,10 +133,10 @@ async def test_a_server_that_comes_back_during_the_search_is_asked(
         await trio.sleep(0.5)
         farm.servers[0].thaw()
         farm.servers[3].thaw()
-        life = farm.router.roster.pool.members[farm.names[0]].record.served_life
-        assert life is not None
+        incarnation = farm.router.roster.pool.members[farm.names[0]].record.served_incarnation
+        assert incarnation is not None
         for _ in range(farm.router.health.rise):
-            farm.router.roster.probe_succeeded(farm.names[0], life)
+            farm.router.roster.probe_succeeded(farm.names[0], incarnation)
 
     assert [CLOSED] == answers
     assert ANSWER == await farm.ask(GET)

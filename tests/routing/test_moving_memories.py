@@ -13,7 +13,7 @@ from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.protocol.messages import Operation
 from partitioner.routing.probes import Prober
 from partitioner.routing.roster import DOWN_FOR_GOOD
-from tests.doubles.backends import CANARY_TARGET, LIFE, MemoryStateServer, life_of, ok
+from tests.doubles.backends import CANARY_TARGET, INCARNATION, MemoryStateServer, incarnation_of, ok
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter, backend
@@ -60,7 +60,7 @@ IS_SEEN = pytest.mark.parametrize("is_seen", [True, False])
 
 async def change_to(farm: MemoryFarm, backends: list[Backend], *, is_seen: bool) -> None:
     """Have the pool consist of these; `is_seen`: their canaries are read first, as a reload does."""
-    seen = await farm.router.lane.identify(backends) if is_seen else {}
+    seen = await farm.router.core.identify(backends) if is_seen else {}
     farm.router.roster.adopt(backends, seen=seen)
 
 
@@ -98,14 +98,16 @@ async def test_a_server_that_is_seen_is_up_all_the_time(
 ) -> None:
     """Whose canary was read before the change serves on, in its memory's identity."""
     farm = await farm_of(nursery)
-    lives = {each.record.life: identity for identity, each in farm.router.roster.pool.members.items()}
+    incarnations = {
+        each.record.incarnation: identity for identity, each in farm.router.roster.pool.members.items()
+    }
     entries = change(farm)
     await change_to(farm, entries, is_seen=True)
     pool = farm.router.roster.pool
 
     assert {each.name for each in entries} == set(pool.places)
     assert pool.eligible == set(pool.places.values())
-    assert lives == {each.record.life: identity for identity, each in pool.members.items()}
+    assert incarnations == {each.record.incarnation: identity for identity, each in pool.members.items()}
 
 
 @CHANGES
@@ -114,12 +116,14 @@ async def test_a_server_that_was_not_seen(
 ) -> None:
     """Its first probe finds out who it is, which is told once for each; nobody is left over."""
     farm = await farm_of(nursery)
-    lives = {each.record.life: identity for identity, each in farm.router.roster.pool.members.items()}
+    incarnations = {
+        each.record.incarnation: identity for identity, each in farm.router.roster.pool.members.items()
+    }
     await change_to(farm, change(farm), is_seen=False)
     await trio.sleep(A_WHILE)
     members = farm.router.roster.pool.members
 
-    assert lives == {each.record.life: identity for identity, each in members.items()}
+    assert incarnations == {each.record.incarnation: identity for identity, each in members.items()}
     assert {Health.UP} == {each.record.health for each in members.values()}
     assert len(farm.servers) == len(farm.observer.named("backend_moved"))
 
@@ -215,10 +219,10 @@ async def test_a_server_at_the_former_place_of_another_one(
     await trio.sleep(A_WHILE)
     MemoryStateServer(farm.router.network, former)
     await trio.sleep(A_WHILE)
-    lives = [record_of(farm.router, each).life for each in (farm.names[0], "state-9")]
+    incarnations = [record_of(farm.router, each).incarnation for each in (farm.names[0], "state-9")]
 
     assert Health.UP is record_of(farm.router, farm.names[0]).health
-    assert len(set(lives)) == 2
+    assert len(set(incarnations)) == 2
     assert ANSWER == await farm.ask(GET)
 
 
@@ -255,13 +259,13 @@ async def test_a_probe_under_way_while_its_server_moves(
     async with trio.open_nursery() as probing:
         probing.start_soon(Prober("state-1", router.connector, router.roster, router.health).probe)
         await trio.sleep(0.5)
-        router.roster.adopt([moved], seen={moved.address: LIFE})
+        router.roster.adopt([moved], seen={moved.address: INCARNATION})
         if is_answered:
             has_canary(another, b"another")
             another.thaw()
     record = record_of(router, "state-1")
 
-    assert (Health.UP, LIFE, 0) == (record.health, record.life, record.failures)
+    assert (Health.UP, INCARNATION, 0) == (record.health, record.incarnation, record.failures)
 
 
 @each_case("is_answered", [True, False])
@@ -274,17 +278,17 @@ async def test_an_exchange_under_way_while_its_server_moves(
     another = MemoryStateServer(router.network, router.backends[0].address)
     another.freeze()
     moved = Backend("state-1", Address("10.0.0.9", 42424))
-    has_canary(MemoryStateServer(router.network, moved.address), LIFE)
+    has_canary(MemoryStateServer(router.network, moved.address), INCARNATION)
     async with trio.open_nursery() as asking:
         asking.start_soon(router.client().ask, GET)
         await trio.sleep(0.5)
-        router.roster.adopt([moved], seen={moved.address: LIFE})
+        router.roster.adopt([moved], seen={moved.address: INCARNATION})
         if is_answered:
             has_canary(another, b"another")
             another.thaw()
     record = record_of(router, "state-1")
 
-    assert (Health.UP, LIFE, 0) == (record.health, record.life, record.failures)
+    assert (Health.UP, INCARNATION, 0) == (record.health, record.incarnation, record.failures)
 
 
 # --- one server, entered twice; one memory, copied ---
@@ -323,8 +327,8 @@ async def test_an_alias_that_becomes_a_server_of_its_own(
     first, second = router.backends
     MemoryStateServer(router.network, first.address)
     router.network.alias(second.address, first.address)
-    life = (await router.connector.connect_planting(first, 1.0))[1].token
-    router.roster.probe_succeeded(f"state-{serving}", life)
+    incarnation = (await router.connector.connect_planting(first, 1.0))[1].token
+    router.roster.probe_succeeded(f"state-{serving}", incarnation)
     await router.probe_on()
     await trio.sleep(A_WHILE)
     before = {router.roster.pool.places[f"state-{each}"] for each in (1, 2)} & router.serving
@@ -334,7 +338,7 @@ async def test_an_alias_that_becomes_a_server_of_its_own(
 
     assert {f"state-{serving}"} == before
     assert {Health.UP} == {each.record.health for each in router.roster.pool.members.values()}
-    assert life == record_of(router, "state-1").life
+    assert incarnation == record_of(router, "state-1").incarnation
 
 
 async def test_a_copied_memory(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -348,7 +352,7 @@ async def test_a_copied_memory(nursery: trio.Nursery, autojump_clock: MockClock)
     record, original = record_of(farm.router, "state-9"), record_of(farm.router, farm.names[0])
 
     assert (Health.RECOVERING, Health.UP) == (record.health, original.health)
-    assert record.life != original.life
+    assert record.incarnation != original.incarnation
     assert len(farm.observer.named("memory_was_copied")) == 1
     assert ok(NEW, b"Timeout: 20") == await farm.ask(GET)
 
@@ -396,7 +400,8 @@ async def test_a_memory_that_was_forgotten_comes_back(
 async def test_a_memory_that_comes_back_after_another_one(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """An empty server has stood in its place, and the marks of what it missed ended with that one's life."""
+    """An empty server has stood in its place, and the marks of what it missed ended with that one's
+    incarnation."""
     farm = await farm_of(nursery)
     name, address = farm.names[0], farm.servers[0].address
     await farm.eject(0)
@@ -436,9 +441,11 @@ async def test_nothing_is_removed_while_somebody_may_be_anybody(
 # --- what adopting makes of tokens that were seen ---
 
 
-def adopted(router: MemoryRouter, backends: list[Backend], lives: dict[int, bytes]) -> dict[str, str]:
+def adopted(router: MemoryRouter, backends: list[Backend], incarnations: dict[int, bytes]) -> dict[str, str]:
     """Adopt these, having seen these tokens; the identities by name."""
-    router.roster.adopt(backends, seen={backends[each].address: life for each, life in lives.items()})
+    router.roster.adopt(
+        backends, seen={backends[each].address: incarnation for each, incarnation in incarnations.items()}
+    )
     return router.roster.pool.places
 
 
@@ -451,7 +458,7 @@ async def test_identities_go_by_tokens(nursery: trio.Nursery, autojump_clock: Mo
     at_anothers = replace(three, address=one.address, identity="")
 
     assert {"moved": "state-1", "state-2": "state-2", "state-3": "state-3"} == adopted(
-        router, [moved, two, at_anothers], {0: life_of(1), 2: life_of(3)}
+        router, [moved, two, at_anothers], {0: incarnation_of(1), 2: incarnation_of(3)}
     )
 
 
@@ -476,7 +483,7 @@ async def test_two_entries_with_one_token_are_refused(
     alias = Backend("twin", Address("10.0.0.9", 42424))
 
     with pytest.raises(Refused) as refused:
-        adopted(router, [*router.backends, alias], {2: LIFE})
+        adopted(router, [*router.backends, alias], {2: INCARNATION})
     assert str(refused.value) == (
         "twin (10.0.0.9:42424) is the same server as state-1 (10.0.0.1:42424); expected each server once"
     )
@@ -489,7 +496,7 @@ async def test_reading_canaries_for_a_reload(nursery: trio.Nursery, autojump_clo
     await farm.start()
     empty = MemoryStateServer(farm.router.network, backend(9).address)
     dialled = len(farm.router.network.dialled)
-    seen = await farm.router.lane.identify([*farm.router.backends, backend(9), backend(8)])
+    seen = await farm.router.core.identify([*farm.router.backends, backend(9), backend(8)])
 
     assert {} == seen
     assert {backend(9).address, backend(8).address} == {

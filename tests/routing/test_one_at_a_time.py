@@ -94,7 +94,7 @@ async def test_other_sessions_do_not_wait(nursery: trio.Nursery, autojump_clock:
 async def test_waiting_counts_against_the_deadline(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A request that waits for its turn for all of its time is closed, like any other that comes too late."""
     router = router_before(nursery)
-    await router.lane.gate.enter(server_key(TARGET))
+    await router.core.gate.enter(server_key(TARGET))
 
     assert b"" == await router.client().ask(ACQUIRE)
     assert trio.current_time() == pytest.approx(7.9)
@@ -123,7 +123,7 @@ async def test_the_gate_is_free_after_whatever_happened(
     await client.send(asked)
     await trio.sleep(10)
 
-    assert 0 == len(router.lane.gate)
+    assert 0 == len(router.core.gate)
 
 
 @each_case("after", [0.5, 2.0], ids=["before the answer", "during the answer"])
@@ -146,7 +146,7 @@ async def test_the_gate_is_free_after_a_client_that_left(
     client.reset()
     await trio.sleep(10)
 
-    assert 0 == len(farm.router.lane.gate)
+    assert 0 == len(farm.router.core.gate)
     assert b"200 OK" == (await farm.ask(ACQUIRE))[:6]
 
 

@@ -189,7 +189,7 @@ async def test_a_probe_that_outlives_its_server(
     adopt(farm, kept(farm, without=[0]))
     await trio.sleep(T_MAX + 10)
     farm.router.roster.probe_failed(kind(farm.names[0], Phase.CONNECTING, "was late"))
-    farm.router.roster.probe_succeeded(farm.names[0], b"life")
+    farm.router.roster.probe_succeeded(farm.names[0], b"incarnation")
 
     assert farm.names[0] not in farm.router.roster.pool.members
 
@@ -216,7 +216,7 @@ async def test_a_server_that_returns_after_it_was_forgotten(
 
 
 async def test_the_last_server_cannot_be_removed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A pool of nobody is refused."""
+    """A pool of no client is refused."""
     farm = await farm_of(nursery)
     with pytest.raises(Refused):
         adopt(farm, [])
@@ -277,7 +277,7 @@ async def test_more_copies(nursery: trio.Nursery, autojump_clock: MockClock) -> 
 
 
 async def test_what_stays_is_not_disturbed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Servers that stay keep their connections, their life and their health."""
+    """Servers that stay keep their connections, their incarnation and their health."""
     farm = await farm_of(nursery)
     dialled = len(farm.router.network.dialled)
     adopt(farm, kept(farm, without=[2]))

@@ -11,7 +11,7 @@ from partitioner.errors import BackendHungUp, BackendReset, Phase
 from partitioner.membership.health import HealthPolicy, Symptom
 from partitioner.protocol.messages import Operation
 from partitioner.routing.probes import AT_ONCE, JITTER, Prober
-from tests.doubles.backends import MemoryStateServer, life_of
+from tests.doubles.backends import MemoryStateServer, incarnation_of
 from tests.doubles.network import Fault, MemoryStream
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, SET, whole
@@ -34,7 +34,7 @@ class Setting:
         self.observer = self.router.observer
         self.backend = self.router.backends[0]
         for number, other in enumerate(self.router.backends[1:], 2):
-            self.roster.probe_succeeded(other.name, life_of(number))
+            self.roster.probe_succeeded(other.name, incarnation_of(number))
         self.observer.facts.clear()
         self.prober = Prober(self.backend.identity, self.router.connector, self.roster, HEALTH, uniform)
 
@@ -64,14 +64,15 @@ async def test_plants_and_takes_in(nursery: trio.Nursery, autojump_clock: MockCl
 async def test_finds_the_canary_of_an_earlier_router(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """A canary that is there is taken as it is: a restarted router recognises the life that it knew."""
+    """A canary that is there is taken as it is: a restarted router recognises the incarnation that it
+    knew."""
     setting = Setting(nursery)
     MemoryStateServer(setting.network, setting.backend.address)
     earlier, canary = await setting.router.connector.connect_planting(setting.backend, 1.0)
     earlier.close()
     await setting.begin()
 
-    assert setting.roster.pool.members["state-1"].record.life == canary.token
+    assert setting.roster.pool.members["state-1"].record.incarnation == canary.token
 
 
 async def test_interval(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -221,11 +222,11 @@ async def test_frozen_server_is_ejected(
 
 
 async def test_thawed_server_is_reinstated(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A server that was frozen comes back in the life that is known, and with its sessions."""
+    """A server that was frozen comes back in the incarnation that is known, and with its sessions."""
     setting = Setting(nursery)
     server = MemoryStateServer(setting.network, setting.backend.address)
     await setting.begin()
-    life = setting.roster.pool.members["state-1"].record.life
+    incarnation = setting.roster.pool.members["state-1"].record.incarnation
     upstream = setting.roster.upstreams["state-1"]
     await upstream.exchange(whole(SET, 8.0))
     server.freeze()
@@ -238,7 +239,7 @@ async def test_thawed_server_is_reinstated(nursery: trio.Nursery, autojump_clock
     answer = await upstream.exchange(whole(GET, trio.current_time() + 8.0))
 
     assert back[2:] == (Symptom.TIMED_OUT, False, 3)
-    assert setting.roster.pool.members["state-1"].record.life == life
+    assert setting.roster.pool.members["state-1"].record.incarnation == incarnation
     assert back_after <= HEALTH.rise * HEALTH.interval * (1 + JITTER) + HEALTH.timeout
     assert answer.body == CONTENT
 

@@ -34,7 +34,7 @@ async def test_the_first_look_is_one_at_all(nursery: trio.Nursery, autojump_cloc
     farm = MemoryFarm(nursery)
     for server in farm.servers[1:]:
         farm.router.network.disturb(server.address, Fault.HANG)
-    await farm.router.lane.probing.first_look()
+    await farm.router.core.probing.first_look()
 
     assert trio.current_time() == HealthPolicy().timeout
     assert {farm.names[0]} == farm.router.serving

@@ -57,8 +57,8 @@ async def test_without_a_record_nothing_is_acknowledged(
     site = Site(nursery)
     router = await site.router()
     await save(router)
-    assert router.lane.keeper is not None
-    router.lane.keeper.record = None  # as in the moment of being superseded
+    assert router.core.keeper is not None
+    router.core.keeper.record = None  # as in the moment of being superseded
     site.servers[int(holders(router)[1][-1]) - 1].freeze()
 
     assert b"" == await save(router, b"degraded")
@@ -115,7 +115,7 @@ async def test_what_is_needed_is_written_whatever_is_taken_back(
     """Bits are looked through every two seconds, also while somebody waits for a bit to be written."""
     site = Site(nursery, servers=4)
     router = await site.router()
-    keeper = router.lane.keeper
+    keeper = router.core.keeper
     assert keeper is not None
 
     async def ensure() -> None:
@@ -207,9 +207,9 @@ def record_on(site: Site, router: MemoryRouter, number: int) -> Record | None:
 
 
 def last_record(router: MemoryRouter) -> Record:
-    assert router.lane.keeper is not None
-    assert router.lane.keeper.record is not None
-    return router.lane.keeper.record
+    assert router.core.keeper is not None
+    assert router.core.keeper.record is not None
+    return router.core.keeper.record
 
 
 async def test_every_server_has_the_record(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -244,8 +244,8 @@ async def test_a_server_that_is_full(nursery: trio.Nursery, autojump_clock: Mock
     site = Site(nursery)
     router = await site.router()
     site.servers[0].fill_up()
-    assert router.lane.keeper is not None
-    is_safe = await router.lane.keeper.write()
+    assert router.core.keeper is not None
+    is_safe = await router.core.keeper.write()
     await trio.sleep(60.0)
 
     assert is_safe
@@ -315,8 +315,8 @@ async def test_a_superseded_router_stores_nothing(nursery: trio.Nursery, autojum
 
     assert b"" == late
     assert {Operation.GET} == set(asked)
-    assert router.lane.keeper is not None
-    assert not await router.lane.keeper.write()
+    assert router.core.keeper is not None
+    assert not await router.core.keeper.write()
 
 
 async def test_two_servers_are_enough(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -344,8 +344,8 @@ async def test_what_is_served_in_the_place_of_a_server_is_written_down_first(
     site = Site(nursery)
     router = await site.router()
     await save(router)
-    assert router.lane.keeper is not None
-    router.lane.keeper.record = None  # as in the moment of being superseded
+    assert router.core.keeper is not None
+    router.core.keeper.record = None  # as in the moment of being superseded
     name = holders(router)[0]
     site.servers[int(name[-1]) - 1].kill()
     while router.roster.pool.members[name].record.health is Health.UP:
@@ -366,9 +366,9 @@ async def test_what_a_record_needs(
     router = await site.router()
     for number in silent:
         site.network.disturb(site.servers[number].address, Fault.ACCEPT_THEN_CLOSE)
-    assert router.lane.keeper is not None
+    assert router.core.keeper is not None
 
-    assert is_safe is await router.lane.keeper.write()
+    assert is_safe is await router.core.keeper.write()
 
 
 @each_case(("silent", "is_safe"), [((0,), True), ((0, 1), False), ((0, 1, 2), False)])
@@ -380,9 +380,9 @@ async def test_what_a_record_needs_beside_a_disk(
     router = await site.router(MemoryDisk())
     for number in silent:
         site.network.disturb(site.servers[number].address, Fault.ACCEPT_THEN_CLOSE)
-    assert router.lane.keeper is not None
+    assert router.core.keeper is not None
 
-    assert is_safe is await router.lane.keeper.write()
+    assert is_safe is await router.core.keeper.write()
 
 
 async def test_a_server_is_no_witness_of_what_it_lacks(
@@ -392,10 +392,10 @@ async def test_a_server_is_no_witness_of_what_it_lacks(
     site = Site(nursery)
     router = await site.router()
     site.network.disturb(site.servers[0].address, Fault.ACCEPT_THEN_CLOSE)
-    assert router.lane.keeper is not None
+    assert router.core.keeper is not None
 
     with pytest.raises(NoBackendLeft):
-        await router.lane.keeper.ensure({"state-3": frozenset({WRITE})})
+        await router.core.keeper.ensure({"state-3": frozenset({WRITE})})
 
 
 async def test_a_claim_between_a_save_and_its_record(
@@ -407,11 +407,11 @@ async def test_a_claim_between_a_save_and_its_record(
     later = await site.router()
     await tenure_of(later).claim("a test")
     was_active = tenure_of(former).is_active
-    assert former.lane.keeper is not None
+    assert former.core.keeper is not None
 
     assert was_active
     with pytest.raises(NoBackendLeft):
-        await former.lane.keeper.ensure({"state-3": frozenset({WRITE})})
+        await former.core.keeper.ensure({"state-3": frozenset({WRITE})})
 
 
 async def test_a_token_is_written_down_before_it_is_planted(

@@ -4,7 +4,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.errors import BackendRefused, Phase
-from tests.doubles.backends import life_of
+from tests.doubles.backends import incarnation_of
 from tests.doubles.observers import Fact
 from tests.doubles.routers import MemoryRouter
 
@@ -22,7 +22,7 @@ async def looked_at(router: MemoryRouter, seconds: int) -> list[Fact]:
     """What is reported while the router looks once a second, for so long."""
     router.observer.facts.clear()
     for _ in range(seconds):
-        router.lane.watch.look()
+        router.core.watch.look()
         await trio.sleep(1.0)
     return [fact for fact in router.observer.facts if str(fact[0]).startswith("redundancy")]
 
@@ -51,7 +51,7 @@ async def test_the_return_of_redundancy_is_told_with_its_time(
     fall(router, "state-2")
     await looked_at(router, 20)
     for _ in range(2):
-        router.roster.probe_succeeded("state-2", life_of(2))
+        router.roster.probe_succeeded("state-2", incarnation_of(2))
 
     assert [("redundancy_regained", 20.0)] == await looked_at(router, 10)
 
@@ -103,7 +103,7 @@ async def test_the_router_s_own_start_is_told(nursery: trio.Nursery, autojump_cl
 async def test_a_router_that_runs_looks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """It reports by itself; here nobody listens at any backend."""
     router = router_of(nursery)
-    nursery.start_soon(router.lane.run)
+    nursery.start_soon(router.core.run)
 
     _, reasons = await router.observer.wait_for("redundancy_lost")
     assert isinstance(reasons, tuple)

@@ -18,7 +18,7 @@ STORE_OLD, STORE_NEW = (request(Operation.SET, body=body) for body in (OLD, NEW)
 async def idle_farm(nursery: trio.Nursery, servers: int = 3, copies: int = 2) -> MemoryFarm:
     """A farm whose servers are all UP, and in which nothing goes on unless the test does it."""
     farm = MemoryFarm(nursery, servers, copies)
-    await farm.router.lane.probing.first_look()
+    await farm.router.core.probing.first_look()
     return farm
 
 
@@ -29,7 +29,7 @@ def mark(farm: MemoryFarm, *places: int, is_stale: bool = True) -> None:
 
 
 async def repair(farm: MemoryFarm) -> bool:
-    return await farm.router.lane.repairer.repair(farm.key)
+    return await farm.router.core.repairer.repair(farm.key)
 
 
 # --- what is written where ---
@@ -218,11 +218,11 @@ async def test_repair_passes_the_gate(nursery: trio.Nursery, autojump_clock: Moc
     farm = await idle_farm(nursery)
     farm.tell(0, STORE_NEW)
     mark(farm, 1)
-    await farm.router.lane.gate.enter(farm.key)
+    await farm.router.core.gate.enter(farm.key)
     with trio.move_on_after(5):
         await repair(farm)
     while_busy = farm.marked
-    farm.router.lane.gate.leave(farm.key)
+    farm.router.core.gate.leave(farm.key)
     await repair(farm)
 
     assert ({1}, set()) == (while_busy, farm.marked)
@@ -231,11 +231,11 @@ async def test_repair_passes_the_gate(nursery: trio.Nursery, autojump_clock: Moc
 async def test_it_is_tried_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """What cannot be done now is tried after a second, then after twice as long, up to half a minute."""
     farm = await idle_farm(nursery)
-    nursery.start_soon(farm.router.lane.repairer.run)
+    nursery.start_soon(farm.router.core.repairer.run)
     farm.tell(0, STORE_NEW)
     farm.tell(0, ACQUIRE)
     mark(farm, 1)
-    farm.router.lane.repairer.want(farm.key)
+    farm.router.core.repairer.want(farm.key)
     began_at = trio.current_time()
     counts = []
     for due in (1, 3, 7, 15, 31, 61, 91, 121):
@@ -250,11 +250,11 @@ async def test_it_is_tried_again(nursery: trio.Nursery, autojump_clock: MockCloc
 async def test_so_many_a_second(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Repair serves the next failure, and must not become it: its rate is limited."""
     farm = await idle_farm(nursery)
-    nursery.start_soon(farm.router.lane.repairer.run)
+    nursery.start_soon(farm.router.core.repairer.run)
     count = int(RATE)
     for number in range(count):
         key = b"%d" % number
-        farm.router.lane.bookkeeper.mark(key, target(number), farm.names[0], is_stale=True)
+        farm.router.core.ledger_keeper.mark(key, target(number), farm.names[0], is_stale=True)
     await trio.sleep(0.5)
     halfway = farm.ledger.keys_marked
     await trio.sleep(0.6)
@@ -285,10 +285,10 @@ async def test_a_server_that_does_not_answer_is_asked_again(
 ) -> None:
     """A repair that fails leaves the mark, and the next one succeeds."""
     farm = await idle_farm(nursery)
-    nursery.start_soon(farm.router.lane.repairer.run)
+    nursery.start_soon(farm.router.core.repairer.run)
     farm.tell(0, STORE_NEW)
     farm.router.network.disturb_once(farm.servers[1].address, Fault.REFUSE)
-    farm.router.lane.bookkeeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
+    farm.router.core.ledger_keeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
     await farm.observer.wait_for("session_repaired")
 
     assert trio.current_time() == pytest.approx(AGAIN, abs=0.05)

@@ -18,7 +18,7 @@ from partitioner.errors import (
 )
 from partitioner.membership.health import HealthPolicy, Symptom
 from partitioner.routing.roster import SYMPTOMS
-from tests.doubles.backends import Hear, HearEnd, ScriptedBackend, greeting, life_of
+from tests.doubles.backends import Hear, HearEnd, ScriptedBackend, greeting, incarnation_of
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import SET, whole
 from tests.routing.rosters import FALL, Kind, facts, fail_probes, failure, taken_in
@@ -52,8 +52,8 @@ async def test_first_success(nursery: trio.Nursery, autojump_clock: MockClock) -
     """At the start one answered probe is enough, and it is said how many serve then."""
     router = MemoryRouter(nursery, 2)
     first, second = router.backends
-    router.roster.probe_succeeded("state-2", life_of(2))
-    router.roster.probe_succeeded("state-1", life_of(1))
+    router.roster.probe_succeeded("state-2", incarnation_of(2))
+    router.roster.probe_succeeded("state-1", incarnation_of(1))
 
     assert router.serving == {"state-1", "state-2"}
     assert router.observer.facts == [
@@ -133,7 +133,7 @@ async def test_success_in_between(nursery: trio.Nursery, autojump_clock: MockClo
     for _ in range(10):
         await fail_exchanges(router, BackendReset, 1)
         await fail_probes(router, BackendTooSlow, 1)
-        router.roster.probe_succeeded("state-1", life_of(1))
+        router.roster.probe_succeeded("state-1", incarnation_of(1))
 
     assert "state-1" in router.serving
 
@@ -176,7 +176,7 @@ async def test_missing_and_then_there(nursery: trio.Nursery, autojump_clock: Moc
     router = MemoryRouter(nursery, 1)
     router.roster.probe_failed(failure(BackendRefused))
     for _ in range(2):
-        router.roster.probe_succeeded("state-1", life_of(1))
+        router.roster.probe_succeeded("state-1", incarnation_of(1))
 
     assert router.serving == {"state-1"}
 
@@ -193,21 +193,21 @@ async def test_down_is_not_missing(nursery: trio.Nursery, autojump_clock: MockCl
 # --- returns ---
 
 
-async def test_return_in_the_same_life(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_return_in_the_same_incarnation(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A server that comes back with its known canary still holds what it held, and that is said."""
     router = taken_in(nursery, 2)
     await fail_probes(router, BackendTooSlow, FALL)
     for _ in range(2):
-        router.roster.probe_succeeded("state-1", life_of(1))
+        router.roster.probe_succeeded("state-1", incarnation_of(1))
 
     assert router.observer.facts[-1] == ("backend_came_up", router.backends[0], Symptom.TIMED_OUT, False, 2)
 
 
-async def test_return_in_a_new_life(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_return_in_a_new_incarnation(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A server that comes back with another canary is empty, and that is said."""
     router = taken_in(nursery, 2)
     router.roster.exchange_failed(failure(BackendRestarted))
-    router.roster.probe_succeeded("state-1", b"another-life")
+    router.roster.probe_succeeded("state-1", b"another-incarnation")
 
     assert router.observer.facts[-1] == ("backend_came_up", router.backends[0], Symptom.RESTARTED, True, 2)
 
@@ -224,7 +224,7 @@ async def test_slow_exchanges_do_not_prolong_patience(
     router.roster.exchange_failed(failure(BackendTooSlow))
     await trio.sleep(20)
     router.roster.exchange_failed(failure(BackendTooSlow))
-    router.roster.probe_succeeded("state-1", life_of(1))
+    router.roster.probe_succeeded("state-1", incarnation_of(1))
     await backend.streams[0].wait_until_abandoned()
 
     assert 31 <= trio.current_time() <= 32
@@ -244,6 +244,6 @@ async def test_kept_and_answering_again(nursery: trio.Nursery, autojump_clock: M
     router = taken_in(nursery, 1)
     await fail_probes(router, BackendTooSlow, 2 * FALL)
     for _ in range(3):
-        router.roster.probe_succeeded("state-1", life_of(1))
+        router.roster.probe_succeeded("state-1", incarnation_of(1))
 
     assert ["ejection_withheld", "backend_answers_again"] == [fact[0] for fact in facts(router)]

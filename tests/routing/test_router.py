@@ -1,4 +1,4 @@
-"""The await lane as its clients live through it: where requests go, and what passes through unchanged.
+"""The slow path as its clients live through it: where requests go, and what passes through unchanged.
 
 Decisions are tested cell by cell in tests/membership; here each of them is driven from a client's bytes to a
 backend's and back.
@@ -31,7 +31,7 @@ from tests.tables import each_case
 async def test_each_session_on_the_first_of_its_preference_list(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """A request goes to the first of its session's preference list, and to nobody else (design.md 4)."""
+    """A request goes to the first of its session's preference list, and to no others.(design.md 4)."""
     router = MemoryRouter(nursery, backends=3, ledger=SHORT)
     servers = start_servers(router)
     await router.probe_on()

@@ -41,12 +41,12 @@ async def test_a_session_in_mid_exchange_is_come_back_for(
     pool = Pool(nursery)
     await pool.fill()
     busy = pool.on(LEAVING)[0]
-    await pool.router.lane.gate.enter(server_key(target(busy)))
+    await pool.router.core.gate.enter(server_key(target(busy)))
     pool.drain()
     await trio.sleep(5)
 
     assert [busy] == pool.on(LEAVING)
-    pool.router.lane.gate.leave(server_key(target(busy)))
+    pool.router.core.gate.leave(server_key(target(busy)))
     await pool.until_drained()
     assert [] == pool.on(LEAVING)
 
@@ -76,7 +76,7 @@ async def test_a_lock_of_which_nobody_knows_is_not_kept_alive(
 async def test_an_admin_port_that_is_away_stalls_the_drain(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The progress says why nothing moves, and the drain goes on when the port is back."""
+    """The progress says why nothing moves, and the drain resumed when the port is back."""
     pool = Pool(nursery)
     await pool.fill()
     pool.servers[LEAVING].is_listing_down = True

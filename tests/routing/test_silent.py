@@ -63,7 +63,8 @@ async def test_with_lost_sessions_close_it_comes_back(
 
 
 async def test_a_witness_answers_for_the_silent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Who has been in the acting set, in one life and unmarked, for all of the last T_max, says the truth."""
+    """Who has been in the acting set, in one incarnation and unmarked, for all of the last T_max, says the
+    truth."""
     farm = MemoryFarm(nursery)
     await farm.start()
     await farm.settle()
@@ -86,7 +87,7 @@ async def test_a_copy_is_a_witness_too(nursery: trio.Nursery, autojump_clock: Mo
 async def test_a_server_in_doubt_is_not_asked(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """RECOVERING is read for nothing: not even to see whether it has a session that is missed (7.5)."""
     farm = await farm_with(nursery, 3)
-    farm.router.roster.cast_doubt(farm.names[3])
+    farm.router.roster.suspect(farm.names[3])
     farm.forget_requests()
 
     assert NOT_FOUND == await farm.ask(GET)
@@ -147,9 +148,9 @@ async def test_all_that_serve_are_marked_and_one_that_does_not_has_it(
 ) -> None:
     """A drained server that is the only good one is asked, and puts the others right (7.6)."""
     farm = await farm_with(nursery, 0, servers=2)
-    bookkeeper = farm.router.lane.bookkeeper
+    ledger_keeper = farm.router.core.ledger_keeper
     farm.router.roster.set_intent(farm.names[0], Intent.DRAIN)
-    bookkeeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
+    ledger_keeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
 
     assert await farm.ask(GET) == ANSWER
     assert 0 == farm.ledger.keys_marked
@@ -161,7 +162,7 @@ async def test_repair_reads_a_server_that_does_not_serve(
     """The same without a client: a marked server is put right by whoever has the session (7.3)."""
     farm = await farm_with(nursery, 0, servers=2)
     farm.router.roster.set_intent(farm.names[0], Intent.DRAIN)
-    farm.router.lane.bookkeeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
+    farm.router.core.ledger_keeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
     await trio.sleep(1.0)
 
     assert 0 == farm.ledger.keys_marked

@@ -108,7 +108,7 @@ async def test_a_router_that_is_restarted_on_its_machine(
 
 
 async def test_a_health_check_makes_nobody_active(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A HEAD of what is no session is closed by a standby, however long the active router is gone."""
+    """A HEAD of what is not a session is closed by a standby, however long the active router is gone."""
     site = Site(nursery)
     died = await site.router()
     standby = await site.router()
@@ -360,9 +360,9 @@ async def test_cut_off_from_most_servers(nursery: trio.Nursery, autojump_clock: 
 
 def last_order(router: MemoryRouter) -> Term:
     """The term of a router's record."""
-    assert router.lane.keeper is not None
-    assert router.lane.keeper.record is not None
-    return router.lane.keeper.record.order[0]
+    assert router.core.keeper is not None
+    assert router.core.keeper.record is not None
+    return router.core.keeper.record.order[0]
 
 
 # --- Which record can be believed -----------------------------------------------------------------------

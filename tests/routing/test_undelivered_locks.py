@@ -47,7 +47,7 @@ class Setting:
         self.observer = self.router.observer
         self.backend = ScriptedBackend(self.router.network, self.router.backends[0].address, *scripts)
         self.router.take_in()
-        nursery.start_soon(self.router.lane.repairer.run)
+        nursery.start_soon(self.router.core.repairer.run)
 
     async def leave_before_the_answer(self, asked: bytes, *, after: float) -> None:
         """Ask, and leave after so many seconds."""
@@ -248,11 +248,12 @@ async def test_release_that_fails(
     assert ["ghost_lock_left", "ghost_lock_released"] == ghosts(setting.router)
 
 
-@pytest.mark.parametrize("token", [None, b"another-life"], ids=["none", "another"])
-async def test_ghost_of_another_life(
+@pytest.mark.parametrize("token", [None, b"another-incarnation"], ids=["none", "another"])
+async def test_ghost_of_another_incarnation(
     nursery: trio.Nursery, autojump_clock: MockClock, token: bytes | None
 ) -> None:
-    """A lock of an earlier life is gone with it; its cookie may be somebody else's now, and is not used."""
+    """A lock of an earlier incarnation is gone with it; its cookie may be somebody else's now, and is not
+    used."""
     setting = Setting(
         nursery,
         [*greeting(), Hear(ACQUIRE), HearEnd(), Stall(5), Say(GRANTED), Close()],

@@ -57,7 +57,7 @@ def test_set_is_refused_when_full() -> None:
 
 
 def test_create_uninitialized_is_refused_when_full() -> None:
-    """Nor one from create_uninitialized: the page fails loudly, and nobody is logged out."""
+    """Nor one from create_uninitialized: the page fails loudly, and no user is logged out."""
     assert put(full(), OTHER, operation=Operation.CREATE_UNINITIALIZED) == BAD_REQUEST
 
 

@@ -250,8 +250,8 @@ def test_two_blocks_that_changed_places() -> None:
 
 
 REFUSALS = [
-    ("empty", b"", "no file of sessions"),
-    ("foreign", b"\x89PNG\r\n\x1a\n" + bytes(100), "no file of sessions"),
+    ("empty", b"", "not a file of sessions"),
+    ("foreign", b"\x89PNG\r\n\x1a\n" + bytes(100), "not a file of sessions"),
     ("of a later version", changed(lambda copy: pack_into("<I", copy, len(MAGIC), 2)), "format 2"),
     ("with something after it", SNAPSHOT + b"\0", "more than the 3 sessions"),
     ("short of its end", SNAPSHOT[:-1], "not whole"),

@@ -12,7 +12,7 @@
     history.py    what the clients saw, in order
     checker.py    judges it: lost, stale, resurrected, double holder, lie, stuck lock, wrong session
     mutations/    rules of the router, each broken on purpose, and what catches each
-    dice.py       the one place where trio's own order of tasks is made to follow the seed
+    generator.py       the one place where trio's own order of tasks is made to follow the seed
 
 `python -m tests.simulation --seed N` replays one history and prints it; with `--theme NAME` it is one of the
 worlds of that kind.

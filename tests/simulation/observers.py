@@ -19,7 +19,7 @@ class ClaimObserver(Observer):
         self._claims.append(trio.current_time())
 
 
-class TellingObserver(Observer):
+class HistoryObserver(Observer):
     """Tells every fact as a line of text."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -27,7 +27,7 @@ class TellingObserver(Observer):
 
 
 def _teller(name: str) -> Callable[..., None]:
-    def tell(observer: TellingObserver, *said: object) -> None:
+    def tell(observer: HistoryObserver, *said: object) -> None:
         observer._tell(f"  router: {name} {', '.join(str(each) for each in said)}")
 
     return tell
@@ -35,4 +35,4 @@ def _teller(name: str) -> Callable[..., None]:
 
 for _name in vars(Observer):
     if not _name.startswith("_") and _name not in _UNTOLD:
-        setattr(TellingObserver, _name, _teller(_name))
+        setattr(HistoryObserver, _name, _teller(_name))

@@ -3,7 +3,7 @@
 A stopped process runs nothing: its time-outs strike, and bytes and connections arrive for it, but what it
 makes of them it makes afterwards, all at once. So here its tasks become ready as they always do, and are
 then held back from trio's scheduler until the process goes on. The queue of tasks that are ready is a
-private name of trio, like those in dice.py, and a test fails when it has moved.
+private name of trio, like those in generator.py, and a test fails when it has moved.
 """
 
 from typing import Any

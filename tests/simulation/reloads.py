@@ -54,7 +54,7 @@ def swapped(world: "World", entries: list[Backend], server: StockServer) -> list
     others = [place for place in range(len(entries)) if place not in places]
     if not places or not others:
         return entries
-    here, there = places[0], world.dice.choice(others)
+    here, there = places[0], world.rng.choice(others)
     result = list(entries)
     result[here] = replace(entries[here], name=entries[there].name, identity="")
     result[there] = replace(entries[there], name=entries[here].name, identity="")
@@ -62,7 +62,7 @@ def swapped(world: "World", entries: list[Backend], server: StockServer) -> list
 
 
 def weighed(world: "World", entries: list[Backend], server: StockServer) -> list[Backend]:
-    weight = world.dice.choice((0.3, 0.7, 3.0))
+    weight = world.rng.choice((0.3, 0.7, 3.0))
     return [replace(each, weight=weight) if world.leads_to(each, server) else each for each in entries]
 
 
@@ -71,7 +71,7 @@ def joined(world: "World", entries: list[Backend], server: StockServer) -> list[
 
 
 def reordered(world: "World", entries: list[Backend], server: StockServer) -> list[Backend]:
-    return world.dice.sample(entries, len(entries))
+    return world.rng.sample(entries, len(entries))
 
 
 EDITS: tuple[Edit, ...] = (renamed, respelt, swapped, weighed, joined, reordered)
@@ -94,7 +94,7 @@ async def swap(world: "World", server: StockServer, duration: float) -> None:
 
 async def edit_several(world: "World", server: StockServer, duration: float) -> None:
     """Several things change with one reload."""
-    await _edit(world, server, duration, *world.dice.sample(EDITS, world.dice.randint(2, 4)))
+    await _edit(world, server, duration, *world.rng.sample(EDITS, world.rng.randint(2, 4)))
 
 
 async def _edit(world: "World", server: StockServer, duration: float, *edits: Edit) -> None:
@@ -142,7 +142,7 @@ async def remove_and_add(world: "World", server: StockServer, duration: float) -
     world.leave(server)
     await trio.sleep(duration)
     server.start(table)
-    name = world.dice.choice((entry.name, _new_name(world)))
+    name = world.rng.choice((entry.name, _new_name(world)))
     world.adopt([*world.backends, replace(entry, name=name, identity="")])
 
 
@@ -170,7 +170,7 @@ async def change_copies(world: "World", server: StockServer, duration: float) ->
 
 
 def _new_name(world: "World") -> str:
-    return f"named-{world.dice.getrandbits(24):06x}"
+    return f"named-{world.rng.getrandbits(24):06x}"
 
 
 def another_spelling(address: Address) -> Address:

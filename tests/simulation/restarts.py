@@ -38,7 +38,7 @@ async def restart_from_old_file(world: "World", server: StockServer, duration: f
 
 async def stand_still(world: "World", server: StockServer, duration: float) -> None:
     """Its machine is paused, clock and all: its sessions do not age."""
-    seconds = duration + world.dice.choice((0.0, PAUSED_LONG))
+    seconds = duration + world.rng.choice((0.0, PAUSED_LONG))
     server.freeze()
     await trio.sleep(seconds)
     server.clock_behind += seconds
@@ -82,12 +82,12 @@ async def stop_router_while_one_is_away(world: "World", server: StockServer, dur
 
 async def _while_one_is_away(world: "World", server: StockServer, duration: float, restart: Kind) -> None:
     """The router is restarted while a server is away, or while what that has missed is being repaired."""
-    fault = world.dice.choice((freeze, freeze, cut_off, kill, lost_answers, slow, uneven))
+    fault = world.rng.choice((freeze, freeze, cut_off, kill, lost_answers, slow, uneven))
     length = 3.0 + duration
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fault, world, server, length)
-        await trio.sleep(world.dice.uniform(0.0, length + 3.0))
-        await restart(world, server, world.dice.choice((0.0, 0.5, 2.0)))
+        await trio.sleep(world.rng.uniform(0.0, length + 3.0))
+        await restart(world, server, world.rng.choice((0.0, 0.5, 2.0)))
 
 
 # --- two routers ---
@@ -97,7 +97,7 @@ async def take_over(world: "World", server: StockServer, duration: float) -> Non
     """The router dies, and a standby that has run beside it, or begins now, takes its place."""
     await _have_standby(world, duration)
     world.router_crashes()
-    await trio.sleep(world.dice.choice((0.0, 0.5, 2.0)))
+    await trio.sleep(world.rng.choice((0.0, 0.5, 2.0)))
     world.standby_takes_over()
 
 
@@ -116,24 +116,24 @@ async def take_over_from_the_living(world: "World", server: StockServer, duratio
 
 async def pause_router(world: "World", server: StockServer, duration: float) -> None:
     """The process of the router stands still; a standby takes over meanwhile, or nobody does."""
-    former, is_taken_over = world.router, world.dice.happens(0.7)
+    former, is_taken_over = world.router, world.rng.happens(0.7)
     if is_taken_over:
         await _have_standby(world, 0.0)
     former.pause()
-    await trio.sleep(world.dice.choice((0.5, 3.0, 12.0)))
+    await trio.sleep(world.rng.choice((0.5, 3.0, 12.0)))
     if is_taken_over:
         world.standby_takes_over()
         await trio.sleep(duration)
     former.resume()
     if is_taken_over:
-        await trio.sleep(world.dice.choice((0.0, 2.0, 10.0)))
+        await trio.sleep(world.rng.choice((0.0, 2.0, 10.0)))
         former.crash()
 
 
 async def _have_standby(world: "World", duration: float) -> None:
     if world.standby is None or not world.standby.is_running:
         await world.standby_begins()
-        await trio.sleep(world.dice.choice((0.0, duration)))
+        await trio.sleep(world.rng.choice((0.0, duration)))
 
 
 MEMORIES: tuple[Kind, ...] = (restart_from_old_file, stand_still, begin_empty_for_a_while)

@@ -14,7 +14,7 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.legacy import Legacy, read_legacy, write_legacy
 from partitioner.membership.pool import first_pool
-from partitioner.routing.core import Lane, LanePolicy
+from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import ListKeys
 from partitioner.routing.tenure import TenurePolicy
 from partitioner.transport.backend_connections import UpstreamPolicy
@@ -29,7 +29,7 @@ from tests.doubles.network import Network, connection
 from tests.doubles.routers import CONVERSATION
 from tests.simulation.pausing import Pauses
 from tests.simulation.scenario import Scenario
-from tests.simulation.seeded import Dice
+from tests.simulation.seeded import ActorRandom
 from tests.simulation.web import SHORTEST_TIMEOUT
 
 HEALTH = HealthPolicy()
@@ -77,7 +77,7 @@ class Machine:
 class RouterProcess:
     """A router from its first moment to its last."""
 
-    lane: Lane
+    core: RouterCore
 
     def __init__(self, name: str, machine: Machine, scenario: Scenario) -> None:
         """`name` tells it from other processes of the same history."""
@@ -86,7 +86,7 @@ class RouterProcess:
         self._is_accepting = False
         self._machine = machine
         self._scenario = scenario
-        self._dice = Dice(scenario.seed, name)
+        self._rng = ActorRandom(scenario.seed, name)
         self._nursery: trio.Nursery
         self._channels: list[Channel] = []  # to backends and to clients
         self._conversations: dict[Conversation, None] = {}
@@ -111,9 +111,9 @@ class RouterProcess:
         """
         async with trio.open_nursery() as self._nursery:
             self.is_running = True
-            self.lane = self._build(backends, copies, changed_at)
-            await self.lane.start()
-            self._nursery.start_soon(self.lane.run)
+            self.core = self._build(backends, copies, changed_at)
+            await self.core.start()
+            self._nursery.start_soon(self.core.run)
             self._is_accepting = True
             started.set()
             await trio.sleep_forever()
@@ -138,7 +138,7 @@ class RouterProcess:
             while self._conversations:
                 await self._on_end.wait()
         with trio.move_on_after(LAST_RELEASES):
-            await self.lane.router.wait_until_given_back()
+            await self.core.router.wait_until_given_back()
         if self.is_running:
             await self._leave_word()
         self.crash()
@@ -171,7 +171,7 @@ class RouterProcess:
         near, far = connection()
         channel = far.channel("web")
         self._channels.append(channel)
-        conversation = Conversation(channel, self.lane.router.respond, CONVERSATION, self.lane.observer)
+        conversation = Conversation(channel, self.core.router.respond, CONVERSATION, self.core.observer)
         self._conversations[conversation] = None
         self._nursery.start_soon(self._converse, conversation)
         return Client(near)
@@ -194,10 +194,10 @@ class RouterProcess:
 
     # --- what it knows ---
 
-    def _build(self, backends: Sequence[Backend], copies: int, changed_at: float | None) -> Lane:
+    def _build(self, backends: Sequence[Backend], copies: int, changed_at: float | None) -> RouterCore:
         """A router that knows its configuration, and finds out the rest when it starts."""
         now = trio.current_time()
-        policy = LanePolicy(
+        policy = RouterPolicy(
             HEALTH,
             UpstreamPolicy(1.0, 10.0, 64),
             LedgerPolicy(SHORTEST_TIMEOUT, 3600.0, self._scenario.ledger),
@@ -206,29 +206,29 @@ class RouterProcess:
             tenure=TenurePolicy(ROUTER_NAME, LOST_AFTER, _wall_clock, self._draw_word),
         )
         pool = first_pool(backends, HEALTH, copies, now if changed_at is None else changed_at)
-        canary = Canary(ROUTER_NAME, lambda: f"{self._dice.getrandbits(128):032x}")
+        canary = Canary(ROUTER_NAME, lambda: f"{self._rng.getrandbits(128):032x}")
         machine = self._machine
-        return Lane(
+        return RouterCore(
             pool,
             policy,
             Connector(self._dial, canary),
             machine.observer,
             self._nursery,
-            self._dice.uniform,
+            self._rng.uniform,
             machine.list_keys,
             machine.disk,
         )
 
     async def _leave_word(self) -> None:
         """Tell the next router how things are, as daemon/router.py does."""
-        lane, disk = self.lane, self._machine.disk
-        assert lane.tenure is not None
-        order = await lane.tenure.stop()
+        core, disk = self.core, self._machine.disk
+        assert core.tenure is not None
+        order = await core.tenure.stop()
         if order is not None and disk is not None:
-            disk.locks_and_marks = write_legacy(lane.ledger, order, trio.current_time())
+            disk.locks_and_marks = write_legacy(core.ledger, order, trio.current_time())
 
     def _draw_word(self) -> str:
-        return f"{self._dice.getrandbits(32):08x}"
+        return f"{self._rng.getrandbits(32):08x}"
 
 
 def _wall_clock() -> float:

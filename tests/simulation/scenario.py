@@ -48,13 +48,13 @@ from tests.simulation.restarts import (
     take_over_from_the_living,
     take_over_while_one_is_away,
 )
-from tests.simulation.seeded import Dice
+from tests.simulation.seeded import ActorRandom
 from tests.simulation.web import CHANGING, ORDINARY, READING, Mix
 
 ENOUGH = 1_000_000
 """Keys that a ledger may remember. One that is full all the time has whole servers read for nothing."""
 
-Theme = Callable[[int, Dice], "Scenario"]
+Theme = Callable[[int, ActorRandom], "Scenario"]
 
 
 SWITCHES = 1_000_000
@@ -99,20 +99,20 @@ class Scenario:
 def draw(seed: int, theme: str | None = None) -> Scenario:
     """The scenario of a seed: some have a theme, most are all kinds of things."""
     if theme is not None:
-        return THEMES[theme](seed, Dice(seed, f"{theme} scenario"))
-    dice = Dice(seed, "scenario")
+        return THEMES[theme](seed, ActorRandom(seed, f"{theme} scenario"))
+    rng = ActorRandom(seed, "scenario")
     if seed >= SWITCHES:
-        return _dead_switch(seed, dice)
-    (kind,) = dice.choices((_anything, _crowd, _absence), (75, 18, 7))
-    return kind(seed, dice)
+        return _dead_switch(seed, rng)
+    (kind,) = rng.choices((_anything, _crowd, _absence), (75, 18, 7))
+    return kind(seed, rng)
 
 
-def _crowd(seed: int, dice: Dice) -> Scenario:
+def _crowd(seed: int, rng: ActorRandom) -> Scenario:
     """Many pages of one session while one of its servers answers late, or not at all."""
-    scenario = _anything(seed, dice)
-    kind = dice.choice((uneven, uneven, slow, resets, lost_answers, freeze))
-    duration = dice.uniform(1.0, 9.0)
-    trouble = Trouble((kind,), dice.random(), dice.uniform(0.5, 3.0), duration, None, 0.0)
+    scenario = _anything(seed, rng)
+    kind = rng.choice((uneven, uneven, slow, resets, lost_answers, freeze))
+    duration = rng.uniform(1.0, 9.0)
+    trouble = Trouble((kind,), rng.random(), rng.uniform(0.5, 3.0), duration, None, 0.0)
     return replace(
         scenario,
         sessions=1,
@@ -120,21 +120,21 @@ def _crowd(seed: int, dice: Dice) -> Scenario:
         pause=0.4,
         troubles=(trouble, *scenario.troubles[:1]),
         impatience=0.0,
-        mix=dice.choice((ORDINARY, CHANGING)),
+        mix=rng.choice((ORDINARY, CHANGING)),
     )
 
 
-def _absence(seed: int, dice: Dice) -> Scenario:
-    """One server is out of reach, and remembers what was true before, where nobody can vouch for it.
+def _absence(seed: int, rng: ActorRandom) -> Scenario:
+    """One server is out of reach, and remembers what was true before, where nobody can trust it.
 
     Either there are no copies, or more has changed meanwhile than the router can remember.
     """
-    scenario = _anything(seed, dice)
-    kind = dice.choice((freeze, cut_off))
-    trouble = Trouble((kind,), dice.random(), dice.uniform(2.0, 5.0), dice.uniform(9.0, 25.0), None, 0.0)
+    scenario = _anything(seed, rng)
+    kind = rng.choice((freeze, cut_off))
+    trouble = Trouble((kind,), rng.random(), rng.uniform(2.0, 5.0), rng.uniform(9.0, 25.0), None, 0.0)
     return replace(
         scenario,
-        copies=dice.choice((1, 2)),
+        copies=rng.choice((1, 2)),
         ledger=2,
         sessions=4,
         workers=4,
@@ -144,11 +144,11 @@ def _absence(seed: int, dice: Dice) -> Scenario:
     )
 
 
-def _dead_switch(seed: int, dice: Dice) -> Scenario:
+def _dead_switch(seed: int, rng: ActorRandom) -> Scenario:
     """Both servers of some sessions are out of reach for a minute, and nothing of them may be given up."""
-    trouble = Trouble((dead_switch,), dice.random(), dice.uniform(4.0, 8.0), 63.0, None, 0.0)
+    trouble = Trouble((dead_switch,), rng.random(), rng.uniform(4.0, 8.0), 63.0, None, 0.0)
     return replace(
-        _anything(seed, dice),
+        _anything(seed, rng),
         servers=4,
         copies=2,
         sessions=8,
@@ -156,48 +156,48 @@ def _dead_switch(seed: int, dice: Dice) -> Scenario:
         pause=1.0,
         troubles=(trouble,),
         overlap=False,
-        is_settled=dice.happens(0.5),
+        is_settled=rng.happens(0.5),
         lost_sessions=LostSessions.NEW,
         ledger=ENOUGH,
         mix=ORDINARY,
     )
 
 
-def _anything(seed: int, dice: Dice) -> Scenario:
-    servers = dice.choice((2, 3, 3, 3, 4, 5))
-    copies = dice.choice((1, 2, 2, 2, 2, 2, 2, 3)) if servers > 2 else dice.choice((1, 2, 2, 2))
-    overlap = dice.happens(0.2)
+def _anything(seed: int, rng: ActorRandom) -> Scenario:
+    servers = rng.choice((2, 3, 3, 3, 4, 5))
+    copies = rng.choice((1, 2, 2, 2, 2, 2, 2, 3)) if servers > 2 else rng.choice((1, 2, 2, 2))
+    overlap = rng.happens(0.2)
     return Scenario(
         seed=seed,
         servers=servers,
         copies=copies,
-        sessions=dice.randint(1, 4),
-        workers=dice.randint(2, 5),
-        pause=dice.choice((1.0, 4.0, 8.0, 20.0)),
-        troubles=_troubles(dice, overlap, servers <= copies),
+        sessions=rng.randint(1, 4),
+        workers=rng.randint(2, 5),
+        pause=rng.choice((1.0, 4.0, 8.0, 20.0)),
+        troubles=_troubles(rng, overlap, servers <= copies),
         overlap=overlap,
-        is_settled=dice.happens(0.7),
-        lost_sessions=dice.choice((LostSessions.NEW, LostSessions.NEW, LostSessions.CLOSE)),
-        ledger=2 if dice.happens(0.06) else ENOUGH,
-        impatience=dice.choice((0.0, 0.0, 0.05)),
-        large_share=dice.choice((0.0, 0.0, 0.0, 0.1)),
-        timeouts=(1, 2) if dice.happens(0.1) else (1,),
-        mix=dice.choice((ORDINARY, ORDINARY, CHANGING, READING)),
+        is_settled=rng.happens(0.7),
+        lost_sessions=rng.choice((LostSessions.NEW, LostSessions.NEW, LostSessions.CLOSE)),
+        ledger=2 if rng.happens(0.06) else ENOUGH,
+        impatience=rng.choice((0.0, 0.0, 0.05)),
+        large_share=rng.choice((0.0, 0.0, 0.0, 0.1)),
+        timeouts=(1, 2) if rng.happens(0.1) else (1,),
+        mix=rng.choice((ORDINARY, ORDINARY, CHANGING, READING)),
     )
 
 
-def _troubles(dice: Dice, overlap: bool, has_no_spare: bool) -> tuple[Trouble, ...]:
-    count = dice.randint(1, 3)
+def _troubles(rng: ActorRandom, overlap: bool, has_no_spare: bool) -> tuple[Trouble, ...]:
+    count = rng.randint(1, 3)
     troubles = []
     for _ in range(count):
-        kinds = [dice.choice(dice.choices((FAULTS, ACTS, RESTARTS), (70, 25, 0 if overlap else 5))[0])]
-        while kinds[-1] in FAULTS and dice.happens(0.25):
-            kinds.append(dice.choice(FAULTS))
-        meanwhile = dice.choice(HARMLESS_ACTS) if kinds[0] in FAULTS and dice.happens(0.15) else None
+        kinds = [rng.choice(rng.choices((FAULTS, ACTS, RESTARTS), (70, 25, 0 if overlap else 5))[0])]
+        while kinds[-1] in FAULTS and rng.happens(0.25):
+            kinds.append(rng.choice(FAULTS))
+        meanwhile = rng.choice(HARMLESS_ACTS) if kinds[0] in FAULTS and rng.happens(0.15) else None
         meanwhile = None if has_no_spare else meanwhile  # to drain one and lose another is to lose two
-        duration = dice.choice((0.0, 0.0, 0.5, 3.0, 12.0, 25.0)) * dice.uniform(0.5, 1.5)
+        duration = rng.choice((0.0, 0.0, 0.5, 3.0, 12.0, 25.0)) * rng.uniform(0.5, 1.5)
         trouble = Trouble(
-            tuple(kinds), dice.random(), dice.uniform(1.0, 6.0), duration, meanwhile, dice.random()
+            tuple(kinds), rng.random(), rng.uniform(1.0, 6.0), duration, meanwhile, rng.random()
         )
         troubles.append(trouble)
     return tuple(troubles)
@@ -206,107 +206,107 @@ def _troubles(dice: Dice, overlap: bool, has_no_spare: bool) -> tuple[Trouble, .
 # --- themes that are asked for by name ---
 
 
-def _themed(seed: int, dice: Dice, kinds: Sequence[Kind], most: int = 2) -> Scenario:
+def _themed(seed: int, rng: ActorRandom, kinds: Sequence[Kind], most: int = 2) -> Scenario:
     """A few sessions, and troubles of these kinds alone, one after the other."""
-    servers = dice.choice((2, 3, 3, 4))
+    servers = rng.choice((2, 3, 3, 4))
     troubles = []
-    for _ in range(dice.randint(1, most)):
-        duration = dice.choice((0.0, 0.5, 3.0, 12.0)) * dice.uniform(0.5, 1.5)
+    for _ in range(rng.randint(1, most)):
+        duration = rng.choice((0.0, 0.5, 3.0, 12.0)) * rng.uniform(0.5, 1.5)
         trouble = Trouble(
-            (dice.choice(kinds),), dice.random(), dice.uniform(1.0, 6.0), duration, None, dice.random()
+            (rng.choice(kinds),), rng.random(), rng.uniform(1.0, 6.0), duration, None, rng.random()
         )
         troubles.append(trouble)
     return Scenario(
         seed=seed,
         servers=servers,
-        copies=dice.choice((1, 2, 2, 2)),
-        sessions=dice.randint(1, 3),
-        workers=dice.randint(2, 4),
-        pause=dice.choice((1.0, 2.0, 8.0)),
+        copies=rng.choice((1, 2, 2, 2)),
+        sessions=rng.randint(1, 3),
+        workers=rng.randint(2, 4),
+        pause=rng.choice((1.0, 2.0, 8.0)),
         troubles=tuple(troubles),
         overlap=False,
-        is_settled=dice.happens(0.7),
+        is_settled=rng.happens(0.7),
         lost_sessions=LostSessions.NEW,
         ledger=ENOUGH,
-        impatience=dice.choice((0.0, 0.0, 0.05)),
+        impatience=rng.choice((0.0, 0.0, 0.05)),
         large_share=0.0,
         timeouts=(1,),
-        mix=dice.choice((ORDINARY, ORDINARY, CHANGING)),
-        has_disk=dice.happens(0.6),
+        mix=rng.choice((ORDINARY, ORDINARY, CHANGING)),
+        has_disk=rng.happens(0.6),
     )
 
 
 def _of(*kinds: Kind) -> Theme:
-    return lambda seed, dice: _themed(seed, dice, kinds)
+    return lambda seed, rng: _themed(seed, rng, kinds)
 
 
-def _drains(seed: int, dice: Dice) -> Scenario:
+def _drains(seed: int, rng: ActorRandom) -> Scenario:
     """Two drains at once, in bulk where servers list what they hold, while bounds are reached."""
-    scenario = _themed(seed, dice, (drain_two, drain_and_return, drain_and_kill, leave))
+    scenario = _themed(seed, rng, (drain_two, drain_and_return, drain_and_kill, leave))
     return replace(
         scenario,
-        servers=dice.choice((4, 5)),
-        sessions=dice.choice((2, 6)),
-        is_listed=dice.happens(0.7),
-        large_share=dice.choice((0.0, 0.3)),
-        body_memory=dice.choice((200_000, 256 * 1024 * 1024)),
+        servers=rng.choice((4, 5)),
+        sessions=rng.choice((2, 6)),
+        is_listed=rng.happens(0.7),
+        large_share=rng.choice((0.0, 0.3)),
+        body_memory=rng.choice((200_000, 256 * 1024 * 1024)),
     )
 
 
-def _bounds(seed: int, dice: Dice) -> Scenario:
+def _bounds(seed: int, rng: ActorRandom) -> Scenario:
     """A ledger and a memory for bodies that are too small."""
-    scenario = _themed(seed, dice, (freeze, slow, lost_answers, uneven, kill))
+    scenario = _themed(seed, rng, (freeze, slow, lost_answers, uneven, kill))
     return replace(
         scenario,
-        sessions=dice.choice((3, 6)),
-        ledger=dice.choice((1, 2, 4, ENOUGH)),
+        sessions=rng.choice((3, 6)),
+        ledger=rng.choice((1, 2, 4, ENOUGH)),
         large_share=0.3,
-        body_memory=dice.choice((80_000, 200_000)),
+        body_memory=rng.choice((80_000, 200_000)),
     )
 
 
-def _pools(seed: int, dice: Dice) -> Scenario:
+def _pools(seed: int, rng: ActorRandom) -> Scenario:
     """Pools of one to seven servers, with one to three copies."""
-    servers = dice.randint(1, 7)
+    servers = rng.randint(1, 7)
     kinds = FAULTS if servers == 1 else (*FAULTS, *HARMLESS_ACTS)
     return replace(
-        _themed(seed, dice, kinds),
+        _themed(seed, rng, kinds),
         servers=servers,
-        copies=dice.randint(1, min(3, servers)),
-        lost_sessions=dice.choice((LostSessions.NEW, LostSessions.CLOSE)),
+        copies=rng.randint(1, min(3, servers)),
+        lost_sessions=rng.choice((LostSessions.NEW, LostSessions.CLOSE)),
     )
 
 
-def _short(seed: int, dice: Dice) -> Scenario:
+def _short(seed: int, rng: ActorRandom) -> Scenario:
     """One session and one trouble, and an end soon after it: cheap, so that there may be many."""
-    scenario = _themed(seed, dice, (*FAULTS, *HARMLESS_ACTS), most=1)
+    scenario = _themed(seed, rng, (*FAULTS, *HARMLESS_ACTS), most=1)
     (trouble,) = scenario.troubles
     return replace(
         scenario,
         copies=2,
         sessions=1,
         workers=3,
-        pause=dice.choice((0.5, 1.0)),
+        pause=rng.choice((0.5, 1.0)),
         troubles=(replace(trouble, duration=min(trouble.duration, 6.0)),),
         is_short=True,
     )
 
 
-def _crowd_over_a_crash(seed: int, dice: Dice) -> Scenario:
+def _crowd_over_a_crash(seed: int, rng: ActorRandom) -> Scenario:
     """Many pages of one session while the router dies, and begins again at once, with one server away.
 
     The session outlives lock quarantine: what is wrong after a crash is seen before it has expired.
     """
-    scenario = _themed(seed, dice, (crash_router_while_one_is_away,), most=1)
+    scenario = _themed(seed, rng, (crash_router_while_one_is_away,), most=1)
     return replace(
         scenario,
-        servers=dice.choice((3, 3, 4)),
+        servers=rng.choice((3, 3, 4)),
         copies=2,
         sessions=1,
         workers=4,
-        pause=dice.choice((0.3, 1.0)),
+        pause=rng.choice((0.3, 1.0)),
         timeouts=(2,),
-        mix=dice.choice((ORDINARY, CHANGING)),
+        mix=rng.choice((ORDINARY, CHANGING)),
         has_disk=True,
         is_short=True,
     )

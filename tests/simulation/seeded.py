@@ -27,7 +27,7 @@ def run_seeded(seed: int, main: Callable[[], Awaitable[T]]) -> T:
         run._ALLOW_DETERMINISTIC_SCHEDULING = False
 
 
-class Dice(Random):
+class ActorRandom(Random):
     """One actor's own generator, so that what one of them draws does not depend on the others."""
 
     def __init__(self, seed: int, actor: str) -> None:

@@ -22,7 +22,7 @@ from partitioner.routing.drain import Page
 from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
 from tests.doubles.network import MemoryStream, Network
-from tests.simulation.seeded import Dice
+from tests.simulation.seeded import ActorRandom
 
 SOCKET_TIMEOUT = 15.0  # protocol.md 2
 
@@ -67,7 +67,7 @@ class StockServer:
     Its memory is the table; name and address are what somebody has called it, and where it listens just now.
     """
 
-    def __init__(self, network: Network, name: str, address: Address, dice: Dice) -> None:
+    def __init__(self, network: Network, name: str, address: Address, rng: ActorRandom) -> None:
         self.name = name
         self.address = address
         self.table = SessionTable()
@@ -76,7 +76,7 @@ class StockServer:
         self.manner = WELL
         self.is_running = False
         self._network = network
-        self._dice = dice
+        self._rng = rng
         self._connections: dict[MemoryStream, trio.CancelScope] = {}
         self._thawed: trio.Event | None = None  # set while it is frozen
         self.on_applied: Callable[[RequestHead, Answer], None] = lambda head, answer: None
@@ -158,20 +158,20 @@ class StockServer:
         while (request := await self._next_request(stream, reader)) is not None:
             head, body = request
             await self._do_something(*self.manner.pause)
-            if self._dice.happens(self.manner.stalled):
+            if self._rng.happens(self.manner.stalled):
                 await self._do_something(*self.manner.stall)
-            if self._dice.happens(self.manner.broken_before):
+            if self._rng.happens(self.manner.broken_before):
                 stream.reset()
                 return
             answer = self.table.apply(head, server_key(head.target), body, self._now())
             self.on_applied(head, answer)
             written = write_answer(answer)
             await self._do_something(*self.manner.pause)
-            if self._dice.happens(self.manner.broken_after):
+            if self._rng.happens(self.manner.broken_after):
                 stream.reset()
                 return
-            if self._dice.happens(self.manner.broken_within):
-                await stream.send_all(written[: self._dice.randrange(1, len(written))])
+            if self._rng.happens(self.manner.broken_within):
+                await stream.send_all(written[: self._rng.randrange(1, len(written))])
                 stream.reset()
                 return
             await stream.send_all(written)
@@ -210,7 +210,7 @@ class StockServer:
 
     async def _do_something(self, least: float, most: float) -> None:
         """Take some time; more of it if the process is frozen meanwhile."""
-        await trio.sleep(self._dice.uniform(least, most))
+        await trio.sleep(self._rng.uniform(least, most))
         while self._thawed is not None:
             await self._thawed.wait()
-            await trio.sleep(self._dice.uniform(0.0, 0.05))
+            await trio.sleep(self._rng.uniform(0.0, 0.05))

@@ -23,7 +23,7 @@ from partitioner.protocol.writer import write_request
 from tests.doubles.clients import Client
 from tests.doubles.sessions import target
 from tests.simulation.history import Exchange, History
-from tests.simulation.seeded import Dice
+from tests.simulation.seeded import ActorRandom
 
 NETWORK_TIMEOUT = 10.0  # stateNetworkTimeout
 POLL = 0.5
@@ -90,14 +90,14 @@ class WebServer:
         self,
         connect: Callable[[], Client | None],
         history: History,
-        dice: Dice,
+        rng: ActorRandom,
         timeouts: tuple[int, ...] = (1,),
     ) -> None:
         """`connect` opens a connection to the router; None if nobody listens. Time-outs are minutes."""
         self._timeouts = timeouts
         self._connect = connect
         self._history = history
-        self._dice = dice
+        self._rng = rng
         self.on_answer: Callable[[Exchange], None] = lambda exchange: None
         self.on_failure: Callable[[Exchange], None] = lambda exchange: None
         self._idle: list[tuple[Client, float]] = []
@@ -122,8 +122,8 @@ class WebServer:
         cookie = await page.open()
         if cookie is None:
             return
-        longest = self.longest_work if self._dice.happens(0.1) else 0.5
-        await trio.sleep(self._dice.uniform(0.0, longest))
+        longest = self.longest_work if self._rng.happens(0.1) else 0.5
+        await trio.sleep(self._rng.uniform(0.0, longest))
         match kind:
             case Kind.SAVE:
                 await page.save(cookie)
@@ -157,11 +157,11 @@ class WebServer:
         if client is None:
             return None
         patience = NETWORK_TIMEOUT
-        if operation not in END_A_LOCK and self._dice.happens(self.impatience):
-            patience = self._dice.uniform(0.0, 0.02)
+        if operation not in END_A_LOCK and self._rng.happens(self.impatience):
+            patience = self._rng.uniform(0.0, 0.02)
         reply: Reply | None = None
         with trio.move_on_after(patience):
-            await trio.sleep(self._dice.uniform(0.0, 0.003))
+            await trio.sleep(self._rng.uniform(0.0, 0.003))
             try:
                 await client.send(request)
                 raw = await client.receive_answer(is_to_head=operation is Operation.RESET_TIMEOUT)
@@ -185,14 +185,14 @@ class WebServer:
 
     def timeout_minutes(self) -> int:
         """The time-out that a page gives its session; a new one resets its cookies (protocol.md 6)."""
-        return self._dice.choice(self._timeouts)
+        return self._rng.choice(self._timeouts)
 
     def next_version(self) -> int:
         self.versions += 1
         return self.versions
 
     def body(self, session: int, version: int) -> bytes:
-        size = LARGE if self._dice.happens(self.large_share) else 0
+        size = LARGE if self._rng.happens(self.large_share) else 0
         return (b"<s%d v%d>" % (session, version)).ljust(size, b".")
 
     @property

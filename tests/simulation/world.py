@@ -11,7 +11,7 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.ops.fanout import Fanout
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.protocol.target import server_key
-from partitioner.routing.core import Lane
+from partitioner.routing.core import RouterCore
 from partitioner.routing.drain import Page
 from partitioner.sessions.session import Session
 from tests.doubles.clients import Client
@@ -20,12 +20,12 @@ from tests.doubles.sessions import target
 from tests.simulation.checker import BAD_COPY, NEVER, Violation, judge
 from tests.simulation.faults import Trouble
 from tests.simulation.history import Exchange, History
-from tests.simulation.observers import ClaimObserver, TellingObserver
+from tests.simulation.observers import ClaimObserver, HistoryObserver
 from tests.simulation.pausing import Pauses
 from tests.simulation.reloads import another_spelling
 from tests.simulation.router import Disk, Machine, RouterProcess
 from tests.simulation.scenario import Scenario, draw
-from tests.simulation.seeded import Dice, run_seeded
+from tests.simulation.seeded import ActorRandom, run_seeded
 from tests.simulation.stock_server import OWN_ITEMS, StockServer
 from tests.simulation.web import END_A_LOCK, LONGEST_TIMEOUT, Kind, WebServer
 
@@ -33,7 +33,7 @@ LONGEST_WAIT = 300.0
 """Virtual seconds until a world without trouble must be redundant again."""
 
 SETTLED = float("-inf")
-AFTERMATH = 10.0
+COOL_DOWN = 10.0
 """Seconds after a trouble in which pages come as often as before; then there is only waiting left."""
 
 WINDOW = LONGEST_TIMEOUT / 20 + 1.0
@@ -85,11 +85,11 @@ class World:
         self.copies = scenario.copies
         self.servers: dict[str, StockServer] = {}
         self.network: Network
-        self.lane: Lane  # of the router that clients connect to, or have connected to last
+        self.core: RouterCore  # of the router that clients connect to, or have connected to last
         self.router: RouterProcess
         self.standby: RouterProcess | None = None
         self.disk = Disk() if scenario.has_disk else None
-        self.dice = Dice(scenario.seed, "operator")
+        self.rng = ActorRandom(scenario.seed, "operator")
         self._is_told = is_told
         self._nursery: trio.Nursery
         self._pauses: Pauses
@@ -99,10 +99,10 @@ class World:
         self._is_ending = False
         self._is_calm = False
         self._router_died_at = float("-inf")
-        self._dice = Dice(scenario.seed, "world")
+        self._rng = ActorRandom(scenario.seed, "world")
 
     async def run(self) -> History:
-        """Live through the scenario; answer what the clients saw."""
+        """Live through the scenario; return what the clients saw."""
         async with trio.open_nursery() as self._nursery:
             self.network, self._pauses = Network(self._nursery), Pauses()
             for _ in range(self.scenario.servers):
@@ -157,7 +157,7 @@ class World:
 
     async def _new_router(self, disk: Disk | None, changed_at: float | None = None) -> RouterProcess:
         number = len(self._processes) + 1
-        told = (TellingObserver(self.note),) if self._is_told else ()
+        told = (HistoryObserver(self.note),) if self._is_told else ()
         observer = Fanout(ClaimObserver(self.history.claims), *told)
         machine = Machine(self.network, self._pauses, disk, observer, self._list_keys)
         process = RouterProcess("router" if number == 1 else f"router {number}", machine, self.scenario)
@@ -168,7 +168,7 @@ class World:
         return process
 
     def _be_active(self, process: RouterProcess) -> None:
-        self.router, self.lane = process, process.lane
+        self.router, self.core = process, process.core
 
     def _connect(self) -> Client | None:
         return self.router.connect()
@@ -188,7 +188,7 @@ class World:
             return
         for process in self._running():
             try:
-                process.lane.roster.set_intent(entry.name, intent)
+                process.core.roster.set_intent(entry.name, intent)
             except (Refused, KeyError) as refusal:  # of several things that happen at once
                 self.note(f"refused: {refusal}")
 
@@ -198,7 +198,7 @@ class World:
         self.note(f"the pool shall be {entries}; copies {copies or self.copies}")
         for process in self._running():
             try:
-                process.lane.roster.adopt(backends, copies)
+                process.core.roster.adopt(backends, copies)
             except Refused as refusal:
                 self.note(f"refused: {refusal}")
                 return
@@ -247,7 +247,7 @@ class World:
 
     def is_read(self, server: StockServer) -> bool:
         """Whether the router reads a server of the configuration."""
-        entry, pool = self.maybe_entry_of(server), self.lane.roster.pool
+        entry, pool = self.maybe_entry_of(server), self.core.roster.pool
         return entry is not None and pool.places[entry.name] in pool.eligible
 
     def _running(self) -> list[RouterProcess]:
@@ -258,7 +258,7 @@ class World:
 
         If that does not come, the history says so, and is judged for it.
         """
-        await trio.sleep(AFTERMATH)
+        await trio.sleep(COOL_DOWN)
         if self.scenario.is_short:
             return
         await self._wait_until(self._is_redundant)
@@ -267,7 +267,7 @@ class World:
 
     async def wait_until_safe_to_stop(self, server: StockServer) -> None:
         """Wait until nothing is lost if this server stops; single copies have to move or expire first."""
-        entry, roster = self.maybe_entry_of(server), self.lane.roster
+        entry, roster = self.maybe_entry_of(server), self.core.roster
         name = "" if entry is None else entry.name
 
         def is_safe() -> bool:
@@ -296,12 +296,12 @@ class World:
             await trio.sleep(AUDIT_INTERVAL)
             if not self._is_active():
                 continue
-            pool, now = self.lane.roster.pool, trio.current_time()
+            pool, now = self.core.roster.pool, trio.current_time()
             for number in self._known_sessions():
                 key = server_key(target(number))
-                marks = self.lane.ledger.marks(key)
-                acting = pool.acting_set(self.lane.bookkeeper.placement_of(key), marks)
-                if acting is None or not self.lane.gate.is_free(key):
+                marks = self.core.ledger.marks(key)
+                acting = pool.acting_set(self.core.ledger_keeper.placement_of(key), marks)
+                if acting is None or not self.core.gate.is_free(key):
                     continue
                 primary, *copies = (
                     self._look_at(each, key, now) for each in (acting.primary, *acting.copies)
@@ -313,22 +313,22 @@ class World:
 
     def _is_active(self) -> bool:
         """Whether the router that clients connect to is the active one; a standby knows nothing."""
-        return self.lane.tenure is not None and self.lane.tenure.is_active
+        return self.core.tenure is not None and self.core.tenure.is_active
 
     def _known_sessions(self) -> list[int]:
         return [number for number in range(self.scenario.sessions) if number not in self.history.cut_off]
 
     def _look_at(self, identity: str, key: bytes, now: float) -> Session | None:
-        server = self.maybe_server_at(self.lane.roster.pool.members[identity].backend.address)
+        server = self.maybe_server_at(self.core.roster.pool.members[identity].backend.address)
         return None if server is None or now < server.old_until else server.look_at(key, now)
 
     def audit(self) -> None:
         """Hold what the servers have against what the router says: of each session a good copy elsewhere."""
-        pool, now = self.lane.roster.pool, trio.current_time()
+        pool, now = self.core.roster.pool, trio.current_time()
         for number in self._known_sessions():
             key = server_key(target(number))
-            acting = pool.acting_set(self.lane.bookkeeper.placement_of(key))
-            if acting is None or not self.lane.gate.is_free(key):
+            acting = pool.acting_set(self.core.ledger_keeper.placement_of(key))
+            if acting is None or not self.core.gate.is_free(key):
                 continue
             on = {identity: self._look_at(identity, key, now) for identity in pool.members}
             primary = on.pop(acting.primary)
@@ -349,11 +349,11 @@ class World:
 
     def _is_redundant(self) -> bool:
         """Whether the router says that the next server may fail; of single copies, whether all are well."""
-        roster, now = self.lane.roster, trio.current_time()
+        roster, now = self.core.roster, trio.current_time()
         if self.copies > 1:
             return roster.redundancy.redundant_since(now) is not None
-        is_old = now - roster.pool.changed_at > self.lane.ledger.longest_life
-        return is_old and self.lane.ledger.keys_marked == 0 and roster.pool.eligible == roster.pool.ready
+        is_old = now - roster.pool.changed_at > self.core.ledger.longest_life
+        return is_old and self.core.ledger.keys_marked == 0 and roster.pool.eligible == roster.pool.ready
 
     # --- servers ---
 
@@ -361,7 +361,7 @@ class World:
         """Start one more server; the entry that it has in a configuration."""
         number = len(self.servers) + 1
         name, address = f"state-{number}", Address(f"10.0.0.{number}", 42424)
-        server = StockServer(self.network, name, address, Dice(self.scenario.seed, name))
+        server = StockServer(self.network, name, address, ActorRandom(self.scenario.seed, name))
         self.servers[name] = server
         if self._is_told:
             server.on_applied = lambda head, answer: self._note_applied(name, head, answer)
@@ -398,7 +398,7 @@ class World:
                     self.history.failures.append(lasted)
                     if self.scenario.copies == 1:
                         self.history.beyond.append(lasted)
-        await trio.sleep(self._dice.uniform(1.0, 5.0))
+        await trio.sleep(self._rng.uniform(1.0, 5.0))
 
     def _victims(self, trouble: Trouble) -> tuple[StockServer, StockServer]:
         """The server that a trouble is about, and another one; in a pool of one it is the same."""
@@ -410,16 +410,16 @@ class World:
 
     async def _work(self, number: int) -> None:
         """One of those who keep a web server busy with pages."""
-        dice = Dice(self.scenario.seed, f"worker {number}")
-        web = self._web_server(dice)
+        rng = ActorRandom(self.scenario.seed, f"worker {number}")
+        web = self._web_server(rng)
         web.versions, mix = number * 10_000, self.scenario.mix
         web.impatience, web.large_share = self.scenario.impatience, self.scenario.large_share
         while True:
-            await trio.sleep(dice.expovariate(1 / self.scenario.pause) * (CALM if self._is_calm else 1.0))
+            await trio.sleep(rng.expovariate(1 / self.scenario.pause) * (CALM if self._is_calm else 1.0))
             if self._is_ending:
                 return
-            (kind,) = dice.choices(list(mix), list(mix.values()))
-            await web.run_page(self._next_page(), dice.randrange(self.scenario.sessions), kind)
+            (kind,) = rng.choices(list(mix), list(mix.values()))
+            await web.run_page(self._next_page(), rng.randrange(self.scenario.sessions), kind)
 
     async def _look_at_the_end(self) -> None:
         """When all is well again, every session must be readable.
@@ -427,7 +427,7 @@ class World:
         A server that is not read yet may have a session that is missed, so all of them have to be; and locks
         of a router before this one may be on servers that have lost them (design.md 7.7).
         """
-        tenure = self.lane.tenure
+        tenure = self.core.tenure
         assert tenure is not None
         while not tenure.is_active:
             with suppress(NoBackendLeft):
@@ -435,16 +435,16 @@ class World:
             await trio.sleep(1.0)
         await self._wait_until(lambda: tenure.maybe_quarantine() is None)
         await self.wait_until_redundant()
-        await self._wait_until(lambda: self.lane.roster.pool.eligible == self.lane.roster.pool.ready)
+        await self._wait_until(lambda: self.core.roster.pool.eligible == self.core.roster.pool.ready)
         self.note("the end")
-        web = self._web_server(Dice(self.scenario.seed, "the end"))
+        web = self._web_server(ActorRandom(self.scenario.seed, "the end"))
         web.versions = 1_000_000
         for session in range(self.scenario.sessions):
             await web.run_page(self._next_page(), session, Kind.SAVE)
             await web.run_page(self._next_page(), session, Kind.READ)
 
-    def _web_server(self, dice: Dice) -> WebServer:
-        web = WebServer(self._connect, self.history, dice, self.scenario.timeouts)
+    def _web_server(self, rng: ActorRandom) -> WebServer:
+        web = WebServer(self._connect, self.history, rng, self.scenario.timeouts)
         web.on_answer = self._look_for_good_copies
         web.on_failure = self._note_crashed
         return web
@@ -469,9 +469,9 @@ class World:
         if exchange.status != 404 or exchange.operation not in (Operation.GET, Operation.ACQUIRE):
             return
         key, now = server_key(target(exchange.session)), trio.current_time()
-        marks = self.lane.ledger.marks(key)
+        marks = self.core.ledger.marks(key)
         found = []
-        for identity, member in self.lane.roster.pool.members.items():
+        for identity, member in self.core.roster.pool.members.items():
             server = self.maybe_server_at(member.backend.address)
             if server is None:
                 continue

@@ -5,7 +5,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.errors import BackendEjected, Phase
 from tests.doubles.backends import (
-    LIFE,
+    INCARNATION,
     READ_CANARY,
     Close,
     Hear,
@@ -224,7 +224,7 @@ async def test_limit_holds_after_an_ejection(nursery: trio.Nursery, autojump_clo
         await wait_all_tasks_blocked()
         setting.upstream.cut()
     await wait_all_tasks_blocked()
-    setting.upstream.reinstate(LIFE)
+    setting.upstream.reinstate(INCARNATION)
     async with trio.open_nursery() as asking:
         asking.start_soon(setting.ask, get(2))
         await wait_all_tasks_blocked()

@@ -1,4 +1,4 @@
-"""The canary: how one life of a backend is told from the next."""
+"""The canary: how one incarnation of a backend is told from the next."""
 
 import pytest
 import trio
@@ -70,7 +70,7 @@ async def test_none(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
 async def test_unreadable(
     nursery: trio.Nursery, autojump_clock: MockClock, step: Step, kind: type[PartitionerError]
 ) -> None:
-    """What is neither the canary nor its absence says nothing of the backend's life."""
+    """What is neither the canary nor its absence says nothing of the backend's incarnation."""
     channel = await connect(nursery, Hear(READ_CANARY), step)
     with pytest.raises(kind):
         await Canary(ROUTER_NAME).read(channel)
@@ -88,7 +88,7 @@ async def test_planted_for_a_year(nursery: trio.Nursery, autojump_clock: MockClo
 
 
 async def test_planted_tokens_differ(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Each planting has a token of its own, or one life could not be told from the next."""
+    """Each planting has a token of its own, or one incarnation could not be told from the next."""
     network = Network(nursery)
     server = MemoryStateServer(network, ADDRESS)
     tokens = set()
@@ -100,7 +100,7 @@ async def test_planted_tokens_differ(nursery: trio.Nursery, autojump_clock: Mock
 
 
 async def test_planting_keeps_what_is_there(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Two routers of one name agree on a life: who plants second reads back the first one's token."""
+    """Two routers of one name agree on an incarnation: who plants second reads back the first one's token."""
     network = Network(nursery)
     MemoryStateServer(network, ADDRESS)
     active = await Canary(ROUTER_NAME).plant(await network.dial(ADDRESS))
@@ -134,7 +134,7 @@ async def test_odd_router_name(nursery: trio.Nursery, autojump_clock: MockClock)
     ids=["refused", "forgotten"],
 )
 async def test_planting_fails(nursery: trio.Nursery, autojump_clock: MockClock, answers: list[bytes]) -> None:
-    """A backend that does not store the canary, or forgets it, cannot be told from its next life."""
+    """A backend that does not store the canary, or forgets it, cannot be told from its next incarnation."""
     network = Network(nursery)
 
     async def serve(stream: trio.abc.HalfCloseableStream) -> None:

@@ -17,7 +17,7 @@ from partitioner.errors import (
     Phase,
 )
 from tests.doubles.backends import (
-    LIFE,
+    INCARNATION,
     READ_CANARY,
     Close,
     Hear,
@@ -37,7 +37,7 @@ from tests.transport.upstreams import Setting, asked_and_answered, fail_as
 
 async def test_canary_comes_first(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A request is sent on a new connection only after the known canary was read on it."""
-    setting = Setting(nursery, [Hear(READ_CANARY), Stall(0.5), Say(ok(LIFE)), *asked_and_answered()])
+    setting = Setting(nursery, [Hear(READ_CANARY), Stall(0.5), Say(ok(INCARNATION)), *asked_and_answered()])
     nursery.start_soon(setting.ask, GET)
     await trio.sleep(0.4)
     heard_before = setting.backend.heard[0]
@@ -47,7 +47,7 @@ async def test_canary_comes_first(nursery: trio.Nursery, autojump_clock: MockClo
     assert setting.backend.heard == [READ_CANARY + GET]
 
 
-@pytest.mark.parametrize("token", [None, b"another-life"], ids=["none", "another"])
+@pytest.mark.parametrize("token", [None, b"another-incarnation"], ids=["none", "another"])
 async def test_restart(nursery: trio.Nursery, autojump_clock: MockClock, token: bytes | None) -> None:
     """No canary or another one is a restart: nothing is sent, and the connection is closed (design.md 5)."""
     setting = Setting(nursery, [*greeting(token), HearEnd()])
@@ -62,7 +62,7 @@ async def test_restart(nursery: trio.Nursery, autojump_clock: MockClock, token: 
     [
         ([Hear(READ_CANARY), Say(b"503 Server Too Busy\r\n\r\n")], BackendMalformed),
         ([Hear(READ_CANARY), Say(b"what?\r\n\r\n")], BackendMalformed),
-        ([Hear(READ_CANARY), Say(ok(LIFE)[:-1]), Close()], BackendHungUp),
+        ([Hear(READ_CANARY), Say(ok(INCARNATION)[:-1]), Close()], BackendHungUp),
         ([Hear(READ_CANARY), Close()], BackendHungUp),
         ([Hear(READ_CANARY), Reset()], BackendReset),
         ([Hear(READ_CANARY)], BackendTooSlow),
@@ -126,7 +126,7 @@ async def test_out(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
 
 async def test_ejected_while_connecting(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A backend that is ejected while it is connected to gets no request any more."""
-    setting = Setting(nursery, [Hear(READ_CANARY), Stall(0.5), Say(ok(LIFE)), HearEnd()])
+    setting = Setting(nursery, [Hear(READ_CANARY), Stall(0.5), Say(ok(INCARNATION)), HearEnd()])
     async with trio.open_nursery() as asking:
         asking.start_soon(fail_as, setting, GET, BackendEjected, Phase.CONNECTING)
         await trio.sleep(0.1)

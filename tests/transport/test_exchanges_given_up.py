@@ -50,7 +50,7 @@ async def test_not_given_up_while_probes_fail(nursery: trio.Nursery, autojump_cl
     """While the backend answers no probes its connections are kept: it may still work them off."""
     setting = Setting(nursery, [*greeting(), Hear(SET), HearEnd()])
     await setting.fail(SET, within=2)
-    setting.upstream.vigil.note_answering(False)
+    setting.upstream.half_closed.note_answering(False)
     await trio.sleep(1000)
 
     assert not setting.backend.streams[0].is_abandoned
@@ -62,11 +62,11 @@ async def test_patience_begins_when_probes_are_answered_again(
     """The 30 s begin when the backend answers probes again, and not anew with each of its answers."""
     setting = Setting(nursery, [*greeting(), Hear(SET), HearEnd()])
     await setting.fail(SET, within=2)
-    setting.upstream.vigil.note_answering(False)
+    setting.upstream.half_closed.note_answering(False)
     await trio.sleep(98)
-    setting.upstream.vigil.note_answering(True)
+    setting.upstream.half_closed.note_answering(True)
     await trio.sleep(20)
-    setting.upstream.vigil.note_answering(True)
+    setting.upstream.half_closed.note_answering(True)
     await setting.backend.streams[0].wait_until_abandoned()
 
     assert 100 + PATIENCE <= trio.current_time() <= 100 + PATIENCE + GLANCE
@@ -112,7 +112,7 @@ async def test_cut_in_a_streamed_answer(nursery: trio.Nursery, autojump_clock: M
 
 
 async def test_cut_closes_idle_connections(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """The idle connections of an ejected backend are closed: its next life starts with new ones."""
+    """The idle connections of an ejected backend are closed: its next incarnation starts with new ones."""
     setting = Setting(nursery, [*greeting(), *asked_and_answered()])
     await setting.ask(GET)
     setting.upstream.cut()
@@ -123,11 +123,13 @@ async def test_cut_closes_idle_connections(nursery: trio.Nursery, autojump_clock
 async def test_no_reuse_across_an_ejection(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """An answer that was streaming when its backend left and came back does not return its connection."""
     setting = Setting(
-        nursery, [*greeting(), Hear(GET), Say(ok(LARGE))], [*greeting(b"next-life"), Hear(SET), Say(ok())]
+        nursery,
+        [*greeting(), Hear(GET), Say(ok(LARGE))],
+        [*greeting(b"next-incarnation"), Hear(SET), Say(ok())],
     )
     response = await setting.begin(GET)
     setting.upstream.cut()
-    setting.upstream.reinstate(b"next-life")
+    setting.upstream.reinstate(b"next-incarnation")
     assert response.rest is not None
     with pytest.raises(BackendEjected):
         await response.rest()

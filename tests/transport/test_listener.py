@@ -64,7 +64,7 @@ class Setting:
         client = await self.connect()
         await client.send_all(GET)
         await self.asked.wait()
-        self.downstream.drain()
+        self.downstream.stop()
         await wait_all_tasks_blocked()
         return client
 
@@ -154,7 +154,7 @@ async def test_drain_closes_idle_connections(nursery: trio.Nursery, open_things:
     client = await setting.connect()
     await client.send_all(GET)
     await client.receive_some()
-    setting.downstream.drain()
+    setting.downstream.stop()
 
     assert await client.receive_some() == b""
     await setting.has_ended.wait()
@@ -189,7 +189,7 @@ async def test_drain_lets_exchanges_finish(nursery: trio.Nursery, open_things: A
 
 
 async def test_drain_accepts_nobody(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:
-    """While exchanges finish, nobody is accepted any more."""
+    """While exchanges finish, no client is accepted any more."""
     setting = Setting(open_things)
     await setting.drain_amid_an_exchange(nursery)
 
@@ -197,7 +197,7 @@ async def test_drain_accepts_nobody(nursery: trio.Nursery, open_things: AsyncExi
 
 
 class DrainingListener(trio.abc.Listener[trio.SocketStream]):
-    """Has the downstream drained in the moment in which it accepts a client."""
+    """Has the downstream stopped in the moment in which it accepts a client."""
 
     def __init__(self, listener: trio.SocketListener, drain: Callable[[], None]) -> None:
         self._listener = listener
@@ -219,7 +219,7 @@ async def test_drain_reaches_who_was_just_accepted(
     """A client that is accepted in the very moment of draining is not left idling until its time is over."""
     setting = Setting(open_things)
     [listener] = await listen_tcp(Address("127.0.0.1", 0))
-    setting.listeners = [DrainingListener(listener, setting.downstream.drain)]  # type: ignore[list-item]
+    setting.listeners = [DrainingListener(listener, setting.downstream.stop)]  # type: ignore[list-item]
     await setting.start(nursery)
     client = await setting.connect()
     with trio.move_on_after(5):

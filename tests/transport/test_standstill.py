@@ -128,12 +128,12 @@ async def test_a_write_that_may_still_be_carried_out(setting: Setting, autojump_
     await setting.router.client().send(SET)
     await wait_all_tasks_blocked()
     await setting.stand_still()
-    free, watched = upstream.places.free, upstream.vigil.unanswered
+    free, watched = upstream.limit.free, upstream.half_closed.unanswered
     await trio.sleep(PATIENCE - 0.1)
-    still_watched = upstream.vigil.unanswered
+    still_watched = upstream.half_closed.unanswered
     await trio.sleep(0.2)
 
-    assert (256, 1, 1, 0) == (free, watched, still_watched, upstream.vigil.unanswered)
+    assert (256, 1, 1, 0) == (free, watched, still_watched, upstream.half_closed.unanswered)
 
 
 async def test_a_connection_that_was_watched(setting: Setting, autojump_clock: MockClock) -> None:
@@ -144,13 +144,13 @@ async def test_a_connection_that_was_watched(setting: Setting, autojump_clock: M
     client = setting.router.client()
     await client.send(SET)
     await trio.sleep(20)  # the exchange is given up after 8 s
-    was_half_closed = not server.streams[0].is_abandoned and upstream.vigil.unanswered == 1
+    was_half_closed = not server.streams[0].is_abandoned and upstream.half_closed.unanswered == 1
     await setting.stand_still()
     await trio.sleep(PATIENCE - 0.1)
-    still_watched = upstream.vigil.unanswered
+    still_watched = upstream.half_closed.unanswered
     await trio.sleep(0.2)
 
-    assert (True, 1, 0) == (was_half_closed, still_watched, upstream.vigil.unanswered)
+    assert (True, 1, 0) == (was_half_closed, still_watched, upstream.half_closed.unanswered)
     assert server.streams[0].is_abandoned
 
 

@@ -11,7 +11,7 @@ from partitioner.transport.backend_connections import HELD_BODY, Upstream
 from partitioner.transport.half_closed import PATIENCE
 from partitioner.transport.messages import Request
 from tests.doubles.backends import (
-    LIFE,
+    INCARNATION,
     Close,
     Hear,
     HearEnd,
@@ -64,7 +64,7 @@ class Setting:
     @property
     def connections(self) -> tuple[int, int, int]:
         """Leased, idle and unanswered ones."""
-        return self.upstream.leased, self.upstream.idle, self.upstream.vigil.unanswered
+        return self.upstream.leased, self.upstream.idle, self.upstream.half_closed.unanswered
 
 
 def answer(status: bytes) -> bytes:
@@ -210,7 +210,7 @@ async def test_connections(nursery: trio.Nursery, autojump_clock: MockClock) -> 
     seen.append(setting.connections)
     await setting.fail(within=2.0)
     seen.append(setting.connections)
-    setting.upstream.vigil.note_answering(True)
+    setting.upstream.half_closed.note_answering(True)
     await trio.sleep(PATIENCE + 1)
     seen.append(setting.connections)
 
@@ -237,7 +237,7 @@ async def test_probes(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
 async def test_a_slow_probe(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """From the connection to the canary."""
     setting = Setting(nursery, [greeting()[0], Stall(0.5), *greeting()[1:]])
-    await setting.router.lane.probing.first_look()
+    await setting.router.core.probing.first_look()
 
     assert 0.5 == setting.traffic.last_probe
-    assert LIFE == setting.router.roster.pool.members["state-1"].record.life
+    assert INCARNATION == setting.router.roster.pool.members["state-1"].record.incarnation

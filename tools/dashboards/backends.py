@@ -6,9 +6,9 @@ from tools.dashboards.model import (
     Colour,
     Column,
     Dashboard,
+    Expected,
     Panel,
     Query,
-    Quiet,
     Section,
     bad_at_all,
     bad_below,
@@ -128,14 +128,15 @@ HEALTH = (
     ),
     lines(
         "Errors by phase",
-        "Failed exchanges. Connecting: nobody is there, or no way leads there. Sending: it stopped taking "
+        "Failed exchanges. Connecting: no process listens there, or no route leads there. Sending: it "
+        "stopped taking "
         "bytes. Reading: it took the request and does not answer, so it is frozen or overloaded.",
         Query(
             f"{per_second(backend('backend_errors_total'), 'backend', 'phase')} > 0", "{{backend}} {{phase}}"
         ),
         unit="cps",
         when_empty="none: all backends answer",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Last good probe",
@@ -154,7 +155,7 @@ HEALTH = (
             "{{backend}} {{state}}",
         ),
         when_empty="none in this time",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Failovers",
@@ -162,7 +163,7 @@ HEALTH = (
         Query(f"{per_second(backend('failovers_total'), 'backend')} > 0", "instead of {{backend}}"),
         unit="reqps",
         when_empty="none: every session is served by its first choice",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Outcomes of exchanges",

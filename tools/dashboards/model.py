@@ -108,7 +108,7 @@ class Table:
 Look = Stat | Lines | Timeline | Bars | Table
 
 
-class Quiet(Enum):
+class Expected(Enum):
     """What a panel shows while all is well, where that is nothing. Tests hold it to that."""
 
     EMPTY = "empty"  # no series at all: its `when_empty` says so
@@ -130,7 +130,7 @@ class Panel:
     steps: Steps = PLAIN
     meanings: Meanings = field(default_factory=dict)
     when_empty: str = "no data"
-    quiet: Quiet | None = None
+    expected: Expected | None = None
 
     @property
     def is_instant(self) -> bool:
@@ -205,7 +205,7 @@ def stat(
     width: int = 3,
     height: int = 4,
     when_empty: str = "no data",
-    quiet: Quiet | None = None,
+    expected: Expected | None = None,
 ) -> Panel:
     """A panel with one number."""
     return Panel(
@@ -220,7 +220,7 @@ def stat(
         steps,
         meanings or {},
         when_empty,
-        quiet,
+        expected,
     )
 
 
@@ -235,11 +235,13 @@ def lines(
     width: int = 8,
     height: int = 7,
     when_empty: str = "no data",
-    quiet: Quiet | None = None,
+    expected: Expected | None = None,
 ) -> Panel:
     """A panel with lines over time."""
     look = Lines(is_stacked, colours or {})
-    return Panel(title, description, queries, look, width, height, unit, None, steps, {}, when_empty, quiet)
+    return Panel(
+        title, description, queries, look, width, height, unit, None, steps, {}, when_empty, expected
+    )
 
 
 def timeline(
@@ -264,7 +266,7 @@ def table(
     width: int = 24,
     height: int = 8,
     when_empty: str = "no data",
-    quiet: Quiet | None = None,
+    expected: Expected | None = None,
 ) -> Panel:
     """A panel with one row for each value of the label `key`."""
     return Panel(
@@ -275,5 +277,5 @@ def table(
         width,
         height,
         when_empty=when_empty,
-        quiet=quiet,
+        expected=expected,
     )

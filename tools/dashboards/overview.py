@@ -4,9 +4,9 @@ from tools.dashboards.layout import OVERVIEW
 from tools.dashboards.model import (
     Colour,
     Dashboard,
+    Expected,
     Meaning,
     Query,
-    Quiet,
     Section,
     bad_at_all,
     bad_below,
@@ -57,7 +57,7 @@ AT_A_GLANCE = (
         "Requests that were closed or rejected. Each one is a page that failed for a user.",
         decimals=0,
         steps=bad_from(0.5, 10),
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "p99",
@@ -74,7 +74,7 @@ AT_A_GLANCE = (
         "Backends that at least one router has ejected. Their sessions are served by their copies. The "
         "timeline below says which and since when; the router's log says why.",
         steps=bad_at_all(),
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "READY and UP",
@@ -98,7 +98,7 @@ AT_A_GLANCE = (
         "This cannot be undone; Sessions and locks tells the two apart.",
         decimals=0,
         steps=bad_at_all(),
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "Routers ready",
@@ -151,7 +151,7 @@ AT_A_GLANCE = (
         decimals=0,
         steps=bad_at_all(Colour.AMBER),
         height=3,
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "Failovers",
@@ -161,7 +161,7 @@ AT_A_GLANCE = (
         decimals=0,
         steps=bad_at_all(Colour.AMBER),
         height=3,
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "Oldest lock",
@@ -187,14 +187,14 @@ CLIENTS = (
     lines(
         "Failures",
         "Requests that were closed or rejected, by operation. Closed: a server that may have the session "
-        "could not be asked; see which one hurts below. Rejected: somebody sends what is no request.",
+        "could not be asked; see which one hurts below. Rejected: somebody sends what is not a request.",
         Query(
             f"{per_second(router('requests_total', FAILED), 'operation', 'outcome')} > 0",
             "{{operation}} {{outcome}}",
         ),
         unit="reqps",
         when_empty="none: every request was answered",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Seconds for a request",
@@ -226,7 +226,7 @@ SERVERS = (
         ),
         unit="cps",
         when_empty="none: all backends answer",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Failovers: answered by another backend",
@@ -234,7 +234,7 @@ SERVERS = (
         Query(f"{per_second(backend('failovers_total'), 'backend')} > 0", "instead of {{backend}}"),
         unit="reqps",
         when_empty="none: every session is served by its first choice",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "p99 by backend",

@@ -3,8 +3,8 @@
 from tools.dashboards.model import (
     Colour,
     Column,
+    Expected,
     Query,
-    Quiet,
     bad_at_all,
     bad_below,
     bad_from,
@@ -96,7 +96,7 @@ LIMITS = (
         decimals=0,
         steps=bad_at_all(Colour.AMBER),
         height=7,
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "Crashes",
@@ -168,7 +168,7 @@ ROUTERS = (
         width=6,
         height=8,
         when_empty="none in this time",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Active routers",

@@ -5,9 +5,9 @@ from tools.dashboards.model import (
     Colour,
     Column,
     Dashboard,
+    Expected,
     Meaning,
     Query,
-    Quiet,
     Section,
     bad_at_all,
     lines,
@@ -49,7 +49,7 @@ AT_A_GLANCE = (
         "is gone, and its user saw no error. Usually a page that ran longer than 110 s.",
         decimals=0,
         steps=bad_at_all(),
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "Declared lost",
@@ -58,7 +58,7 @@ AT_A_GLANCE = (
         "them: their users start anew. With copies: 2 that takes two failures at a time.",
         decimals=0,
         steps=bad_at_all(),
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "Degraded saves",
@@ -66,7 +66,7 @@ AT_A_GLANCE = (
         "Saves in the time shown that were answered with a copy less. They are repaired afterwards.",
         decimals=0,
         steps=bad_at_all(Colour.AMBER),
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "Marked",
@@ -74,12 +74,12 @@ AT_A_GLANCE = (
         "Sessions for which some backend is not read, because it missed a change. Repair brings this down; "
         "while it is above zero those sessions have a copy less.",
         steps=bad_at_all(Colour.AMBER),
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
     stat(
         "Ghost locks left",
         within_range(router("ghost_locks_left_total")),
-        "Locks in the time shown whose answer reached nobody and that could not be released. Their users "
+        "Locks in the time shown whose answer reached no client and that could not be released. Their users "
         "wait until web servers break them, after 110 s.",
         decimals=0,
         steps=bad_at_all(),
@@ -91,7 +91,7 @@ AT_A_GLANCE = (
         "do not share their application ID or machine key, and users lose their sessions between them.",
         decimals=0,
         steps=bad_at_all(Colour.AMBER),
-        quiet=Quiet.ZERO,
+        expected=Expected.ZERO,
     ),
 )
 
@@ -104,7 +104,7 @@ LOCKS = (
     lines(
         "Age of the oldest lock",
         "A saw-tooth up to 110 s is one page that hangs again and again. A line that never falls is a lock "
-        "that nobody holds any more.",
+        "that no page holds any more.",
         Query(f"max by (instance) ({router('oldest_lock_seconds')})", "{{instance}}"),
         unit="s",
         steps=LOCK_AGES,
@@ -121,24 +121,25 @@ LOCKS = (
         "Lost updates: saves that came with a lock that was not theirs any more.",
         Query(f"{lately(router('lost_updates_total'), 'instance')} > 0", "{{instance}}"),
         when_empty="none: every save counted",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Locks taken over",
-        "Locks whose backend went away while a page held them: the router itself stood for them, nobody else "
+        "Locks whose backend went away while a page held them: the router itself stood for them, no other "
+        "page "
         "got in, and the page could still save.",
         Query(f"{lately(router('locks_taken_over_total'), 'instance')} > 0", "{{instance}}"),
         when_empty="none",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Ghost locks",
-        "Locks that were granted to nobody, because the answer could not be delivered. Released ones cost "
+        "Locks that were granted to no client, because the answer could not be delivered. Released ones cost "
         "nothing; those left keep a user waiting for 110 s.",
         Query(f"{lately(router('ghost_locks_released_total'), 'instance')} > 0", "released {{instance}}"),
         Query(f"{lately(router('ghost_locks_left_total'), 'instance')} > 0", "left {{instance}}"),
         when_empty="none",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
 )
 
@@ -164,7 +165,7 @@ COPIES = (
         ),
         unit="wps",
         when_empty="none: every copy was written",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Saves with a copy less",
@@ -172,7 +173,7 @@ COPIES = (
         Query(f"{per_second(router('degraded_writes_total'), 'instance')} > 0", "{{instance}}"),
         unit="wps",
         when_empty="none: every save has all its copies",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Marked sessions by backend",
@@ -180,7 +181,7 @@ COPIES = (
         "It should fall soon after the backend is back.",
         Query(f"max by (backend) ({backend('keys_marked')}) > 0", "{{backend}}"),
         when_empty="none: every backend has what it should",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Repaired, and declared lost",
@@ -190,7 +191,7 @@ COPIES = (
         unit="cps",
         colours={"repaired": Colour.GREEN, "declared lost": Colour.RED},
         when_empty="none",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
 )
 
@@ -202,14 +203,14 @@ MOVES = (
         Query(f"{per_second(router('sessions_moved_total'), 'reason')} > 0", "{{reason}}"),
         unit="cps",
         when_empty="none: every session is where it belongs",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     lines(
         "Drains: sessions left",
         "What each draining backend still holds, where it can be asked. It may be stopped at zero.",
         Query(f"max by (backend) ({backend('drain_sessions_left')})", "{{backend}}"),
         when_empty="no backend drains",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
     table(
         "Drains",
@@ -219,14 +220,14 @@ MOVES = (
         Column("Moved", f"max by (backend) ({backend('drain_sessions_moved')})"),
         Column("Left", f"max by (backend) ({backend('drain_sessions_left')})"),
         Column(
-            "Gets on",
+            "Progressing",
             f"max by (backend) ({backend('drain_stalled')})",
             meanings={0: Meaning("yes", Colour.GREEN), 1: Meaning("STALLED", Colour.RED)},
         ),
         width=8,
         height=7,
         when_empty="no backend drains",
-        quiet=Quiet.EMPTY,
+        expected=Expected.EMPTY,
     ),
 )
 

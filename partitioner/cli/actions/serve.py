@@ -14,7 +14,7 @@ from partitioner.cli.output import percent, warn
 from partitioner.cli.tables import print_rich, table
 from partitioner.config import LogFormat, Settings, load
 from partitioner.daemon.process import run_daemon
-from partitioner.daemon.router import Welcome, run_router
+from partitioner.daemon.router import StartupBanner, run_router
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
@@ -31,10 +31,10 @@ def serve_until_stopped(config: Path | None, listen: Address | None, admin: Addr
         warn(sentence)
     configure_log(as_json=settings.log_format is LogFormat.JSON)
 
-    def announce(welcome: Welcome) -> None:
-        # A welcome that nobody can read is no reason not to serve; rich exits on a broken pipe.
+    def announce(banner: StartupBanner) -> None:
+        # A banner that cannot be printed is no reason not to serve; rich exits on a broken pipe.
         with suppress(OSError, SystemExit):
-            _print_welcome(settings, welcome)
+            _print_banner(settings, banner)
 
     def read() -> Settings:
         return _with_addresses(load(config), listen, admin)
@@ -51,22 +51,22 @@ def _with_addresses(settings: Settings, listen: Address | None, admin: Address |
     return settings.model_copy(update={key: each for key, each in given.items() if each is not None})
 
 
-def _print_welcome(settings: Settings, welcome: Welcome) -> None:
-    servers = len(welcome.pool.places)
+def _print_banner(settings: Settings, banner: StartupBanner) -> None:
+    servers = len(banner.pool.places)
     count = "1 state server" if servers == 1 else f"{servers} state servers"
     click.echo(f"partitioner {__version__}: a router in front of {count}\n")
     click.echo("In the web.config of every web server of the farm:\n")
-    click.echo(f"  {session_state_snippet(welcome.listen)}")  # never wrapped: it is there to be copied
-    if welcome.standby is None:
-        print_rich(_pool_table(settings, welcome.pool))
+    click.echo(f"  {session_state_snippet(banner.listen)}")  # never wrapped: it is there to be copied
+    if banner.standby is None:
+        print_rich(_pool_table(settings, banner.pool))
     else:
         print_rich(
-            f"This router is a standby: {welcome.standby}. It serves nobody until it is the active one; "
+            f"This router is a standby: {banner.standby}. It serves no client until it is the active one; "
             "`partitioner claim` makes it that at once."
         )
     if settings.embedded:
         print_rich("These state servers live in this process: when it ends, their sessions are gone.")
-    url = admin_url(welcome.admin)
+    url = admin_url(banner.admin)
     click.echo(f"What it sees: {url}/ in a browser, `partitioner status`, or {url}/api/v1/status")
     print_rich("Stop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops at once.\n")
 

@@ -19,7 +19,7 @@ def serve_until_stopped(options: StateServerOptions, *, log_as_json: bool) -> No
     def announce(address: Address, admin: Address | None) -> None:
         at_most = options.max_memory
         limit = "no memory limit" if at_most is None else f"at most {format_size(at_most)} of sessions"
-        with suppress(OSError):  # a welcome that nobody can read is no reason not to serve
+        with suppress(OSError):  # a banner that cannot be printed is no reason not to serve
             beside = f"admin port on {admin}; " if admin is not None else ""
             click.echo(f"state server on {address}, {limit}; {beside}stop with Ctrl-C or SIGTERM")
 

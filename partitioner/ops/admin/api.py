@@ -1,4 +1,4 @@
-"""The desk of a router: reports what its parts know, and hands operators' orders to them."""
+"""The admin API of a router: reports what its parts know, and hands operators' orders to them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -26,36 +26,36 @@ from partitioner.ops.admin.reports import (
     Status,
     TrafficReport,
 )
-from partitioner.ops.event_log import Event, Journal
+from partitioner.ops.event_log import Event, EventLog
 from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
 from partitioner.ops.standing import (
     IS_STANDBY,
     dirty_of,
     role_of,
-    why_nobody_serves,
+    why_no_server_serves,
     why_standby,
 )
 from partitioner.placement import location
 from partitioner.placement.location import Location
 from partitioner.placement.session_id import HashKey
-from partitioner.routing.core import Lane
+from partitioner.routing.core import RouterCore
 from partitioner.routing.drain import Drain
 from partitioner.transport.traffic import DURATIONS
 
 Reload = Callable[[], Awaitable[object]]
-"""Reads the configuration again; answers what to report. Raises ConfigurationInvalid or Refused."""
+"""Reads the configuration again; returns what to report. Raises ConfigurationInvalid or Refused."""
 
 
 @dataclass(frozen=True, slots=True)
-class RouterDesk:
+class RouterAdminApi:
     """Answers operators for one router."""
 
     name: str
-    lane: Lane
+    core: RouterCore
     hash_key: HashKey
     why_not_served: Callable[[], tuple[str, ...]]  # why the state port takes no clients, if so
     read_again: Reload
-    journal: Journal
+    event_log: EventLog
     sampler: Sampler
     clients: Callable[[], int]  # how many are connected
     superseded: Callable[[], int]  # how often that has happened to this router
@@ -65,12 +65,12 @@ class RouterDesk:
 
     def why_not_ready(self) -> tuple[str, ...]:
         """Why web servers should not be sent here; nothing if they should."""
-        nobody = why_nobody_serves(self.lane)
-        return (*self.why_not_served(), *(() if nobody is None else (nobody,)))
+        reason = why_no_server_serves(self.core)
+        return (*self.why_not_served(), *(() if reason is None else (reason,)))
 
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the configuration, although requests are served, a sentence each."""
-        members = self.lane.roster.pool.members.values()
+        members = self.core.roster.pool.members.values()
         return tuple(
             f"{each.backend.name} {self._trouble(each.backend.identity, each.record)}"
             for each in members
@@ -79,14 +79,14 @@ class RouterDesk:
 
     def role(self) -> str:
         """Whether this router is the active one of its farm: active, claiming or standby."""
-        return role_of(self.lane).value
+        return role_of(self.core).value
 
     def status(self) -> Status:
-        now, ledger, pool = trio.current_time(), self.lane.ledger, self.lane.roster.pool
+        now, ledger, pool = trio.current_time(), self.core.ledger, self.core.roster.pool
         growth = self.sampler.growth()
         backends = self._backends(growth)
-        not_ready, redundancy = self.why_not_ready(), self.lane.roster.redundancy
-        standby_because, tenure = why_standby(self.lane), self.lane.tenure
+        not_ready, redundancy = self.why_not_ready(), self.core.roster.redundancy
+        standby_because, tenure = why_standby(self.core), self.core.tenure
         is_active = standby_because is None
         redundant_since = redundancy.redundant_since(now) if is_active else None
         watch = None if is_active else tenure
@@ -110,7 +110,7 @@ class RouterDesk:
             copies=pool.copies,
             t_max=ledger.longest_life,
             unsettled_for=self._unsettled_for(now),
-            moved=self.lane.handoff.moved,
+            moved=self.core.handoff.moved,
             clients=self.clients(),
             requests={outcome: growth.rate(count) for outcome, count in growth.requests.items()},
             locks_held=ledger.locks_held,
@@ -126,18 +126,18 @@ class RouterDesk:
 
     def locate(self, key: bytes) -> Location:
         """Find the preference list of a key. Raises ValueError if that is none."""
-        return location.locate(key, self.lane.roster.pool.ranking, self.hash_key)
+        return location.locate(key, self.core.roster.pool.ranking, self.hash_key)
 
     def locks(self, at_most: int) -> Locks:
         """The oldest locks."""
-        ledger, now = self.lane.ledger, trio.current_time()
+        ledger, now = self.core.ledger, trio.current_time()
         oldest = islice(ledger.locks(), at_most)
         return Locks(ledger.locks_held, tuple(self._lock(key, lock, now) for key, lock in oldest))
 
     def events(self) -> tuple[EventReport, ...]:
         """The last lines of the log, the youngest first."""
-        now = self.journal.now()
-        return tuple(_event(each, now) for each in self.journal.events())
+        now = self.event_log.now()
+        return tuple(_event(each, now) for each in self.event_log.events())
 
     # --- orders ---
 
@@ -146,18 +146,18 @@ class RouterDesk:
 
         Raises UnknownBackend, or Refused if it would do harm or this router is not the active one.
         """
-        if role_of(self.lane) is not Role.ACTIVE:
+        if role_of(self.core) is not Role.ACTIVE:
             raise Refused(IS_STANDBY)
-        places = self.lane.roster.pool.places
+        places = self.core.roster.pool.places
         if name not in places:
             raise UnknownBackend.called(name, places)
-        self.lane.roster.set_intent(name, intent)
-        drain = self.lane.handoff.drains().get(places[name])
+        self.core.roster.set_intent(name, intent)
+        drain = self.core.handoff.drains().get(places[name])
         return self._backend(places[name], drain, self.sampler.growth())
 
     async def claim(self) -> ClaimReport:
         """Make this router the active one of its farm. Raises Refused, with the reason, if that cannot be."""
-        tenure, began_at = self.lane.tenure, trio.current_time()
+        tenure, began_at = self.core.tenure, trio.current_time()
         if tenure is None or tenure.is_active:
             return ClaimReport(self._term(), was_active=True, took=0.0)
         try:
@@ -173,17 +173,17 @@ class RouterDesk:
     # --- one of many ---
 
     def _term(self) -> str | None:
-        tenure = self.lane.tenure
+        tenure = self.core.tenure
         term = None if tenure is None else tenure.authority.term
-        return None if term is None or role_of(self.lane) is not Role.ACTIVE else str(term.term)
+        return None if term is None or role_of(self.core) is not Role.ACTIVE else str(term.term)
 
     def _backends(self, growth: Growth) -> tuple[BackendReport, ...]:
-        drains = self.lane.handoff.drains()
-        members = self.lane.roster.pool.members
+        drains = self.core.handoff.drains()
+        members = self.core.roster.pool.members
         return tuple(self._backend(identity, drains.get(identity), growth) for identity in members)
 
     def _backend(self, identity: str, drain: Drain | None, growth: Growth) -> BackendReport:
-        now, pool = trio.current_time(), self.lane.roster.pool
+        now, pool = trio.current_time(), self.core.roster.pool
         member = pool.members[identity]
         backend, record = member.backend, member.record
         why_not_safe = self._why_not_safe_to_stop(identity, drain, now)
@@ -203,8 +203,8 @@ class RouterDesk:
             share=self._share(identity, member),
             traffic=_traffic(growth, identity),
             probe=self._probe(identity, record),
-            keys_marked=self.lane.ledger.marks_of(identity),
-            dirty=tuple(sorted(dirty_of(self.lane, identity))),
+            keys_marked=self.core.ledger.marks_of(identity),
+            dirty=tuple(sorted(dirty_of(self.core, identity))),
             recovering_for=None if recovering_for is None else max(0.0, recovering_for),
             safe_to_stop=not why_not_safe,
             not_safe_to_stop=why_not_safe,
@@ -216,37 +216,37 @@ class RouterDesk:
         if record.symptom is None:
             return None
         trouble: str = record.symptom.value
-        return self.lane.roster.aliases.get(identity, trouble) if record.symptom is Symptom.ALIAS else trouble
+        return self.core.roster.aliases.get(identity, trouble) if record.symptom is Symptom.ALIAS else trouble
 
     def _why_not_safe_to_stop(self, identity: str, drain: Drain | None, now: float) -> tuple[str, ...]:
         """A server that has handed everything off holds nothing that could be lost."""
-        if role_of(self.lane) is not Role.ACTIVE:
+        if role_of(self.core) is not Role.ACTIVE:
             return (IS_STANDBY,)
         is_handed_off = drain is not None and drain.is_done
-        return self.lane.roster.redundancy.why_not_safe_to_stop(identity, now, is_handed_off=is_handed_off)
+        return self.core.roster.redundancy.why_not_safe_to_stop(identity, now, is_handed_off=is_handed_off)
 
     def _share(self, identity: str, member: Member) -> float:
-        pool = self.lane.roster.pool
+        pool = self.core.roster.pool
         if identity not in pool.ready:
             return 0.0
         return member.backend.weight / sum(pool.members[each].backend.weight for each in pool.ready)
 
     def _unsettled_for(self, now: float) -> float | None:
         """Sessions move when they are used; those that were not used by then have expired."""
-        left = self.lane.roster.pool.changed_at + self.lane.ledger.longest_life - now
+        left = self.core.roster.pool.changed_at + self.core.ledger.longest_life - now
         return left if left > 0 else None
 
     def _probe(self, identity: str, record: HealthRecord) -> float | None:
         """How long the last probe took, unless it failed: what it took in better times says nothing."""
         is_well = record.answers and record.failures == 0
-        return self.lane.roster.upstreams[identity].traffic.last_probe if is_well else None
+        return self.core.roster.upstreams[identity].traffic.last_probe if is_well else None
 
     def _lock(self, key: bytes, lock: Lock, now: float) -> LockReport:
-        member = self.lane.roster.pool.members.get(lock.server)
+        member = self.core.roster.pool.members.get(lock.server)
         return LockReport(
             key=sha256(key).hexdigest()[:8],
             server=lock.server if member is None else member.backend.name,
-            reachable=self.lane.bookkeeper.can_reach(lock, key),
+            reachable=self.core.ledger_keeper.can_reach(lock, key),
             age=now - lock.since,
         )
 

@@ -1,6 +1,6 @@
 """Who may ask? An operator's port is one HTTP request away from every browser.
 
-On loopback whoever is on this machine may ask, without a token. But a page of the web, opened in a browser
+On loopback any user of this machine may ask, without a token. But a page of the web, opened in a browser
 on this machine, can post to it as well (such a request carries an Origin), or reach it under a name
 of its own that suddenly means 127.0.0.1 (DNS rebinding: such a request carries that name as its Host).
 So a post with an Origin needs the token, and a Host has to be a name of this machine. Elsewhere than on
@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address, Network
-from partitioner.ops.event_log import Journal, JournaledLog
+from partitioner.ops.event_log import EventLog, EventLogger
 from partitioner.ops.log import ONCE_A_MINUTE
 from partitioner.ops.throttle import Throttle
 
@@ -37,7 +37,7 @@ CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """Methods that may change something."""
 
 MOST_OF_HOST = 80
-"""Characters of a name that is refused, for the log: whoever asks has made it up."""
+"""Characters of a name that is refused, for the log: the client may have made it up."""
 
 READING = frozenset({"GET", "HEAD"})
 
@@ -59,7 +59,7 @@ class Refusal:
     """Why somebody may not ask: a status and a sentence."""
 
     status: int
-    sentence: str  # for whoever asked
+    sentence: str  # for the client
     cause: str  # for the log
 
 
@@ -117,13 +117,13 @@ class Guard:
         self,
         app: ASGIApp,
         policy: AccessPolicy,
-        journal: Journal | None = None,
+        event_log: EventLog | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """What is said is also remembered in `journal`, for the status page."""
+        """What is said is also remembered in `event_log`, for the status page."""
         self._app = app
         self._policy = policy
-        self._log = JournaledLog(structlog.get_logger(), Journal() if journal is None else journal)
+        self._log = EventLogger(structlog.get_logger(), EventLog() if event_log is None else event_log)
         self._throttle = Throttle(ONCE_A_MINUTE, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,7 +145,7 @@ class Guard:
 
     def _tell(self, refusal: Refusal, peer: str) -> None:
         """Say of each who is refused, once a minute: a token is guessed at, or a scrape has none."""
-        # A guess at the token must not hide behind a scrape that has none. A Host is made up by whoever asks.
+        # A guess at the token must not hide behind a scrape that has none. A Host is what the client says.
         subject = f"{refusal.cause if refusal.status == 401 else refusal.status} {peer}"
         if self._throttle.admit(subject):
             self._log.warning(

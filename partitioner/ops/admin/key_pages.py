@@ -1,4 +1,4 @@
-"""Which sessions does a state server hold? Pages of its table, for whoever drains it."""
+"""Which sessions does a state server hold? Pages of its table, for the router that drains it."""
 
 from partitioner.membership.items import ITEMS
 from partitioner.protocol.target import target_of

@@ -1,7 +1,7 @@
 """The routes of a state server's admin port: that it lives, which sessions it holds, and others beside.
 
 A router that drains the server walks through the listing, page by page. Keys are bearer secrets, so the
-port is open to the same networks as the port for sessions, where whoever comes in can read them all.
+port is open to the same networks as the port for sessions, where any client that gets in can read them all.
 """
 
 from starlette.applications import Starlette
@@ -53,5 +53,5 @@ def _whole_number(request: Request, name: str, default: int) -> int:
     """
     text = request.query_params.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ValueError(f"{name}={text!r} is no whole number")
+        raise ValueError(f"{name}={text!r} is not a whole number")
     return int(text)

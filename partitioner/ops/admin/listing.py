@@ -60,10 +60,10 @@ def _page(answer: httpx.Response, admin: Address) -> Page:
         targets = tuple(key.encode("ascii") for key in told["keys"])
         following, sessions = told["next"], told["sessions"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ListingFailed(f"its admin port {admin} answered what is no listing") from error
+        raise ListingFailed(f"its admin port {admin} answered what is not a listing") from error
     is_listing = isinstance(sessions, int) and (following is None or isinstance(following, str))
     if not is_listing or not all(_TARGET.fullmatch(target) for target in targets):
-        raise ListingFailed(f"its admin port {admin} answered what is no listing")
+        raise ListingFailed(f"its admin port {admin} answered what is not a listing")
     return Page(targets, following, sessions)
 
 

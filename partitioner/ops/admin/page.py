@@ -16,7 +16,7 @@ import trio
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from partitioner.ops.admin import units as words
+from partitioner.ops.admin import units
 from partitioner.ops.admin.reports import BackendReport, EventReport, LockReport, Locks, Status
 from partitioner.ops.printable import printable
 
@@ -90,7 +90,7 @@ def view(status: Status, locks: Locks, events: tuple[EventReport, ...], refresh:
         events=events,
         headline=headline(status),
         reasons=reasons,
-        doubts=tuple(doubt for each in status.backends for doubt in words.doubts(each)),
+        doubts=tuple(doubt for each in status.backends for doubt in units.doubts(each)),
         notes=tuple(dict.fromkeys((*reasons, *others))),
         largest_share=max((max(each.share, each.traffic.share) for each in status.backends), default=0.0),
         refresh=refresh,
@@ -136,7 +136,7 @@ def read_refresh(text: str | None) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 4 and int(text) <= LONGEST_REFRESH:
         return int(text)
     raise ValueError(
-        f"refresh={text!r} is no whole number of seconds; expected 0 (never) to {LONGEST_REFRESH}"
+        f"refresh={text!r} is not a whole number of seconds; expected 0 (never) to {LONGEST_REFRESH}"
     )
 
 
@@ -175,13 +175,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "age": words.age,
-        "role": words.role,
-        "duration": words.duration,
-        "rate": words.rate,
-        "share": words.share,
-        "number": words.number,
-        "clock_time": words.clock_time,
+        "age": units.age,
+        "role": units.role,
+        "duration": units.duration,
+        "rate": units.rate,
+        "share": units.share,
+        "number": units.number,
+        "clock_time": units.clock_time,
     }
     environment.globals["style"] = Markup(_STYLE)
     return environment

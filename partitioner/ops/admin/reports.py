@@ -14,9 +14,9 @@ class DrainReport:
     backend: str  # its name
     for_seconds: float  # since it began
     moved: int  # sessions
-    left: int | None  # sessions; None if nobody can tell
+    left: int | None  # sessions; None if unknown
     rate: float  # sessions a second, since it began
-    estimate: float | None  # seconds until it is done, at that rate; None if nobody can tell
+    estimate: float | None  # seconds until it is done, at that rate; None if unknown
     done: bool
     stalled: str | None  # why nothing moves just now
 
@@ -109,7 +109,7 @@ class ClaimReport:
 
 @dataclass(frozen=True, slots=True)
 class LockReport:
-    """One lock that somebody holds. Its cookie is left out: whoever knows it can break the lock."""
+    """One lock that somebody holds. Its cookie is left out: anyone who knows it can break the lock."""
 
     key: str  # eight hex digits of the SHA-256 of the session's key: enough to tell locks apart
     server: str

@@ -1,6 +1,6 @@
 """The routes of a router's admin port (design.md 9.3).
 
-The app knows nothing of the router: whoever stands behind the desk answers. Every answer but those of
+The app knows nothing of the router: an AdminApi answers. Every answer but those of
 /healthz, /metrics and the status page is JSON; what is refused is `{"error": "one sentence"}`.
 """
 
@@ -20,14 +20,14 @@ from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
 from partitioner.ops.admin.refusals import refuse, refuse_http
 from partitioner.ops.admin.reports import BackendReport, ClaimReport, EventReport, Locks, Status
-from partitioner.ops.event_log import Journal
+from partitioner.ops.event_log import EventLog
 from partitioner.placement.location import Location
 
 MOST_LOCKS = 1000
 """Locks that are told of at a time, the oldest first: those that an operator looks for."""
 
 
-class Desk(Protocol):
+class AdminApi(Protocol):
     """Answers operators, and takes their orders."""
 
     def why_not_ready(self) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ class Desk(Protocol):
     def backends(self) -> tuple[BackendReport, ...]: ...
 
     def locate(self, key: bytes) -> Location:
-        """Raises ValueError if that is no key."""
+        """Raises ValueError if that is not a key."""
 
     def locks(self, at_most: int) -> Locks: ...
 
@@ -58,19 +58,21 @@ class Desk(Protocol):
         """Make this router the active one of its farm. Raises Refused, with the reason, if that cannot be."""
 
     async def reload(self) -> object:
-        """Read the configuration again; answers a dataclass, or what JSON has a form for.
+        """Read the configuration again; returns a dataclass, or what JSON has a form for.
 
         Raises ConfigurationInvalid or Refused; nothing has changed then.
         """
 
 
-def router_app(desk: Desk, policy: AccessPolicy, *more: Route, journal: Journal | None = None) -> ASGIApp:
-    """The app, guarded; with `more` routes that do not concern the desk.
+def router_app(
+    admin_api: AdminApi, policy: AccessPolicy, *more: Route, event_log: EventLog | None = None
+) -> ASGIApp:
+    """The app, guarded; with `more` routes that do not concern the admin API.
 
-    Who was refused stands in `journal`, where that is given.
+    Who was refused stands in `event_log`, where that is given.
     """
     page.template()
-    routes = _Routes(desk)
+    routes = _Routes(admin_api)
     made = Starlette(
         routes=[
             Route(PAGE, routes.page),
@@ -89,62 +91,62 @@ def router_app(desk: Desk, policy: AccessPolicy, *more: Route, journal: Journal 
         exception_handlers={HTTPException: refuse_http},
     )
     made.router.redirect_slashes = False
-    return Guard(made, policy, journal)
+    return Guard(made, policy, event_log)
 
 
 class _Routes:
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, admin_api: AdminApi) -> None:
+        self._admin_api = admin_api
 
     async def page(self, request: Request) -> Response:
         try:
             refresh = page.read_refresh(request.query_params.get("refresh"))
         except ValueError as error:
             return refuse(400, str(error))
-        desk = self._desk
-        shown = page.view(desk.status(), desk.locks(MOST_LOCKS), desk.events(), refresh)
+        admin_api = self._admin_api
+        shown = page.view(admin_api.status(), admin_api.locks(MOST_LOCKS), admin_api.events(), refresh)
         return HTMLResponse(await page.render(shown), headers=page.HEADERS)
 
     async def healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, request: Request) -> Response:
-        reasons = self._desk.why_not_ready()
+        reasons = self._admin_api.why_not_ready()
         body = {
             "ready": not reasons,
-            "role": self._desk.role(),
+            "role": self._admin_api.role(),
             "reasons": reasons,
-            "warnings": self._desk.warnings(),
+            "warnings": self._admin_api.warnings(),
         }
         return JSONResponse(body, 503 if reasons else 200)
 
     async def status(self, request: Request) -> Response:
-        return JSONResponse(asdict(self._desk.status()))
+        return JSONResponse(asdict(self._admin_api.status()))
 
     async def backends(self, request: Request) -> Response:
-        return JSONResponse({"backends": [asdict(each) for each in self._desk.backends()]})
+        return JSONResponse({"backends": [asdict(each) for each in self._admin_api.backends()]})
 
     async def locate(self, request: Request) -> Response:
         keys = request.query_params.getlist("key")
         if len(keys) != 1 or not keys[0]:
             return refuse(400, "expected one key, as in /api/v1/locate?key=SESSION-ID")
         try:
-            return JSONResponse(asdict(self._desk.locate(keys[0].encode("utf-8", "surrogatepass"))))
+            return JSONResponse(asdict(self._admin_api.locate(keys[0].encode("utf-8", "surrogatepass"))))
         except ValueError as error:
             return refuse(400, str(error))
 
     async def locks(self, request: Request) -> Response:
-        return JSONResponse(asdict(self._desk.locks(MOST_LOCKS)))
+        return JSONResponse(asdict(self._admin_api.locks(MOST_LOCKS)))
 
     async def events(self, request: Request) -> Response:
-        return JSONResponse({"events": [asdict(each) for each in self._desk.events()]})
+        return JSONResponse({"events": [asdict(each) for each in self._admin_api.events()]})
 
     async def set_intent(self, request: Request) -> Response:
         name, order = request.path_params["name"], request.path_params["intent"]
         try:
-            return JSONResponse(asdict(self._desk.set_intent(name, Intent(order))))
+            return JSONResponse(asdict(self._admin_api.set_intent(name, Intent(order))))
         except ValueError:
-            return refuse(404, f"{order!r} is no order; expected drain, ready or maint")
+            return refuse(404, f"{order!r} is not an order; expected drain, ready or maint")
         except UnknownBackend as error:
             return refuse(404, str(error))
         except Refused as error:
@@ -152,13 +154,13 @@ class _Routes:
 
     async def claim(self, request: Request) -> Response:
         try:
-            return JSONResponse(asdict(await self._desk.claim()))
+            return JSONResponse(asdict(await self._admin_api.claim()))
         except Refused as error:
             return refuse(409, str(error))
 
     async def reload(self, request: Request) -> Response:
         try:
-            report = await self._desk.reload()
+            report = await self._admin_api.reload()
         except ConfigurationInvalid as error:
             return refuse(422, str(error), problems=[str(problem) for problem in error.problems])
         except Refused as error:

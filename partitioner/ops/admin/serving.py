@@ -63,7 +63,7 @@ class AdminServer:
 
 
 def _descriptor(listener: trio.SocketListener) -> int:
-    """The descriptor of a listener, which belongs to whoever asks from now on."""
+    """The descriptor of a listener, which belongs to the caller from now on."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it
         listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED * 1000))
     return listener.socket.detach()

@@ -168,7 +168,7 @@ ROUTER = (
     # --- drains ---
     _gauge("drain_sessions_moved", "backend", "Sessions that a draining backend has handed off."),
     _gauge("drain_sessions_left", "backend", "Sessions that it still has, where it can be asked."),
-    _gauge("drain_stalled", "backend", "1 while a drain that is not done does not get on, else 0."),
+    _gauge("drain_stalled", "backend", "1 while a drain that is not done has stalled, else 0."),
     # --- the router itself ---
     _counter(
         "loop_stalls_total",

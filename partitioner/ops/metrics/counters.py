@@ -35,7 +35,7 @@ class Served:
         self.durations = Histogram(DURATIONS)
 
 
-class Tally(Observer):
+class Counters(Observer):
     """Everything that was reported since the start, counted. Backends go by their identity."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -72,7 +72,7 @@ class Tally(Observer):
         self.last_read_at = clock()
 
     def __repr__(self) -> str:
-        return f"<Tally, {self.answered} requests answered>"
+        return f"<Counters, {self.answered} requests answered>"
 
     @property
     def answered(self) -> int:
@@ -114,7 +114,7 @@ class Tally(Observer):
         self.state_changes[backend.identity, Health.DOWN] += 1
 
     def backend_came_up(
-        self, backend: Backend, after: Symptom | None, has_new_life: bool | None, eligible: int
+        self, backend: Backend, after: Symptom | None, has_new_incarnation: bool | None, eligible: int
     ) -> None:
         self.state_changes[backend.identity, Health.UP] += 1
 

@@ -2,7 +2,7 @@
 
 With fifty backends a page has some three thousand numbers, at five to ten microseconds each. After so many
 everybody else has a turn; not after each piece, because most are of a few lines, and under full load a turn
-lasts for as long as the express lane pumps. The page is sent when it is whole: nobody ever gets half of it.
+lasts for as long as the fast path pumps. The page is sent when it is whole: no scraper gets half of it.
 """
 
 from collections.abc import Iterable

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from platform import python_version
 
 from partitioner import __version__
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.listener import Downstream
 from partitioner.transport.traffic import Histogram
@@ -60,24 +60,24 @@ class Readings:
 Read = Callable[[], Readings]
 
 
-def note_serving(readings: Readings, tally: Tally, downstream: Downstream) -> None:
+def note_serving(readings: Readings, counters: Counters, downstream: Downstream) -> None:
     """What router and state server have in common: how clients are served."""
     note = readings.note
     note("build_info", 1, __version__, python_version())
-    for operation, served in tally.served.items():
+    for operation, served in counters.served.items():
         for status, outcome in OUTCOMES.items():
             note("requests_total", served.answers[status], operation.value, outcome)
-        note("requests_total", tally.closed[operation], operation.value, "closed")
+        note("requests_total", counters.closed[operation], operation.value, "closed")
         readings.note_copy("request_duration_seconds", served.durations, operation.value)
-    note("requests_total", tally.malformed, "unknown", "rejected")
-    note("requests_total", tally.closed[None], "unknown", "closed")
-    readings.note_copy("session_size_bytes", tally.sizes)
+    note("requests_total", counters.malformed, "unknown", "rejected")
+    note("requests_total", counters.closed[None], "unknown", "closed")
+    readings.note_copy("session_size_bytes", counters.sizes)
     note("requests_in_progress", downstream.exchanges_under_way)
     note("client_connections", downstream.connections)
     note("client_connections_limit", downstream.most_connections)
-    note("clients_turned_away_total", tally.turned_away)
-    note("crashes_total", tally.crashes)
-    readings.note_copy("event_loop_lag_seconds", tally.lags)
+    note("clients_turned_away_total", counters.turned_away)
+    note("crashes_total", counters.crashes)
+    readings.note_copy("event_loop_lag_seconds", counters.lags)
 
 
 def note_holding(readings: Readings, tables: Iterable[SessionTable]) -> None:
@@ -90,12 +90,12 @@ def note_holding(readings: Readings, tables: Iterable[SessionTable]) -> None:
     readings.note("creations_refused_total", sum(table.refused_creations for table in tables))
 
 
-def state_server_reading(tally: Tally, downstream: Downstream, table: SessionTable) -> Read:
+def state_server_reading(counters: Counters, downstream: Downstream, table: SessionTable) -> Read:
     """How the numbers of a state server are read."""
 
     def read() -> Readings:
         readings = Readings()
-        note_serving(readings, tally, downstream)
+        note_serving(readings, counters, downstream)
         note_holding(readings, (table,))
         return readings
 

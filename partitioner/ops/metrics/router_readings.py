@@ -16,10 +16,10 @@ from partitioner.membership.health import Health
 from partitioner.membership.losses import LossReason
 from partitioner.membership.pool import Member, Pool
 from partitioner.membership.tenure import Role
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.readings import OUTCOMES, Readings, note_holding, note_serving
 from partitioner.ops.standing import dirty_of, role_of
-from partitioner.routing.core import Lane
+from partitioner.routing.core import RouterCore
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.listener import Downstream
@@ -39,17 +39,17 @@ RELOADS = ("applied", "unchanged", "refused", "invalid")
 class RouterReading:
     """Reads the numbers of one router. This is a Read."""
 
-    lane: Lane
+    core: RouterCore
     downstream: Downstream
-    tally: Tally
+    counters: Counters
     why_not_ready: Callable[[], tuple[str, ...]]
     embedded: Mapping[Address, SessionTable] = field(default_factory=dict)  # tables of its own servers
 
     def __call__(self) -> Readings:
         """Read them all, without waiting for anything."""
         readings = Readings()
-        note_serving(readings, self.tally, self.downstream)
-        for identity, label in backend_labels(self.lane.roster.pool).items():
+        note_serving(readings, self.counters, self.downstream)
+        for identity, label in backend_labels(self.core.roster.pool).items():
             self._note_backend(readings, identity, label)
         self._note_shares(readings)
         self._note_copies(readings)
@@ -64,23 +64,23 @@ class RouterReading:
     # --- backends ---
 
     def _note_backend(self, readings: Readings, identity: str, label: str) -> None:
-        note, tally = readings.note, self.tally
-        member = self.lane.roster.pool.members[identity]
+        note, counters = readings.note, self.counters
+        member = self.core.roster.pool.members[identity]
         note("backend_up", float(member.record.is_up), label)
         readings.note_choice("backend_state", member.record.health.value, HEALTHS, label)
         readings.note_choice("backend_intent", _intent(member), INTENTS, label)
         for health in CHANGES:
-            changes = tally.state_changes[identity, health]
+            changes = counters.state_changes[identity, health]
             note("backend_state_changes_total", changes, label, health.value)
-        note("failovers_total", tally.failovers[identity], label)
+        note("failovers_total", counters.failovers[identity], label)
         for is_good, result in RESULTS.items():
-            note("copies_written_total", tally.copies[identity, is_good], label, result)
-        note("backend_dirty", float(bool(dirty_of(self.lane, identity))), label)
-        note("keys_marked", self.lane.ledger.marks_of(identity), label)
-        _note_traffic(readings, self.lane.roster.upstreams[identity], label)
+            note("copies_written_total", counters.copies[identity, is_good], label, result)
+        note("backend_dirty", float(bool(dirty_of(self.core, identity))), label)
+        note("keys_marked", self.core.ledger.marks_of(identity), label)
+        _note_traffic(readings, self.core.roster.upstreams[identity], label)
 
     def _note_shares(self, readings: Readings) -> None:
-        pool = self.lane.roster.pool
+        pool = self.core.roster.pool
         weights = {each: pool.members[each].backend.weight for each in pool.ready}
         all_weights = sum(weights.values()) or 1.0
         for identity, label in backend_labels(pool).items():
@@ -89,36 +89,36 @@ class RouterReading:
     # --- sessions ---
 
     def _note_copies(self, readings: Readings) -> None:
-        note, tally, roster, now = readings.note, self.tally, self.lane.roster, trio.current_time()
-        is_active = role_of(self.lane) is Role.ACTIVE
+        note, counters, roster, now = readings.note, self.counters, self.core.roster, trio.current_time()
+        is_active = role_of(self.core) is Role.ACTIVE
         since = roster.redundancy.redundant_since(now) if is_active else None
         note("backends_serving", len(roster.pool.eligible))
         note("ready", float(not self.why_not_ready()))
         note("copies", roster.pool.copies)
-        note("degraded_writes_total", tally.degraded_writes)
+        note("degraded_writes_total", counters.degraded_writes)
         note("redundant", float(since is not None))
         note("redundant_for_seconds", 0.0 if since is None else now - since)
-        note("t_max_seconds", self.lane.ledger.longest_life)
+        note("t_max_seconds", self.core.ledger.longest_life)
         for reason in MOVES:
-            note("sessions_moved_total", tally.moved[reason], reason)
-        note("sessions_repaired_total", tally.repaired)
+            note("sessions_moved_total", counters.moved[reason], reason)
+        note("sessions_repaired_total", counters.repaired)
         for loss in LossReason:
-            note("sessions_lost_total", tally.lost[loss], loss.value)
+            note("sessions_lost_total", counters.lost[loss], loss.value)
 
     def _note_locks(self, readings: Readings) -> None:
-        note, tally, ledger = readings.note, self.tally, self.lane.ledger
+        note, counters, ledger = readings.note, self.counters, self.core.ledger
         oldest = next((lock for _, lock in ledger.locks()), None)
         note("locks_held", ledger.locks_held)
         note("oldest_lock_seconds", 0.0 if oldest is None else trio.current_time() - oldest.since)
-        note("lost_updates_total", tally.lost_updates)
-        note("locks_taken_over_total", tally.locks_taken_over)
-        note("ghost_locks_released_total", tally.ghosts_released)
-        note("ghost_locks_left_total", tally.ghosts_left)
-        note("mixed_applications_total", tally.mixed_applications)
+        note("lost_updates_total", counters.lost_updates)
+        note("locks_taken_over_total", counters.locks_taken_over)
+        note("ghost_locks_released_total", counters.ghosts_released)
+        note("ghost_locks_left_total", counters.ghosts_left)
+        note("mixed_applications_total", counters.mixed_applications)
 
     def _note_drains(self, readings: Readings) -> None:
-        labels = backend_labels(self.lane.roster.pool)
-        for identity, drain in self.lane.handoff.drains().items():
+        labels = backend_labels(self.core.roster.pool)
+        for identity, drain in self.core.handoff.drains().items():
             if identity not in labels:
                 continue  # it has just been forgotten
             label = labels[identity]
@@ -131,29 +131,29 @@ class RouterReading:
     # --- the router itself ---
 
     def _note_role(self, readings: Readings) -> None:
-        note, tenure = readings.note, self.lane.tenure
-        is_active = role_of(self.lane) is Role.ACTIVE
+        note, tenure = readings.note, self.core.tenure
+        is_active = role_of(self.core) is Role.ACTIVE
         term = None if tenure is None or not is_active else tenure.authority.term
         note("active", float(is_active))
         note("term", 0 if term is None else term.term.number)
-        note("superseded_total", self.tally.superseded_times)
+        note("superseded_total", self.counters.superseded_times)
         for is_good, result in RESULTS.items():
-            note("record_written_total", self.tally.records[is_good], result)
+            note("record_written_total", self.counters.records[is_good], result)
 
     def _note_router(self, readings: Readings) -> None:
-        note, tally, lane = readings.note, self.tally, self.lane
-        note("backend_connections_limit", lane.policy.upstream.connections)
-        note("loop_stalls_total", tally.standstills)
-        note("pool_epoch", lane.roster.pool.epoch)
-        note("map_fingerprint", map_fingerprint(lane.roster.pool, lane.policy.hash_key))
-        note("ledger_keys", len(lane.ledger))
-        note("ledger_keys_limit", lane.policy.ledger.keys)
-        note("held_body_bytes", lane.memory.used)
-        note("held_body_bytes_limit", lane.policy.body_memory)
+        note, counters, core = readings.note, self.counters, self.core
+        note("backend_connections_limit", core.policy.upstream.connections)
+        note("loop_stalls_total", counters.standstills)
+        note("pool_epoch", core.roster.pool.epoch)
+        note("map_fingerprint", map_fingerprint(core.roster.pool, core.policy.hash_key))
+        note("ledger_keys", len(core.ledger))
+        note("ledger_keys_limit", core.policy.ledger.keys)
+        note("held_body_bytes", core.body_budget.used)
+        note("held_body_bytes_limit", core.policy.body_memory)
         for outcome in RELOADS:
-            note("config_reloads_total", tally.reloads[outcome], outcome)
-        note("config_last_reload_successful", float(tally.is_last_reload_good))
-        note("config_last_reload_timestamp_seconds", tally.last_read_at)
+            note("config_reloads_total", counters.reloads[outcome], outcome)
+        note("config_last_reload_successful", float(counters.is_last_reload_good))
+        note("config_last_reload_timestamp_seconds", counters.last_read_at)
 
 
 def backend_labels(pool: Pool) -> dict[str, str]:
@@ -193,6 +193,6 @@ def _note_traffic(readings: Readings, upstream: Upstream, label: str) -> None:
         note("backend_errors_total", traffic.failures[phase], label, phase.value)
     note("backend_connections", upstream.leased, label, "leased")
     note("backend_connections", upstream.idle, label, "idle")
-    note("backend_connections", upstream.vigil.unanswered, label, "unanswered")
+    note("backend_connections", upstream.half_closed.unanswered, label, "unanswered")
     if traffic.last_probe is not None:
         note("backend_probe_seconds", traffic.last_probe, label)

@@ -1,7 +1,7 @@
 """CPU for each exchange of the router as a ratio to HAProxy's, in the same interleaved run.
 
     python -m tests.benchmarks.yardstick [--rounds 10] [--seconds 2] [--points 1KiB/64,8KiB/64] [--copies 1,2]
-                                         [--settings 'lanes: await'] [--state-server] [--json]
+                                         [--settings 'fast_path: off'] [--state-server] [--json]
 
 With `--state-server` a state server of our own is a rival as well: it has the same load, answers itself, and
 is compared with the first router.

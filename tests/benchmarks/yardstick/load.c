@@ -42,7 +42,7 @@ static struct connection connections[MOST_CONNECTIONS];
 static const char *slash, *name;
 static long size, session_count;
 static int reactor, connection_count, is_creating;
-static unsigned dice = 1;
+static unsigned generator = 1;
 
 static long long now_ns(void) {
     struct timespec now;
@@ -50,9 +50,9 @@ static long long now_ns(void) {
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-static unsigned throw_dice(unsigned sides) {
-    dice ^= dice << 13, dice ^= dice >> 17, dice ^= dice << 5;
-    return dice % sides;
+static unsigned throw_rng(unsigned sides) {
+    generator ^= generator << 13, generator ^= generator >> 17, generator ^= generator << 5;
+    return generator % sides;
 }
 
 static void give_up(struct connection *connection, const char *what) {
@@ -108,8 +108,8 @@ static void ask(struct connection *connection, enum step step, long long due) {
 }
 
 static enum step begin_page(struct connection *connection) {
-    connection->session = connection->first + throw_dice(connection->count);
-    unsigned kind = throw_dice(10);
+    connection->session = connection->first + throw_rng(connection->count);
+    unsigned kind = throw_rng(10);
     connection->sets_after = kind < 7;
     return kind == 9 ? GET : ACQUIRE;
 }
@@ -138,7 +138,7 @@ static void check_head(struct connection *connection) {
     connection->expected = end + 4 - connection->in + body;
 }
 
-/* Take in what has come; answer whether the answer is complete. */
+/* Take in what has come; return whether the answer is complete. */
 static int receive(struct connection *connection) {
     size_t room = size + 20480;
     ssize_t count = read(connection->file, connection->in + connection->in_length, room - connection->in_length);
@@ -196,7 +196,7 @@ static struct connection *wake_one(void) {
     return connection;
 }
 
-/* Give a connection its next exchange; answer whether there is one: when it is over, pages are finished. */
+/* Give a connection its next exchange; return whether there is one: when it is over, pages are finished. */
 static int go_on(struct connection *connection, int is_over, long long due) {
     int step = next_step(connection);
     if (step < 0 && is_over) return 0;
@@ -270,7 +270,7 @@ int main(int count, char **arguments) {
     slash = arguments[7];
     name = arguments[8];
     is_creating = count > 9;
-    dice = (unsigned)now_ns() | 1;
+    generator = (unsigned)now_ns() | 1;
     reactor = epoll_create1(0);
     for (int i = 0; i < connection_count; i++) {
         long first = session_count * i / connection_count, next = session_count * (i + 1) / connection_count;

@@ -168,7 +168,7 @@ static void take_out(int file, struct session **place, long cookie) {
     answer(file, "200 OK", "", "", 0);
 }
 
-/* Carry out one request of those that have come in; answer its length, or 0 if it is not complete. */
+/* Carry out one request of those that have come in; return its length, or 0 if it is not complete. */
 static size_t serve_one(int file) {
     struct connection *connection = connections[file];
     char *end = memmem(connection->in, connection->held, "\r\n\r\n", 4);

@@ -16,7 +16,7 @@ from tests.end_to_end.kills.load import LoadPlan
 from tests.end_to_end.kills.run import Findings, Outcome, Plan, Run
 from tests.simulation.checker import Kind, Violation
 from tests.simulation.history import History
-from tests.simulation.seeded import Dice
+from tests.simulation.seeded import ActorRandom
 from tests.simulation.web import EXECUTION_TIMEOUT, LONGEST_WORK, SHORTEST_TIMEOUT
 
 REPORT_EVERY = 2.0
@@ -34,7 +34,7 @@ REPORT_EVERY = 2.0
 @click.option("--timeout", type=float, default=1.0, show_default=True, help="Seconds that a probe may take.")
 @click.option("--longest-life", type=float, default=60.0, show_default=True, help="T_max in seconds.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is asked, and when.")
-@click.option("--lanes", type=click.Choice(["await", "both"]), default="both", show_default=True)
+@click.option("--fast-path", type=click.Choice(["off", "on"]), default="on", show_default=True)
 @click.option("--history", type=click.Path(path_type=Path), help="Where to write what users saw.")
 def main(
     sessions: int,
@@ -48,7 +48,7 @@ def main(
     timeout: float,
     longest_life: float,
     seed: int,
-    lanes: str,
+    fast_path: str,
     history: Path | None,
 ) -> None:
     """Kill, freeze and restart real processes under load, each when the pool is redundant again."""
@@ -68,7 +68,7 @@ def main(
         # Servers fall again and again here, and would have to wait longer each time.
         health=HealthPolicy(interval=interval, timeout=timeout, hold_down=2.0),
         seed=seed,
-        lanes=lanes,
+        fast_path=fast_path,
         state_dirs=state_dir,
     )
     with tempfile.TemporaryDirectory() as directory:
@@ -87,10 +87,10 @@ def _draw(count: int, seed: int, only: tuple[str, ...]) -> list[Fault]:
     kinds = [fault for fault in ALL if not only or any(word in fault.name for word in only)]
     if not kinds:
         raise click.BadParameter(f"expected a part of one of: {', '.join(fault.name for fault in ALL)}")
-    dice = Dice(seed, "faults")
+    rng = ActorRandom(seed, "faults")
     drawn: list[Fault] = []
     while len(drawn) < count:
-        drawn += dice.sample(kinds, len(kinds))
+        drawn += rng.sample(kinds, len(kinds))
     return drawn[:count]
 
 
@@ -121,7 +121,7 @@ async def _tell(run: Run, console: Console) -> None:
 
 
 def _report(outcome: Outcome) -> bool:
-    """Print what it has come to; answer whether all is well."""
+    """Print what it has come to; return whether all is well."""
     table = Table(
         "fault",
         "server",

@@ -16,7 +16,7 @@ from tests.doubles.clients import Client
 from tests.end_to_end.kills.site import Site
 from tests.end_to_end.kills.wire import Wire
 from tests.simulation.history import Exchange, History
-from tests.simulation.seeded import Dice
+from tests.simulation.seeded import ActorRandom
 from tests.simulation.web import END_A_LOCK, ORDINARY, Kind, Page, WebServer
 
 HEARTBEAT = 0.05
@@ -112,11 +112,11 @@ class Load:
     # --- who uses the sessions ---
 
     async def _work(self, number: int) -> None:
-        web, dice = self._web_server(), Dice(self._seed, f"worker {number}")
+        web, rng = self._web_server(), ActorRandom(self._seed, f"worker {number}")
         while not self._is_ending:
-            await trio.sleep(dice.expovariate(1 / self._plan.pause))
-            (kind,) = dice.choices(list(_NO_CRASHES), list(_NO_CRASHES.values()))
-            await web.run_page(next(self._pages), dice.randrange(self._plan.sessions), kind)
+            await trio.sleep(rng.expovariate(1 / self._plan.pause))
+            (kind,) = rng.choices(list(_NO_CRASHES), list(_NO_CRASHES.values()))
+            await web.run_page(next(self._pages), rng.randrange(self._plan.sessions), kind)
 
     async def _touch(self) -> None:
         web = self._web_server()
@@ -155,7 +155,7 @@ class Load:
 
     def _web_server(self) -> WebServer:
         number = next(self._web_servers)
-        web = WebServer(self._connect, self.history, Dice(self._seed, f"web server {number}"))
+        web = WebServer(self._connect, self.history, ActorRandom(self._seed, f"web server {number}"))
         web.versions = number * 1_000_000
         web.longest_work = self._plan.longest_work
         web.execution_timeout = self._plan.execution_timeout

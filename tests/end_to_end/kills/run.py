@@ -30,7 +30,7 @@ class Plan:
     servers: int = 3
     waits_at_the_start: bool = True  # until the router knows what is known here: that all sessions are new
     seed: int = 0
-    lanes: str = "both"  # how the router serves
+    fast_path: str = "on"  # how the router serves
     state_dirs: bool = False  # whether each router is given one
 
     @property
@@ -47,7 +47,7 @@ class Plan:
         """The router's configuration, without its servers."""
         health = self.health
         return (
-            f"lanes: {self.lanes}\n"
+            f"fast_path: {self.fast_path}\n"
             f"session_timeout: {self.longest_life:g}s\nsession_timeout_max: {self.longest_life:g}s\n"
             f"health: {{interval: {health.interval * 1000:g}ms, timeout: {health.timeout * 1000:g}ms, "
             f"fall: {health.fall}, hold_down: {health.hold_down:g}s}}\n"
@@ -191,7 +191,7 @@ class Run:
             self._periods.append((fault, name, began_at, max(began_at, since)))
 
     async def _wait_until_redundant(self, site: Site, load: Load, title: str) -> float:
-        """Wait until the next server may fail; answer since when. If that does not come, it is judged."""
+        """Wait until the next server may fail; return since when. If that does not come, it is judged."""
         self.stage = f"{title}: until redundant again"
         give_up_at = trio.current_time() + self.plan.longest_life + LONGEST_WAIT
         while (since := await site.redundant_since()) is None:

@@ -1,4 +1,4 @@
-"""A desk that says what a test wants, and a reader of the page that comes of it."""
+"""An admin API that says what a test wants, and a reader of the page that comes of it."""
 
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -110,12 +110,12 @@ def lock_report(age: float) -> LockReport:
 
 
 @dataclass
-class FakeDesk:
+class FakeAdminApi:
     """Says always the same."""
 
     told: Status
     held: tuple[LockReport, ...] = ()
-    journal: tuple[EventReport, ...] = field(default=())
+    event_log: tuple[EventReport, ...] = field(default=())
 
     def why_not_ready(self) -> tuple[str, ...]:
         return self.told.not_ready
@@ -139,7 +139,7 @@ class FakeDesk:
         return Locks(len(self.held), self.held[:at_most])
 
     def events(self) -> tuple[EventReport, ...]:
-        return self.journal
+        return self.event_log
 
     def set_intent(self, name: str, intent: Intent) -> BackendReport:
         raise AssertionError("the page changes nothing")

@@ -65,14 +65,14 @@ async def test_healthz(table: SessionTable) -> None:
 
 
 BAD = {
-    "after=-1": "is no whole number",
-    "after=x": "is no whole number",
+    "after=-1": "is not a whole number",
+    "after=x": "is not a whole number",
     "after=4096": "is no cursor",
-    "after=99999999999999999999": "is no whole number",
-    "after=%D9%A3": "is no whole number",
+    "after=99999999999999999999": "is not a whole number",
+    "after=%D9%A3": "is not a whole number",
     "limit=0": "expected 1 to",
     f"limit={LONGEST_PAGE + 1}": "expected 1 to",
-    "limit=": "is no whole number",
+    "limit=": "is not a whole number",
 }
 
 
@@ -95,13 +95,16 @@ async def test_there_is_nothing_to_change(table: SessionTable) -> None:
 
 
 NO_LISTINGS = {
-    "another program": (httpx.Response(200, text="<html>"), "what is no listing"),
-    "a list": (httpx.Response(200, json=[]), "what is no listing"),
-    "no keys": (httpx.Response(200, json={"next": None, "sessions": 1}), "what is no listing"),
-    "no numbers": (httpx.Response(200, json={"keys": [], "next": 1, "sessions": "x"}), "what is no listing"),
+    "another program": (httpx.Response(200, text="<html>"), "what is not a listing"),
+    "a list": (httpx.Response(200, json=[]), "what is not a listing"),
+    "no keys": (httpx.Response(200, json={"next": None, "sessions": 1}), "what is not a listing"),
+    "no numbers": (
+        httpx.Response(200, json={"keys": [], "next": 1, "sessions": "x"}),
+        "what is not a listing",
+    ),
     "keys that are none": (
         httpx.Response(200, json={"keys": ["a b\r\n"], "next": None, "sessions": 1}),
-        "what is no listing",
+        "what is not a listing",
     ),
     "not for us": (
         httpx.Response(403, json={"error": "your address is not allowed"}),

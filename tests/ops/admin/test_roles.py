@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from partitioner.daemon.notify import Rate, router_status
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.standing import IS_STANDBY
 from partitioner.protocol.messages import Operation
 from partitioner.routing.tenure import TenurePolicy
@@ -17,7 +17,7 @@ from tests.doubles.backends import ROUTER_NAME, MemoryStateServer
 from tests.doubles.network import Network
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
-from tests.ops.admin.apis import desk_of
+from tests.ops.admin.apis import admin_api_of
 from tests.ops.admin.asking import Operator
 
 ANOTHER_IS_USED = "another router is active and used"
@@ -50,12 +50,14 @@ class Routers:
 
     async def start(self) -> FarmRouter:
         """Start one more of them."""
-        tally, policy = Tally(), TenurePolicy(ROUTER_NAME, lost_after=3.0, wall_clock=lambda: 1.7e9)
-        router = MemoryRouter(self._nursery, 3, copies=2, network=self._network, watcher=tally, tenure=policy)
+        counters, policy = Counters(), TenurePolicy(ROUTER_NAME, lost_after=3.0, wall_clock=lambda: 1.7e9)
+        router = MemoryRouter(
+            self._nursery, 3, copies=2, network=self._network, watcher=counters, tenure=policy
+        )
         if not self.servers:
             self.servers += [MemoryStateServer(self._network, each.address) for each in router.backends]
-        desk = desk_of(router.lane, name=ROUTER_NAME, tally=tally)
-        started = FarmRouter(router, Operator(router_app(desk, AccessPolicy(is_loopback=True))))
+        admin_api = admin_api_of(router.core, name=ROUTER_NAME, counters=counters)
+        started = FarmRouter(router, Operator(router_app(admin_api, AccessPolicy(is_loopback=True))))
         await router.start()
         return started
 
@@ -170,7 +172,7 @@ async def test_a_claim_that_no_server_takes(nursery: trio.Nursery, autojump_cloc
 async def test_a_router_with_servers_of_its_own(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Nobody else can serve them: it is active without a term."""
     router = MemoryRouter(nursery, 1)
-    operator = Operator(router_app(desk_of(router.lane), AccessPolicy(is_loopback=True)))
+    operator = Operator(router_app(admin_api_of(router.core), AccessPolicy(is_loopback=True)))
     status = (await operator.get("/api/v1/status")).json()
     claimed = (await operator.ask("POST", "/api/v1/claim")).json()
 
@@ -194,7 +196,7 @@ async def test_the_line_of_systemctl_status(nursery: trio.Nursery, autojump_cloc
     """A standby says that it is one, who answers it, and why it is one."""
     _, standby = await Routers(nursery).start_two()
     await trio.sleep(10)
-    line = router_status(standby.router.lane, Rate(lambda: 0, trio.current_time), trio.current_time())
+    line = router_status(standby.router.core, Rate(lambda: 0, trio.current_time), trio.current_time())
 
     assert f"standby, 3 of 3 answer: {ANOTHER_IS_USED}" == line
 

@@ -12,16 +12,16 @@ from partitioner.membership.health import HealthPolicy, HealthRecord
 from partitioner.ops.admin.api import Reload
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
-from partitioner.ops.event_log import Journal
+from partitioner.ops.event_log import EventLog
 from partitioner.ops.log import LogObserver
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import HashKey
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
-from tests.ops.admin.apis import desk_of, reload_nothing
+from tests.ops.admin.apis import admin_api_of, reload_nothing
 from tests.ops.admin.asking import Operator
 from tests.tables import each_case
 
@@ -50,22 +50,26 @@ class Site:
         began_at: float = float("-inf"),
         health: HealthPolicy | None = None,
     ) -> None:
-        self.tally, self.journal = Tally(), Journal(clock=trio.current_time)
-        self.router = MemoryRouter(nursery, 3, copies=2, began_at=began_at, watcher=self.tally, health=health)
+        self.counters, self.event_log = Counters(), EventLog(clock=trio.current_time)
+        self.router = MemoryRouter(
+            nursery, 3, copies=2, began_at=began_at, watcher=self.counters, health=health
+        )
         self.servers = [MemoryStateServer(self.router.network, each.address) for each in self.router.backends]
         self.not_served: tuple[str, ...] = ()
         self.reload: Reload = reload_nothing
-        desk = desk_of(
-            self.router.lane,
+        admin_api = admin_api_of(
+            self.router.core,
             hash_key=hash_key,
             why_not_served=lambda: self.not_served,
             reload=lambda: self.reload(),
-            journal=self.journal,
-            tally=self.tally,
+            event_log=self.event_log,
+            counters=self.counters,
             clients=64,
         )
         self.began_at = trio.current_time()
-        self.operator = Operator(router_app(desk, AccessPolicy(is_loopback=True), journal=self.journal))
+        self.operator = Operator(
+            router_app(admin_api, AccessPolicy(is_loopback=True), event_log=self.event_log)
+        )
 
     async def get(self, path: str) -> object:
         answer = await self.operator.get(path)
@@ -234,7 +238,7 @@ async def test_an_exchange_that_failed(nursery: trio.Nursery, autojump_clock: Mo
 async def test_events(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The youngest first; what the log calls cause and consequence stands by itself."""
     site = Site(nursery)
-    log = LogObserver(3, journal=site.journal)
+    log = LogObserver(3, event_log=site.event_log)
     log.backend_ejected(site.router.backends[0], HealthRecord(since=0.0), "refused the connection", 2)
     await trio.sleep(7)
     log.note("stopping now")
@@ -347,7 +351,10 @@ REFUSED = {
         "no backend is called 'stat-2'; did you mean 'state-2'?",
     ),
     ("POST", "/api/v1/backends/x/maint"): (404, "expected one of state-1, state-2, state-3"),
-    ("POST", "/api/v1/backends/state-1/kill"): (404, "'kill' is no order; expected drain, ready or maint"),
+    ("POST", "/api/v1/backends/state-1/kill"): (
+        404,
+        "'kill' is not an order; expected drain, ready or maint",
+    ),
     ("GET", "/api/v1/locate"): (400, "expected one key"),
     ("GET", "/api/v1/locate?key="): (400, "expected one key"),
     ("GET", "/api/v1/locate?key=a&key=b"): (400, "expected one key"),

@@ -19,7 +19,7 @@ from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.printable import printable
 from tests.ops.admin.asking import Operator
 from tests.ops.admin.pages import (
-    FakeDesk,
+    FakeAdminApi,
     StatusPage,
     backend_report,
     drain_report,
@@ -42,15 +42,15 @@ EVENT = EventReport(
 
 
 def operator_of(status: Status = WELL, *, token: str | None = None) -> Operator:
-    return Operator(router_app(FakeDesk(status), AccessPolicy(token is None, token)))
+    return Operator(router_app(FakeAdminApi(status), AccessPolicy(token is None, token)))
 
 
 async def shown(
     status: Status = WELL, locks: tuple[LockReport, ...] = (), events: tuple[EventReport, ...] = ()
 ) -> StatusPage:
     """The page of a router that reports this."""
-    desk = FakeDesk(status, locks, events)
-    answer = await Operator(router_app(desk, AccessPolicy(is_loopback=True))).get("/")
+    admin_api = FakeAdminApi(status, locks, events)
+    answer = await Operator(router_app(admin_api, AccessPolicy(is_loopback=True))).get("/")
     assert (200, "text/html; charset=utf-8") == (answer.status_code, answer.headers["content-type"])
     return StatusPage(answer.text)
 
@@ -151,7 +151,7 @@ async def test_why_not() -> None:
 
 
 async def test_a_drain_shows_its_progress() -> None:
-    """As a bar and in words; where nobody can tell how many are left there is no bar."""
+    """As a bar and in words; where the number left is unknown there is no bar."""
     listed = replace(backend_report("state-1"), drain=drain_report("state-1", 30, 90))
     found = await shown(status_of(listed))
     stock = replace(backend_report("state-1"), drain=drain_report("state-1", 30, None))
@@ -159,7 +159,7 @@ async def test_a_drain_shows_its_progress() -> None:
 
     assert "state-1 30 sessions moved, 90 left, 5.00/s, at most 1 min to go · began 20 s ago" in found.text
     assert ("30", "120") == (found.attribute("progress value"), found.attribute("progress max"))
-    assert "nobody can tell how many are left" in without_bar.text
+    assert "the number left is unknown" in without_bar.text
     assert "progress" not in [tag for tag, _ in without_bar.elements]
 
 
@@ -275,7 +275,7 @@ async def test_a_refresh_that_is_none_is_refused(text: str) -> None:
     answer = await operator_of().get(f"/?refresh={quote(text)}")
 
     assert 400 == answer.status_code
-    assert answer.json()["error"].startswith(f"refresh={text!r} is no whole number of seconds")
+    assert answer.json()["error"].startswith(f"refresh={text!r} is not a whole number of seconds")
 
 
 def test_the_longest_refresh() -> None:
@@ -375,7 +375,7 @@ NASTY = (
 texts = st.sampled_from(NASTY) | st.text(st.characters(codec=None), min_size=1)
 
 
-def hostile_page(text: str) -> FakeDesk:
+def hostile_page(text: str) -> FakeAdminApi:
     """Everything that others can have had a hand in says this."""
     reasons = (text,)
     drain = replace(drain_report(text, 1, 2), stalled=text)
@@ -391,12 +391,14 @@ def hostile_page(text: str) -> FakeDesk:
     )
     lock = replace(lock_report(60.0), key=text, server=text)
     event = replace(EVENT, event=text, cause=text, consequence=text, facts={"fact": text})
-    return FakeDesk(status, (lock,), (event,))
+    return FakeAdminApi(status, (lock,), (event,))
 
 
 async def elements_and_text(text: str) -> StatusPage:
-    desk = hostile_page(text)
-    written = await page.render(view(desk.status(), desk.locks(1000), desk.events(), refresh=5))
+    admin_api = hostile_page(text)
+    written = await page.render(
+        view(admin_api.status(), admin_api.locks(1000), admin_api.events(), refresh=5)
+    )
     written.encode("utf-8")  # it can be sent
     return StatusPage(written)
 
@@ -423,8 +425,8 @@ def test_hostile_strings_are_text(text: str) -> None:
 
 async def test_events_as_json() -> None:
     """Programs get the same."""
-    desk = FakeDesk(WELL, journal=(EVENT,))
-    answer = await Operator(router_app(desk, AccessPolicy(is_loopback=True))).get("/api/v1/events")
+    admin_api = FakeAdminApi(WELL, event_log=(EVENT,))
+    answer = await Operator(router_app(admin_api, AccessPolicy(is_loopback=True))).get("/api/v1/events")
 
     assert {
         "events": [

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
-from partitioner.ops.admin import units as words
+from partitioner.ops.admin import units
 from partitioner.ops.admin.reports import BackendReport, Status
 from tests.ops.admin.pages import backend_report, status_of
 from tests.tables import each_case
@@ -23,7 +23,7 @@ AGES = [
 @each_case(("seconds", "expected"), AGES)
 def test_ages(seconds: float, expected: str) -> None:
     """In two units: who reads `3 d 4 h` does not miss the seconds."""
-    assert expected == words.age(seconds)
+    assert expected == units.age(seconds)
 
 
 DURATIONS = [
@@ -39,7 +39,7 @@ DURATIONS = [
 @each_case(("seconds", "expected"), DURATIONS)
 def test_durations(seconds: float | None, expected: str) -> None:
     """To three digits."""
-    assert expected == words.duration(seconds)
+    assert expected == units.duration(seconds)
 
 
 @each_case(
@@ -47,22 +47,22 @@ def test_durations(seconds: float | None, expected: str) -> None:
 )
 def test_rates(per_second: float, expected: str) -> None:
     """To three digits, or whole."""
-    assert expected == words.rate(per_second)
+    assert expected == units.rate(per_second)
 
 
 @each_case(("count", "expected"), [(0, "0"), (1234567, "1 234 567"), (1.0, "1"), (0.25, "0.25")])
 def test_numbers(count: float, expected: str) -> None:
     """Thousands are set apart; a weight of one is written so."""
-    assert expected == words.number(count)
+    assert expected == units.number(count)
 
 
 def test_a_moment_is_told_on_the_clock_of_the_router() -> None:
     """With its date, unless that is today's."""
     night = datetime(2026, 7, 3, 0, 30, tzinfo=timezone(timedelta(hours=2)))
 
-    assert "00:15:00" == words.clock_time("2026-07-02T22:15:00.000+00:00", night)
-    assert "02 Jul 23:45:00" == words.clock_time("2026-07-02T21:45:00.000+00:00", night)
-    assert "03 Jul 01:00:00" == words.clock_time("2026-07-03T01:00:00Z", datetime(2026, 7, 4, tzinfo=UTC))
+    assert "00:15:00" == units.clock_time("2026-07-02T22:15:00.000+00:00", night)
+    assert "02 Jul 23:45:00" == units.clock_time("2026-07-02T21:45:00.000+00:00", night)
+    assert "03 Jul 01:00:00" == units.clock_time("2026-07-03T01:00:00Z", datetime(2026, 7, 4, tzinfo=UTC))
 
 
 STANDBY = replace(
@@ -88,7 +88,7 @@ ROLES = [
 @each_case(("status", "expected"), ROLES)
 def test_roles(status: Status, expected: str) -> None:
     """Since when, by which term, and why not."""
-    assert expected == words.role(status)
+    assert expected == units.role(status)
 
 
 DOUBTS = [
@@ -110,4 +110,4 @@ DOUBTS = [
 @each_case(("backend", "expected"), DOUBTS)
 def test_doubts(backend: BackendReport, expected: tuple[str, ...]) -> None:
     """What a server may lack, what follows from it, until when, and which command helps."""
-    assert expected == words.doubts(backend)
+    assert expected == units.doubts(backend)

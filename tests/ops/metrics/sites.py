@@ -11,13 +11,13 @@ from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
 from partitioner.ops.metrics.collector import TableCollector
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.router_readings import RouterReading
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.listener import Downstream, DownstreamPolicy
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import CONVERSATION, MemoryRouter
-from tests.ops.admin.apis import desk_of
+from tests.ops.admin.apis import admin_api_of
 from tests.ops.admin.asking import Operator
 from tests.ops.metrics.pages import MetricsPage
 
@@ -41,21 +41,21 @@ class Site:
         embedded: dict[Address, SessionTable] | None = None,
         health: HealthPolicy | None = None,
     ) -> None:
-        self.tally = Tally(clock=lambda: 1234.5)
+        self.counters = Counters(clock=lambda: 1234.5)
         self.router = MemoryRouter(
-            nursery, servers, copies=copies, listed=listed, watcher=self.tally, health=health
+            nursery, servers, copies=copies, listed=listed, watcher=self.counters, health=health
         )
-        self.lane, self.roster = self.router.lane, self.router.roster
+        self.core, self.roster = self.router.core, self.router.roster
         network = self.router.network
         self.servers = [MemoryStateServer(network, each.address) for each in self.router.backends]
         self.not_served: tuple[str, ...] = ()
-        desk = desk_of(self.lane, why_not_served=lambda: self.not_served, reload=self._reload)
+        admin_api = admin_api_of(self.core, why_not_served=lambda: self.not_served, reload=self._reload)
         downstream = Downstream(self.router.router.respond, POLICY, self.router.observer)
-        reading = RouterReading(self.lane, downstream, self.tally, desk.why_not_ready, embedded or {})
+        reading = RouterReading(self.core, downstream, self.counters, admin_api.why_not_ready, embedded or {})
         metrics = EMBEDDING_ROUTER if embedded else ROUTER
         self.collector = TableCollector(metrics, reading)
         access = AccessPolicy(is_loopback=True)
-        self.operator = Operator(router_app(desk, access, metrics_route(self.collector)))
+        self.operator = Operator(router_app(admin_api, access, metrics_route(self.collector)))
 
     async def scrape(self) -> MetricsPage:
         answer = await self.operator.get("/metrics")
@@ -73,4 +73,4 @@ class Site:
         client.leave()
 
     async def _reload(self) -> object:
-        raise AssertionError("nobody reloads over this desk")
+        raise AssertionError("nobody reloads over this admin API")

@@ -13,7 +13,7 @@ from partitioner.ops.admin.keys_app import keys_app
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.metrics.catalog import PROCESS, ROUTER, STATE_SERVER, Kind, Metric
 from partitioner.ops.metrics.collector import SAMPLES_AT_A_TIME, TableCollector
-from partitioner.ops.metrics.counters import Tally
+from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.exposition import LINES_AT_A_TIME, write_page
 from partitioner.ops.metrics.readings import state_server_reading
 from partitioner.ops.metrics.router_readings import backend_labels
@@ -96,11 +96,11 @@ async def test_an_embedding_router_shows_what_its_servers_hold(
 
 async def test_a_state_server_shows_the_catalogue(autojump_clock: MockClock) -> None:
     """Its sessions, and how its clients are served."""
-    table, tally = SessionTable(10_000), Tally()
+    table, counters = SessionTable(10_000), Counters()
     table.apply(SET_HEAD, b"key", CONTENT, 0.0)
-    server = StateServer(table, tally)
-    downstream = Downstream(server.respond, POLICY, tally)
-    collector = TableCollector(STATE_SERVER, state_server_reading(tally, downstream, table))
+    server = StateServer(table, counters)
+    downstream = Downstream(server.respond, POLICY, counters)
+    collector = TableCollector(STATE_SERVER, state_server_reading(counters, downstream, table))
     operator = Operator(keys_app(table, AccessPolicy(is_loopback=True), metrics_route(collector)))
     page = MetricsPage((await operator.get("/metrics")).text)
 
@@ -170,17 +170,17 @@ async def test_numbers_are_of_one_moment(nursery: trio.Nursery, autojump_clock: 
     """What goes on while a page is being written is on the next one."""
     site = Site(nursery, 30)
     await site.router.probe_on()
-    tally = site.tally
+    counters = site.counters
 
     async def serve_on() -> None:
         while True:
-            tally.exchange_finished(Operation.GET, 200, 0.001, 0)
+            counters.exchange_finished(Operation.GET, 200, 0.001, 0)
             await trio.lowlevel.checkpoint()
 
     nursery.start_soon(serve_on)
     page = await site.scrape()
     count = page.value("request_duration_seconds_count", operation="get")
-    by_now = tally.served[Operation.GET].durations.count
+    by_now = counters.served[Operation.GET].durations.count
 
     assert page.by("outcome", "requests_total", operation="get")["ok"] == count
     assert page.value("request_duration_seconds_bucket", operation="get", le="+Inf") == count

@@ -20,10 +20,10 @@ def trust_memories_that_are_out() -> Iterator[None]:
     """A memory that was forgotten, or was emptied in between, is read when it comes back."""
     original = Roster._doubted
 
-    def doubted(self: Roster, record: HealthRecord, life: bytes, now: float) -> HealthRecord:
+    def doubted(self: Roster, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
         departed, self.departed = self.departed, {}
         try:
-            return original(self, record, life, now)
+            return original(self, record, incarnation, now)
         finally:
             self.departed = departed
 
@@ -35,10 +35,10 @@ def trust_unknown_memories() -> Iterator[None]:
     """A token that no record names is taken as it stands."""
     original = Roster._doubted
 
-    def doubted(self: Roster, record: HealthRecord, life: bytes, now: float) -> HealthRecord:
+    def doubted(self: Roster, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
         trusts, self._trusts_unknown = self._trusts_unknown, True
         try:
-            return original(self, record, life, now)
+            return original(self, record, incarnation, now)
         finally:
             self._trusts_unknown = trusts
 
@@ -50,9 +50,13 @@ def trust_who_was_away_for_longer_than_any_session_lives() -> Iterator[None]:
     """Its marks have ended, and its clock may have stood still."""
     original = Roster._doubted
 
-    def doubted(self: Roster, record: HealthRecord, life: bytes, now: float) -> HealthRecord:
-        is_away = record.health is Health.DOWN and record.served_life == life
-        return record if is_away and life not in self.departed else original(self, record, life, now)
+    def doubted(self: Roster, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
+        is_away = record.health is Health.DOWN and record.served_incarnation == incarnation
+        return (
+            record
+            if is_away and incarnation not in self.departed
+            else original(self, record, incarnation, now)
+        )
 
     return replaced(Roster, "_doubted", doubted)
 
@@ -67,9 +71,9 @@ def a_memory_that_has_moved_is_not_recognised() -> Iterator[None]:
     """A known token at another entry is taken for a memory of that entry's own."""
     original = Roster.probe_succeeded
 
-    def probe_succeeded(self: Roster, name: str, life: bytes) -> None:
+    def probe_succeeded(self: Roster, name: str, incarnation: bytes) -> None:
         with without(Pool, "maybe_holder_of", lambda self, incarnation, besides: None):
-            original(self, name, life)
+            original(self, name, incarnation)
 
     return replaced(Roster, "probe_succeeded", probe_succeeded)
 
@@ -77,7 +81,7 @@ def a_memory_that_has_moved_is_not_recognised() -> Iterator[None]:
 @mutation
 def both_entries_of_one_server_serve() -> Iterator[None]:
     """Nobody looks whether another entry leads to the same memory."""
-    with without(Roster, "maybe_twin", lambda self, name, life: None):
+    with without(Roster, "maybe_twin", lambda self, name, incarnation: None):
         yield from a_memory_that_has_moved_is_not_recognised()
 
 

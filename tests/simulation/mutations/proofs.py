@@ -87,7 +87,7 @@ BY_UNIT_TEST = {
     ),
     "any operation declares a loss": (f"{_LOSSES}::test_others_declare_no_loss"),
     "any record is current": f"{_TENURE}::test_a_record_is_current",
-    "anybody vouches": "tests/membership/test_eras.py",
+    "any server is trusted": "tests/membership/test_eras.py",
     "both entries of one server serve": f"{_MOVING}::test_a_server_that_is_entered_twice",
     "copies release locks of before the claim": f"{_LOCK_QUARANTINE}::test_no_copy_breaks_it",
     "creates leave what a copy holds": (
@@ -157,7 +157,7 @@ BY_UNIT_TEST = {
 
 HARMLESS = {
     "leave a leftover": "the next save of unsettled times clears it, and it expires before they end",
-    "relay what an ejected server says": "safety rests on gate, lives and ledger; to cut saves waiting",
+    "relay what an ejected server says": "safety rests on gate, incarnations, ledger; to cut saves waiting",
     "retry a set": "the first sending has marked its server, so the second goes to another one",
 }
 """Mutations that nothing catches, and why: what they break is guarded a second time."""

@@ -13,19 +13,19 @@ from partitioner.membership.ledger import Ledger, Lock
 from partitioner.membership.losses import LossReason, maybe_loss
 from partitioner.membership.pool import ActingSet, Member, Pool
 from partitioner.protocol.messages import Operation
-from partitioner.routing import lookup as finder
-from partitioner.routing.dispatch import Asked, Asker
-from partitioner.routing.expiry_sync import Toucher
+from partitioner.routing import lookup
+from partitioner.routing.dispatch import Dispatcher, RoutedRequest
+from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.key_gate import KeyGate
-from partitioner.routing.ledger_keeper import Bookkeeper
-from partitioner.routing.lookup import Finder, HandedOver, Subject
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lookup import HandedOver, Lookup, SessionRef
 from partitioner.routing.repair import Repairer
-from partitioner.routing.replication import Copier, Write
+from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Router
 from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.backend_exchange import Lease
-from partitioner.transport.half_closed import Vigil
+from partitioner.transport.half_closed import HalfClosedWatch
 from tests.simulation.mutations.breaking import mutation, nothing, nothing_later, replaced, without
 
 # --- copies ---
@@ -34,38 +34,38 @@ from tests.simulation.mutations.breaking import mutation, nothing, nothing_later
 @mutation
 def drop_one_copy() -> Iterator[None]:
     """The last copy of a set is neither written nor marked."""
-    original = Copier._copy
+    original = Replicator._copy
 
-    async def copy(self: Copier, write: Write, pool: Pool) -> dict[str, Any]:
+    async def copy(self: Replicator, write: Write, pool: Pool) -> dict[str, Any]:
         if write.operation is Operation.SET:
             return {}
         return await original(self, write, pool)
 
-    return replaced(Copier, "_copy", copy)
+    return replaced(Replicator, "_copy", copy)
 
 
 @mutation
 def creates_not_copied() -> Iterator[None]:
-    original = Copier._copy
+    original = Replicator._copy
 
-    async def copy(self: Copier, write: Write, pool: Pool) -> dict[str, Any]:
+    async def copy(self: Replicator, write: Write, pool: Pool) -> dict[str, Any]:
         if write.operation is Operation.CREATE_UNINITIALIZED:
             return {}
         return await original(self, write, pool)
 
-    return replaced(Copier, "_copy", copy)
+    return replaced(Replicator, "_copy", copy)
 
 
 @mutation
 def removes_not_copied() -> Iterator[None]:
-    original = Copier._copy
+    original = Replicator._copy
 
-    async def copy(self: Copier, write: Write, pool: Pool) -> dict[str, Any]:
+    async def copy(self: Replicator, write: Write, pool: Pool) -> dict[str, Any]:
         if write.operation is Operation.REMOVE:
             return {}
         return await original(self, write, pool)
 
-    return replaced(Copier, "_copy", copy)
+    return replaced(Replicator, "_copy", copy)
 
 
 @mutation
@@ -75,19 +75,19 @@ def no_removes_elsewhere() -> Iterator[None]:
     async def clear_up(*_: Any, **__: Any) -> dict[str, Any]:
         return {}
 
-    return replaced(Copier, "_clear_up", clear_up)
+    return replaced(Replicator, "_clear_up", clear_up)
 
 
 @mutation
 def leave_a_leftover() -> Iterator[None]:
     """A move leaves the session where it was."""
-    return replaced(Finder, "_clear", nothing_later)
+    return replaced(Lookup, "_clear", nothing_later)
 
 
 @mutation
 def no_touches() -> Iterator[None]:
     """Nothing keeps copies alive."""
-    return replaced(Toucher, "note_slid", nothing)
+    return replaced(ExpirySync, "note_renewed", nothing)
 
 
 @mutation
@@ -101,12 +101,12 @@ def no_repair() -> Iterator[None]:
 @mutation
 def skip_one_mark() -> Iterator[None]:
     """Who could not be written to is not marked."""
-    return replaced(Bookkeeper, "mark", nothing)
+    return replaced(LedgerKeeper, "mark", nothing)
 
 
 @mutation
 def unanswered_requests_leave_no_mark() -> Iterator[None]:
-    return replaced(Bookkeeper, "went_unanswered", nothing)
+    return replaced(LedgerKeeper, "went_unanswered", nothing)
 
 
 @mutation
@@ -130,11 +130,11 @@ def end_a_mark_too_early() -> Iterator[None]:
 def no_half_close() -> Iterator[None]:
     """An unanswered connection is closed at once, and taken for worked off."""
 
-    def keep(self: Vigil, lease: Lease, on_end: Callable[[Lease], None]) -> None:
+    def keep(self: HalfClosedWatch, lease: Lease, on_end: Callable[[Lease], None]) -> None:
         lease.channel.close()
         on_end(lease)
 
-    return replaced(Vigil, "keep", keep)
+    return replaced(HalfClosedWatch, "keep", keep)
 
 
 @mutation
@@ -164,15 +164,15 @@ def no_gate() -> Iterator[None]:
 @mutation
 def retry_an_acquire() -> Iterator[None]:
     """And keep no mark of the first one, which would have the second one go to another server."""
-    original = Bookkeeper.went_unanswered
+    original = LedgerKeeper.went_unanswered
 
-    def went_unanswered(self: Bookkeeper, lease: Lease) -> None:
+    def went_unanswered(self: LedgerKeeper, lease: Lease) -> None:
         if lease.request.operation is not Operation.ACQUIRE:
             original(self, lease)
 
     retry = _retry(Operation.ACQUIRE)
     next(retry)
-    yield from replaced(Bookkeeper, "went_unanswered", went_unanswered)
+    yield from replaced(LedgerKeeper, "went_unanswered", went_unanswered)
     for _ in retry:
         pass
 
@@ -215,9 +215,9 @@ def no_canary_on_new_connections() -> Iterator[None]:
     """A new connection is used whatever it says of its life."""
 
     async def connect(self: Upstream) -> Any:
-        life = self.life
+        incarnation = self.incarnation
         channel, _ = await self._connector.connect(self.backend, self._policy.connect)
-        if self.life == life:
+        if self.incarnation == incarnation:
             return channel
         channel.close()
         raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
@@ -252,7 +252,7 @@ def relay_what_an_ejected_server_says() -> Iterator[None]:
 
 @mutation
 def answer_404_when_the_owner_is_unreachable() -> Iterator[None]:
-    return replaced(Finder, "_silent", lambda self, missed, holders, told: ())
+    return replaced(Lookup, "_silent", lambda self, missed, holders, told: ())
 
 
 @mutation
@@ -262,7 +262,7 @@ def no_fill_on_miss() -> Iterator[None]:
 
 
 @mutation
-def anybody_vouches() -> Iterator[None]:
+def any_server_is_trusted() -> Iterator[None]:
     """Any 404 is the truth, however short a time its server has held the key."""
     return replaced(Pool, "has_always_held", lambda self, identity, key, since: True)
 
@@ -274,12 +274,12 @@ def give_up_at_once_what_timed_out() -> Iterator[None]:
     def loss(member: Member | None, now: float, lost_after: float) -> LossReason | None:
         return maybe_loss(member, now, 0.0)
 
-    return replaced(finder, "maybe_loss", loss)
+    return replaced(lookup, "maybe_loss", loss)
 
 
 @mutation
 def any_operation_declares_a_loss() -> Iterator[None]:
-    return replaced(finder, "DECLARE_LOSSES", frozenset(Operation))
+    return replaced(lookup, "DECLARE_LOSSES", frozenset(Operation))
 
 
 @mutation
@@ -291,19 +291,19 @@ def what_was_declared_lost_is_removed() -> Iterator[None]:
 @mutation
 def what_nobody_has_stored_is_lost() -> Iterator[None]:
     """An ID that clients have made up counts as a session, and fills the ledger with marks."""
-    return replaced(finder, "lay_only_on", lambda servers, key, pool: True)
+    return replaced(lookup, "lay_only_on", lambda servers, key, pool: True)
 
 
 @mutation
 def a_loss_leaves_no_mark() -> Iterator[None]:
     """A session comes back after its user was told that it does not exist."""
-    original = Finder._give_up
+    original = Lookup._give_up
 
-    def give_up(self: Finder, *args: Any) -> None:
-        with without(Bookkeeper, "mark", nothing):
+    def give_up(self: Lookup, *args: Any) -> None:
+        with without(LedgerKeeper, "mark", nothing):
             original(self, *args)
 
-    return replaced(Finder, "_give_up", give_up)
+    return replaced(Lookup, "_give_up", give_up)
 
 
 @mutation
@@ -319,7 +319,7 @@ def what_outlived_a_remove_is_the_session() -> Iterator[None]:
 
 @mutation
 def an_older_save_that_was_carried_out_late_is_the_session() -> Iterator[None]:
-    return replaced(finder, "is_what_was_taken", lambda mark, content: True)
+    return replaced(lookup, "is_what_was_taken", lambda mark, content: True)
 
 
 @mutation
@@ -346,29 +346,29 @@ def a_key_is_settled_while_it_is_marked() -> Iterator[None]:
 @mutation
 def a_full_ledger_doubts_nobody() -> Iterator[None]:
     """Marks are dropped beyond the bound, and their server goes on being read."""
-    return replaced(Roster, "cast_doubt", nothing)
+    return replaced(Roster, "suspect", nothing)
 
 
 @mutation
 def a_lock_ends_with_its_server() -> Iterator[None]:
     """Nobody stands for a lock whose server cannot be reached."""
-    original = Asker._whom
+    original = Dispatcher._whom
 
-    async def whom(self: Asker, asked: Asked, pool: Pool) -> Any:
+    async def whom(self: Dispatcher, asked: RoutedRequest, pool: Pool) -> Any:
         key = asked.session.key
         lock = self._ledger.maybe_lock(key, trio.current_time())
-        if lock is not None and not self._bookkeeper.can_reach(lock, key):
+        if lock is not None and not self._ledger_keeper.can_reach(lock, key):
             self._ledger.end_lock(key)
         return await original(self, asked, pool)
 
-    return replaced(Asker, "_whom", whom)
+    return replaced(Dispatcher, "_whom", whom)
 
 
 @mutation
 def the_server_of_a_lock_that_was_taken_over_is_not_marked() -> Iterator[None]:
     """Its holder's save went elsewhere, and the locked session is read again when its server is back."""
 
-    def take_over(self: Router, session: Subject, lock: Lock, **_: Any) -> None:
+    def take_over(self: Router, session: SessionRef, lock: Lock, **_: Any) -> None:
         self._ledger.end_lock(session.key)
 
     return replaced(Router, "_take_over", take_over)
@@ -378,16 +378,18 @@ def the_server_of_a_lock_that_was_taken_over_is_not_marked() -> Iterator[None]:
 def creates_leave_what_a_copy_holds() -> Iterator[None]:
     """Nothing is removed before a create, which leaves what is there as it is."""
 
-    async def replace_it(self: Copier, key: bytes, server: str, errand: Any, begun: Any = None) -> Any:
-        return await self.insist(key, server, errand, begun)
+    async def replace_it(
+        self: Replicator, key: bytes, server: str, internal_request: Any, begun: Any = None
+    ) -> Any:
+        return await self.insist(key, server, internal_request, begun)
 
-    return replaced(Copier, "replace", replace_it)
+    return replaced(Replicator, "replace", replace_it)
 
 
 @mutation
 def flags_are_consumed_on_one_server() -> Iterator[None]:
     """A new session is called new once more after a failover."""
-    return replaced(Toucher, "consume_flag", nothing_later)
+    return replaced(ExpirySync, "consume_flag", nothing_later)
 
 
 # --- rules that a review once broke by hand, and no test noticed ---
@@ -396,58 +398,60 @@ def flags_are_consumed_on_one_server() -> Iterator[None]:
 @mutation
 def the_only_server_that_took_a_write_counts_as_a_leftover() -> Iterator[None]:
     """A set that only a server outside the acting set took is removed there at once."""
-    original = Copier._clear_up
+    original = Replicator._clear_up
 
-    async def clear_up(self: Copier, write: Write, pool: Pool, acting: ActingSet, reached: set[str]) -> Any:
+    async def clear_up(
+        self: Replicator, write: Write, pool: Pool, acting: ActingSet, reached: set[str]
+    ) -> Any:
         return await original(self, write, pool, acting, reached | {acting.primary})
 
-    return replaced(Copier, "_clear_up", clear_up)
+    return replaced(Replicator, "_clear_up", clear_up)
 
 
 @mutation
 def marked_servers_are_not_written() -> Iterator[None]:
     """A write goes to those who act for the key now, and not to those who will without its marks."""
 
-    def homes(self: Copier, write: Write, pool: Pool) -> dict[str, None]:
-        marks = tuple(self._bookkeeper.ledger.marks(write.key))
-        acting = self._bookkeeper.acting_set(pool, write.key, write.placement, marks)
+    def homes(self: Replicator, write: Write, pool: Pool) -> dict[str, None]:
+        marks = tuple(self._ledger_keeper.ledger.marks(write.key))
+        acting = self._ledger_keeper.acting_set(pool, write.key, write.placement, marks)
         return {} if acting is None else dict.fromkeys(acting.written)
 
-    return replaced(Copier, "_homes", homes)
+    return replaced(Replicator, "_homes", homes)
 
 
 @mutation
 def hand_over_to_a_server_that_has_changed_meanwhile() -> Iterator[None]:
     """A leaving server lets go of a session although the pool is another one than when it was copied."""
-    original, complete = Finder.hand_over, Finder._complete
+    original, complete = Lookup.hand_over, Lookup._complete
 
-    async def hand_over(self: Finder, missed: Subject, leaving: str) -> HandedOver:
+    async def hand_over(self: Lookup, missed: SessionRef, leaving: str) -> HandedOver:
         pool, copied = self._roster.pool, []
 
         async def completed(*args: Any) -> HandedOver:
             copied.append(await complete(*args))
             return copied[-1]
 
-        with without(Finder, "_complete", completed):
+        with without(Lookup, "_complete", completed):
             outcome = await original(self, missed, leaving)
         acting = pool.acting_set(missed.placement)
         if acting is None or copied != [HandedOver.MOVED] or pool.epoch == self._roster.pool.epoch:
             return outcome
         return await self._let_go(missed, leaving, acting)
 
-    return replaced(Finder, "hand_over", hand_over)
+    return replaced(Lookup, "hand_over", hand_over)
 
 
 @mutation
 def a_copy_that_cannot_be_touched_is_not_marked() -> Iterator[None]:
     """Nor is one that is away while there are too few servers: it expires before its primary."""
-    original = Toucher._mark
+    original = ExpirySync._mark
 
-    def mark(self: Toucher, session: Subject, server: str, *, is_missing: bool) -> None:
+    def mark(self: ExpirySync, session: SessionRef, server: str, *, is_missing: bool) -> None:
         if is_missing:
             original(self, session, server, is_missing=True)
 
-    return replaced(Toucher, "_mark", mark)
+    return replaced(ExpirySync, "_mark", mark)
 
 
 @mutation

@@ -16,8 +16,8 @@ from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import MemberEntry, Record
 from partitioner.membership.tenure import Role, Sightings
 from partitioner.routing import record_keeper, tenure
-from partitioner.routing.ledger_keeper import Bookkeeper
-from partitioner.routing.lookup import Finder, Subject
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lookup import Lookup, SessionRef
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.router import Router
 from partitioner.routing.tenure import Tenure
@@ -83,7 +83,7 @@ def take_bits_back_while_they_are_true() -> Iterator[None]:
 def the_next_router_reads_dirty_servers() -> Iterator[None]:
     def health(self: Any, entry: MemberEntry) -> HealthRecord:
         token = None if entry.token is None else entry.token.encode("latin-1")
-        return replace(newcomer(self.policy), served_life=token)
+        return replace(newcomer(self.policy), served_incarnation=token)
 
     return replaced(record._Heir, "_health", health)
 
@@ -138,19 +138,19 @@ def the_newest_serial_is_ignored() -> Iterator[None]:
 def dirty_servers_are_read_without_agreement() -> Iterator[None]:
     """Where all may lack something, the first that has the session will do (design.md 5.5.5)."""
 
-    async def agree(self: Finder, missed: Subject) -> bool:
-        self._bookkeeper.ledger.note_agreed(missed.key)
+    async def agree(self: Lookup, missed: SessionRef) -> bool:
+        self._ledger_keeper.ledger.note_agreed(missed.key)
         return True
 
-    return replaced(Finder, "agree", agree)
+    return replaced(Lookup, "agree", agree)
 
 
 @mutation
 def who_owes_a_remove_may_agree() -> Iterator[None]:
     """A session that only servers have that may have missed its remove is taken for one (design.md 5.5.5)."""
-    original = Finder.agree
+    original = Lookup.agree
 
-    async def agree(self: Finder, missed: Subject) -> bool:
+    async def agree(self: Lookup, missed: SessionRef) -> bool:
         before = self._roster.pool
         self._roster.pool = replace(before, dirty={})
         try:
@@ -159,7 +159,7 @@ def who_owes_a_remove_may_agree() -> Iterator[None]:
             if self._roster.pool.epoch == before.epoch:
                 self._roster.pool = before
 
-    return replaced(Finder, "agree", agree)
+    return replaced(Lookup, "agree", agree)
 
 
 # --- lock quarantine (design.md 5.2.6) ---
@@ -218,7 +218,7 @@ def a_lock_keeps_dirty_servers_from_agreeing_for_ever() -> Iterator[None]:
 
 @mutation
 def copies_release_locks_of_before_the_claim() -> Iterator[None]:
-    return replaced(Bookkeeper, "may_be_anothers", lambda self, lock, sent_at: False)
+    return replaced(LedgerKeeper, "may_be_anothers", lambda self, lock, sent_at: False)
 
 
 # --- terms and claims (design.md 5.3) ---
