@@ -10,6 +10,7 @@ import os
 import runpy
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,12 +36,17 @@ def main() -> None:
 
 
 def at_imports(act: Callable[[], None]) -> None:
-    """From FIRST on, act at every so many imports of modules that are not there yet."""
+    """From FIRST on, act at every so many imports of modules that are not there yet.
+
+    Imports of other threads are left alone: a copy made there has no main thread, which signals need.
+    """
     count = 0
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal count
-        if event == "import" and (count or arguments[0] == FIRST):
+        if event != "import" or threading.current_thread() is not threading.main_thread():
+            return
+        if count or arguments[0] == FIRST:
             count += 1
             if count % EVERY == 1:
                 act()
