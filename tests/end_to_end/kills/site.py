@@ -65,7 +65,7 @@ class Site:
             self.intents[self.new_name()] = "ready"
 
     def _new_seat(self, directory: Path, settings: str, number: int, state_dirs: bool) -> Seat:
-        state_dir = f"state_dir: {directory / f'state-{number}'}\n" if state_dirs else ""
+        state_dir = f"state_dir: {directory / f'state-of-router-{number}'}\n" if state_dirs else ""
         address, admin = Address(LOOPBACK, self._port()), Address(LOOPBACK, self._port())
         return Seat(address, admin, directory / f"router-{number}.yml", settings + state_dir)
 
