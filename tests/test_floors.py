@@ -1,7 +1,7 @@
 """The house has floors: who may import whom, and what the pure floors may not import at all (design.md 2)."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import partitioner
@@ -125,6 +125,84 @@ def test_module_keeps_the_rules(module: str) -> None:
 def test_the_walk_finds_the_pure_floors(name: str) -> None:
     """The walk over the package sees the floors that it is meant to judge."""
     assert name in {room(module) for module in modules()}
+
+
+def import_circles(sources: dict[str, str]) -> list[list[str]]:
+    """The groups of modules that import each other, wherever in them, and for type checkers alone as well.
+
+    Modules are named with their dots; each group is sorted, and so are the groups.
+    """
+    graph = {module: imported_modules(module, source, sources) for module, source in sources.items()}
+    reached = {module: reachable(module, graph) for module in graph}
+    circles = {
+        tuple(sorted({module} | {each for each in reached[module] if module in reached[each]}))
+        for module in graph
+        if module in reached[module]
+    }
+    return [list(circle) for circle in sorted(circles)]
+
+
+def imported_modules(module: str, source: str, known: Container[str]) -> set[str]:
+    """Those of the known modules that a module imports; what it imports from a package may be one, too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            origin = absolute(module, node)
+            inner = [f"{origin}.{alias.name}" for alias in node.names]
+            names = [each if is_known(each, known) else origin for each in inner]
+        else:
+            continue
+        found |= {each if each in known else f"{each}.__init__" for each in names if is_known(each, known)}
+    return found
+
+
+def is_known(name: str, known: Container[str]) -> bool:
+    return name in known or f"{name}.__init__" in known
+
+
+def reachable(module: str, graph: dict[str, set[str]]) -> set[str]:
+    """All modules to which imports lead from this one, itself only if there is a circle."""
+    seen: set[str] = set()
+    due = [*graph[module]]
+    while due:
+        each = due.pop()
+        if each not in seen:
+            seen.add(each)
+            due += graph[each]
+    return seen
+
+
+def test_no_import_circle() -> None:
+    """No module of the package leads back to itself, not even for a type checker (design.md 2)."""
+    sources = {module: path.read_text(encoding="utf-8") for module, path in modules().items()}
+
+    assert import_circles(sources) == []
+
+
+CIRCLES = [
+    ("import partitioner.b", "", []),
+    ("from partitioner.b import B", "", []),
+    ("from partitioner.b import B", "from partitioner.a import A", [["partitioner.a", "partitioner.b"]]),
+    ("from partitioner import b", "def f():\n    import partitioner.a", [["partitioner.a", "partitioner.b"]]),
+    ("from . import b", "if TYPE_CHECKING:\n    from .a import A", [["partitioner.a", "partitioner.b"]]),
+    ("from partitioner.c import C", "", [["partitioner.a", "partitioner.c.__init__", "partitioner.c.d"]]),
+    ("import partitioner.a", "", [["partitioner.a"]]),
+]
+
+
+@each_case(("first", "second", "expected"), CIRCLES)
+def test_circles_are_found(first: str, second: str, expected: list[list[str]]) -> None:
+    """The checker finds circles whichever way they are closed, over packages as well."""
+    sources = {
+        "partitioner.a": first,
+        "partitioner.b": second,
+        "partitioner.c.__init__": "from partitioner.c.d import D",
+        "partitioner.c.d": "from partitioner.a import A",
+    }
+
+    assert expected == import_circles(sources)
 
 
 LAWFUL = [

@@ -22,13 +22,26 @@ registered once. A connection is a small object with a state; states.py has the 
 An attribute that is called in every exchange gets a local name first (`send = client.send`): the interpreter
 specialises calls of methods and of local names, and looks other attributes up anew each time.
 
-    task.py               the task, for either listener
-    reactor.py            the epoll, and a round of events
-    listener.py           clients come and go
+A module imports only those above it in this list:
+
+    states.py             the tables
+    connections.py        Client, BackendConnection (a link), BackendLinks, Route, Touch: data
+    reactor.py            the epoll: what comes in; and the dispatch of events to reactions
+    round.py              the clients of a listener, and what its parts share in one round
     request_collector.py  requests come in, and are recognised
+    listener.py           FastListener: a round of work
+    task.py               the task, for either listener
     state_server.py       FastStateServer
-    router.py             FastRouter, with clients, backends, routes, copies, and the recorder
+
+    answers.py            answers are recognised
+    routes.py             where the requests of a target go
+    recorder.py           gate, ledger and expiry sync, as both paths share them
     handover.py           what goes to the slow path
+    links.py              links are taken over, given requests, freed, and shared with the slow path
+    copies.py             writes and touches of copies
+    backends.py           reactions of links
+    clients.py            reactions of clients
+    router.py             FastRouter
 
 Whatever is out of the ordinary is handed over to the slow path, which then does what it always does:
 

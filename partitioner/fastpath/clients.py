@@ -1,24 +1,19 @@
 """Reactions to what happens to clients' connections: takes requests, and delivers answers."""
 
-from itertools import islice
-from typing import TYPE_CHECKING
-
-from partitioner.fastpath.connections import Client, EventData
+from partitioner.fastpath.connections import BackendLinks, Client, EventData
+from partitioner.fastpath.handover import HandOver
+from partitioner.fastpath.links import Links
 from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.fastpath.request_collector import RequestCollector
-from partitioner.fastpath.routes import BackendLinks, Routes
-from partitioner.fastpath.states import ClientState, Signal
+from partitioner.fastpath.round import Round
+from partitioner.fastpath.routes import Routes
+from partitioner.fastpath.states import ClientState
 from partitioner.protocol.ordinary import Frame
+from partitioner.routing.core import RouterCore
 from partitioner.transport.client_connection import ConversationPolicy
-
-if TYPE_CHECKING:
-    from partitioner.fastpath.router import FastRouter
 
 _IDLE, _QUEUED, _WAITING = ClientState.IDLE, ClientState.QUEUED, ClientState.WAITING
 _PAUSED, _DELIVERING = ClientState.PAUSED, ClientState.DELIVERING
-
-_SOME = 4
-"""Connections opened at a time where there are many: a busy machine falls silent for other reasons, too."""
 
 
 class ClientReactions:
@@ -26,18 +21,25 @@ class ClientReactions:
 
     def __init__(
         self,
-        fast_router: "FastRouter",
+        core: RouterCore,
+        round_: Round,
         recorder: ExchangeRecorder,
         routes: Routes,
+        links: Links,
+        hand_over: HandOver,
         policy: ConversationPolicy,
     ) -> None:
-        self._fast_router = fast_router
+        self._round = round_
+        self._reactor = round_.reactor
+        self._clients = round_.clients
         self._recorder = recorder
         self._routes = routes
+        self._adopt = links.adopt
+        self._hand_over = hand_over
         self._policy = policy
-        self._roster = fast_router.core.roster
-        self._observer = fast_router.core.observer
-        self.collector = RequestCollector(fast_router, policy.max_body, self._ask)
+        self._roster = core.roster
+        self._observer = core.observer
+        self.collector = RequestCollector(round_.clients, policy.max_body, self._ask)
         self.take_request = self.collector.take_request
         self.take_more_of_request = self.collector.take_more_of_request
         self.hand_over_request = self.collector.hand_over_request
@@ -65,12 +67,12 @@ class ClientReactions:
         if not limit.free or (backend_links.queue and client.state is not _QUEUED):
             self._queue(client, data, backend_links, (target, frame))
             return True
-        if not links and not self._fast_router.links.adopt(backend_links):
+        if not links and not self._adopt(backend_links):
             if backend_links.has_enough:
                 self._queue(client, data, backend_links, (target, frame))
             return backend_links.has_enough
         link = links.pop()
-        if not self._recorder.admit(frame[0], route, link, self._fast_router.reactor.now):
+        if not self._recorder.admit(frame[0], route, link, self._reactor.now):
             links.append(link)
             return False
         limit.free -= 1
@@ -81,7 +83,7 @@ class ClientReactions:
         client.pool = pool
         client.request = data
         client.state = _WAITING
-        self._fast_router.asked.append(link)
+        self._round.asked.append(link)
         return True
 
     # --- requests that wait for a place, or a link ---
@@ -92,12 +94,7 @@ class ClientReactions:
         client.state = _QUEUED
         client.request, client.backend_links = data, backend_links
         backend_links.queue[client] = seen
-        self._fast_router.crowded[backend_links] = None
-
-    def ask_queued(self, backend_links: BackendLinks) -> None:
-        """Have as many asked as may be, first come, first served."""
-        for _ in range(min(len(backend_links.queue), backend_links.room)):
-            self._fast_router.reactor.signal(next(iter(backend_links.queue)), Signal.ROOM)
+        self._round.crowded[backend_links] = None
 
     def ask_now(self, client: Client, event: EventData) -> None:
         """There is room for a request that has waited."""
@@ -106,12 +103,6 @@ class ClientReactions:
         data = self._unqueue(client)
         if not self._ask(client, data, target, frame):
             self.collector.hand_over(client, data)
-
-    def open_more(self, backend_links: BackendLinks, before: float) -> None:
-        """Hand some over that have come before then and wait for a link: that opens as many connections."""
-        for client in tuple(islice(backend_links.queue, min(backend_links.upstream.limit.free, _SOME))):
-            if client.began_at < before:
-                self._fast_router.reactor.signal(client, Signal.TIMED_OUT)
 
     def hand_over_queued(self, client: Client, event: EventData) -> None:
         """It has waited for long, has left, or talks out of turn: the slow path may wait on."""
@@ -140,26 +131,26 @@ class ClientReactions:
             self._recorder.finish(client, now)
             client.began_at = now
             client.state = _IDLE
-            if client.rest is not None or client.ahead is not None or self._fast_router.is_stopping:
+            if client.rest is not None or client.ahead is not None or self._clients.is_stopping:
                 self._end_unusual(client)
             return
         if client.rest is None:
             if client.state is _PAUSED:
-                self._fast_router.reactor.register(client)
-            self._fast_router.reactor.await_room(client)
+                self._reactor.register(client)
+            self._reactor.await_room(client)
         client.state = _DELIVERING
         client.rest = memoryview(data)[sent:]
 
     def deliver_more(self, client: Client, event: EventData) -> None:
         assert client.rest is not None
-        self.deliver(client, client.rest, self._fast_router.reactor.now)
+        self.deliver(client, client.rest, self._reactor.now)
 
     def _end_unusual(self, client: Client) -> None:
         """Its answer has taken more than one send, or it has left, has said more, or shall leave."""
         if client.rest is not None:
             client.rest = None
-            self._fast_router.reactor.await_data(client)
-        if self._fast_router.is_stopping or client.ahead == b"":
+            self._reactor.await_data(client)
+        if self._clients.is_stopping or client.ahead == b"":
             self.close_client(client)
         elif client.ahead is not None:
             self.collector.hand_over(client, client.ahead)
@@ -177,14 +168,14 @@ class ClientReactions:
     # --- out of the ordinary ---
 
     def close_client(self, client: Client, event: EventData = b"") -> None:
-        self._fast_router.close_client(client)
+        self._clients.close(client)
 
     def pause(self, client: Client, event: EventData) -> None:
         """It has left, or talks out of turn. That is looked at after its exchange."""
         client.ahead = event if isinstance(event, bytes) else b""
         client.state = _PAUSED
-        self._fast_router.reactor.let_go(client)
+        self._reactor.let_go(client)
 
     def hand_over_late(self, client: Client, event: EventData) -> None:
         """The same for an answer: there its deadline is kept to the moment."""
-        self._fast_router.hand_over.after(client)
+        self._hand_over.after(client)

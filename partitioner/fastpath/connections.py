@@ -1,18 +1,27 @@
-"""What the fast path knows of one connection: a client's, or a link to a backend."""
+"""What the fast path knows of its connections, and where requests go: data, which others act on."""
 
 import socket
 from typing import TypeAlias
 
-from partitioner.fastpath.routes import BackendLinks, Route
 from partitioner.fastpath.states import ClientState, LinkState
+from partitioner.membership.backend import Backend
 from partitioner.membership.fencing import RouterConnection
 from partitioner.membership.pool import Pool
 from partitioner.protocol.messages import Operation
+from partitioner.protocol.ordinary import Frame
+from partitioner.protocol.target import canonical_form
+from partitioner.routing.lookup import SessionRef
+from partitioner.transport.backend_connections import Upstream
 
 _GET, _ACQUIRE = Operation.GET, Operation.ACQUIRE  # looking up a member of an Enum takes its time
 
 EventData: TypeAlias = bytes | OSError
 """What comes with a signal: the data, or how the connection broke."""
+
+
+ENOUGH_LINKS = 32
+"""With so many links to one backend, a request waits until one of them is idle, mostly for a millisecond or
+two; to have the slow path open another one costs as much as ten exchanges. FastRouter has the exceptions."""
 
 
 class Client:
@@ -78,6 +87,65 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.peer}, {self.state.name}>"
+
+
+class BackendLinks:
+    """The links to one backend, and who waits for one."""
+
+    __slots__ = ("idle_links", "limit", "links", "queue", "upstream")
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.limit = upstream.limit
+        self.links: dict[BackendConnection, None] = {}  # all of them
+        self.idle_links: list[BackendConnection] = []  # the youngest last
+        # Who waits for one, or for a place, with the target and what else is said; first come, first served.
+        self.queue: dict[Client, tuple[bytes, Frame]] = {}
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether a request that finds no idle link waits for one."""
+        return len(self.links) >= ENOUGH_LINKS
+
+    @property
+    def room(self) -> int:
+        """How many of those who wait may be asked now."""
+        free = self.limit.free
+        return min(free, len(self.idle_links)) if self.has_enough else free
+
+
+class Route:
+    """What is known of a target, and who is asked for it under one pool."""
+
+    __slots__ = (
+        "backend_links",
+        "copies",
+        "has_copies",
+        "is_session",
+        "key",
+        "noted_until",
+        "passed_over",
+        "placement",
+        "pool",
+        "server",
+        "target",
+    )
+
+    def __init__(self, target: bytes, key: bytes, placement: bytes) -> None:
+        self.target = target
+        self.key = key
+        self.placement = placement
+        self.is_session = b")/" in canonical_form(key)  # else it may be a health check
+        self.noted_until = float("-inf")  # its application
+        self.pool: Pool | None = None  # for which the rest holds
+        self.server = ""  # the acting primary, if nothing is marked
+        self.backend_links: BackendLinks | None = None  # to it; None if it cannot be asked, or there is none
+        self.passed_over: Backend | None = None  # the first choice, if that is out
+        self.has_copies = False
+        self.copies: tuple[BackendLinks, ...] | None = None  # None if a write concerns others than these
+
+    def subject(self) -> SessionRef:
+        return SessionRef(self.key, self.target, self.placement)
 
 
 class Touch:

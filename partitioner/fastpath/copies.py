@@ -6,18 +6,15 @@ has no client, and is behind the gate on its own account. Either is confirmed by
 else. Whatever else there may be is handed over, with all that is under way.
 """
 
-from typing import TYPE_CHECKING
-
-from partitioner.fastpath.connections import BackendConnection, Client, Touch
+from partitioner.fastpath.answers import AnswerRecogniser
+from partitioner.fastpath.connections import BackendConnection, BackendLinks, Client, Route, Touch
+from partitioner.fastpath.handover import HandOver
+from partitioner.fastpath.links import Links
 from partitioner.fastpath.recorder import ExchangeRecorder
-from partitioner.fastpath.routes import BackendLinks, Route
+from partitioner.fastpath.round import Round
 from partitioner.fastpath.states import LinkState
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.writer import write_request
-
-if TYPE_CHECKING:
-    from partitioner.fastpath.backends import LinkReactions
-    from partitioner.fastpath.router import FastRouter
 
 _READING_COPY = LinkState.READING_COPY
 _RESET_TIMEOUT = Operation.RESET_TIMEOUT
@@ -26,10 +23,19 @@ _RESET_TIMEOUT = Operation.RESET_TIMEOUT
 class Copies:
     """What goes to the copies of a session."""
 
-    def __init__(self, fast_router: "FastRouter", recorder: ExchangeRecorder, links: "LinkReactions") -> None:
-        self._fast_router = fast_router
+    def __init__(
+        self,
+        round_: Round,
+        recorder: ExchangeRecorder,
+        links: Links,
+        hand_over: HandOver,
+        recogniser: AnswerRecogniser,
+    ) -> None:
+        self._round = round_
         self._recorder = recorder
         self._links = links
+        self._hand_over = hand_over
+        self._recogniser = recogniser
 
     def write(
         self, client: Client, links_of_backends: tuple[BackendLinks, ...], answer: bytes, now: float
@@ -37,7 +43,7 @@ class Copies:
         """The first server has accepted a write: send it to the others before the client gets its answer."""
         client.answer = answer
         if not self._have_room(links_of_backends):
-            self._fast_router.hand_over.after(client)
+            self._hand_over.after(client)
             return
         for backend_links in links_of_backends:
             link = _take_idle(backend_links, now)
@@ -74,17 +80,17 @@ class Copies:
 
     def take_confirmation(self, link: BackendConnection, data: bytes) -> None:
         """A server has answered a copy or a touch."""
-        if not self._links.is_empty_success(data):
-            self._links.hand_over(link, data)
+        if not self._recogniser.is_empty_success(data):
+            self._hand_over.link(link, data)
             return
-        now, client, touch = self._fast_router.reactor.now, link.client, link.touch
+        now, client, touch = self._round.reactor.now, link.client, link.touch
         self._links.free(link, now)
         if client is not None:
             client.copying.remove(link)
             if not client.copying:
                 self._recorder.record_copied(client)
                 # Not delivered at once: what this client has said in this round must find it waiting.
-                self._fast_router.answers.append((client, client.answer))
+                self._round.answers.append((client, client.answer))
         elif touch is not None:
             touch.copying.remove(link)
             if not touch.copying:

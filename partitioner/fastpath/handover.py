@@ -7,10 +7,10 @@ that decides it for exchanges of its own.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded
 from partitioner.fastpath.connections import BackendConnection, Client, Touch
+from partitioner.fastpath.round import Round
 from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_request_head
 from partitioner.routing import internal_requests
 from partitioner.routing.core import RouterCore
@@ -19,9 +19,6 @@ from partitioner.transport.backend_connections import HELD_BODY
 from partitioner.transport.channel import socket_channel
 from partitioner.transport.client_connection import ANSWER_MARGIN, ConversationPolicy, Opening
 from partitioner.transport.messages import BegunExchange, Request, Response
-
-if TYPE_CHECKING:
-    from partitioner.fastpath.router import FastRouter
 
 FailureCause = ConnectionBroken | ConnectionEnded
 
@@ -40,11 +37,11 @@ class LinkFailure:
 class HandOver:
     """Hands clients over together with their links."""
 
-    def __init__(self, core: RouterCore, policy: ConversationPolicy, fast_router: "FastRouter") -> None:
+    def __init__(self, core: RouterCore, policy: ConversationPolicy, round_: Round) -> None:
         self._router = core.router
         self._expiry_sync = core.expiry_sync
         self._policy = policy
-        self._fast_router = fast_router
+        self._round = round_
 
     def after(self, client: Client, failure: LinkFailure | None = None) -> None:
         """Something of the request was sent; perhaps something has happened on one of its links."""
@@ -61,7 +58,7 @@ class HandOver:
             request, client.route.subject(), Begun(client.route.server, client.pool, first), copies
         )
         opening = Opening(client.began_at, client.ahead or b"", request.head, self._respond(routed))
-        self._fast_router.give_away(client, opening)
+        self._round.clients.give_away(client, opening)
 
     def touch(self, touch: Touch, failure: LinkFailure | None = None) -> None:
         """Something has happened on a link over which copies are touched."""
@@ -69,6 +66,22 @@ class HandOver:
         begun = {link.identity: self._begun(link, request, failure) for link in touch.copying}
         touch.copying = []
         self._expiry_sync.go_on(touch.route.subject(), touch.route.server, begun)
+
+    def link(
+        self,
+        link: BackendConnection,
+        data: bytes = b"",
+        cause: FailureCause | None = None,
+        *,
+        is_cut: bool = False,
+    ) -> None:
+        """Whatever is under way on this link; this has come of the answer, last of all."""
+        link.pieces = [*link.pieces, data]
+        failure = LinkFailure(link, cause, is_cut)
+        if link.client is not None:
+            self.after(link.client, failure)
+        elif link.touch is not None:
+            self.touch(link.touch, failure)
 
     def _request(self, client: Client) -> Request:
         end = client.request.index(_HEAD_END) + len(_HEAD_END)
@@ -78,8 +91,8 @@ class HandOver:
 
     def _begun(self, link: BackendConnection, request: Request, failure: LinkFailure | None) -> BegunExchange:
         upstream = link.backend_links.upstream
-        received = b"".join((*link.pieces, self._fast_router.reactor.unread(link)))
-        channel = socket_channel(self._fast_router.let_go(link), str(upstream.backend.address))
+        received = b"".join((*link.pieces, self._round.reactor.unread(link)))
+        channel = socket_channel(self._round.let_go(link), str(upstream.backend.address))
         link.client = link.touch = None  # whatever still comes for this link today finds nothing to do
         lease = upstream.take_up(channel, link.incarnation, request)
         lease.take_up(link.since, link.rest or b"", received)

@@ -53,34 +53,18 @@ _DATA, _END, _BROKEN, _ROOM = Signal.DATA, Signal.END, Signal.BROKEN, Signal.ROO
 
 
 class Reactor:
-    """Waits for connections, and has them reacted to as the tables say."""
+    """Waits for connections, and takes in what comes."""
 
-    def __init__(
-        self,
-        client_reactions: Table,
-        link_reactions: Table,
-        crashed: Callable[[Client | BackendConnection, Exception], None],
-        clock: Clock,
-        look: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions.
-
-        `look` returns whether everything was closed just now, and is asked after each wait
-        (transport.standstill).
-        """
+    def __init__(self, clock: Clock) -> None:
         self.epoll = select.epoll()
         self.was_full = False  # the last round: more may have come than it has told of
         self.now = clock()
         """The time for reactions. It stands still while that goes on, and so costs nothing."""
+        self.from_links: Inbox = deque()
+        self.from_clients: Inbox = deque()
         self._watched: dict[int, tuple[Client | BackendConnection, int, Inbox]] = {}
         """By file descriptor: how many bytes to take in at a time, and where they belong."""
-        self._from_links: Inbox = deque()
-        self._from_clients: Inbox = deque()
-        self._crashed = crashed
         self._clock = clock
-        self._look = look
-        self._client_reactions = client_reactions
-        self._link_reactions = link_reactions
 
     def register(self, connection: Client | BackendConnection) -> None:
         """From now on have this connection reacted to when something comes."""
@@ -106,45 +90,16 @@ class Reactor:
         """The other way round. What has come already is told of as well."""
         self.epoll.modify(connection.descriptor, _IN)
 
-    def signal(self, connection: Client | BackendConnection, signal: Signal) -> None:
-        """Have it reacted to a signal that does not come over the network."""
-        reactions = (
-            self._link_reactions if isinstance(connection, BackendConnection) else self._client_reactions
-        )
-        self.tell_time()
-        try:
-            reactions[connection.state][signal](connection, b"")
-        except Exception as error:  # noqa: BLE001 - as below
-            self._crashed(connection, error)
-
     def tell_time(self) -> float:
         """What time it is by now."""
         clock = self._clock
         self.now = now = clock()
         return now
 
-    def work_off(self, timeout: float, most_events: int) -> bool:
-        """One round: wait so long for so many events, and react; return whether there were any."""
-        clock, events = self._clock, self.epoll.poll(timeout, most_events)
-        if self._look():
-            return True
-        self.was_full = len(events) == most_events
+    def receive(self, events: Sequence[tuple[int, int]]) -> None:
+        """Take in what these events of the epoll tell of."""
+        clock, watched = self._clock, self._watched
         self.now = clock()
-        self._receive(events)
-        self._react(self._from_links, self._link_reactions)
-        self._react(self._from_clients, self._client_reactions)
-        return bool(events)
-
-    def unread(self, connection: Client | BackendConnection) -> bytes:
-        """What has come over it in this round and has not been reacted to."""
-        for each, signal, event in self._inbox_of(connection):
-            if each is connection and signal is _DATA and isinstance(event, bytes):
-                return event
-        return b""
-
-    def _receive(self, events: Sequence[tuple[int, int]]) -> None:
-        """Take in what has come."""
-        watched = self._watched
         for descriptor, what in events:
             connection, size, inbox = watched[descriptor]
             if what & _OUT:
@@ -162,6 +117,13 @@ class Reactor:
             else:
                 self._receive_unusual(connection, data, what)
 
+    def unread(self, connection: Client | BackendConnection) -> bytes:
+        """What has come over it in this round and has not been reacted to."""
+        for each, signal, event in self._inbox_of(connection):
+            if each is connection and signal is _DATA and isinstance(event, bytes):
+                return event
+        return b""
+
     def _receive_unusual(self, connection: Client | BackendConnection, data: bytes, what: int) -> None:
         """A read has ended before all that has come was read, or this is the last that comes.
 
@@ -169,7 +131,7 @@ class Reactor:
         superseded leaves such requests unread at a server that was frozen, and Linux still hands them out.
         """
         _, size, inbox = self._watched[connection.descriptor]
-        if what & _WAS_RESET and inbox is self._from_clients:
+        if what & _WAS_RESET and inbox is self.from_clients:
             inbox.append((connection, _BROKEN, _RESET))
             return
         if data:
@@ -183,6 +145,55 @@ class Reactor:
             # Known before the next request is given to a link over which that would get lost.
             inbox.append((connection, _END, b""))
 
+    def _inbox_of(self, connection: Client | BackendConnection) -> Inbox:
+        return self.from_links if isinstance(connection, BackendConnection) else self.from_clients
+
+
+class EventDispatch:
+    """Has the reactions called that the tables name."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        client_reactions: Table,
+        link_reactions: Table,
+        crashed: Callable[[Client | BackendConnection, Exception], None],
+        look: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Where there are no links, theirs is empty. `crashed` hears of faults of ours in reactions.
+
+        `look` returns whether everything was closed just now, and is asked after each wait
+        (transport.standstill).
+        """
+        self._reactor = reactor
+        self._client_reactions = client_reactions
+        self._link_reactions = link_reactions
+        self._crashed = crashed
+        self._look = look
+
+    def work_off(self, timeout: float, most_events: int) -> bool:
+        """One round: wait so long for so many events, and react; return whether there were any."""
+        reactor = self._reactor
+        events = reactor.epoll.poll(timeout, most_events)
+        if self._look():
+            return True
+        reactor.was_full = len(events) == most_events
+        reactor.receive(events)
+        self._react(reactor.from_links, self._link_reactions)
+        self._react(reactor.from_clients, self._client_reactions)
+        return bool(events)
+
+    def signal(self, connection: Client | BackendConnection, signal: Signal) -> None:
+        """Have it reacted to a signal that does not come over the network."""
+        reactions = (
+            self._link_reactions if isinstance(connection, BackendConnection) else self._client_reactions
+        )
+        self._reactor.tell_time()
+        try:
+            reactions[connection.state][signal](connection, b"")
+        except Exception as error:  # noqa: BLE001 - as below
+            self._crashed(connection, error)
+
     def _react(self, inbox: Inbox, reactions: Table) -> None:
         while inbox:
             connection, signal, event = inbox.popleft()
@@ -190,9 +201,6 @@ class Reactor:
                 reactions[connection.state][signal](connection, event)
             except Exception as error:  # noqa: BLE001 - one connection's trouble must not become everybody's
                 self._crashed(connection, error)
-
-    def _inbox_of(self, connection: Client | BackendConnection) -> Inbox:
-        return self._from_links if isinstance(connection, BackendConnection) else self._from_clients
 
 
 StateT = TypeVar("StateT", bound=IntEnum)

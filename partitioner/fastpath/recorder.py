@@ -5,8 +5,7 @@ It is what routing.router does for an exchange that goes as it should, in the sa
 ledger and expiry sync. Whatever else there would be to do makes an exchange out of the ordinary.
 """
 
-from partitioner.fastpath.connections import BackendConnection, Client
-from partitioner.fastpath.routes import Route
+from partitioner.fastpath.connections import BackendConnection, Client, Route
 from partitioner.membership.ledger import Lock
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import AnswerFrame

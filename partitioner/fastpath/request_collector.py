@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from partitioner.fastpath.connections import Client, EventData
-from partitioner.fastpath.listener import FastListener
+from partitioner.fastpath.round import ConnectedClients
 from partitioner.fastpath.states import ClientState
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.ordinary import Frame, is_ordinary_target, recognise_frame
@@ -28,8 +28,9 @@ every other respect; if not, nothing has been done about it."""
 class RequestCollector:
     """Takes requests in."""
 
-    def __init__(self, listener: FastListener, max_body: int, serve: Serve) -> None:
-        self._listener = listener
+    def __init__(self, clients: ConnectedClients, max_body: int, serve: Serve) -> None:
+        self._clients = clients
+        self._reactor = clients.reactor
         self._largest = min(HELD_BODY, max_body)
         self._serve = serve
         self._frames: dict[tuple[bytes, bytes], Frame] = {}  # those without numbers
@@ -37,7 +38,7 @@ class RequestCollector:
     def take_request(self, client: Client, data: bytes) -> None:
         """What has come of a request from its first byte on, mostly all of it: have it served."""
         if client.state is not _RECEIVING:
-            client.began_at = self._listener.reactor.now
+            client.began_at = self._reactor.now
         parts = data.split(b" ", 2)
         frame = self._recognise(parts[0], parts[2]) if len(parts) == 3 else None
         if frame is None or frame[2] > self._largest:
@@ -66,7 +67,7 @@ class RequestCollector:
 
     def hand_over(self, client: Client, received: bytes) -> None:
         """Nothing has been done about this request: the slow path begins with its first byte."""
-        self._listener.give_away(client, Opening(client.began_at, received))
+        self._clients.give_away(client, Opening(client.began_at, received))
 
     def hand_over_request(self, client: Client, event: EventData) -> None:
         """A request takes long to come. The slow path waits for the rest of it."""

@@ -1,15 +1,20 @@
 """The fast router: all clients and links of the fast path, and a round of work on them."""
 
 import socket
+from itertools import islice
 
+from partitioner.fastpath.answers import AnswerRecogniser
 from partitioner.fastpath.backends import LinkReactions
 from partitioner.fastpath.clients import ClientReactions
-from partitioner.fastpath.connections import BackendConnection, Client
+from partitioner.fastpath.connections import BackendConnection, BackendLinks, Client
+from partitioner.fastpath.copies import Copies
 from partitioner.fastpath.handover import HandOver
+from partitioner.fastpath.links import Links, SharedLinks
 from partitioner.fastpath.listener import FastListener
-from partitioner.fastpath.reactor import Clock, Reactor, dispatch_table
+from partitioner.fastpath.reactor import Clock, EventDispatch, Reactor, dispatch_table
 from partitioner.fastpath.recorder import ExchangeRecorder
-from partitioner.fastpath.routes import BackendLinks, Routes
+from partitioner.fastpath.round import ConnectedClients, Round
+from partitioner.fastpath.routes import Routes
 from partitioner.fastpath.states import (
     CLIENT_REACTIONS,
     COPYING,
@@ -20,8 +25,12 @@ from partitioner.fastpath.states import (
 )
 from partitioner.fastpath.task import PATIENCE_SHARE, FastPathTask
 from partitioner.routing.core import RouterCore
+from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.client_connection import ConversationPolicy
 from partitioner.transport.listener import ClientHandoff
+
+_SOME = 4
+"""Connections opened at a time where there are many: a busy machine falls silent for other reasons, too."""
 
 LONG_WAIT = 0.25
 """Seconds to wait for a link, however busy the fast router is; at 1000 connections it is a tenth."""
@@ -39,40 +48,45 @@ class FastRouter(FastListener):
         self, core: RouterCore, policy: ConversationPolicy, clock: Clock, client_handoff: ClientHandoff
     ) -> None:
         """Shares everything with the slow path."""
-        super().__init__(client_handoff)
+        reactor = Reactor(clock)
+        super().__init__(ConnectedClients(reactor, client_handoff))
         self.core = core
-        # Of this round:
-        self.asked: list[
-            BackendConnection
-        ] = []  # the links that have been given a request, which is not sent yet
-        self.answers: list[tuple[Client, bytes]] = []
-        self.crowded: dict[BackendLinks, None] = {}  # those with a queue
-        routes, self._recorder = (
-            Routes(core.roster, core.ledger_keeper, core.farm_mismatch, self),
-            ExchangeRecorder(core),
+        self.round = Round(reactor, self.clients)
+        self.routes = Routes(core.roster, core.ledger_keeper, core.farm_mismatch, self.links_to)
+        self.hand_over = HandOver(core, policy, self.round)
+        self.links = Links(self.round, self.hand_over)
+        self.recogniser = AnswerRecogniser()
+        recorder = ExchangeRecorder(core)
+        self._copies = Copies(self.round, recorder, self.links, self.hand_over, self.recogniser)
+        link_reactions = LinkReactions(
+            self.round, recorder, self.links, self._copies, self.hand_over, self.recogniser
         )
-        self.routes = routes
-        self.links = LinkReactions(self, self._recorder)
-        self.clients = ClientReactions(self, self._recorder, routes, policy)
-        self.hand_over = HandOver(core, policy, self)
-        client_table = dispatch_table(CLIENT_REACTIONS, ClientState, self.clients)
-        link_table = dispatch_table(LINK_REACTIONS, LinkState, self.links)
+        self.client_reactions = ClientReactions(
+            core, self.round, recorder, self.routes, self.links, self.hand_over, policy
+        )
         self._look = core.standstills.look
-        self.reactor = Reactor(client_table, link_table, self._crashed, clock, self._look)
+        self.dispatch = EventDispatch(
+            reactor,
+            dispatch_table(CLIENT_REACTIONS, ClientState, self.client_reactions),
+            dispatch_table(LINK_REACTIONS, LinkState, link_reactions),
+            self._crashed,
+            self._look,
+        )
         core.standstills.listeners.append(self._stood_still)
-        core.expiry_sync.shortcut = self.touch
+        core.expiry_sync.shortcuts.append(self.touch)
 
     def work_off(self, timeout: float, most_events: int) -> bool:
-        has_come = self.reactor.work_off(timeout, most_events)
-        if self.crowded:
+        round_ = self.round
+        has_come = self.dispatch.work_off(timeout, most_events)
+        if round_.crowded:
             self._ask_queued()
             if timeout and not has_come:
-                self._open_more(self.reactor.now)  # it is not for us that they wait, but for the backends
-        if self.asked or self.answers:
+                self._open_more(round_.reactor.now)  # it is not for us that they wait, but for the backends
+        if round_.asked or round_.answers:
             self._look()  # after a standstill neither has anything in it
-        if self.asked:
+        if round_.asked:
             self._send_requests()
-        if self.answers:
+        if round_.answers:
             self._deliver_answers()
         return has_come
 
@@ -83,17 +97,22 @@ class FastRouter(FastListener):
         self._send_requests()
 
     def _open_more(self, before: float) -> None:
-        for backend_links in self.crowded:
-            self.clients.open_more(backend_links, before)
+        """Hand some over that have come before then and wait for a link: that opens as many connections."""
+        for backend_links in self.round.crowded:
+            for client in tuple(islice(backend_links.queue, min(backend_links.limit.free, _SOME))):
+                if client.began_at < before:
+                    self.signal(client, Signal.TIMED_OUT)
 
     def _ask_queued(self) -> None:
-        for backend_links in tuple(self.crowded):
-            self.clients.ask_queued(backend_links)
+        """Have as many asked as may be, first come, first served."""
+        for backend_links in tuple(self.round.crowded):
+            for _ in range(min(len(backend_links.queue), backend_links.room)):
+                self.signal(next(iter(backend_links.queue)), Signal.ROOM)
             if not backend_links.queue:
-                del self.crowded[backend_links]
+                del self.round.crowded[backend_links]
 
     def _send_requests(self) -> None:
-        asked, self.asked = self.asked, []
+        asked, self.round.asked = self.round.asked, []
         now = self.reactor.tell_time()
         for link in asked:
             client = link.client
@@ -106,14 +125,14 @@ class FastRouter(FastListener):
 
     def _deliver_answers(self) -> None:
         """To clients that are still there, as far as a lock is handed over."""
-        answers, self.answers = self.answers, []
+        answers, self.round.answers = self.round.answers, []
         now, was_full = self.reactor.tell_time(), self.reactor.was_full
         for client, data in answers:
             try:
                 if (was_full or client.ahead is not None) and client.has_been_granted and _has_left(client):
-                    self.clients.leave_undelivered(client)
+                    self.client_reactions.leave_undelivered(client)
                 else:
-                    self.clients.deliver(client, data, now)
+                    self.client_reactions.deliver(client, data, now)
             except Exception as error:  # noqa: BLE001 - as in a reaction
                 self._crashed(client, error)
 
@@ -124,13 +143,17 @@ class FastRouter(FastListener):
         route, now = self.routes.find(target) or self.routes.look_up(target), self.reactor.tell_time()
         if route is not None and route.pool is not self.core.roster.pool:
             route = self.routes.renewed(route, self.core.roster.pool)
-        return route is not None and route.server == renewed_by and self.links.touch(route, now)
+        return route is not None and route.server == renewed_by and self._copies.touch(route, now)
 
     # --- links come and go ---
 
-    def let_go(self, link: BackendConnection) -> socket.socket:
-        """Forget a link; return its socket."""
-        return self.links.let_go(link)
+    def links_to(self, upstream: Upstream) -> BackendLinks:
+        """The links to a backend, which its upstream shares."""
+        shared = upstream.fast_links
+        if not isinstance(shared, SharedLinks):
+            shared = SharedLinks(BackendLinks(upstream), self.round, self.signal)
+            upstream.share(shared)
+        return shared.backend_links
 
     def idle_links_before(self, moment: float) -> list[BackendConnection]:
         """The links that have been idle since then."""
@@ -144,44 +167,48 @@ class FastRouter(FastListener):
 
     def links_of_backends(self) -> list[BackendLinks]:
         """Those of all backends."""
-        links_of_backends = [upstream.fast_links for upstream in self.core.roster.upstreams.values()]
-        return [each for each in links_of_backends if isinstance(each, BackendLinks)]
+        return [shared.backend_links for shared in self._shared_links()]
+
+    def _shared_links(self) -> list[SharedLinks]:
+        every = [upstream.fast_links for upstream in self.core.roster.upstreams.values()]
+        return [each for each in every if isinstance(each, SharedLinks)]
 
     # --- from time to time, the end, and faults ---
 
     def look_after(self, now: float) -> None:
         for link in self.idle_links_before(now - self.core.policy.upstream.idle):
-            self.reactor.signal(link, Signal.TIMED_OUT)
+            self.signal(link, Signal.TIMED_OUT)
         for link in self.copies_before(now - self.core.policy.copy * PATIENCE_SHARE):
-            self.reactor.signal(link, Signal.TIMED_OUT)
+            self.signal(link, Signal.TIMED_OUT)
         self.look_at_queues(now)
 
     def _stood_still(self, duration: float) -> None:
         """Close all clients: exchanges with a link under way have been handed over, and are closed there."""
-        answers, self.answers = self.answers, []
-        self.asked.clear()
-        self.crowded.clear()
+        answers, self.round.answers = self.round.answers, []
+        self.round.asked.clear()
+        self.round.crowded.clear()
         for client, _ in answers:
-            self.clients.leave_undelivered(client)
+            self.client_reactions.leave_undelivered(client)
         self._close_clients()
 
     def _close_clients(self) -> None:
         for client in tuple(self.connected):
             if client.state is ClientState.DELIVERING:
-                self.clients.leave_undelivered(client)
+                self.client_reactions.leave_undelivered(client)
             else:
                 self._close(client)
 
     def end(self) -> None:
         if self._stood_still in self.core.standstills.listeners:
             self.core.standstills.listeners.remove(self._stood_still)
-        self.core.expiry_sync.shortcut = None
+        if self.touch in self.core.expiry_sync.shortcuts:
+            self.core.expiry_sync.shortcuts.remove(self.touch)
         self._close_clients()
         for link in self.copies_before(float("inf")):
             if link.touch is not None:
-                self.links.give_up(link.touch)
-        for backend_links in self.links_of_backends():
-            backend_links.end()
+                self._copies.give_up(link.touch)
+        for shared in self._shared_links():
+            shared.end()
         self.reactor.epoll.close()
 
     def _crashed(self, connection: Client | BackendConnection, error: Exception) -> None:
@@ -199,12 +226,12 @@ class FastRouter(FastListener):
             client.ahead = b""  # no client is left to answer
             self.hand_over.after(client)
         else:
-            self.clients.leave_undelivered(client)
+            self.client_reactions.leave_undelivered(client)
 
     def _close(self, client: Client) -> None:
         if client.backend_links is not None:
             del client.backend_links.queue[client]
-        self.close_client(client)
+        self.clients.close(client)
 
 
 def _has_left(client: Client) -> bool:

@@ -11,8 +11,9 @@ from functools import partial
 from partitioner.errors import RouterSuperseded
 from partitioner.fastpath.connections import BackendConnection, Client, EventData
 from partitioner.fastpath.listener import FastListener
-from partitioner.fastpath.reactor import Clock, Reactor, dispatch_table
+from partitioner.fastpath.reactor import Clock, EventDispatch, Reactor, dispatch_table
 from partitioner.fastpath.request_collector import RequestCollector
+from partitioner.fastpath.round import ConnectedClients
 from partitioner.fastpath.states import STATE_SERVER_REACTIONS, ClientState
 from partitioner.fastpath.task import FastPathTask
 from partitioner.protocol.messages import RequestHead
@@ -46,22 +47,21 @@ class FastStateServer(FastListener):
         clock: Clock,
         client_handoff: ClientHandoff,
     ) -> None:
-        super().__init__(client_handoff)
+        super().__init__(ConnectedClients(Reactor(clock), client_handoff))
         self._server = server
         self._policy = policy
         self._observer = observer
         self._answers: list[tuple[Client, bytes]] = []  # of this round
         self._break_off = self.break_off  # bound once, and not in every exchange
-        self.collector = RequestCollector(self, policy.max_body, self._answer)
+        self.collector = RequestCollector(self.clients, policy.max_body, self._answer)
         self.take_request = self.collector.take_request
         self.take_more_of_request = self.collector.take_more_of_request
         self.hand_over_request = self.collector.hand_over_request
-        self.reactor = Reactor(
-            dispatch_table(STATE_SERVER_REACTIONS, ClientState, self), [], self._crashed, clock
-        )
+        table = dispatch_table(STATE_SERVER_REACTIONS, ClientState, self)
+        self.dispatch = EventDispatch(self.reactor, table, [], self._crashed)
 
     def work_off(self, timeout: float, most_events: int) -> bool:
-        has_come = self.reactor.work_off(timeout, most_events)
+        has_come = self.dispatch.work_off(timeout, most_events)
         answers, self._answers = self._answers, []
         for client, data in answers:
             try:
@@ -76,7 +76,7 @@ class FastStateServer(FastListener):
         super().take(client)
 
     def close_client(self, client: Client) -> None:
-        super().close_client(client)
+        self.clients.close(client)
         if client.router is not None:
             client.router.forget()
 
@@ -164,7 +164,7 @@ class FastStateServer(FastListener):
         if client.rest is not None:
             client.rest = None
             self.reactor.await_data(client)
-        if self.is_stopping:
+        if self.clients.is_stopping:
             self.close_client(client)
 
     def _crashed(self, connection: Client | BackendConnection, error: Exception) -> None:

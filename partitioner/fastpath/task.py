@@ -105,7 +105,7 @@ class FastPathTask:
         self._is_stopping = True
         if self._listener is None:
             return  # it is told before it runs
-        self._listener.is_stopping = True
+        self._listener.clients.is_stopping = True
         self.close_idle()
         self._waiting.cancel()
 
@@ -114,19 +114,19 @@ class FastPathTask:
         if self._listener is None:
             return  # no client is connected yet
         for client in tuple(self._listener.connected):
-            self._listener.reactor.signal(client, Signal.SHUTDOWN)
+            self._listener.signal(client, Signal.SHUTDOWN)
 
     async def run(self, client_handoff: ClientHandoff) -> None:
         """Serve the clients that there are, until it is stopped and the last client has left."""
         listener = self._listener = self._open_listener(_trio_clock(), client_handoff)
-        listener.is_stopping = self._is_stopping
+        listener.clients.is_stopping = self._is_stopping
         activity = LoopActivity()
         trio.lowlevel.add_instrument(activity)
         try:
             async with trio.open_nursery() as sweeping:
                 sweeping.start_soon(self._sweep, listener)
                 is_silent = True
-                while not (listener.is_stopping and not listener.connected):
+                while not (listener.clients.is_stopping and not listener.connected):
                     if is_silent:
                         await self._wait(listener)
                     else:
@@ -146,7 +146,7 @@ class FastPathTask:
             await trio.sleep(SWEEP_INTERVAL)
             self.look_at_deadlines(listener, trio.current_time())
             listener.look_after(trio.current_time())
-            if listener.is_stopping and not listener.connected:
+            if listener.clients.is_stopping and not listener.connected:
                 self._waiting.cancel()
 
     def look_at_deadlines(self, listener: FastListener, now: float) -> None:
@@ -154,7 +154,7 @@ class FastPathTask:
         began_before = [now - self._times[state] for state in ClientState]
         timed_out = [client for client in listener.connected if client.began_at < began_before[client.state]]
         for client in timed_out:
-            listener.reactor.signal(client, Signal.TIMED_OUT)
+            listener.signal(client, Signal.TIMED_OUT)
 
 
 def _pump(listener: FastListener, budget: PumpBudget) -> bool:

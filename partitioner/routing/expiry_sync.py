@@ -67,7 +67,7 @@ class ExpirySync:
         self._is_wanted = trio.Event()
         self._under_way = 0  # touches
         self._touching: trio.Nursery | None = None  # while it runs
-        self.shortcut: Shortcut | None = None
+        self.shortcuts: list[Shortcut] = []  # of fast paths; the first that takes a touch on has it
 
     def __len__(self) -> int:
         """How many keys are remembered."""
@@ -120,18 +120,18 @@ class ExpirySync:
                 with trio.move_on_at(wake_at):
                     await self._is_wanted.wait()
                 self._is_wanted = trio.Event()
-                if self.shortcut is not None:
+                if self.shortcuts:
                     await trio.sleep(TOGETHER)
 
     def _take_up(self, key: bytes, now: float, touching: trio.Nursery) -> None:
         known = self._keys[key]
         if known.renewed_by is not None:
-            if self.shortcut is not None and not self._gate.is_free(key):
+            if self.shortcuts and not self._gate.is_free(key):
                 self._look_at(key, now + NEXT_LOOK)
                 return
             renewed_by, known.renewed_by, known.touched_at = known.renewed_by, None, now
             self._look_at(key, now + known.window)
-            if self.shortcut is not None and self.shortcut(known.target, renewed_by):
+            if any(shortcut(known.target, renewed_by) for shortcut in self.shortcuts):
                 return
             self._under_way += 1
             touching.start_soon(self._touch, SessionRef(key, known.target, known.placement), renewed_by)

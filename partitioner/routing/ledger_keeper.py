@@ -3,8 +3,9 @@
 The ledger itself is pure and knows no connections; this is the one place where both meet.
 """
 
+import heapq
 import re
-from collections.abc import Callable, Container
+from collections.abc import Container
 
 import trio
 
@@ -34,6 +35,53 @@ REASONS = {Operation.ACQUIRE: LOCK, Operation.RELEASE: LOCK, Operation.REMOVE: R
 LOCK_AGE = re.compile(rb"\r\nLockAge: ?([0-9]+)\r\n")
 
 
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds until the second try of a key; then twice as long each time, up to the longest."""
+
+
+class RepairQueue:
+    """The keys that wait for repair, and when each is due."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[bytes, tuple[float, float]] = {}  # when to try, and the pause after that
+        self._due: list[tuple[float, bytes]] = []  # a heap; what is not in `_wanted` at that time is old
+        self._is_wanted = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def want(self, key: bytes) -> None:
+        """Have a key repaired soon."""
+        self._schedule(key, trio.current_time(), FIRST_PAUSE)
+
+    def want_again(self, key: bytes, pause: float) -> None:
+        """Have a key repaired after this pause, unless somebody wants it sooner."""
+        if key not in self._wanted:
+            self._schedule(key, trio.current_time() + pause, min(2 * pause, LONGEST_PAUSE))
+
+    def maybe_next(self) -> tuple[bytes, float] | None:
+        """Take a key that is due out of the queue, with the pause before its next try."""
+        while self._due and self._due[0][0] <= trio.current_time():
+            when, key = heapq.heappop(self._due)
+            if key in self._wanted and self._wanted[key][0] == when:
+                return key, self._wanted.pop(key)[1]
+        return None
+
+    async def wait(self) -> None:
+        """Wait until a key may be due."""
+        with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
+            await self._is_wanted.wait()
+        self._is_wanted = trio.Event()
+
+    def _schedule(self, key: bytes, when: float, pause: float) -> None:
+        known = self._wanted.get(key)
+        if known is not None and known[0] <= when:
+            return
+        self._wanted[key] = (when, pause)
+        heapq.heappush(self._due, (when, key))
+        self._is_wanted.set()
+
+
 class LedgerKeeper:
     """Hears what becomes of connections and backends, and keeps the ledger."""
 
@@ -41,7 +89,7 @@ class LedgerKeeper:
         self.ledger = ledger
         self._roster = roster
         self._hash_key = hash_key
-        self.want_repair: Callable[[bytes], None] = lambda key: None
+        self.repairs = RepairQueue()
         roster.listeners.append(self._backend_changed)
         roster.movers.append(self._backend_moved)
 
@@ -77,6 +125,10 @@ class LedgerKeeper:
         self.ledger.mark(key, target, server, trio.current_time(), is_stale=is_stale, reason=reason)
         self.want_repair(key)
         self._keep_within_bound()
+
+    def want_repair(self, key: bytes) -> None:
+        """Have a key repaired soon."""
+        self.repairs.want(key)
 
     def placement_of(self, key: bytes) -> bytes:
         """What of this key decides where its session is placed."""

@@ -5,8 +5,6 @@ failure, and must not become the next failure itself. What cannot be done now is
 lock has ended, or its connections have, or the server is back.
 """
 
-import heapq
-
 import trio
 
 from partitioner.errors import NoBackendLeft
@@ -22,11 +20,6 @@ from partitioner.transport.observer import Observer
 
 RATE = 200.0
 """Keys a second."""
-
-AGAIN = 1.0
-"""Seconds until the second try of a key; then twice as long each time."""
-
-LATEST = 30.0
 
 
 class Repairer:
@@ -51,30 +44,21 @@ class Repairer:
         self._lookup = lookup
         self._expiry_sync = expiry_sync
         self._observer = observer
-        self._wanted: dict[bytes, tuple[float, float]] = {}  # when to try, and the pause after that
-        self._due: list[tuple[float, bytes]] = []  # a heap; what is not in `_wanted` at that time is old
-        self._is_wanted = trio.Event()
-        ledger_keeper.want_repair = self.want
+        self._queue = ledger_keeper.repairs
 
     def __len__(self) -> int:
         """How many keys wait for repair."""
-        return len(self._wanted)
-
-    def want(self, key: bytes) -> None:
-        """Have a key repaired soon."""
-        self._schedule(key, trio.current_time(), AGAIN)
+        return len(self._queue)
 
     async def run(self) -> None:
         """Repair what is due, for as long as the router runs."""
         while True:
-            while (key := self._maybe_next()) is not None:
-                pause = self._wanted.pop(key)[1]
-                if not await self.repair(key) and key not in self._wanted:
-                    self._schedule(key, trio.current_time() + pause, min(2 * pause, LATEST))
+            while (due := self._queue.maybe_next()) is not None:
+                key, pause = due
+                if not await self.repair(key):
+                    self._queue.want_again(key, pause)
                 await trio.sleep(1 / RATE)
-            with trio.move_on_at(self._due[0][0] if self._due else float("inf")):
-                await self._is_wanted.wait()
-            self._is_wanted = trio.Event()
+            await self._queue.wait()
 
     async def repair(self, key: bytes) -> bool:
         """Put right whatever can be put right of this key now; return whether nothing is left for later."""
@@ -172,19 +156,3 @@ class Repairer:
         was_marked = server in ledger.marks(missed.key)
         if was_marked and ledger.note_put_right(missed.key, server, backend_reply.sent_at):
             self._observer.session_repaired(self._roster.pool.members[server].backend)
-
-    def _maybe_next(self) -> bytes | None:
-        now = trio.current_time()
-        while self._due and self._due[0][0] <= now:
-            when, key = heapq.heappop(self._due)
-            if key in self._wanted and self._wanted[key][0] == when:
-                return key
-        return None
-
-    def _schedule(self, key: bytes, when: float, pause: float) -> None:
-        known = self._wanted.get(key)
-        if known is not None and known[0] <= when:
-            return
-        self._wanted[key] = (when, pause)
-        heapq.heappush(self._due, (when, key))
-        self._is_wanted.set()

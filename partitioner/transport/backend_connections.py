@@ -112,6 +112,14 @@ class Upstream:
         """How many connections are idle."""
         return len(self._idle) + (self.fast_links.idle if self.fast_links is not None else 0)
 
+    def share(self, fast_links: FastPathLinks) -> None:
+        """The fast path has connections to the backend as well; they count, and end, with the others."""
+        self.fast_links = fast_links
+
+    def end_sharing(self) -> None:
+        """The fast path has none any more."""
+        self.fast_links = None
+
     def reinstate(self, incarnation: bytes) -> None:
         """Take exchanges for the backend, in this incarnation of it."""
         self.incarnation = incarnation

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import trio
 
-from partitioner.fastpath.connections import BackendConnection, Client
+from partitioner.fastpath.connections import BackendConnection, BackendLinks, Client
+from partitioner.fastpath.links import SharedLinks
 from partitioner.fastpath.router import FastRouter
-from partitioner.fastpath.routes import BackendLinks
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.protocol.target import server_key
 from partitioner.transport.backend_connections import HELD_BODY
@@ -114,14 +114,9 @@ class RouterSetup:
         near, far = self._pair()
         upstream = self.router.roster.upstreams[name]
         assert upstream.incarnation is not None
-        backend_links = self.fast_router.routes.links_to(upstream)
-        link = BackendConnection(
-            far, backend_links, upstream.incarnation, self.fast_router.reactor.tell_time()
-        )
-        backend_links.links[link] = None
-        backend_links.idle_links.append(link)
-        self.fast_router.reactor.register(link)
-        return near, link
+        self.fast_router.reactor.tell_time()
+        backend_links = self.fast_router.links_to(upstream)
+        return near, self.fast_router.links.add(far, backend_links, upstream.incarnation)
 
     def holders(self, target: bytes) -> tuple[str, ...]:
         """Who holds a session, the primary first."""
@@ -131,7 +126,14 @@ class RouterSetup:
         return acting.written
 
     def backend_links(self, name: str = "state-1") -> BackendLinks:
-        return self.fast_router.routes.links_to(self.router.roster.upstreams[name])
+        return self.fast_router.links_to(self.router.roster.upstreams[name])
+
+    def shared_links(self, name: str = "state-1") -> SharedLinks:
+        """The same links, as their upstream sees them."""
+        self.backend_links(name)
+        shared = self.router.roster.upstreams[name].fast_links
+        assert isinstance(shared, SharedLinks)
+        return shared
 
     def turn(self) -> None:
         """One round, in which something is expected to come."""

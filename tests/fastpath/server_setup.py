@@ -61,4 +61,4 @@ class StateServerSetup:
         assert self.table.apply(head, server_key(TARGET), body, self.now).status is Status.OK
 
     def signal(self, client: Client, signal: Signal) -> None:
-        self.fast_server.reactor.signal(client, signal)
+        self.fast_server.signal(client, signal)

@@ -13,12 +13,12 @@ from tests.fastpath.router_setup import (
 from tests.fastpath.samples import FOUND, GRANTED
 
 
-async def test_the_await_core_takes_an_idle_link(router_setup: RouterSetup) -> None:
+async def test_the_slow_path_takes_an_idle_link(router_setup: RouterSetup) -> None:
     """Connections are shared: one that lies idle here need not be opened there."""
     router_setup.link()
     upstream = router_setup.router.roster.upstreams["state-1"]
     assert upstream.idle == 1
-    channel = router_setup.backend_links().maybe_channel()
+    channel = router_setup.shared_links().maybe_channel()
 
     assert channel is not None
     assert (0, {}) == (upstream.idle, router_setup.backend_links().links)
@@ -77,7 +77,7 @@ async def test_a_fault_of_ours_ends_one_connection(
     def fail(*request: object) -> bool:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(router_setup.fast_router.clients.collector, "_serve", fail)
+    monkeypatch.setattr(router_setup.fast_router.client_reactions.collector, "_serve", fail)
     near.sendall(GET)
     router_setup.turn()
 

@@ -203,7 +203,7 @@ async def test_a_confirmation_in_two_pieces(length: int, scene: Scene) -> None:
 
 async def test_where_no_link_to_the_copy_is_idle(scene: Scene) -> None:
     """The first server is not asked a second time: its answer is known, and only the copy is missing."""
-    scene.router_setup.backend_links(scene.holders[1]).close_idle()
+    scene.router_setup.shared_links(scene.holders[1]).close_idle()
     scene.have_accepted()
     response = await scene.go_on()
 

@@ -42,7 +42,7 @@ def enter_gate(router_setup: RouterSetup) -> None:
 
 
 def close_links(router_setup: RouterSetup) -> None:
-    router_setup.backend_links().close_idle()
+    router_setup.shared_links().close_idle()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_a_head_that_is_too_long(router_setup: RouterSetup) -> None:
     near, _ = router_setup.client()
     large = SET.replace(b"Content-Length:7", b"Content-Length:20000").removesuffix(CONTENT) + b"x" * 20_000
     near.sendall(large)
-    while not router_setup.backend_links().busy:
+    while not router_setup.shared_links().busy:
         router_setup.turn()
     backend.recv(len(large), socket.MSG_WAITALL)
     backend.sendall(ok())

@@ -4,9 +4,8 @@ import socket
 
 import trio
 
-from partitioner.fastpath.connections import Client
+from partitioner.fastpath.connections import ENOUGH_LINKS, Client
 from partitioner.fastpath.router import LONG_WAIT
-from partitioner.fastpath.routes import ENOUGH_LINKS
 from partitioner.fastpath.states import ClientState
 from partitioner.protocol.messages import Operation
 from tests.doubles.sessions import GET, TARGET, request, target

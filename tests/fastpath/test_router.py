@@ -302,7 +302,7 @@ async def test_a_client_is_sent_home_after_its_answer(router_setup: RouterSetup)
     """If the router is being stopped by then."""
     backend, _ = router_setup.link()
     near, _ = router_setup.client()
-    router_setup.fast_router.is_stopping = True
+    router_setup.fast_router.clients.is_stopping = True
 
     assert FOUND == relayed(router_setup, near, backend, GET, FOUND)
     assert b"" == near.recv(1000)

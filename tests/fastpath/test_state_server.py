@@ -278,7 +278,7 @@ def test_stopping_waits_for_what_is_under_way(server_setup: StateServerSetup) ->
     near, _ = server_setup.client()
     near.sendall(SET[:10])
     server_setup.turn()
-    server_setup.fast_server.is_stopping = True
+    server_setup.fast_server.clients.is_stopping = True
 
     assert server_setup.ask(near, SET[10:]).startswith(b"200 OK")
     assert (b"", 1) == (near.recv(1), server_setup.client_handoff.left)

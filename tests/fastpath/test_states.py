@@ -191,7 +191,7 @@ def send(
             far.recv(2 * HELD_BODY)
             scene.router_setup.turn()
     else:
-        scene.router_setup.fast_router.reactor.signal(connection, signal)
+        scene.router_setup.fast_router.signal(connection, signal)
 
 
 @pytest.mark.parametrize("state", ClientState)

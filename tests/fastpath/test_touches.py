@@ -130,7 +130,7 @@ def mark(scene: Scene) -> None:
 
 
 def close_links(scene: Scene) -> None:
-    scene.router_setup.backend_links(scene.copy).close_idle()
+    scene.router_setup.shared_links(scene.copy).close_idle()
 
 
 def take_places(scene: Scene) -> None:
@@ -191,7 +191,7 @@ async def test_a_fault_of_ours_in_a_touch(scene: Scene, monkeypatch: pytest.Monk
     def fail(link: BackendConnection, data: bytes) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(scene.router_setup.fast_router.links, "is_empty_success", fail)
+    monkeypatch.setattr(scene.router_setup.fast_router.recogniser, "is_empty_success", fail)
     scene.answer(ok())
     scene.copy_backend.shutdown(socket.SHUT_RDWR)
     await scene.come_to_rest()

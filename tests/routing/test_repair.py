@@ -5,7 +5,8 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.protocol.messages import Operation
-from partitioner.routing.repair import AGAIN, RATE
+from partitioner.routing.ledger_keeper import FIRST_PAUSE
+from partitioner.routing.repair import RATE
 from tests.doubles.backends import ok
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.network import Fault
@@ -235,7 +236,7 @@ async def test_it_is_tried_again(nursery: trio.Nursery, autojump_clock: MockCloc
     farm.tell(0, STORE_NEW)
     farm.tell(0, ACQUIRE)
     mark(farm, 1)
-    farm.router.core.repairer.want(farm.key)
+    farm.router.core.ledger_keeper.want_repair(farm.key)
     began_at = trio.current_time()
     counts = []
     for due in (1, 3, 7, 15, 31, 61, 91, 121):
@@ -291,5 +292,5 @@ async def test_a_server_that_does_not_answer_is_asked_again(
     farm.router.core.ledger_keeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
     await farm.observer.wait_for("session_repaired")
 
-    assert trio.current_time() == pytest.approx(AGAIN, abs=0.05)
+    assert trio.current_time() == pytest.approx(FIRST_PAUSE, abs=0.05)
     assert [NEW, NEW, None] == farm.contents

@@ -17,7 +17,7 @@ from partitioner.routing import lookup
 from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.key_gate import KeyGate
-from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.ledger_keeper import LedgerKeeper, RepairQueue
 from partitioner.routing.lookup import HandedOver, Lookup, SessionRef
 from partitioner.routing.repair import Repairer
 from partitioner.routing.replication import Replicator, Write
@@ -92,7 +92,7 @@ def no_touches() -> Iterator[None]:
 
 @mutation
 def no_repair() -> Iterator[None]:
-    return replaced(Repairer, "want", nothing)
+    return replaced(RepairQueue, "want", nothing)
 
 
 # --- marks ---
