@@ -6,6 +6,7 @@ ledger and expiry sync. Whatever else there would be to do makes an exchange out
 """
 
 from partitioner.fastpath.connections import BackendConnection, Client, Route
+from partitioner.membership.exchange import EFFECTS, RULES, Finish, admit, finish
 from partitioner.membership.ledger import Lock
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import AnswerFrame
@@ -13,11 +14,9 @@ from partitioner.routing.core import RouterCore
 from partitioner.transport.client_connection import SLOW
 
 # Looking up a member of an Enum takes a quarter of a microsecond, each time.
-_ACQUIRE, _RELEASE, _SET, _REMOVE = Operation.ACQUIRE, Operation.RELEASE, Operation.SET, Operation.REMOVE
-_RESET_TIMEOUT = Operation.RESET_TIMEOUT
+_SET, _REMOVE, _RESET_TIMEOUT = Operation.SET, Operation.REMOVE, Operation.RESET_TIMEOUT
 
-_OF_ONE_SERVER = (Operation.GET, _ACQUIRE, _RELEASE, _RESET_TIMEOUT)
-"""Operations that concern the acting primary only."""
+_ON_SUCCESS = {operation: EFFECTS[operation, 200] for operation in Operation}
 
 _MOST_TIMEOUTS = 64
 
@@ -40,11 +39,10 @@ class ExchangeRecorder:
         key = route.key
         if self._beats is not None and not self._is_settled_for_heirs(operation, key):
             return False
-        if not self._ledger.note_alive_at(key, route.server, link.incarnation, now):
+        if route.copies is None and RULES[operation].is_write:
             return False
-        if (operation is _SET or operation is _REMOVE) and (
-            route.copies is None or not self._ledger.is_settled(key, self._roster.pool, now)
-        ):
+        pool = self._roster.pool
+        if not admit(self._ledger, pool, operation, key, route.server, link.incarnation, now):
             return False
         return self._gate.enter_at_once(key)
 
@@ -67,20 +65,20 @@ class ExchangeRecorder:
         _, size, cookie, minutes = answer
         operation, route, ledger = client.operation, client.route, self._ledger
         assert route is not None
-        key = route.key
-        if operation is _SET or operation is _REMOVE:
+        key, effects = route.key, _ON_SUCCESS[operation]
+        if effects.spreads:
             if cookie is not None or not self._is_still_settled(client):
                 return False
             ledger.end_lock(key)
             return True
-        if (cookie is None) is (operation is _ACQUIRE):
+        if (cookie is None) is effects.grants_lock:
             return False
         if operation is _RESET_TIMEOUT and size:
             return False  # there is no body, whatever the head says
         timeout = None
-        if operation is _RELEASE:
+        if effects.ends_lock:
             ledger.end_lock(key)
-        elif minutes is not None:
+        if minutes is not None and effects.tells_timeout:
             timeout = self._note_timeout(key, minutes)
         if cookie is not None:
             ledger.note_lock(
@@ -108,15 +106,15 @@ class ExchangeRecorder:
         """Remember what a 404 or 423 says, if the slow path would do nothing more about it; else nothing."""
         route, operation = client.route, client.operation
         assert route is not None
-        key = route.key
+        key, effects = route.key, EFFECTS[operation, status]
         if status == 404:
-            if operation not in _OF_ONE_SERVER or not self._ledger.is_settled(key, self._roster.pool, now):
+            if not effects.is_miss or not self._ledger.is_settled(key, self._roster.pool, now):
                 return False
             self._ledger.end_lock(key)  # or it would be there
             return True
         if operation is _RESET_TIMEOUT:
             return False  # which takes no heed of locks
-        if operation in _OF_ONE_SERVER and route.has_copies:
+        if effects.renews and route.has_copies:
             self._expiry_sync.note_renewed(key, route.target, route.placement, route.server, None)
         return True
 
@@ -157,15 +155,13 @@ class ExchangeRecorder:
             assert route.backend_links is not None
             backend = route.backend_links.upstream.backend.name
             self._observer.exchange_was_slow(client.peer, client.operation, duration, backend)
-        if route.passed_over is not None:
-            self._observer.failed_over(route.passed_over)
         if self._beats is not None and route.is_session:
             self._beats.is_used = True
 
     def finish_undelivered(self, client: Client) -> None:
         """The client has gone. A lock that it was to be given is given back, still behind the gate."""
         route = self._leave_route(client)
-        if client.has_been_granted:
+        if finish(takes_lock=client.has_been_granted, was_delivered=False) is Finish.GIVE_LOCK_BACK:
             self._core.router.give_back_soon(route.subject())
         else:
             self._gate.leave(route.key)
@@ -174,6 +170,8 @@ class ExchangeRecorder:
         """An exchange ends once, whatever goes wrong from now on: by then somebody else may be at the key."""
         route = client.route
         assert route is not None
+        if route.passed_over is not None:
+            self._observer.failed_over(route.passed_over)
         client.route = client.pool = None
         client.request = client.answer = b""
         return route

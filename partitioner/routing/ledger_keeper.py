@@ -9,28 +9,15 @@ from collections.abc import Container
 
 import trio
 
+from partitioner.membership.exchange import RULES
 from partitioner.membership.health import HealthRecord
-from partitioner.membership.ledger import LOCK, LONGEST_PAGE, REMOVE, WRITE, Ledger, Lock
+from partitioner.membership.ledger import LONGEST_PAGE, WRITE, Ledger, Lock
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.placement.session_id import HashKey, placement_key
-from partitioner.protocol.messages import AnswerHead, Operation
+from partitioner.protocol.messages import AnswerHead
 from partitioner.protocol.target import canonical_form, server_key
 from partitioner.routing.roster import Roster
 from partitioner.transport.backend_exchange import Lease
-
-LEAVES_TRACES = frozenset(
-    {
-        Operation.ACQUIRE,
-        Operation.RELEASE,
-        Operation.SET,
-        Operation.CREATE_UNINITIALIZED,
-        Operation.REMOVE,
-    }
-)
-"""Operations after which a session is not what it was: content, lock, or whether it is there."""
-
-REASONS = {Operation.ACQUIRE: LOCK, Operation.RELEASE: LOCK, Operation.REMOVE: REMOVE}
-"""What a server may lack, or have too much, where such a request went unanswered; else it is a write."""
 
 LOCK_AGE = re.compile(rb"\r\nLockAge: ?([0-9]+)\r\n")
 
@@ -98,16 +85,16 @@ class LedgerKeeper:
     def went_unanswered(self, lease: Lease) -> None:
         """A request may be carried out, now or later, without an answer."""
         head, server = lease.request, lease.backend.identity
-        if head.operation in LEAVES_TRACES and server in self._roster.pool.members:
+        reason = RULES[head.operation].leaves
+        if reason is not None and server in self._roster.pool.members:
             key = server_key(head.target)
-            reason = REASONS.get(head.operation, WRITE)
             self.ledger.note_unanswered(key, head.target, server, trio.current_time(), reason=reason)
             self._keep_within_bound()
 
     def was_worked_off(self, lease: Lease) -> None:
         """Nothing of that request lies in its connection any more."""
         head, server = lease.request, lease.backend.identity
-        if head.operation not in LEAVES_TRACES or not self._is_same_incarnation(server, lease.incarnation):
+        if RULES[head.operation].leaves is None or not self._is_same_incarnation(server, lease.incarnation):
             return
         key = server_key(head.target)
         self.ledger.note_worked_off(key, server, trio.current_time())

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.errors import MalformedRequest, NoBackendLeft
+from partitioner.membership.exchange import EFFECTS, RULES, Effects, Finish, finish
 from partitioner.membership.items import ITEMS
 from partitioner.membership.ledger import REMOVE, Lock
 from partitioner.membership.pool import ActingSet, Pool
@@ -47,9 +48,6 @@ from partitioner.transport.limits import BodyBudget
 from partitioner.transport.messages import Request, Response
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import local_ticks
-
-SHOW_LOCKS = frozenset({Operation.GET, Operation.ACQUIRE, Operation.SET, Operation.REMOVE})
-"""Operations whose 200 says that no other page holds a lock on the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +176,11 @@ class Router:
             self._note_passed_over(answer)
             answer = answer.response
         await self._write_down(routed, answer)
-        if answer.head.status in (200, 423):
+        effects = EFFECTS[routed.operation, answer.head.status]
+        if effects.is_served:
             self._ledger.note_served(key, trio.current_time())
         quarantine = self._quarantine()
-        if quarantine is not None and answer.head.status == 200 and routed.operation in SHOW_LOCKS:
+        if quarantine is not None and effects.shows_no_lock:
             quarantine.note_answered(key)
         return self._leave_at_the_end(routed, answer)
 
@@ -209,7 +208,7 @@ class Router:
         except BaseException:
             answer.finish(False)
             self._note_closed(routed)
-            if _takes_lock(routed, answer):
+            if finish(takes_lock=_takes_lock(routed, answer), was_delivered=False) is Finish.GIVE_LOCK_BACK:
                 self.give_back_soon(routed.session)
             else:
                 self._gate.leave(key)
@@ -297,14 +296,14 @@ class Router:
         """Keep the gate until the answer is delivered, and a lock that is not until it is given back."""
         takes_lock = _takes_lock(routed, response)
 
-        def finish(was_delivered: bool) -> None:
+        def end(was_delivered: bool) -> None:
             response.finish(was_delivered)
-            if takes_lock and not was_delivered:
+            if finish(takes_lock=takes_lock, was_delivered=was_delivered) is Finish.GIVE_LOCK_BACK:
                 self.give_back_soon(routed.session)
             else:
                 self._gate.leave(routed.session.key)
 
-        return Response(response.head, response.body, response.rest, takes_lock, finish, response.backend)
+        return Response(response.head, response.body, response.rest, takes_lock, end, response.backend)
 
     def give_back_soon(self, session: SessionRef) -> None:
         """Have a lock released that did not reach its client, and then leave the gate."""
@@ -345,7 +344,7 @@ class Router:
         """
         if self._roster.pool.copies > 1:
             self._note_renewed(routed, None, None)
-        if routed.operation not in (Operation.SET, Operation.RELEASE, Operation.REMOVE):
+        if not RULES[routed.operation].ends_page:
             return
         session = routed.session
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
@@ -364,8 +363,8 @@ class Router:
                     self._note_renewed(routed, None, None)
                     return _own(Answer(Status.OK))
                 return self._refuse_for(routed, reply)
-            if reply.status == 404:
-                self._end_lock_of(session, reply.server)
+            effects = self._record(routed, reply)
+            if effects.is_miss:
                 found = await self._look_elsewhere(routed, reply)
                 if found is SearchResult.AT_HOME:
                     continue
@@ -373,27 +372,17 @@ class Router:
                     is_touched = routed.operation is Operation.RESET_TIMEOUT
                     return _own(Answer(Status.OK)) if is_touched else Response(found.backend_reply.head, b"")
                 return reply
-            await self._note_read(routed, reply)
+            if reply.response.head.has_action_flags:
+                await self._consume_flag(session, reply.server)
             return reply
 
-    async def _note_read(self, routed: RoutedRequest, reply: Reply) -> None:
-        """Remember what an answer to a reading request says: a time-out, a lock, a flag that was consumed."""
-        session, head = routed.session, reply.response.head
-        minutes = head.timeout_minutes
-        if minutes is not None:
-            self._ledger.note_timeout(session.key, minutes)
-        if _takes_lock(routed, reply.response) and head.lock_cookie is not None:
-            incarnation = reply.pool.members[reply.server].record.incarnation
-            lock = Lock(head.lock_cookie, reply.server, incarnation, trio.current_time())
-            self._ledger.note_lock(session.key, session.target, lock, minutes)
-        if head.status in (200, 423):
-            self._note_renewed(routed, reply.server, minutes)
-        if head.has_action_flags:
-            marks = self._ledger.marks(session.key)
-            acting = self._acting_set(session, self._roster.pool)
-            copies = () if acting is None else (acting.primary, *acting.copies)
-            servers = tuple(each for each in copies if each != reply.server and each not in marks)
-            await self._expiry_sync.consume_flag(session.target, servers)
+    async def _consume_flag(self, session: SessionRef, server: str) -> None:
+        """This server has handed out the one-shot flag of a new session: its copies have it no longer."""
+        marks = self._ledger.marks(session.key)
+        acting = self._acting_set(session, self._roster.pool)
+        copies = () if acting is None else (acting.primary, *acting.copies)
+        servers = tuple(each for each in copies if each != server and each not in marks)
+        await self._expiry_sync.consume_flag(session.target, servers)
 
     # --- releasing ---
 
@@ -408,21 +397,17 @@ class Router:
                 self._take_over(session, reply, is_stale=False)  # a release changes no content
                 has_let_go = True
                 continue
-            if reply.status == 404 and has_let_go:
+            effects = EFFECTS[routed.operation, reply.status]
+            if effects.is_miss and has_let_go:
                 return _own(Answer(Status.OK))  # row 10: the router was the lock, wherever the session is
-            if reply.status == 404:
-                self._end_lock_of(session, reply.server)
+            self._record(routed, reply)
+            if effects.is_miss:
                 found = await self._look_elsewhere(routed, reply)
                 if found is SearchResult.AT_HOME:
                     continue
                 if isinstance(found, LockedElsewhere):
                     return await self._dispatcher.ask_at(found.server, routed, self._roster.pool)
                 return reply
-            lock = self._ledger.maybe_lock(session.key, trio.current_time())
-            if reply.status == 200 and lock is not None and lock.server == reply.server:
-                self._ledger.end_lock(session.key)
-                self._want_repair(session)
-            self._note_renewed(routed, reply.server, None)
             await self._release_elsewhere(routed, reply.server)
             return reply
 
@@ -437,13 +422,11 @@ class Router:
             if routed.cookie != reply.cookie:
                 return self._refuse_for(routed, reply)
             self._take_over(session, reply, is_stale=True)
-        is_done = reply.status == 200 or (reply.status == 404 and routed.operation is Operation.REMOVE)
-        if not is_done:
+        effects = EFFECTS[routed.operation, reply.status]
+        if not effects.spreads:
             return reply
-        self._ledger.end_lock(session.key)
-        minutes = routed.request.head.timeout_minutes
-        if minutes is not None:
-            self._ledger.note_timeout(session.key, minutes)
+        self._ledger.end_lock(session.key)  # whoever granted it: a write goes through
+        self._note_timeout(session, routed.request.head.timeout_minutes)
         backend_reply = await self._spread(routed, reply)
         self._want_repair(session)
         found_elsewhere = [each for each in backend_reply if each.status == 200]
@@ -481,7 +464,7 @@ class Router:
             if isinstance(seen, Lock):
                 self._note_renewed(routed, None, None)
                 return _own(Answer(Status.OK))  # row 15
-            is_new = seen.status == 404
+            is_new = EFFECTS[probe.operation, seen.status].is_miss
             if is_new:
                 self._end_lock_of(session, seen.server)
                 found = await self._look_elsewhere(routed, seen)
@@ -492,14 +475,32 @@ class Router:
             reply = await self._dispatcher.ask(routed)
             if isinstance(reply, Lock):
                 continue
-            if is_new and reply.status == 200:
-                minutes = request.head.timeout_minutes
-                if minutes is not None:
-                    self._ledger.note_timeout(session.key, minutes)
+            if is_new and EFFECTS[routed.operation, reply.status].spreads:
+                self._note_timeout(session, request.head.timeout_minutes)
                 await self._spread(routed, reply)
             return reply
 
     # --- what they have in common ---
+
+    def _record(self, routed: RoutedRequest, reply: Reply) -> Effects:
+        """Remember what an answer to a request of one server says; return what it means."""
+        effects = EFFECTS[routed.operation, reply.status]
+        session, head = routed.session, reply.response.head
+        if effects.ends_lock and self._end_lock_of(session, reply.server) and not effects.is_miss:
+            self._want_repair(session)
+        minutes = head.timeout_minutes if effects.tells_timeout else None
+        self._note_timeout(session, minutes)
+        if effects.grants_lock and head.lock_cookie is not None:
+            incarnation = reply.pool.members[reply.server].record.incarnation
+            lock = Lock(head.lock_cookie, reply.server, incarnation, trio.current_time())
+            self._ledger.note_lock(session.key, session.target, lock, minutes)
+        if effects.renews:
+            self._note_renewed(routed, reply.server, minutes)
+        return effects
+
+    def _note_timeout(self, session: SessionRef, minutes: int | None) -> None:
+        if minutes is not None:
+            self._ledger.note_timeout(session.key, minutes)
 
     async def _look_elsewhere(self, routed: RoutedRequest, reply: Reply) -> SearchResult | LockedElsewhere:
         """A server says that the session is not there. Is that the truth?
@@ -529,11 +530,13 @@ class Router:
         if member is not None:
             self._observer.lock_taken_over(member.backend)
 
-    def _end_lock_of(self, session: SessionRef, server: str) -> None:
-        """This server has just said that it does not have the session, and so has not locked it either."""
+    def _end_lock_of(self, session: SessionRef, server: str) -> bool:
+        """This server has just said that it has not locked the session; return whether it was thought to."""
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
-        if lock is not None and lock.server == server:
-            self._ledger.end_lock(session.key)
+        if lock is None or lock.server != server:
+            return False
+        self._ledger.end_lock(session.key)
+        return True
 
     def _note_renewed(self, routed: RoutedRequest, server: str | None, minutes: int | None) -> None:
         session = routed.session
@@ -547,7 +550,7 @@ class Router:
 def _takes_lock(routed: RoutedRequest, response: Response) -> bool:
     """Whether this answer hands a lock to its recipient."""
     head = response.head
-    return routed.operation is Operation.ACQUIRE and head.status == 200 and head.lock_cookie is not None
+    return EFFECTS[routed.operation, head.status].grants_lock and head.lock_cookie is not None
 
 
 def _own(answer: Answer) -> Response:

@@ -123,6 +123,9 @@ BY_UNIT_TEST = {
     "remove where nobody knows which memory answers": (
         f"{_MOVING}::test_nothing_is_removed_while_somebody_may_be_anybody"
     ),
+    "count no failover for a client that has left": (
+        "tests/fastpath/test_failovers.py::test_a_client_that_resets_before_its_answer"
+    ),
     "repair keeps the flag": "tests/routing/test_repair.py::test_a_flag_is_given_back",
     "send a remove before it is written down": (
         f"{_KEEPER}::test_a_remove_is_written_down_before_it_is_sent"

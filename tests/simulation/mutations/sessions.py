@@ -7,6 +7,8 @@ from typing import Any
 import trio
 
 from partitioner.errors import BackendEjected, Phase
+from partitioner.fastpath.connections import Client
+from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.membership.failover import FAILOVER, Verdict
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger, Lock
@@ -458,3 +460,19 @@ def a_copy_that_cannot_be_touched_is_not_marked() -> Iterator[None]:
 def repair_keeps_the_flag() -> Iterator[None]:
     """To read an uninitialized session for a repair consumes its flag."""
     return replaced(Repairer, "_give_flag_back", nothing_later)
+
+
+# --- what is counted ---
+
+
+@mutation
+def count_no_failover_for_a_client_that_has_left() -> Iterator[None]:
+    """The fast path counts what it delivers, and not what a server has answered."""
+    original = ExchangeRecorder.finish_undelivered
+
+    def finish_undelivered(self: ExchangeRecorder, client: Client) -> None:
+        if client.route is not None:
+            client.route.passed_over = None
+        original(self, client)
+
+    return replaced(ExchangeRecorder, "finish_undelivered", finish_undelivered)
