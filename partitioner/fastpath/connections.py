@@ -7,10 +7,10 @@ from partitioner.fastpath.states import ClientState, LinkState
 from partitioner.membership.backend import Backend
 from partitioner.membership.fencing import RouterConnection
 from partitioner.membership.pool import Pool
+from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import Frame
 from partitioner.protocol.target import canonical_form
-from partitioner.routing.lookup import SessionRef
 from partitioner.transport.backend_connections import Upstream
 
 _GET, _ACQUIRE = Operation.GET, Operation.ACQUIRE  # looking up a member of an Enum takes its time
@@ -125,17 +125,15 @@ class Route:
         "key",
         "noted_until",
         "passed_over",
-        "placement",
         "pool",
         "server",
-        "target",
+        "session",
     )
 
-    def __init__(self, target: bytes, key: bytes, placement: bytes) -> None:
-        self.target = target
-        self.key = key
-        self.placement = placement
-        self.is_session = b")/" in canonical_form(key)  # else it may be a health check
+    def __init__(self, session: SessionRef) -> None:
+        self.session = session
+        self.key = session.key  # which is looked up in every exchange
+        self.is_session = b")/" in canonical_form(session.key)  # else it may be a health check
         self.noted_until = float("-inf")  # its application
         self.pool: Pool | None = None  # for which the rest holds
         self.server = ""  # the acting primary, if nothing is marked
@@ -143,9 +141,6 @@ class Route:
         self.passed_over: Backend | None = None  # the first choice, if that is out
         self.has_copies = False
         self.copies: tuple[BackendLinks, ...] | None = None  # None if a write concerns others than these
-
-    def subject(self) -> SessionRef:
-        return SessionRef(self.key, self.target, self.placement)
 
 
 class Touch:

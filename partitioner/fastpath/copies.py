@@ -62,7 +62,7 @@ class Copies:
             or not self._recorder.admit_touch(route)
         ):
             return False
-        touch = Touch(route, write_request(_RESET_TIMEOUT, route.target))
+        touch = Touch(route, write_request(_RESET_TIMEOUT, route.session.target))
         for backend_links in links_of_backends:
             link = _take_idle(backend_links, now)
             link.touch = touch

@@ -55,17 +55,17 @@ class HandOver:
         copies = {link.identity: self._begun(link, request, failure) for link in client.copying}
         client.copying = []
         routed = RoutedRequest(
-            request, client.route.subject(), Begun(client.route.server, client.pool, first), copies
+            request, client.route.session, Begun(client.route.server, client.pool, first), copies
         )
         opening = Opening(client.began_at, client.ahead or b"", request.head, self._respond(routed))
         self._round.clients.give_away(client, opening)
 
     def touch(self, touch: Touch, failure: LinkFailure | None = None) -> None:
         """Something has happened on a link over which copies are touched."""
-        request = Request(internal_requests.touch(touch.route.target).head, b"", None, float("inf"))
+        request = Request(internal_requests.touch(touch.route.session.target).head, b"", None, float("inf"))
         begun = {link.identity: self._begun(link, request, failure) for link in touch.copying}
         touch.copying = []
-        self._expiry_sync.go_on(touch.route.subject(), touch.route.server, begun)
+        self._expiry_sync.go_on(touch.route.session, touch.route.server, begun)
 
     def link(
         self,

@@ -82,10 +82,10 @@ class ExchangeRecorder:
             timeout = self._note_timeout(key, minutes)
         if cookie is not None:
             ledger.note_lock(
-                key, route.target, Lock(int(cookie), route.server, link.incarnation, now), timeout
+                key, route.session.target, Lock(int(cookie), route.server, link.incarnation, now), timeout
             )
         if route.has_copies:
-            self._expiry_sync.note_renewed(key, route.target, route.placement, route.server, timeout)
+            self._expiry_sync.note_renewed(route.session, route.server, timeout)
         return True
 
     def _is_still_settled(self, client: Client) -> bool:
@@ -115,7 +115,7 @@ class ExchangeRecorder:
         if operation is _RESET_TIMEOUT:
             return False  # which takes no heed of locks
         if effects.renews and route.has_copies:
-            self._expiry_sync.note_renewed(key, route.target, route.placement, route.server, None)
+            self._expiry_sync.note_renewed(route.session, route.server, None)
         return True
 
     def admit_touch(self, route: Route) -> bool:
@@ -134,7 +134,7 @@ class ExchangeRecorder:
             for backend_links in route.copies:
                 self._observer.copy_written(backend_links.upstream.backend, True)
             minutes = None if client.minutes is None else int(client.minutes)
-            self._expiry_sync.note_written(route.key, route.target, route.placement, minutes)
+            self._expiry_sync.note_written(route.session, minutes)
 
     def _note_timeout(self, key: bytes, written: bytes) -> int:
         minutes = self._timeouts.get(written)
@@ -162,7 +162,7 @@ class ExchangeRecorder:
         """The client has gone. A lock that it was to be given is given back, still behind the gate."""
         route = self._leave_route(client)
         if finish(takes_lock=client.has_been_granted, was_delivered=False) is Finish.GIVE_LOCK_BACK:
-            self._core.router.give_back_soon(route.subject())
+            self._core.router.give_back_soon(route.session)
         else:
             self._gate.leave(route.key)
 

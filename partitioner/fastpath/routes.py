@@ -6,7 +6,7 @@ from partitioner.fastpath.connections import BackendLinks, Route
 from partitioner.membership.items import ITEMS
 from partitioner.membership.pool import Pool
 from partitioner.protocol.ordinary import is_ordinary_target
-from partitioner.protocol.target import canonical_form, server_key
+from partitioner.protocol.target import canonical_form
 from partitioner.routing.farm_mismatch import FarmMismatch
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.roster import Roster
@@ -51,23 +51,23 @@ class Routes:
     def _new_route(self, target: bytes) -> Route | None:
         if not is_ordinary_target(target):
             return None
-        key = server_key(target)
-        if canonical_form(key).startswith(ITEMS.encode()):
+        session = self._ledger_keeper.session_of(target)
+        if canonical_form(session.key).startswith(ITEMS.encode()):
             return None
-        return Route(target, key, self._ledger_keeper.placement_of(key))
+        return Route(session)
 
     def note_application(self, route: Route, now: float) -> None:
         """Two applications of one session ID are noticed within a minute: noting them twice in it will do."""
         route.noted_until = now + NOTED_FOR
-        self._farm_mismatch.note(canonical_form(route.key), route.placement)
+        self._farm_mismatch.note(canonical_form(route.key), route.session.placement)
 
     def renewed(self, old: Route, pool: Pool) -> Route:
         """The route under this pool. The old one stays as it was, for exchanges that are under way on it."""
-        route = self._young[old.target] = Route(old.target, old.key, old.placement)
+        route = self._young[old.session.target] = Route(old.session)
         route.noted_until = old.noted_until
         route.pool = pool
         route.has_copies = pool.copies > 1
-        acting = pool.acting_set(route.placement)
+        acting = pool.acting_set(route.session.placement)
         if acting is None or pool.unrecorded or self._roster.is_cut_off:
             return route
         route.server = acting.primary
@@ -75,7 +75,7 @@ class Routes:
         if len(acting.copies) == pool.copies - 1 and not acting.recovering:
             route.copies = tuple(self._links_to(self._roster.upstreams[each]) for each in acting.copies)
         if len(pool.placed) < len(pool.ready):
-            first = pool.first_choice(route.placement)
+            first = pool.first_choice(route.session.placement)
             if first.identity != acting.primary and first.identity not in pool.placed:
                 route.passed_over = first
         return route

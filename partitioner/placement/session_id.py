@@ -10,8 +10,11 @@ look-alikes (protocol.md 4.3).
 
 import re
 from base64 import b64encode
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
+
+from partitioner.protocol.target import canonical_form, server_key
 
 _HASH = re.compile(rb"\(([A-Za-z0-9+/]{16,128}={0,2})\)/")
 
@@ -21,6 +24,24 @@ class HashKey(Enum):
 
     SESSION_ID = "session-id"
     TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRef:
+    """The session that something is about: how it is filed, spelt and placed.
+
+    All three are bytes, and no two of them can stand for each other: made once, where the target is read.
+    """
+
+    key: bytes  # as a state server files it: the decoded target
+    target: bytes  # as the client has spelt it
+    placement: bytes  # what is hashed
+
+    @classmethod
+    def of(cls, target: bytes, hash_key: HashKey) -> "SessionRef":
+        """The session that a request for this target is about."""
+        key = server_key(target)
+        return cls(key, target, placement_key(canonical_form(key), hash_key))
 
 
 def placement_key(canonical_key: bytes, hash_key: HashKey) -> bytes:

@@ -14,9 +14,10 @@ from partitioner.errors import BackendFailure, NoBackendLeft, Phase
 from partitioner.membership.failover import Verdict, verdict
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Pool
+from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import Lookup, SessionRef
+from partitioner.routing.lookup import Lookup
 from partitioner.routing.roster import Roster
 from partitioner.transport.messages import BegunExchange, Request, Response
 
@@ -38,7 +39,7 @@ class RoutedRequest:
     """What a client asks, and of which session."""
 
     request: Request
-    session: SessionRef  # its key, target and placement
+    session: SessionRef
     begun: Begun | None = None  # is taken up by the first to ask
     begun_copies: Mapping[str, BegunExchange] = field(default_factory=dict)  # by server
 
@@ -156,7 +157,7 @@ class Dispatcher:
         Raises NoBackendLeft if there is no such server.
         """
         marks = self._ledger.marks(session.key)
-        acting = self._ledger_keeper.acting_set(pool, session.key, session.placement, marks)
+        acting = self._ledger_keeper.acting_set(pool, session, marks)
         if acting is not None:
             return acting.primary
         for server in tuple(marks):

@@ -18,10 +18,9 @@ import trio
 from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.pool import Member
-from partitioner.protocol.target import server_key
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import HandedOver, Lookup, SessionRef
+from partitioner.routing.lookup import HandedOver, Lookup
 from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.transport.observer import Observer
@@ -229,12 +228,12 @@ class HandOff:
 
     async def _move(self, identity: str, draining: "_Draining", target: bytes) -> None:
         await self._keep_pace()
-        key = server_key(target)
+        missed = self._ledger_keeper.session_of(target)
+        key = missed.key
         if not self._gate.is_free(key):
             return  # it is in use, and all others would have to wait for it
         await self._gate.enter(key)
         try:
-            missed = SessionRef(key, target, self._ledger_keeper.placement_of(key))
             outcome = await self._lookup.hand_over(missed, identity)
         finally:
             self._gate.leave(key)

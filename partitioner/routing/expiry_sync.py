@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import trio
 
+from partitioner.placement.session_id import SessionRef
 from partitioner.routing.internal_requests import InternalRequests, release, side_by_side, touch
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import SessionRef
 from partitioner.routing.roster import Roster
 from partitioner.transport.messages import BegunExchange
 
@@ -45,8 +45,7 @@ Shortcut = Callable[[bytes, str], bool]
 class _Key:
     """A key whose copies were touched not long ago."""
 
-    target: bytes
-    placement: bytes
+    session: SessionRef
     window: float
     touched_at: float  # the copies
     renewed_by: str | None = None  # the server that has been asked since
@@ -73,32 +72,30 @@ class ExpirySync:
         """How many keys are remembered."""
         return len(self._keys)
 
-    def note_renewed(
-        self, key: bytes, target: bytes, placement: bytes, server: str | None, timeout_minutes: int | None
-    ) -> None:
+    def note_renewed(self, session: SessionRef, server: str | None, timeout_minutes: int | None) -> None:
         """An answer has renewed the expiry of a session on this server (None: the router's own answer)."""
         if self._roster.pool.copies < 2 and server is not None:
             return
-        known = self._keys.get(key)
+        known = self._keys.get(session.key)
         if known is None:
             window = _window(timeout_minutes)
-            self._keys[key] = _Key(target, placement, window, float("-inf"), server or "")
-            self._look_at(key, trio.current_time())
+            self._keys[session.key] = _Key(session, window, float("-inf"), server or "")
+            self._look_at(session.key, trio.current_time())
         else:
             known.renewed_by = server or ""
             if timeout_minutes is not None:
                 known.window = _window(timeout_minutes)
 
-    def note_written(self, key: bytes, target: bytes, placement: bytes, timeout_minutes: int | None) -> None:
+    def note_written(self, session: SessionRef, timeout_minutes: int | None) -> None:
         """A write has reached the copies, and so has renewed their expiry as well."""
         if self._roster.pool.copies < 2:
             return
         now = trio.current_time()
-        known = self._keys.get(key)
+        known = self._keys.get(session.key)
         if known is None:
             window = _window(timeout_minutes)
-            self._keys[key] = _Key(target, placement, window, now)
-            self._look_at(key, now + window)
+            self._keys[session.key] = _Key(session, window, now)
+            self._look_at(session.key, now + window)
         else:
             known.touched_at = now
             known.renewed_by = None
@@ -131,10 +128,10 @@ class ExpirySync:
                 return
             renewed_by, known.renewed_by, known.touched_at = known.renewed_by, None, now
             self._look_at(key, now + known.window)
-            if any(shortcut(known.target, renewed_by) for shortcut in self.shortcuts):
+            if any(shortcut(known.session.target, renewed_by) for shortcut in self.shortcuts):
                 return
             self._under_way += 1
-            touching.start_soon(self._touch, SessionRef(key, known.target, known.placement), renewed_by)
+            touching.start_soon(self._touch, known.session, renewed_by)
         elif now < known.touched_at + known.window:
             self._look_at(key, known.touched_at + known.window)
         else:
@@ -172,7 +169,7 @@ class ExpirySync:
         """Touch every holder of a key but the one that the clients' own requests have touched."""
         key, internal_request = session.key, touch(session.target)
         pool, marks = self._roster.pool, self._ledger_keeper.ledger.marks(key)
-        acting = self._ledger_keeper.acting_set(pool, session.key, session.placement, marks)
+        acting = self._ledger_keeper.acting_set(pool, session, marks)
         holders = () if acting is None else (acting.primary, *acting.copies)
         due = [each for each in holders if each != renewed_by and each not in marks]
         servers = tuple(dict.fromkeys((*begun, *due)))
@@ -203,7 +200,7 @@ class ExpirySync:
 
     def _mark(self, session: SessionRef, server: str, *, is_missing: bool) -> None:
         """A copy is missing, or will expire too early: have it written again, time-out and all."""
-        self._ledger_keeper.mark(session.key, session.target, server, is_stale=is_missing)
+        self._ledger_keeper.mark(session, server, is_stale=is_missing)
 
 
 def _window(timeout_minutes: int | None) -> float:

@@ -13,7 +13,7 @@ from partitioner.membership.exchange import RULES
 from partitioner.membership.health import HealthRecord
 from partitioner.membership.ledger import LONGEST_PAGE, WRITE, Ledger, Lock
 from partitioner.membership.pool import ActingSet, Pool
-from partitioner.placement.session_id import HashKey, placement_key
+from partitioner.placement.session_id import HashKey, SessionRef, placement_key
 from partitioner.protocol.messages import AnswerHead
 from partitioner.protocol.target import canonical_form, server_key
 from partitioner.routing.roster import Roster
@@ -102,20 +102,25 @@ class LedgerKeeper:
 
     # --- keys: what exchanges report ---
 
-    def mark(self, key: bytes, target: bytes, server: str, *, is_stale: bool, reason: str = WRITE) -> None:
+    def mark(self, session: SessionRef, server: str, *, is_stale: bool, reason: str = WRITE) -> None:
         """From now on this server is not read for this key; it is put right as soon as may be.
 
         One that was forgotten meanwhile is in doubt as a whole, should it ever come back.
         """
         if server not in self._roster.pool.members:
             return
-        self.ledger.mark(key, target, server, trio.current_time(), is_stale=is_stale, reason=reason)
+        key, now = session.key, trio.current_time()
+        self.ledger.mark(key, session.target, server, now, is_stale=is_stale, reason=reason)
         self.want_repair(key)
         self._keep_within_bound()
 
     def want_repair(self, key: bytes) -> None:
         """Have a key repaired soon."""
         self.repairs.want(key)
+
+    def session_of(self, target: bytes) -> SessionRef:
+        """The session that a request for this target is about."""
+        return SessionRef.of(target, self._hash_key)
 
     def placement_of(self, key: bytes) -> bytes:
         """What of this key decides where its session is placed."""
@@ -128,11 +133,9 @@ class LedgerKeeper:
             return False
         return member.is_readable or (member.is_recovering and self.ledger.is_agreed(key))
 
-    def acting_set(
-        self, pool: Pool, key: bytes, placement: bytes, marks: Container[str] = ()
-    ) -> ActingSet | None:
+    def acting_set(self, pool: Pool, session: SessionRef, marks: Container[str] = ()) -> ActingSet | None:
         """Who acts for a key in this pool, those that are marked apart; None if no server can."""
-        return pool.acting_set(placement, marks, is_agreed=self.ledger.is_agreed(key))
+        return pool.acting_set(session.placement, marks, is_agreed=self.ledger.is_agreed(session.key))
 
     def may_be_anothers(self, lock: AnswerHead, sent_at: float) -> bool:
         """Whether a lock that a server shows may be held by a page that a router before this one has served.

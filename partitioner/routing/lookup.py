@@ -31,6 +31,7 @@ from partitioner.membership.losses import (
     maybe_loss,
 )
 from partitioner.membership.pool import ActingSet, Pool
+from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.internal_requests import (
     SEARCH_PATIENCE,
@@ -73,15 +74,6 @@ class LockedElsewhere:
 
     server: str
     backend_reply: BackendReply
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRef:
-    """The session that something is about: how it is filed, spelt and placed."""
-
-    key: bytes
-    target: bytes
-    placement: bytes
 
 
 class Lookup:
@@ -161,7 +153,7 @@ class Lookup:
             return False
         for server in members if have else ():
             if contents[server] is None:
-                self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
+                self._ledger_keeper.mark(missed, server, is_stale=True)
         self._ledger_keeper.ledger.note_agreed(missed.key)
         return True
 
@@ -180,7 +172,7 @@ class Lookup:
     def _acting_set(self, missed: SessionRef, *, is_marked_good: bool) -> ActingSet | None:
         """Who acts for the session; those that are marked for it only if they will do."""
         marks = () if is_marked_good else self._ledger_keeper.ledger.marks(missed.key)
-        return self._ledger_keeper.acting_set(self._roster.pool, missed.key, missed.placement, marks)
+        return self._ledger_keeper.acting_set(self._roster.pool, missed, marks)
 
     async def settle_doubt(self, missed: SessionRef, server: str) -> bool:
         """Read a server whose mark only says that a request went unanswered; return whether it has the
@@ -212,7 +204,7 @@ class Lookup:
                 if backend_reply is None:
                     return None
                 if backend_reply.status == 200 and not is_what_was_taken(mark, backend_reply.body):
-                    self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
+                    self._ledger_keeper.mark(missed, server, is_stale=True)
                     return None
                 status, cookie = backend_reply.status, backend_reply.head.lock_cookie
             if status != 423 or cookie is None:
@@ -275,7 +267,7 @@ class Lookup:
         if not existed and not lay_only_on(silent, missed.placement, self._roster.pool):
             return
         for server in silent:
-            self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
+            self._ledger_keeper.mark(missed, server, is_stale=True)
         ledger.note_lost(missed.key, silent)
         assert operation is not None
         self._observer.loss_declared(operation, silent, reason)
@@ -307,13 +299,13 @@ class Lookup:
         cleared = [each for each in servers if may_remove(each, belongs)]
         for server in servers:
             if server not in cleared:
-                self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
+                self._ledger_keeper.mark(missed, server, is_stale=True)
         with trio.CancelScope(shield=True):
             for server, backend_reply in (await self._ask(cleared, internal_request)).items():
                 if backend_reply is not None and backend_reply.status in (200, 404):
                     ledger.note_put_right(missed.key, server, backend_reply.sent_at)
                 else:
-                    self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
+                    self._ledger_keeper.mark(missed, server, is_stale=True)
 
     async def _move(self, missed: SessionRef, owners: list[str]) -> SearchResult | LockedElsewhere:
         """Bring a session from its owner to its acting set.
@@ -351,7 +343,7 @@ class Lookup:
         if stored is not None and stored.status == 200:
             self._ledger_keeper.ledger.note_put_right(missed.key, server, stored.sent_at)
             return True
-        self._ledger_keeper.mark(missed.key, missed.target, server, is_stale=True)
+        self._ledger_keeper.mark(missed, server, is_stale=True)
         return False
 
     # --- before a server leaves ---
@@ -407,7 +399,7 @@ class Lookup:
         if backend_reply is not None and backend_reply.status == 423:
             return HandedOver.LOCKED
         if backend_reply is None or backend_reply.status not in (200, 404):
-            self._ledger_keeper.mark(missed.key, missed.target, leaving, is_stale=True)
+            self._ledger_keeper.mark(missed, leaving, is_stale=True)
             return HandedOver.LATER
         self._replicator.note_moved(leaving, "drained")
         return HandedOver.MOVED

@@ -9,11 +9,12 @@ import trio
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.pool import ActingSet, Pool
+from partitioner.placement.session_id import SessionRef
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.internal_requests import BackendReply, InternalRequest, InternalRequests, put, remove
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult, SessionRef
+from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
 from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.transport.observer import Observer
@@ -91,8 +92,8 @@ class Repairer:
     async def _put_right(self, missed: SessionRef, servers: list[str]) -> bool:
         ledger, pool = self._ledger_keeper.ledger, self._roster.pool
         acting_set = self._ledger_keeper.acting_set
-        acting = acting_set(pool, missed.key, missed.placement, ledger.marks(missed.key))
-        home = acting_set(pool, missed.key, missed.placement)
+        acting = acting_set(pool, missed, ledger.marks(missed.key))
+        home = acting_set(pool, missed)
         if acting is None or home is None:
             for server in servers:
                 await self._lookup.settle_doubt(missed, server)
@@ -103,9 +104,7 @@ class Repairer:
             if backend_reply is not None and backend_reply.status == 200:
                 # Read again and again, the primary would come to outlive its copies.
                 minutes = backend_reply.head.timeout_minutes
-                self._expiry_sync.note_renewed(
-                    missed.key, missed.target, missed.placement, acting.primary, minutes
-                )
+                self._expiry_sync.note_renewed(missed, acting.primary, minutes)
                 for server in servers:
                     if server in acting.written or server in home.written:
                         await self._write(missed, server, put(missed.target, backend_reply))
@@ -129,11 +128,11 @@ class Repairer:
         """To read an uninitialized session has consumed its flag, and no client has seen it."""
         stored = await self._replicator.replace(missed.key, primary, put(missed.target, backend_reply))
         if stored is None or stored.status != 200:
-            self._ledger_keeper.mark(missed.key, missed.target, primary, is_stale=True)
+            self._ledger_keeper.mark(missed, primary, is_stale=True)
 
     async def _clear_up(self, missed: SessionRef, acting: ActingSet, pool: Pool) -> None:
         """Once the last mark is gone, remove the session from where it had to be till then."""
-        home = self._ledger_keeper.acting_set(pool, missed.key, missed.placement)
+        home = self._ledger_keeper.acting_set(pool, missed)
         if self._ledger_keeper.ledger.marks(missed.key) or home is None:
             return
         for server in acting.written:

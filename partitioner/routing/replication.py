@@ -14,6 +14,7 @@ import trio
 
 from partitioner.membership.ledger import REMOVE, WRITE
 from partitioner.membership.pool import ActingSet, Pool
+from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.internal_requests import (
     BackendReply,
@@ -33,9 +34,7 @@ from partitioner.transport.observer import Observer
 class Write:
     """A set, create or remove that one server has carried out."""
 
-    key: bytes
-    target: bytes
-    placement: bytes
+    session: SessionRef
     internal_request: InternalRequest
     first: str  # the server
     sent_at: float
@@ -82,7 +81,7 @@ class Replicator:
         Once it has begun it is carried through, whatever becomes of the client: else copies would hold
         something older than the primary, and nobody would know.
         """
-        key, ledger = write.key, self._ledger_keeper.ledger
+        key, ledger = write.session.key, self._ledger_keeper.ledger
         pool = self._roster.pool
         # If the pool has changed meanwhile, former copies may have to be told that they are none any more.
         is_same = pool.epoch == write.pool.epoch
@@ -91,7 +90,7 @@ class Replicator:
         acting_set = self._ledger_keeper.acting_set
         with trio.CancelScope(shield=True):
             backend_reply = await self._copy(write, pool)
-            acting = acting_set(pool, key, write.placement, ledger.marks(key)) or ActingSet(write.first, ())
+            acting = acting_set(pool, write.session, ledger.marks(key)) or ActingSet(write.first, ())
             if not was_settled or write.first not in acting.written:
                 backend_reply |= await self._clear_up(
                     write, pool, acting, reached={write.first, *backend_reply}
@@ -136,10 +135,10 @@ class Replicator:
 
     def _homes(self, write: Write, pool: Pool) -> dict[str, None]:
         """Where it is read now, and where it is once the marks are gone."""
-        marks = tuple(self._ledger_keeper.ledger.marks(write.key))
+        marks = tuple(self._ledger_keeper.ledger.marks(write.session.key))
         homes: dict[str, None] = {}
         for without in (marks, ()):
-            acting = self._ledger_keeper.acting_set(pool, write.key, write.placement, without)
+            acting = self._ledger_keeper.acting_set(pool, write.session, without)
             if acting is not None:
                 homes |= dict.fromkeys(acting.written)
         return homes
@@ -153,12 +152,12 @@ class Replicator:
         session, it would be put right by that, and be believed when it says that there is none.
         """
         belongs = {*acting.written, *self._homes(write, pool)}
-        leftovers = [each for each in pool.possible_holders(write.placement) if each not in belongs]
+        leftovers = [each for each in pool.possible_holders(write.session.placement) if each not in belongs]
         if acting.primary not in reached and write.first in leftovers:
             leftovers.remove(write.first)  # until now it is the only one that has the session
-        internal_request = remove(write.target, write.internal_request.head.lock_cookie or 0)
+        internal_request = remove(write.session.target, write.internal_request.head.lock_cookie or 0)
         outcomes = await side_by_side(
-            lambda each: self.clear(write.key, each, internal_request, belongs), leftovers
+            lambda each: self.clear(write.session.key, each, internal_request, belongs), leftovers
         )
         reached_too = self._note_outcomes(write, leftovers, outcomes)
         if write.operation is not Operation.REMOVE:
@@ -176,16 +175,16 @@ class Replicator:
         for server, backend_reply in zip(servers, outcomes, strict=True):
             if backend_reply is not None and backend_reply.status in (200, 404):
                 reached[server] = backend_reply
-                self._ledger_keeper.ledger.note_put_right(write.key, server, backend_reply.sent_at)
+                self._ledger_keeper.ledger.note_put_right(write.session.key, server, backend_reply.sent_at)
             else:
                 reason = REMOVE if write.operation is Operation.REMOVE else WRITE
-                self._ledger_keeper.mark(write.key, write.target, server, is_stale=True, reason=reason)
+                self._ledger_keeper.mark(write.session, server, is_stale=True, reason=reason)
         return reached
 
     async def _write_copy(self, write: Write, server: str) -> BackendReply | None:
         if write.content is None:
             return None  # it has streamed through, and is not here any more: repair writes the copy
-        return await self.replace(write.key, server, write.internal_request, write.begun.get(server))
+        return await self.replace(write.session.key, server, write.internal_request, write.begun.get(server))
 
     async def replace(
         self, key: bytes, server: str, internal_request: InternalRequest, begun: BegunExchange | None = None
@@ -237,7 +236,7 @@ class Replicator:
         """Tell, once for each write, if it has fewer good copies than it should have."""
         if write.operation is Operation.REMOVE:
             return
-        marks = self._ledger_keeper.ledger.marks(write.key)
+        marks = self._ledger_keeper.ledger.marks(write.session.key)
         holders = (acting.primary, *acting.copies)
         missing = [each for each in holders if each in marks and each != write.first]
         if missing or len(acting.copies) < pool.copies - 1:

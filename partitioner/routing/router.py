@@ -24,8 +24,9 @@ from partitioner.membership.items import ITEMS
 from partitioner.membership.ledger import REMOVE, Lock
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.membership.quarantine import Quarantine
+from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status
-from partitioner.protocol.target import canonical_form, server_key
+from partitioner.protocol.target import canonical_form
 from partitioner.protocol.writer import write_answer_head
 from partitioner.routing.dispatch import Dispatcher, Reply, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
@@ -39,7 +40,7 @@ from partitioner.routing.internal_requests import (
 )
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult, SessionRef
+from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
@@ -98,17 +99,16 @@ class Router:
         MalformedRequest for a key that is none of a client's business.
         """
         head = request.head
-        key = server_key(head.target)
-        canonical = canonical_form(key)
+        session = self._ledger_keeper.session_of(head.target)
+        canonical = canonical_form(session.key)
         if canonical.startswith(ITEMS.encode()):
             raise MalformedRequest("a key that is kept for routers")
-        session = SessionRef(key, head.target, self._ledger_keeper.placement_of(key))
         if self._tenure is not None:
             await self._tenure.ensure_active(canonical, head.operation, request.deadline)
         self._farm_mismatch.note(canonical, session.placement)
         held = 0
         try:
-            if not request.is_whole and self._is_copied(key):
+            if not request.is_whole and self._is_copied(session.key):
                 request = await self._hold(request)
                 held = head.content_length
             response = await self._respond_behind_the_gate(RoutedRequest(request, session))
@@ -242,7 +242,7 @@ class Router:
 
     def _acting_set(self, session: SessionRef, pool: Pool) -> ActingSet | None:
         marks = self._ledger.marks(session.key)
-        return self._ledger_keeper.acting_set(pool, session.key, session.placement, marks)
+        return self._ledger_keeper.acting_set(pool, session, marks)
 
     def _quarantine(self) -> Quarantine | None:
         return None if self._tenure is None else self._tenure.maybe_quarantine()
@@ -328,7 +328,7 @@ class Router:
                 self._observer.ghost_lock_released(member.backend)
             elif backend_reply is None or backend_reply.status == 400:
                 # Repair finds out whether the lock is still there, as soon as the server can be asked.
-                self._ledger_keeper.mark(session.key, session.target, lock.server, is_stale=False)
+                self._ledger_keeper.mark(session, lock.server, is_stale=False)
                 self._observer.ghost_lock_left(member.backend, "it could not be asked to release it")
         finally:
             self._gate.leave(session.key)
@@ -350,7 +350,7 @@ class Router:
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
         if lock is not None and lock.cookie == routed.cookie:
             self._ledger.end_lock(session.key)
-            self._ledger_keeper.mark(session.key, session.target, lock.server, is_stale=False)
+            self._ledger_keeper.mark(session, lock.server, is_stale=False)
 
     # --- reading: get, acquire, reset_timeout ---
 
@@ -438,9 +438,7 @@ class Router:
         session, request = routed.session, routed.request
         body = request.body if request.is_whole else b""
         write = Write(
-            session.key,
-            session.target,
-            session.placement,
+            session,
             InternalRequest(request.head, body),
             reply.server,
             reply.sent_at,
@@ -450,7 +448,7 @@ class Router:
         backend_reply = await self._replicator.spread(write)
         if routed.operation is not Operation.REMOVE:
             minutes = request.head.timeout_minutes
-            self._expiry_sync.note_written(session.key, session.target, session.placement, minutes)
+            self._expiry_sync.note_written(session, minutes)
         return backend_reply
 
     # --- creating ---
@@ -525,7 +523,7 @@ class Router:
         It `is_stale` where the content changes with that, and not only the lock.
         """
         self._ledger.end_lock(session.key)
-        self._ledger_keeper.mark(session.key, session.target, lock.server, is_stale=is_stale)
+        self._ledger_keeper.mark(session, lock.server, is_stale=is_stale)
         member = self._roster.pool.members.get(lock.server)
         if member is not None:
             self._observer.lock_taken_over(member.backend)
@@ -539,8 +537,7 @@ class Router:
         return True
 
     def _note_renewed(self, routed: RoutedRequest, server: str | None, minutes: int | None) -> None:
-        session = routed.session
-        self._expiry_sync.note_renewed(session.key, session.target, session.placement, server, minutes)
+        self._expiry_sync.note_renewed(routed.session, server, minutes)
 
     def _want_repair(self, session: SessionRef) -> None:
         if self._ledger.marks(session.key):

@@ -203,7 +203,8 @@ class Run:
     def mark_all(self) -> None:
         """Mark one server for each session, as a save does that it has missed."""
         for number in range(self.sessions):
-            self.core.ledger_keeper.mark(server_key(target(number)), target(number), "state-3", is_stale=True)
+            session = self.core.ledger_keeper.session_of(target(number))
+            self.core.ledger_keeper.mark(session, "state-3", is_stale=True)
 
     def note(self, name: str) -> None:
         gc.collect()

@@ -5,8 +5,8 @@ import trio
 from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.losses import LostSessions
+from partitioner.placement.session_id import HashKey, SessionRef
 from partitioner.protocol.messages import Answer, Operation
-from partitioner.protocol.target import server_key
 from partitioner.sessions.session import Session
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
@@ -38,7 +38,8 @@ class MemoryFarm:
         )
         self.observer = self.router.observer
         self.ledger = self.router.ledger
-        self.key = server_key(TARGET)
+        self.session_ref = SessionRef.of(TARGET, HashKey.SESSION_ID)
+        self.key = self.session_ref.key
         by_name = {
             each.name: MemoryStateServer(self.router.network, each.address) for each in self.router.backends
         }

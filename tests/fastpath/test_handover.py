@@ -24,7 +24,8 @@ from tests.fastpath.samples import FOUND, GRANTED, KEY
 
 
 def mark(router_setup: RouterSetup) -> None:
-    router_setup.router.core.ledger_keeper.mark(KEY, TARGET, "state-1", is_stale=True)
+    ledger_keeper = router_setup.router.core.ledger_keeper
+    ledger_keeper.mark(ledger_keeper.session_of(TARGET), "state-1", is_stale=True)
 
 
 def lock_elsewhere(router_setup: RouterSetup) -> None:

@@ -107,13 +107,13 @@ async def test_a_key_that_is_busy_is_looked_at_again(
     is_written: bool, scene: Scene, autojump_clock: MockClock
 ) -> None:
     """What is under way may be a write, which touches the copies, too; if not, they are touched after it."""
-    placement = scene.core.ledger_keeper.placement_of(KEY)
+    session = scene.core.ledger_keeper.session_of(TARGET)
     assert scene.core.gate.enter_at_once(KEY)
-    scene.core.expiry_sync.note_renewed(KEY, TARGET, placement, scene.primary, 20)
+    scene.core.expiry_sync.note_renewed(session, scene.primary, 20)
     await trio.sleep(NEXT_LOOK / 2)
     was_early = not nothing_has_come(scene.copy_backend)
     if is_written:
-        scene.core.expiry_sync.note_written(KEY, TARGET, placement, 20)
+        scene.core.expiry_sync.note_written(session, 20)
     scene.core.gate.leave(KEY)
     await trio.sleep(2 * NEXT_LOOK)
 
@@ -126,7 +126,7 @@ def enter_gate(scene: Scene) -> None:
 
 
 def mark(scene: Scene) -> None:
-    scene.core.ledger_keeper.mark(KEY, TARGET, scene.copy, is_stale=True)
+    scene.core.ledger_keeper.mark(scene.core.ledger_keeper.session_of(TARGET), scene.copy, is_stale=True)
 
 
 def close_links(scene: Scene) -> None:

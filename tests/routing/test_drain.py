@@ -10,9 +10,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from partitioner.errors import Refused
 from partitioner.membership.backend import Intent
 from partitioner.membership.ledger import LedgerPolicy
+from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.drain import RATE
-from partitioner.routing.lookup import HandedOver, SessionRef
+from partitioner.routing.lookup import HandedOver
 from partitioner.routing.roster import BY_ORDER
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.sessions import CONTENT, ID, TARGET

@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.expiry_sync import AT_ONCE, SHORTEST_WINDOW
 from tests.doubles.backends import NOT_FOUND, ok
@@ -234,7 +235,7 @@ async def test_many_that_are_due_at_once(autojump_clock: MockClock, nursery: tri
     keys = [b"/%d" % number for number in range(3 * AT_ONCE)]
     for key in keys:
         await core.gate.enter(key)
-        core.expiry_sync.note_renewed(key, key, key, "state-1", 20)
+        core.expiry_sync.note_renewed(SessionRef(key, key, key), "state-1", 20)
     nursery.start_soon(core.expiry_sync.run)
     before = trio.lowlevel.current_statistics().tasks_living
     await wait_all_tasks_blocked()
@@ -304,7 +305,7 @@ async def test_a_missing_copy_is_not_forgotten_while_touches_keep_its_session_al
     farm.tell(0, ACQUIRE)
     farm.router.roster.unknown_locks_before = trio.current_time()  # it may be a page's of before
     for _ in range(20):
-        farm.router.core.expiry_sync.note_renewed(farm.key, TARGET, ID, None, 1)
+        farm.router.core.expiry_sync.note_renewed(SessionRef(farm.key, TARGET, ID), None, 1)
         await trio.sleep(T_MAX / 15)
 
     assert farm.session(0) is not None

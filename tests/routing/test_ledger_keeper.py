@@ -15,8 +15,8 @@ def health(router: MemoryRouter) -> dict[str, Health]:
 
 def mark(router: MemoryRouter, server: str, *numbers: int) -> None:
     for number in numbers:
-        key = b"%d" % number
-        router.core.ledger_keeper.mark(key, target(number), server, is_stale=True)
+        session = router.core.ledger_keeper.session_of(target(number))
+        router.core.ledger_keeper.mark(session, server, is_stale=True)
 
 
 async def test_beyond_the_bound_one_server_goes_without_its_marks(

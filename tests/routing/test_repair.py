@@ -254,8 +254,8 @@ async def test_so_many_a_second(nursery: trio.Nursery, autojump_clock: MockClock
     nursery.start_soon(farm.router.core.repairer.run)
     count = int(RATE)
     for number in range(count):
-        key = b"%d" % number
-        farm.router.core.ledger_keeper.mark(key, target(number), farm.names[0], is_stale=True)
+        session = farm.router.core.ledger_keeper.session_of(target(number))
+        farm.router.core.ledger_keeper.mark(session, farm.names[0], is_stale=True)
     await trio.sleep(0.5)
     halfway = farm.ledger.keys_marked
     await trio.sleep(0.6)
@@ -289,7 +289,7 @@ async def test_a_server_that_does_not_answer_is_asked_again(
     nursery.start_soon(farm.router.core.repairer.run)
     farm.tell(0, STORE_NEW)
     farm.router.network.disturb_once(farm.servers[1].address, Fault.REFUSE)
-    farm.router.core.ledger_keeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
+    farm.router.core.ledger_keeper.mark(farm.session_ref, farm.names[1], is_stale=True)
     await farm.observer.wait_for("session_repaired")
 
     assert trio.current_time() == pytest.approx(FIRST_PAUSE, abs=0.05)

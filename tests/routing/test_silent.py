@@ -9,7 +9,7 @@ from partitioner.membership.losses import LostSessions
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND
 from tests.doubles.farms import MemoryFarm
-from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD, TARGET
+from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD
 from tests.routing.unsettled import ANSWER, LONG, OLD, RELEASE, STORE_OLD, farm_with, status
 from tests.tables import each_case
 
@@ -150,7 +150,7 @@ async def test_all_that_serve_are_marked_and_one_that_does_not_has_it(
     farm = await farm_with(nursery, 0, servers=2)
     ledger_keeper = farm.router.core.ledger_keeper
     farm.router.roster.set_intent(farm.names[0], Intent.DRAIN)
-    ledger_keeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
+    ledger_keeper.mark(farm.session_ref, farm.names[1], is_stale=True)
 
     assert await farm.ask(GET) == ANSWER
     assert 0 == farm.ledger.keys_marked
@@ -162,7 +162,7 @@ async def test_repair_reads_a_server_that_does_not_serve(
     """The same without a client: a marked server is put right by whoever has the session (7.3)."""
     farm = await farm_with(nursery, 0, servers=2)
     farm.router.roster.set_intent(farm.names[0], Intent.DRAIN)
-    farm.router.core.ledger_keeper.mark(farm.key, TARGET, farm.names[1], is_stale=True)
+    farm.router.core.ledger_keeper.mark(farm.session_ref, farm.names[1], is_stale=True)
     await trio.sleep(1.0)
 
     assert 0 == farm.ledger.keys_marked

@@ -14,13 +14,14 @@ from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger, Lock
 from partitioner.membership.losses import LossReason, maybe_loss
 from partitioner.membership.pool import ActingSet, Member, Pool
+from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing import lookup
 from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper, RepairQueue
-from partitioner.routing.lookup import HandedOver, Lookup, SessionRef
+from partitioner.routing.lookup import HandedOver, Lookup
 from partitioner.routing.repair import Repairer
 from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
@@ -415,8 +416,8 @@ def marked_servers_are_not_written() -> Iterator[None]:
     """A write goes to those who act for the key now, and not to those who will without its marks."""
 
     def homes(self: Replicator, write: Write, pool: Pool) -> dict[str, None]:
-        marks = tuple(self._ledger_keeper.ledger.marks(write.key))
-        acting = self._ledger_keeper.acting_set(pool, write.key, write.placement, marks)
+        marks = tuple(self._ledger_keeper.ledger.marks(write.session.key))
+        acting = self._ledger_keeper.acting_set(pool, write.session, marks)
         return {} if acting is None else dict.fromkeys(acting.written)
 
     return replaced(Replicator, "_homes", homes)

@@ -15,9 +15,10 @@ from partitioner.membership.pool import Pool
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import MemberEntry, Record
 from partitioner.membership.tenure import Role, Sightings
+from partitioner.placement.session_id import SessionRef
 from partitioner.routing import record_keeper, tenure
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import Lookup, SessionRef
+from partitioner.routing.lookup import Lookup
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.router import Router
 from partitioner.routing.tenure import Tenure
