@@ -1,6 +1,7 @@
 """What another configuration would change in a running router, in words (design.md 7.6)."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,8 @@ RESTARTS = [
     # what the file says besides now, what it said before, path and message
     ("listen: 127.0.0.1:1", "", "listen: changed from 127.0.0.1:42424 to 127.0.0.1:1"),
     ("admin: 127.0.0.1:1", "", "admin: changed from 127.0.0.1:9424 to 127.0.0.1:1"),
+    ("admin_token_file: {new}", "admin_token_file: {old}", "admin_token_file: changed"),
+    ("backend_token_file: {new}", "backend_token_file: {old}", "backend_token_file: changed"),
     ("admin_token: new", "admin_token: old", "admin_token: changed"),
     ("", "name: edge", "name: changed from edge to router-1"),
     ("hash_key: target", "", "hash_key: changed from session-id to target"),
@@ -46,8 +49,12 @@ RESTARTS = [
 
 
 @each_case(("now", "before", "sentence"), RESTARTS)
-def test_a_key_that_takes_a_restart(now: str, before: str, sentence: str) -> None:
+def test_a_key_that_takes_a_restart(now: str, before: str, sentence: str, tmp_path: Path) -> None:
     """It is named with its old and its new value as files have them; a token is not shown."""
+    for name in ("old", "new"):
+        file = tmp_path / name
+        file.write_text(f"the-token-that-is-{name}")
+        now, before = (text.replace(f"{{{name}}}", str(file)) for text in (now, before))
     problems = restarts_needed(parse(POOL + before), parse(POOL + now))
 
     assert [f"{sentence}, which takes a restart of the router"] == [str(each) for each in problems]

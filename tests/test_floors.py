@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset(),
     "signals": frozenset(),
+    "token_file": frozenset(),
     "units": frozenset(),
     "protocol": BOTTOM,
     "placement": BOTTOM | {"protocol"},
@@ -27,10 +28,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "routing": DECIDING | {"transport"},
     "fastpath": DECIDING | {"transport", "routing"},
     "ops": DECIDING | {"transport", "routing"},
-    "config": DECIDING | {"transport", "routing", "ops"},
+    "config": DECIDING | {"token_file", "transport", "routing", "ops"},
     "daemon": DECIDING | {"signals", "transport", "routing", "fastpath", "ops", "config"},
     "bench": DECIDING | {"transport", "routing", "ops", "config"},
-    "cli": DECIDING | {"signals", "transport", "routing", "fastpath", "ops", "config", "daemon", "bench"},
+    "cli": DECIDING
+    | {"signals", "token_file", "transport", "routing", "fastpath", "ops", "config", "daemon", "bench"},
     "__main__": frozenset({"signals", "cli"}),
 }
 """For each module or package of the house, those below it. Within one of them imports are free."""

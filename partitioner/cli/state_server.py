@@ -6,6 +6,7 @@ import click
 
 from partitioner.cli.options import read_address, read_address_or_none, read_networks, read_size
 from partitioner.membership.backend import Address, Network
+from partitioner.token_file import read_token_file, weaknesses
 
 
 @click.command()
@@ -24,7 +25,13 @@ from partitioner.membership.backend import Address, Network
     show_default=True,
     callback=read_address_or_none,
     help="Where to list which sessions are here, so that a router can drain this server (its key "
-    "`backends[].admin`). Clients in --allow may ask here, and no others: there is no token.",
+    "`backends[].admin`). Clients in --allow may ask here, and no others.",
+)
+@click.option(
+    "--admin-token-file",
+    metavar="PATH",
+    help="A file with the token that the listing wants (`backend_token_file` of the router); metrics are "
+    "free. Without it no sessions are listed: a drain moves them only as they are used.",
 )
 @click.option(
     "--allow",
@@ -63,6 +70,7 @@ from partitioner.membership.backend import Address, Network
 def state_server(
     listen: Address,
     admin: Address | None,
+    admin_token_file: str | None,
     allow: tuple[Network, ...],
     max_memory: int | None,
     state_file: Path | None,
@@ -88,5 +96,19 @@ def state_server(
         max_body=max_body,
         is_liberal=liberal,
         admin=admin,
+        admin_token=_token_in(admin_token_file),
     )
     serve_until_stopped(options, log_as_json=log_format == "json")
+
+
+def _token_in(file: str | None) -> str | None:
+    """The token of the listing. Raises UsageError if the file holds none."""
+    if file is None:
+        return None
+    try:
+        read = read_token_file(file)
+    except ValueError as error:
+        raise click.UsageError(f"--admin-token-file: {error}") from error
+    for sentence in weaknesses("--admin-token-file", read):
+        click.echo(f"partitioner: warning: {sentence}", err=True)
+    return read.token

@@ -5,6 +5,7 @@
          -> rules.py      what takes more than one key to tell
          -> sentences.py  pydantic's findings in plain words, with the nearest right key
          -> loading.py    Settings, or ConfigurationInvalid with its problems in the file's order
+         -> trust.py      what is allowed and leaves something open
          -> changes.py    what other settings would change in a running router
 
 An operator fixes what the first run reports and is done; nothing is reported one at a time, nothing
@@ -22,6 +23,7 @@ from partitioner.config.settings import (
     Switch,
     TimeoutSettings,
 )
+from partitioner.config.trust import trust_warnings
 
 __all__ = [
     "BackendSettings",
@@ -34,4 +36,5 @@ __all__ = [
     "TimeoutSettings",
     "load",
     "parse",
+    "trust_warnings",
 ]

@@ -21,7 +21,7 @@ from partitioner.units import format_duration, format_share, format_size
 APPLIED_AT_ONCE = frozenset({"allow_clients", "backends", "copies", "lost_after", "lost_sessions"})
 """Keys that a reload can change; in conf/partitioner.yml they have a line "Reload"."""
 
-_SECRET = "admin_token"
+_SECRETS = frozenset({"admin_token", "admin_token_file", "backend_token_file"})
 _SIZES = frozenset({"limits.body", "limits.body_memory"})
 _NONE_SEEN: Mapping[str, str] = MappingProxyType({})
 _PLAIN_NUMBERS = frozenset({"health.max_down_share"})  # of the floats; all others are durations
@@ -44,7 +44,7 @@ def restarts_needed(running: Settings, wanted: Settings) -> list[Problem]:
     found = []
     for path, old, new in _differences(running, wanted):
         if path not in APPLIED_AT_ONCE:
-            change = f" from {_written(path, old)} to {_written(path, new)}" if path != _SECRET else ""
+            change = f" from {_written(path, old)} to {_written(path, new)}" if path not in _SECRETS else ""
             found.append(Problem(path, f"changed{change}, which takes a restart of the router"))
     return found
 

@@ -6,6 +6,7 @@ here; its own validator has said so.
 """
 
 from collections.abc import Callable, Hashable
+from math import isfinite
 
 from partitioner.config.findings import Finding
 from partitioner.config.settings import LimitSettings, Settings, TimeoutSettings
@@ -29,6 +30,8 @@ def broken_rules(content: Content) -> list[Finding]:
         *_nobody_is_the_router(content),
         *_router_listens_twice(content),
         *_strangers_need_a_token(content),
+        *_one_token(content),
+        *_weights_have_a_sum(backends),
         *_part_of_an_exchange(content, "connect"),
         *_part_of_an_exchange(content, "copy"),
         *_copies_have_places(content),
@@ -119,10 +122,27 @@ def _router_listens_twice(content: Content) -> list[Finding]:
 def _strangers_need_a_token(content: Content) -> list[Finding]:
     """Anyone who reaches the admin address can take servers out of service."""
     admin = _own_address(content, "admin")
-    if admin is None or admin.is_loopback or "admin_token" in content:
+    if admin is None or admin.is_loopback or "admin_token" in content or "admin_token_file" in content:
         return []
     rule = "expected an admin_token for those who connect from elsewhere, or a loopback address"
     return [Finding(("admin",), f"{str(admin)!r} is not on loopback and has no token; {rule}")]
+
+
+def _one_token(content: Content) -> list[Finding]:
+    """The admin address has one password."""
+    if "admin_token" not in content or "admin_token_file" not in content:
+        return []
+    message = "admin_token is set as well; expected either `admin_token` or `admin_token_file`"
+    return [Finding(("admin_token_file",), message)]
+
+
+def _weights_have_a_sum(backends: list[dict[str, object]]) -> list[Finding]:
+    """A share is a weight divided by the sum of all weights."""
+    weights = [each.get("weight", 1.0) for each in backends]
+    if isfinite(sum(each for each in weights if isinstance(each, int | float) and isfinite(each))):
+        return []
+    message = "the sum of all weights is infinite; expected weights such as 1 and 2"
+    return [Finding(("backends",), message)]
 
 
 def _admin_is_another_port(backends: list[object]) -> list[Finding]:

@@ -37,6 +37,7 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import HashKey
+from partitioner.token_file import TokenFile, read_token_file
 
 MEBIBYTE = 2**20
 
@@ -136,6 +137,8 @@ class Settings(Section):
     admin: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 9424)
     # Left out of the settings' repr: it is a password.
     admin_token: Annotated[str | None, BeforeValidator(read_token), Field(repr=False)] = None
+    admin_token_file: Annotated[TokenFile | None, BeforeValidator(read_token_file)] = None
+    backend_token_file: Annotated[TokenFile | None, BeforeValidator(read_token_file)] = None
     copies: Annotated[int | None, whole_number(1, 64)] = None
     lost_sessions: Annotated[LostSessions, choice(LostSessions)] = LostSessions.NEW
     lost_after: Annotated[float, duration("1s", "24h")] = 60.0
@@ -156,6 +159,14 @@ class Settings(Section):
     health: HealthSettings = HealthSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
+
+    def operators_token(self) -> str | None:
+        """The token of the admin address, wherever it stands."""
+        return self.admin_token if self.admin_token_file is None else self.admin_token_file.token
+
+    def backends_token(self) -> str | None:
+        """The token for the listings of state servers of our own."""
+        return None if self.backend_token_file is None else self.backend_token_file.token
 
     def copies_kept(self) -> int:
         """How many servers shall hold a session: what is written, or 2 where there are as many servers."""

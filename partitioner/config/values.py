@@ -19,6 +19,7 @@ from pydantic import BeforeValidator
 
 from partitioner.config.findings import sight
 from partitioner.membership.backend import Address, Network, parse_address
+from partitioner.token_file import TOKEN_RULE, is_token
 from partitioner.units import parse_duration, parse_size
 
 Quantity = TypeVar("Quantity", int, float)
@@ -26,7 +27,6 @@ Quantity = TypeVar("Quantity", int, float)
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,256}")  # what RFC 6750 2.1 lets a bearer token be
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 _A_DURATION = "a duration such as 250ms, 2s or 1h"
@@ -170,8 +170,8 @@ def read_token(value: object) -> str:
 
 
 def _token(text: str, what_is_wrong: str) -> str:
-    if _TOKEN.fullmatch(text) is None:
-        raise ValueError(f"{what_is_wrong}; expected 1 to 256 letters, digits and any of -._~+/=")
+    if not is_token(text):
+        raise ValueError(f"{what_is_wrong}; {TOKEN_RULE}")
     return text
 
 
@@ -185,6 +185,8 @@ def read_network(value: object) -> Network:
         network = ip_network(value, strict=False)
     except ValueError:
         raise ValueError(f"{sight(value)} is not a network such as 10.1.0.0/16 or ::1/128") from None
+    if "/" not in value and network.network_address.is_unspecified:
+        raise ValueError(f"{sight(value)} is no client's address; expected '{value}/0' for all clients")
     try:
         return ip_network(value)
     except ValueError:

@@ -8,9 +8,10 @@ holds either the old file or the new one.
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from io import BufferedWriter
+from io import BufferedReader, BufferedWriter
 from itertools import count
 from pathlib import Path
 
@@ -53,13 +54,46 @@ def check_usable(path: Path) -> None:
         beside.unlink()
     except OSError as error:
         raise FileUnusable(f"{path} cannot be written: {_reason(error)}") from error
+    with suppress(FileNotFoundError):
+        open_own(path).close()
+
+
+def open_own(path: Path) -> BufferedReader:
+    """Open a file to be read, if only this process's user can have written it.
+
+    What is read decides what web servers are sent, and they execute what is crafted well. So a link, a pipe,
+    a file of somebody else's, one that others may write to or that has a second name are refused. The checks
+    are of the file that was opened, which nobody can exchange any more.
+
+    Raises FileNotFoundError, or FileUnusable.
+    """
     try:
-        if path.exists() and not path.is_file():
-            raise FileUnusable(f"{path} is not a regular file, and will not be replaced")
-        if path.exists():
-            path.open("rb").close()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise FileUnusable(f"{path} cannot be read: {_reason(error)}") from error
+    try:
+        _check_own(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def _check_own(descriptor: int, path: Path) -> None:
+    """Raises FileUnusable where others may have had a hand in an open file."""
+    seen, user = os.fstat(descriptor), os.geteuid()
+    if not stat.S_ISREG(seen.st_mode):
+        raise FileUnusable(f"{path} is not a regular file, and will not be replaced")
+    if seen.st_uid != user:
+        raise FileUnusable(
+            f"{path} belongs to the user {seen.st_uid}; expected {user}, who runs this program"
+        )
+    if seen.st_nlink > 1:
+        raise FileUnusable(f"{path} has {seen.st_nlink} names; expected a file without further links")
+    if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise FileUnusable(f"{path} can be written by others; expected the mode 0600")
 
 
 def put_away(path: Path, place: Path) -> None:
@@ -91,7 +125,10 @@ def _beside(path: Path) -> Path:
 
 
 def _create(path: Path) -> BufferedWriter:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    """Make a file anew: whatever lies there is a leaving of ours, or was laid there to be written through."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.fdopen(os.open(path, flags, FOR_US_ALONE), "wb")
 
 
@@ -140,11 +177,17 @@ class FileLock:
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(_lock_path(path), flags, FOR_US_ALONE)
+        descriptor = os.open(_lock_path(path), flags, FOR_US_ALONE)
     except OSError as error:
         raise FileUnusable(f"{_lock_path(path)} cannot be written: {error.strerror or error}") from error
+    try:
+        _check_own(descriptor, _lock_path(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _lock(descriptor: int, path: Path) -> None:

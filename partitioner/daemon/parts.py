@@ -195,7 +195,7 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     backends = settings.pool_backends() or embedded.backends
     observers = build_observers(settings, backends, bootstrap.event_log)
     allow_open_files(files_needed(settings, len(backends)))
-    listing = LocalListing(embedded.tables, HttpListing(http))
+    listing = LocalListing(embedded.tables, HttpListing(http, settings.backends_token()))
     core = build_core(settings, backends, observers.fanout, background, listing, bootstrap.state_dir)
     observers.log.follow(lambda: core.roster.pool)
     downstream = build_downstream(settings, core, observers.fanout)

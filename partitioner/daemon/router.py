@@ -94,7 +94,7 @@ async def _open_ports(settings: Settings, inherited: InheritedSockets, observer:
     """Open both, before there is anything to serve. Raises AddressUnavailable."""
     state = await open_port("listen", inherited.state, settings.listen, observer)
     admin = await open_port("admin", inherited.admin, settings.admin, observer)
-    check_exposure(admin.addresses, settings.admin_token)
+    check_exposure(admin.addresses, settings.operators_token())
     return Ports(state, admin)
 
 
@@ -182,6 +182,6 @@ def build_admin(parts: RouterParts, admin_api: RouterAdminApi, port: Port) -> Ad
         parts.core, parts.downstream, parts.observers.counters, admin_api.why_not_ready, tables
     )
     collector = TableCollector(EMBEDDING_ROUTER if tables else ROUTER, reading)
-    access = AccessPolicy(port.is_loopback, parts.settings.admin_token)
+    access = AccessPolicy(port.is_loopback, parts.settings.operators_token())
     app = router_app(admin_api, access, metrics_route(collector), event_log=admin_api.event_log)
     return AdminServer(app, port.listeners)

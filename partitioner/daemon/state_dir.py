@@ -17,7 +17,7 @@ from typing import TypeVar
 import trio
 
 from partitioner.config import DefaultStateDir, Settings
-from partitioner.daemon.files import FileLock, check_usable, set_aside, write_whole
+from partitioner.daemon.files import FileLock, check_usable, open_own, set_aside, write_whole
 from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.membership.legacy import Legacy, read_legacy
 from partitioner.membership.record import read_record
@@ -111,10 +111,13 @@ class StateDir:
 
     def _read(self, path: Path, understand: Callable[[bytes], T]) -> T | None:
         """What a file says, if it is there; one that makes no sense is set aside."""
-        if not path.exists():
+        try:
+            with open_own(path) as file:
+                written = file.read()
+        except FileNotFoundError:
             return None
         try:
-            return understand(path.read_bytes())
+            return understand(written)
         except MalformedFile as error:
             place = set_aside(path)
             self._observer.complain("state file set aside", cause=f"{path} {error}", kept_as=str(place))

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from partitioner.daemon.files import FileLock, check_usable, put_away, set_aside, write_whole
+from partitioner.daemon.files import FileLock, check_usable, open_own, put_away, set_aside, write_whole
 from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.ops.log import LogObserver
 from partitioner.sessions.snapshot import Restored, read_snapshot, write_snapshot
@@ -76,5 +76,5 @@ class StateFile:
             raise
 
     def _read_into(self, table: SessionTable) -> Restored:
-        with self.path.open("rb") as file:
+        with open_own(self.path) as file:
             return read_snapshot(file.read, table, time.time(), time.monotonic())

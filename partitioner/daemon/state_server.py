@@ -9,7 +9,7 @@ state server
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class StateServerOptions:
     client_idle: float = 30.0  # a stock server closes after 15 s; clients after 5 to 10 s
     shutdown: float = 30.0
     admin: Address | None = None  # open to the same networks
+    admin_token: str | None = field(default=None, repr=False)  # without it no listing is given
     is_fast: bool = IS_AVAILABLE  # ordinary exchanges by the fast path, all others by the slow path
 
 
@@ -88,9 +89,18 @@ async def run_state_server(
             admin = None
             if admin_port is not None:
                 from partitioner.daemon.state_server_admin import build_admin
+                from partitioner.ops.admin.guard import AccessPolicy
 
-                admin = build_admin(admin_port, options.allow, table, counters, downstream)
+                access = AccessPolicy(admin_port.is_loopback, options.admin_token, options.allow)
+                admin = build_admin(admin_port, access, table, counters, downstream)
                 await background.start(admin.run)
+                if options.admin_token is None:
+                    observer.warn(
+                        "sessions are not listed",
+                        cause="there is no --admin-token-file",
+                        consequence="routers move sessions off this server only as they are used, and heal "
+                        "nothing from it",
+                    )
             announce(port.address, None if admin_port is None else admin_port.address)
             if not options.is_fast:
                 observer.note("slow path alone", cause="this system has no epoll")

@@ -5,7 +5,6 @@ that: it starts sooner, and takes less memory.
 """
 
 from partitioner.daemon.activation import Port
-from partitioner.membership.backend import Network
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.keys_app import keys_app
 from partitioner.ops.admin.metrics_route import metrics_route
@@ -19,9 +18,9 @@ from partitioner.transport.listener import Downstream
 
 
 def build_admin(
-    port: Port, allow: tuple[Network, ...], table: SessionTable, counters: Counters, downstream: Downstream
+    port: Port, access: AccessPolicy, table: SessionTable, counters: Counters, downstream: Downstream
 ) -> AdminServer:
-    """Put the server of the admin port together; it is open to the networks that may connect anyway."""
+    """Put the server of the admin port together."""
     collector = TableCollector(STATE_SERVER, state_server_reading(counters, downstream, table))
-    app = keys_app(table, AccessPolicy(port.is_loopback, allow=allow), metrics_route(collector))
+    app = keys_app(table, access, metrics_route(collector))
     return AdminServer(app, port.listeners)

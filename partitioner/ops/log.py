@@ -135,6 +135,10 @@ class LogObserver(Observer):
         """Write a line about the program itself."""
         self._log.info(event, **facts)
 
+    def warn(self, event: str, **facts: object) -> None:
+        """Write a line about something that is allowed and probably not meant."""
+        self._log.warning(event, **facts)
+
     def complain(self, event: str, **facts: object) -> None:
         """Write a line about something that was wanted of the program and did not come to be."""
         self._log.error(event, **facts)

@@ -7,8 +7,8 @@ server's own (protocol.md 3.2), in three dialects:
 STOCK    what `aspnet_state.exe` takes, and nothing else. Known fields are recognised by their exact
          spelling, case included; every other line is skipped. The state server's default.
 GUARDED  STOCK, and whatever a backend that is not the stock one might read differently is refused
-         instead of skipped: a known field in an odd spelling, two differing lengths, a line break
-         within a line, a Transfer-Encoding. The router's.
+         instead of skipped: a known field in an odd spelling (`Lock-Cookie` is one), two differing
+         lengths, a line break within a line, a Transfer-Encoding. The router's.
 LIBERAL  also takes what other implementations and the specification's examples send (protocol.md
          10.2.3). For a state server that serves such clients without a router.
 """
@@ -170,8 +170,8 @@ def _take_field(fields: _Fields, line: bytes, dialect: Dialect) -> None:
 def _refuse_what_others_may_recognise(line: bytes, name: bytes) -> None:
     """Refuse a line that the stock parser skips if another parser might not (protocol.md 10.1.2)."""
     lower = name.strip().lower()
-    if lower in _FIELD_OF_LOWER_CASE:
-        expected = _FIELD_OF_LOWER_CASE[lower].decode()
+    if lower in _LIBERAL_FIELDS:
+        expected = _LIBERAL_FIELDS[lower].decode()
         raise MalformedRequest(f"the field {_excerpt(name)} is oddly spelt; expected {expected!r}")
     if lower == b"transfer-encoding":
         raise MalformedRequest("a Transfer-Encoding; expected a Content-Length")

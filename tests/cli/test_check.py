@@ -275,3 +275,83 @@ def test_the_state_dir_is_shown(setting: str, shown: str, file: Path) -> None:
     result = run(file, f"{setting}\n{POOL}")
 
     assert ["state_dir", shown] in [line.split() for line in result.stdout.splitlines()]
+
+
+GOOD_TOKEN = "f81c1d33a8fe1f4ea4f19f2b5a5b1d2c"
+LISTING = "backends: [{name: a, address: 'a:1', admin: 'a:2'}, {name: b, address: 'b:1'}]\n"
+
+
+def token_file(directory: Path, token: str = GOOD_TOKEN, mode: int = 0o600) -> Path:
+    """A file that holds a token."""
+    path = directory / "token"
+    path.write_text(token)
+    path.chmod(mode)
+    return path
+
+
+def test_a_listing_without_its_token_is_warned_about(file: Path) -> None:
+    """State servers refuse it: what that costs is said beforehand."""
+    result = run(file, LISTING)
+
+    expected = (
+        "partitioner: warning: a has an `admin` address, and there is no backend_token_file: state servers "
+        "refuse to list their sessions, so a drain moves sessions only as they are used, and nothing is "
+        "healed\n"
+    )
+    assert (0, expected) == (result.exit_code, result.stderr)
+
+
+def test_a_listing_with_its_token_is_not_warned_about(file: Path, tmp_path: Path) -> None:
+    """The file is for its owner alone, and the token is long."""
+    result = run(file, f"{LISTING}backend_token_file: {token_file(tmp_path)}")
+
+    assert (0, "") == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize("key", ["admin_token_file", "backend_token_file"])
+def test_a_weak_token_file_is_warned_about(key: str, file: Path, tmp_path: Path) -> None:
+    """One that is short, in a file that everybody can read, is two warnings; neither shows it."""
+    result = run(file, f"{POOL}{key}: {token_file(tmp_path, 's3cret', 0o644)}")
+
+    short, readable = result.stderr.splitlines()
+    assert f"the token of {key} has 6 characters" in short
+    assert f"{key} {tmp_path}/token can be read by every user of this machine" in readable
+    assert "s3cret" not in result.stderr
+
+
+def test_a_token_in_a_file_that_everybody_can_read_is_warned_about(file: Path) -> None:
+    """A configuration is often for all to read; the token then is as well."""
+    file.touch(mode=0o644)
+    result = run(file, f"{POOL}admin_token: {GOOD_TOKEN}")
+
+    assert "admin_token stands in" in result.stderr
+    assert "which every user of this machine can read" in result.stderr
+
+
+def test_a_token_from_the_environment_is_not_warned_about(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the file does not hold it."""
+    file.touch(mode=0o644)
+    monkeypatch.setenv("ROUTER_TOKEN", GOOD_TOKEN)
+    result = run(file, POOL + "admin_token: ${ROUTER_TOKEN}")
+
+    assert (0, "") == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
+def test_a_router_that_is_open_to_everybody_is_warned_about(network: str, file: Path) -> None:
+    """Who can write a session runs code on the web servers."""
+    result = run(file, f"listen: 0.0.0.0:42424\nallow_clients: ['{network}']\n{POOL}")
+
+    assert f"listen is 0.0.0.0:42424, and allow_clients holds {network}" in result.stderr
+    assert "who writes a session runs code on the web servers" in result.stderr
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+def test_an_address_that_no_client_has_is_refused(address: str, file: Path) -> None:
+    """Who writes it means all clients, and would have got none."""
+    result = run(file, f"allow_clients: ['{address}']\n{POOL}")
+
+    assert result.exit_code == 2
+    assert f"'{address}' is no client's address; expected '{address}/0' for all clients" in result.stderr

@@ -14,6 +14,7 @@ from tests.tables import each_case
 
 CONF = Path(__file__).parents[2] / "conf"
 MANUAL = CONF / "partitioner.yml"
+TOKEN_FILES = ("admin_token_file", "backend_token_file")
 
 
 def test_the_manual_shows_the_defaults() -> None:
@@ -32,7 +33,7 @@ def test_the_manual_shows_every_key() -> None:
     shown = yaml.safe_load(text)
     in_comments = set(re.findall(r"^# ([a-z_]+): ", text, re.MULTILINE))
 
-    assert in_comments == {"embedded", "copies", "admin_token", "state_dir"}
+    assert in_comments == {"embedded", "copies", "admin_token", "state_dir", *TOKEN_FILES}
     assert Settings.model_fields.keys() - in_comments == shown.keys()
     assert HealthSettings.model_fields.keys() == shown["health"].keys()
     timeouts = {field.alias or name for name, field in TimeoutSettings.model_fields.items()}

@@ -1,5 +1,7 @@
 """Keys that contradict each other, that do not exist, and the report of all that is wrong (design.md 9.2)."""
 
+from pathlib import Path
+
 from tests.config.problems import ONE_BACKEND, only_problem, problems
 from tests.tables import each_case
 
@@ -46,6 +48,11 @@ SEVERAL_KEYS = [
         "admin",
         "'0.0.0.0:9424' is not on loopback and has no token; "
         "expected an admin_token for those who connect from elsewhere, or a loopback address",
+    ),
+    (
+        "admin_token: s3cret\nadmin_token_file: {token}",
+        "admin_token_file",
+        "admin_token is set as well; expected either `admin_token` or `admin_token_file`",
     ),
     (
         "admin: 127.0.0.1:42424",
@@ -101,8 +108,12 @@ SEVERAL_KEYS = [
 
 
 @each_case(("text", "path", "message"), SEVERAL_KEYS)
-def test_keys_that_contradict_each_other_are_explained(text: str, path: str, message: str) -> None:
+def test_keys_that_contradict_each_other_are_explained(
+    text: str, path: str, message: str, tmp_path: Path
+) -> None:
     """Where two keys do not fit together, the one that was written is to blame, and both values are said."""
+    text = text.replace("{token}", str(token_file(tmp_path)))
+
     assert (path, message) == only_problem(THREE_BACKENDS + text)
 
 
@@ -120,6 +131,32 @@ def test_keys_that_contradict_each_other_are_explained(text: str, path: str, mes
 def test_keys_that_just_fit_together_are_right(text: str) -> None:
     """Every server may hold a copy, whatever its intent; strangers are let in with a token; ends are in."""
     assert problems(THREE_BACKENDS + text) == []
+
+
+def test_an_admin_port_elsewhere_may_have_its_token_in_a_file(tmp_path: Path) -> None:
+    """A file is as good as the value itself."""
+    text = f"admin: 10.0.0.9:9424\nadmin_token_file: {token_file(tmp_path)}"
+
+    assert problems(THREE_BACKENDS + text) == []
+
+
+def token_file(directory: Path) -> Path:
+    """A file that holds a good token."""
+    file = directory / "token"
+    file.write_text("f81c1d33a8fe1f4e\n")
+    file.chmod(0o600)
+    return file
+
+
+@each_case("weight", ["1e308", "1.7e308"])
+def test_weights_need_a_sum(weight: str) -> None:
+    """A share of infinitely much is none: each weight is right by itself, and no server gets a session."""
+    text = "backends:\n" + "".join(
+        f"  - {{name: {name}, address: '{name}:1', weight: {weight}}}\n" for name in ("a", "b")
+    )
+
+    expected = "the sum of all weights is infinite; expected weights such as 1 and 2"
+    assert ("backends", expected) == only_problem(text)
 
 
 def test_a_server_s_admin_port_is_not_the_router_s() -> None:

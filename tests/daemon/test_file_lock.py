@@ -67,6 +67,18 @@ def test_a_place_that_cannot_be_locked(place: str, tmp_path: Path) -> None:
         FileLock(tmp_path / place)
 
 
+def test_what_is_not_a_file_of_its_own_is_not_locked(tmp_path: Path) -> None:
+    """Its number is written into no pipe, and into no file that has another name somewhere."""
+    os.mkfifo(tmp_path / "pipe.lock")
+    (tmp_path / "elsewhere").write_bytes(b"somebody's")
+    (tmp_path / "linked.lock").hardlink_to(tmp_path / "elsewhere")
+    for name, reason in (("pipe", "is not a regular file"), ("linked", "has 2 names")):
+        with pytest.raises(FileUnusable, match=rf"{name}\.lock {reason}"):
+            FileLock(tmp_path / name)
+
+    assert b"somebody's" == (tmp_path / "elsewhere").read_bytes()
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     """Nobody can have us write into a file elsewhere."""
     (tmp_path / "kept.lock").symlink_to(tmp_path / "elsewhere")

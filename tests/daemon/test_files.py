@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from partitioner.daemon.files import check_usable, put_away, set_aside, write_whole
+from partitioner.daemon.files import check_usable, open_own, put_away, set_aside, write_whole
 from partitioner.errors import FileUnusable
 
 
@@ -22,16 +22,58 @@ def beside_it_a_directory(path: Path) -> None:
     path.with_name(path.name + ".writing").mkdir()
 
 
+def a_link(path: Path) -> None:
+    path.with_name("elsewhere").write_bytes(b"")
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def a_second_name(path: Path) -> None:
+    path.write_bytes(b"")
+    path.with_name("elsewhere").hardlink_to(path)
+
+
+def writable_by_others(path: Path) -> None:
+    path.write_bytes(b"")
+    path.chmod(0o620)
+
+
 def a_link_laid_beside_it(path: Path) -> None:
-    path.with_name(path.name + ".writing").symlink_to(path.parent / "elsewhere")
+    path.with_name("elsewhere").write_bytes(b"somebody's")
+    path.with_name(path.name + ".writing").symlink_to(path.with_name("elsewhere"))
+
+
+def a_pipe_laid_beside_it(path: Path) -> None:
+    os.mkfifo(path.with_name(path.name + ".writing"))
+
+
+def a_second_name_laid_beside_it(path: Path) -> None:
+    path.with_name("elsewhere").write_bytes(b"somebody's")
+    path.with_name(path.name + ".writing").hardlink_to(path.with_name("elsewhere"))
+
+
+def a_file_for_all_laid_beside_it(path: Path) -> None:
+    beside = path.with_name(path.name + ".writing")
+    beside.write_bytes(b"")
+    beside.chmod(0o666)
+
+
+LAID = [
+    a_link_laid_beside_it,
+    a_pipe_laid_beside_it,
+    a_second_name_laid_beside_it,
+    a_file_for_all_laid_beside_it,
+]
+"""What somebody may have put where a file is written before it gets its name."""
 
 
 UNUSABLE = [
     (directory_gone, "No such file or directory"),
     (a_directory, "is not a regular file"),
     (beside_it_a_directory, "Is a directory"),
-    (a_link_laid_beside_it, "symbolic links"),
     (os.mkfifo, "is not a regular file"),
+    (a_link, "symbolic links"),
+    (a_second_name, "has 2 names; expected a file without further links"),
+    (writable_by_others, "can be written by others; expected the mode 0600"),
 ]
 
 
@@ -86,6 +128,48 @@ def test_unusable(spoil: Callable[[Path], None], reason: str, path: Path) -> Non
 
     with pytest.raises(FileUnusable, match=reason):
         check_usable(path)
+
+
+@pytest.mark.parametrize(("spoil", "reason"), UNUSABLE[3:], ids=[spoil.__name__ for spoil, _ in UNUSABLE[3:]])
+def test_unusable_files_are_not_read(spoil: Callable[[Path], None], reason: str, path: Path) -> None:
+    """Whoever could have written the file is not believed; a pipe that nobody writes to holds up nothing."""
+    spoil(path)
+
+    with pytest.raises(FileUnusable, match=reason):
+        open_own(path)
+
+
+def test_somebody_else_s_file_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said whose it is, and whose it has to be."""
+    path.write_bytes(b"crafted")
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+
+    with pytest.raises(FileUnusable, match=f"kept belongs to the user {owner}; expected {owner + 1}"):
+        open_own(path)
+
+
+def test_own_files_are_read(path: Path) -> None:
+    """As they were written; one that is not there is not there."""
+    with pytest.raises(FileNotFoundError):
+        open_own(path)
+    write_whole(path, [b"own"])
+    with open_own(path) as file:
+        assert b"own" == file.read()
+
+
+@pytest.mark.parametrize("lay", LAID, ids=[lay.__name__ for lay in LAID])
+def test_what_lies_beside_is_not_written_to(lay: Callable[[Path], None], path: Path) -> None:
+    """A file is made anew, for its owner alone; whatever was laid in its way is taken out of it."""
+    lay(path)
+    check_usable(path)
+    lay(path.with_name("again"))
+    write_whole(path.with_name("again"), [b"new"])
+
+    made = path.with_name("again").lstat()
+    assert (b"new", 0o100600, 1) == (path.with_name("again").read_bytes(), made.st_mode, made.st_nlink)
+    elsewhere = path.with_name("elsewhere")
+    assert not elsewhere.exists() or elsewhere.read_bytes() == b"somebody's"
 
 
 @pytest.mark.parametrize("content", [None, b"kept"])

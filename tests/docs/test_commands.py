@@ -104,9 +104,12 @@ def test_the_design_names_keys_that_exist() -> None:
 
 
 @each_case("text", [text for page in TEXTS.values() for text in blocks(page, "yaml")])
-def test_a_configuration_is_valid(text: str) -> None:
-    """A reader may copy it."""
-    assert parse(text).pool_backends() != ()
+def test_a_configuration_is_valid(text: str, tmp_path: Path) -> None:
+    """A reader may copy it, and has made the token that it names."""
+    token = tmp_path / "listing-token"
+    token.write_text("f81c1d33a8fe1f4ea4f19f2b5a5b1d2c")
+
+    assert parse(text.replace("/etc/partitioner/listing-token", str(token))).pool_backends() != ()
 
 
 @each_case("module", sorted(set(re.findall(r"-m ((?:partitioner|tests)(?:\.[a-z_]+)*)", ALL))))

@@ -1,8 +1,10 @@
 """The real programs as processes, on free ports of the loopback interface."""
 
+import atexit
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from tests.end_to_end.forked import Forked, Warm
@@ -26,6 +29,10 @@ PARTITIONER = "partitioner"
 WITHOUT_EPOLL = "tests.end_to_end.without_epoll"
 PORTS = range(20_000, 32_000)
 """Below those that Linux gives to outgoing connections."""
+
+LISTING_TOKEN = "f81c1d33a8fe1f4ea4f19f2b5a5b1d2c"
+LISTING_HEADERS = {"Authorization": f"Bearer {LISTING_TOKEN}"}
+"""What proves to every state server here that its sessions may be listed."""
 
 _warm: dict[str, Warm] | None = None
 """What programs are forked from, by module; None where each is started anew, as benchmarks do."""
@@ -51,6 +58,17 @@ def maybe_warm(module: str) -> Warm | None:
     if module not in _warm:
         _warm[module] = Warm(module)
     return _warm[module]
+
+
+@cache
+def listing_token_file() -> Path:
+    """A file with LISTING_TOKEN, which is there until this process ends."""
+    directory = tempfile.mkdtemp(prefix="partitioner-token-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    file = Path(directory, "token")
+    file.touch(mode=0o600)
+    file.write_text(f"{LISTING_TOKEN}\n")
+    return file
 
 
 @contextmanager
@@ -242,7 +260,8 @@ def _state_server_program(
     port: int, arguments: Sequence[str], module: str
 ) -> AbstractContextManager[Program]:
     listen = ("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
-    return running("state-server", *listen, *arguments, module=module)
+    token = ("--admin-token-file", str(listing_token_file()))
+    return running("state-server", *listen, *token, *arguments, module=module)
 
 
 def _ready_state_server(program: Program) -> StateServerProcess:
@@ -278,7 +297,9 @@ def router(
     )
     file = directory / CONFIGURATION
     admin = "" if "admin:" in settings else "admin: 127.0.0.1:0\n"
-    file.write_text(f"listen: 127.0.0.1:0\n{admin}{settings}backends:\n{backends}")
+    is_given = not admin_ports or "backend_token_file" in settings
+    token = "" if is_given else f"backend_token_file: {listing_token_file()}\n"
+    file.write_text(f"listen: 127.0.0.1:0\n{admin}{token}{settings}backends:\n{backends}")
     with running("serve", "-c", str(file), module=module) as program:
         match = program.wait_for(r'stateConnectionString="tcpip=127\.0\.0\.1:([0-9]+)"')
         admin_port = program.wait_for(r"http://\S+:([0-9]+)/api/v1/status")[1]

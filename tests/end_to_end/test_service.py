@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.end_to_end.processes import Program, state_server
+from tests.end_to_end.processes import LISTING_HEADERS, Program, listing_token_file, state_server
 from tests.end_to_end.service_manager import Ear, ear, listening, service
 from tests.end_to_end.web_server import WebServer
 
@@ -209,15 +209,17 @@ def test_both_ports_of_a_router_can_be_passed(tmp_path: Path) -> None:
 
 def test_both_ports_of_a_state_server_can_be_passed() -> None:
     """An admin port that was not asked for is taken when it is passed."""
+    token = ("--admin-token-file", str(listing_token_file()))
     with (
         listening() as state,
         listening() as admin,
-        service(*STATE_SERVER, sockets=[state, admin], names="state:admin") as program,
+        service(*STATE_SERVER, *token, sockets=[state, admin], names="state:admin") as program,
         _web(state) as web,
     ):
         program.wait_for("state server on")
         web.save("session", b"content")
-        keys = httpx.get(f"http://127.0.0.1:{admin.getsockname()[1]}/api/v1/keys").json()
+        url = f"http://127.0.0.1:{admin.getsockname()[1]}/api/v1/keys"
+        keys = httpx.get(url, headers=LISTING_HEADERS).json()
         assert 0 == program.stop()
 
     assert 1 == keys["sessions"]

@@ -16,7 +16,16 @@ import pytest
 from partitioner.ops.admin.serving import STALLED
 from partitioner.protocol.messages import Operation
 from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in
-from tests.end_to_end.processes import kept_port, router, run_to_end, running, state_server
+from tests.end_to_end.processes import (
+    LISTING_HEADERS,
+    LISTING_TOKEN,
+    kept_port,
+    router,
+    run_to_end,
+    running,
+    state_server,
+    state_servers,
+)
 from tests.end_to_end.web_server import WebServer
 
 SESSIONS = [f"steered{number:017d}" for number in range(300)]
@@ -248,6 +257,12 @@ def test_readyz_while_the_router_stops(tmp_path: Path) -> None:
     assert (503, ["it is stopping"]) == (stopping.status_code, stopping.json()["reasons"])
 
 
+ASKED = (
+    b"GET /api/v1/keys?limit=2000 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    b"Authorization: Bearer %b\r\n\r\n" % LISTING_TOKEN.encode()
+)
+
+
 def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
     """SIGTERM ends a program whatever somebody does at its admin port."""
     with state_server() as server:
@@ -257,7 +272,7 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
         with socket.socket() as stalled:
             stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stalled.connect(("127.0.0.1", server.admin_port))
-            stalled.sendall(b"GET /api/v1/keys?limit=2000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100)
+            stalled.sendall(ASKED * 100)
             httpx.get(f"http://127.0.0.1:{server.admin_port}/healthz")  # what came before is being answered
             server.program.process.send_signal(signal.SIGTERM)
 
@@ -265,14 +280,50 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
 
 
 def test_the_listing_is_for_those_who_may_connect() -> None:
-    """Whoever may read all sessions may list them, and nobody else."""
+    """Nobody else is told anything, whatever the token."""
     with state_server(0, "--allow", "10.0.0.0/8") as server:
-        answer = httpx.get(f"http://127.0.0.1:{server.admin_port}/api/v1/keys")
+        answer = httpx.get(f"http://127.0.0.1:{server.admin_port}/api/v1/keys", headers=LISTING_HEADERS)
 
     assert (403, "your address is not in the allowed networks") == (
         answer.status_code,
         answer.json()["error"],
     )
+
+
+def test_the_listing_wants_its_token() -> None:
+    """Session IDs are secrets, on loopback as well; that the server lives, and its metrics, are none."""
+    with state_server() as server:
+        url = f"http://127.0.0.1:{server.admin_port}"
+        right = httpx.get(f"{url}/api/v1/keys", headers=LISTING_HEADERS)
+        without = httpx.get(f"{url}/api/v1/keys")
+        free = [httpx.get(f"{url}{path}").status_code for path in ("/healthz", "/metrics")]
+
+    assert (200, 401, [200, 200]) == (right.status_code, without.status_code, free)
+    assert "--admin-token-file" in without.json()["error"]
+
+
+def test_a_drain_without_the_token_says_what_it_lacks(tmp_path: Path) -> None:
+    """It is told at the start what will not work, and by the drain why it does not."""
+    with state_servers(2) as servers:
+        ports, admin_ports = ([each.port for each in servers], [each.admin_port for each in servers])
+        file = tmp_path / "other"
+        file.write_text("x" * 32)
+        file.chmod(0o600)
+        settings = f"backend_token_file: {file}\n"
+        with router(tmp_path, ports, settings, admin_ports) as in_front:
+            steer("drain", "state-1", admin=in_front.admin)
+            in_front.program.wait_for("drain stalled.*wants a token; backend_token_file is not the one")
+
+
+def test_a_state_server_without_a_token_lists_nothing() -> None:
+    """It says so when it starts, and whoever asks for the listing is told why not."""
+    with running("state-server", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0") as program:
+        port = program.wait_for(r"admin port on 127\.0\.0\.1:([0-9]+)")[1]
+        program.wait_for("sessions are not listed.*there is no --admin-token-file")
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/keys", headers=LISTING_HEADERS)
+
+    assert 403 == answer.status_code
+    assert "without --admin-token-file" in answer.json()["error"]
 
 
 def test_an_embedded_server_is_drained() -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from partitioner.cli.configuration import listing
 from partitioner.cli.output import percent, print_json, warn
 from partitioner.cli.tables import print_rich, table
-from partitioner.config import Settings, load
+from partitioner.config import Settings, load, trust_warnings
 from partitioner.daemon.state_dir import state_place
 from partitioner.errors import ConfigurationInvalid
 from partitioner.membership.backend import Backend, Intent
@@ -35,7 +35,7 @@ def check_configuration(config: Path | None, *, connect: bool, as_json: bool) ->
         else:
             click.echo(f"partitioner: {listing(invalid.problems, config)}", err=True)
         context.exit(2)
-    for sentence in [*warnings(settings), *_warnings_of_state(settings)]:
+    for sentence in [*warnings(settings, config), *_warnings_of_state(settings)]:
         warn(sentence)
     troubles = trio.run(_examine_all, settings) if connect else {}
     report(settings, config, troubles, as_json=as_json)
@@ -118,15 +118,15 @@ def server_rows(settings: Settings) -> list[ServerRow]:
     ]
 
 
-def warnings(settings: Settings) -> list[str]:
-    """What is allowed and probably not meant."""
+def warnings(settings: Settings, config: Path | None = None) -> list[str]:
+    """What is allowed and probably not meant; `config` is the file that the settings were read from."""
     sentences = []
     if not settings.listen.is_loopback and all(net.is_loopback for net in settings.allow_clients):
         sentences.append(
             f"listen is {settings.listen}, but allow_clients holds only loopback networks: "
             "every web server on another machine will be refused"
         )
-    return sentences + _warnings_of_copies(settings)
+    return [*sentences, *_warnings_of_copies(settings), *trust_warnings(settings, config)]
 
 
 def _warnings_of_copies(settings: Settings) -> list[str]:

@@ -27,7 +27,7 @@ def serve_until_stopped(config: Path | None, listen: Address | None, admin: Addr
     Raises Refused where the file is wrong, and ClickException where something is in the way.
     """
     settings = _with_addresses(settings_of(config), listen, admin)
-    for sentence in warnings(settings):
+    for sentence in warnings(settings, config):
         warn(sentence)
     configure_log(as_json=settings.log_format is LogFormat.JSON)
 

@@ -11,7 +11,10 @@ page, and nothing else, takes the token as a password too. A browser sends a pas
 with whatever any page of the web makes it ask of the same port; were Basic taken for posts, such a page
 could drain a server. To look at the page does nothing, and what it shows no other page can read.
 
-A state server of our own has no token. It is guarded as its port for sessions is: by networks.
+A state server of our own lists session IDs, and who has one of those is its user. So there every request
+needs the token, on loopback as well, and where no token is set the listing is refused. Its port is also
+guarded as its port for sessions is: by networks. What tells no secret is free: whether the process lives, and
+at a state server its metrics.
 """
 
 import time
@@ -41,6 +44,14 @@ MOST_OF_HOST = 80
 
 READING = frozenset({"GET", "HEAD"})
 
+FREE = frozenset({"/healthz", "/readyz"})
+"""Paths that load balancers and service managers read without a token, wherever the port is."""
+
+FREE_AT_STATE_SERVERS = FREE | {"/metrics"}
+
+MOST_OF_ORDER = 200
+"""Characters of an order's path in the log; names of servers are shorter."""
+
 PAGE = "/"
 """The one path at which persons look, with a browser: the status page."""
 
@@ -51,7 +62,7 @@ class AccessPolicy:
 
     is_loopback: bool  # the address that is listened on
     token: str | None = None
-    allow: tuple[Network, ...] | None = None  # networks of those who may ask at all; None: any
+    allow: tuple[Network, ...] | None = None  # a state server's: who may ask; None: a router
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +95,18 @@ def maybe_refuse(
         return Refusal(
             403, "your address is not in the allowed networks", "its address is not in the allowed networks"
         )
-    if policy.is_loopback and not _names_this_machine(headers.get("host", "")):
+    if policy.is_loopback and not _names_this_machine(method, headers.get("host")):
         return Refusal(
             403,
             f"the Host {headers.get('host', '')!r} is not this machine; expected localhost",
             f"its Host {headers.get('host', '')[:MOST_OF_HOST]!r} is not this machine",
         )
+    if policy.allow is not None and "origin" in headers:
+        return Refusal(403, "this port is for programs, not for pages", "it is a page of the web")
+    if method in READING and path in (FREE if policy.allow is None else FREE_AT_STATE_SERVERS):
+        return None
     if policy.allow is not None:
-        refusal = Refusal(403, "this port is for programs, not for pages", "it is a page of the web")
-        return refusal if "origin" in headers else None
+        return _maybe_refuse_listing(policy, headers)
     if _has_token(policy, headers, takes_password=_is_for_persons(method, path)):
         return None
     if not policy.is_loopback or (policy.token and "authorization" in headers):
@@ -108,6 +122,23 @@ def maybe_refuse(
             "it is a page of the web, without the admin_token",
         )
     return None
+
+
+def _maybe_refuse_listing(policy: AccessPolicy, headers: Headers) -> Refusal | None:
+    """Say why a state server does not tell this client which sessions it holds."""
+    if not policy.token:
+        return Refusal(
+            403,
+            "this state server lists no session IDs, because it was started without --admin-token-file",
+            "it was started without --admin-token-file",
+        )
+    if _has_token(policy, headers, takes_password=False):
+        return None
+    return Refusal(
+        401,
+        "expected the header `Authorization: Bearer TOKEN` with the token of --admin-token-file",
+        "its token is wrong" if "authorization" in headers else "it gave no token",
+    )
 
 
 class Guard:
@@ -141,7 +172,21 @@ class Guard:
             response = JSONResponse({"error": refusal.sentence}, refusal.status, challenge)
             await response(scope, receive, send)
             return
-        await self._ask(scope, receive, send)
+        status = await self._ask(scope, receive, send)
+        if method in CHANGING and status not in (404, 405):
+            self._note_order(scope, status)
+
+    def _note_order(self, scope: Scope, status: int | None) -> None:
+        """Write down who ordered what, and what came of it."""
+        client, headers = scope.get("client"), Headers(scope=scope)
+        has_token = _has_token(self._policy, headers, takes_password=False)
+        self._log.info(
+            "admin order",
+            client=client[0] if client else "unknown",
+            identity="admin_token" if has_token else "no token, from loopback",
+            order=f"{scope['method']} {scope['path']}"[:MOST_OF_ORDER],
+            status=status,
+        )
 
     def _tell(self, refusal: Refusal, peer: str) -> None:
         """Say of each who is refused, once a minute: a token is guessed at, or a scrape has none."""
@@ -161,12 +206,14 @@ class Guard:
         held_back = self._throttle.take_held_back().total()
         return {"times_more_before": held_back} if held_back else {}
 
-    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
-        has_begun = False
+    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> int | None:
+        """Have the app respond; the status of its response, or None where there was none."""
+        status: int | None = None
 
         async def watched(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
             await send(message)
 
         try:
@@ -174,9 +221,10 @@ class Guard:
         except Exception as error:  # the one place for a fault of ours in an admin request
             log = self._log
             log.error("an admin request ended in a fault of this program", path=scope["path"], exc_info=error)
-            if not has_begun:
+            if status is None:
                 response = JSONResponse({"error": "a fault of this program; its log says more"}, 500)
-                await response(scope, receive, send)
+                await response(scope, receive, watched)
+        return status
 
 
 def _has_token(policy: AccessPolicy, headers: Headers, *, takes_password: bool) -> bool:
@@ -208,7 +256,10 @@ def _challenge(method: str, path: str) -> str:
     return 'Basic realm="partitioner", charset="UTF-8"' if _is_for_persons(method, path) else "Bearer"
 
 
-def _names_this_machine(host: str) -> bool:
+def _names_this_machine(method: str, host: str | None) -> bool:
+    """Whether the Host is a name of this machine. Without any it was no browser: it may read."""
+    if host is None:
+        return method in READING
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     return Address(name.strip("[]").lower(), 0).is_loopback
 

@@ -1,7 +1,7 @@
 """The routes of a state server's admin port: that it lives, which sessions it holds, and others beside.
 
 A router that drains the server walks through the listing, page by page. Keys are bearer secrets, so the
-port is open to the same networks as the port for sessions, where any client that gets in can read them all.
+guard lets nobody list them without the token, whatever the route: only what tells no secret is free.
 """
 
 from starlette.applications import Starlette

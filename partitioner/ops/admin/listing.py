@@ -34,17 +34,24 @@ class LocalListing:
 class HttpListing:
     """Asks admin ports over HTTP. This is a ListKeys."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, token: str | None = None) -> None:
+        """`token` is that of the state servers; without one they refuse to list."""
         self._client = client
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def __call__(self, admin: Address, cursor: str | None) -> Page:
         """Ask for a page. Raises ListingFailed."""
         query = {} if cursor is None else {"after": cursor}
         try:
-            answer = await self._client.get(f"http://{admin}/api/v1/keys", params=query, timeout=TIMEOUT)
+            answer = await self._client.get(
+                f"http://{admin}/api/v1/keys", params=query, headers=self._headers, timeout=TIMEOUT
+            )
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise ListingFailed(f"its admin port {admin} does not answer: {reason}") from error
+        if answer.status_code == 401:
+            lacks = "is not the one that this server expects" if self._headers else "is not set"
+            raise ListingFailed(f"its admin port {admin} wants a token; backend_token_file {lacks}")
         if answer.status_code != 200:
             raise ListingFailed(f"its admin port {admin} answered {answer.status_code}: {_sentence(answer)}")
         return _page(answer, admin)

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from tests.end_to_end.processes import Program, kept_port, started
+from tests.end_to_end.processes import LISTING_HEADERS, Program, kept_port, listing_token_file, started
 from tests.end_to_end.processes import running as forked_or_started
 
 OTHER_CHECKOUT = os.environ.get("PARTITIONER_CHECKOUT")
@@ -216,15 +216,23 @@ class Site:
     def sessions_on(self, name: str) -> set[str]:
         """The session IDs that a server holds."""
         url = f"http://{LOOPBACK}:{self.servers[name].admin_port}/api/v1/keys"
-        answer = httpx.get(url, params={"limit": 10_000}, timeout=20.0, trust_env=False, verify=False)
+        answer = httpx.get(
+            url,
+            params={"limit": 10_000},
+            headers=LISTING_HEADERS,
+            timeout=20.0,
+            trust_env=False,
+            verify=False,
+        )
         return set(_SESSION.findall(answer.raise_for_status().text))
 
     def _begin_server(
         self, port: int, admin_port: int, file: Path | None, entry: str | None = None
     ) -> Program:
         listen = ("--listen", f"{LOOPBACK}:{port}", "--admin", f"{LOOPBACK}:{admin_port}")
+        token = ("--admin-token-file", str(listing_token_file()))
         kept = () if file is None else ("--state-file", str(file))
-        return self._stack.enter_context(running("state-server", *listen, *kept, entry=entry))
+        return self._stack.enter_context(running("state-server", *listen, *token, *kept, entry=entry))
 
     def _wait_until_listening(self, server: Server) -> None:
         def is_listening() -> bool:
@@ -243,7 +251,8 @@ class Site:
         for name, address in self.backends.items():
             admin = listings.pop(address.replace("localhost", LOOPBACK), "none")
             lines.append(f"  - {{name: {name}, address: '{address}', admin: '{admin}'}}\n")
-        file.write_text(f"{settings or self._settings}backends:\n{''.join(lines)}")
+        token = f"backend_token_file: {listing_token_file()}\n"
+        file.write_text(f"{token}{settings or self._settings}backends:\n{''.join(lines)}")
 
     def begin_router(
         self,

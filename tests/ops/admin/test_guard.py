@@ -7,12 +7,13 @@ from ipaddress import ip_network
 import pytest
 import structlog
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address
 from partitioner.ops.admin.guard import AccessPolicy, Guard, check_exposure, maybe_refuse
+from partitioner.ops.event_log import EventLog
 from partitioner.ops.log import ONCE_A_MINUTE, configure_log
 from tests.ops.admin.asking import Operator
 from tests.tables import each_case
@@ -20,8 +21,10 @@ from tests.tables import each_case
 HERE = AccessPolicy(is_loopback=True)
 HERE_WITH_TOKEN = AccessPolicy(is_loopback=True, token="secret")
 ELSEWHERE = AccessPolicy(is_loopback=False, token="secret")
-STATE_SERVER = AccessPolicy(is_loopback=False, allow=(ip_network("10.0.0.0/24"), ip_network("fd00::/8")))
-STATE_SERVER_HERE = AccessPolicy(is_loopback=True, allow=(ip_network("127.0.0.0/8"),))
+NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/8"))
+STATE_SERVER = AccessPolicy(is_loopback=False, token="secret", allow=NETWORKS)
+STATE_SERVER_HERE = AccessPolicy(is_loopback=True, token="secret", allow=(ip_network("127.0.0.0/8"),))
+WITHOUT_TOKEN = AccessPolicy(is_loopback=True, allow=(ip_network("127.0.0.0/8"),))
 
 RIGHT = {"authorization": "Bearer secret"}
 WRONG = {"authorization": "Bearer secreT"}
@@ -44,7 +47,9 @@ ASKED: list[tuple[AccessPolicy, str, dict[str, str], str, int | None]] = [
     (HERE, "POST", LOCAL | PAGE | RIGHT, "127.0.0.1", 403),  # there is no token, so none is right
     (HERE, "POST", LOCAL | RIGHT, "127.0.0.1", None),
     (HERE, "GET", REBOUND, "127.0.0.1", 403),
-    (HERE, "GET", {}, "127.0.0.1", 403),
+    (HERE, "GET", {}, "127.0.0.1", None),  # every browser sends one, and so did no page of the web ask
+    (HERE, "POST", {}, "127.0.0.1", 403),
+    (HERE, "GET", {"host": ""}, "127.0.0.1", 403),
     (HERE, "GET", {"host": "127.0.0.1.example.org"}, "127.0.0.1", 403),
     (HERE_WITH_TOKEN, "POST", LOCAL, "127.0.0.1", None),
     (HERE_WITH_TOKEN, "POST", LOCAL | PAGE, "127.0.0.1", 403),
@@ -59,14 +64,21 @@ ASKED: list[tuple[AccessPolicy, str, dict[str, str], str, int | None]] = [
     (ELSEWHERE, "GET", RIGHT, "10.0.0.9", None),
     (ELSEWHERE, "GET", {"authorization": "bearer secret"}, "10.0.0.9", None),
     (ELSEWHERE, "POST", RIGHT | PAGE, "10.0.0.9", None),
-    (STATE_SERVER, "GET", REBOUND, "10.0.0.9", None),
-    (STATE_SERVER, "GET", REBOUND, "10.0.1.9", 403),
-    (STATE_SERVER, "GET", REBOUND, "::ffff:10.0.0.9", None),
-    (STATE_SERVER, "GET", REBOUND, "fd00::1%eth0", None),
-    (STATE_SERVER, "GET", PAGE, "10.0.0.9", 403),
-    (STATE_SERVER, "GET", REBOUND, "", 403),
-    (STATE_SERVER_HERE, "GET", LOCAL, "127.0.0.1", None),
-    (STATE_SERVER_HERE, "GET", REBOUND, "127.0.0.1", 403),
+    (STATE_SERVER, "GET", REBOUND | RIGHT, "10.0.0.9", None),
+    (STATE_SERVER, "GET", REBOUND | RIGHT, "10.0.1.9", 403),
+    (STATE_SERVER, "GET", REBOUND | RIGHT, "::ffff:10.0.0.9", None),
+    (STATE_SERVER, "GET", REBOUND | RIGHT, "fd00::1%eth0", None),
+    (STATE_SERVER, "GET", PAGE | RIGHT, "10.0.0.9", 403),
+    (STATE_SERVER, "GET", REBOUND | RIGHT, "", 403),
+    (STATE_SERVER, "GET", REBOUND, "10.0.0.9", 401),
+    (STATE_SERVER, "GET", REBOUND | WRONG, "10.0.0.9", 401),
+    (STATE_SERVER_HERE, "GET", LOCAL, "127.0.0.1", 401),
+    (STATE_SERVER_HERE, "GET", {}, "127.0.0.1", 401),
+    (STATE_SERVER_HERE, "GET", LOCAL | RIGHT, "127.0.0.1", None),
+    (STATE_SERVER_HERE, "GET", REBOUND | RIGHT, "127.0.0.1", 403),
+    (WITHOUT_TOKEN, "GET", LOCAL, "127.0.0.1", 403),
+    (WITHOUT_TOKEN, "GET", LOCAL | RIGHT, "127.0.0.1", 403),
+    (WITHOUT_TOKEN, "GET", LOCAL | {"authorization": "Bearer "}, "127.0.0.1", 403),
 ]
 
 
@@ -78,6 +90,62 @@ def test_who_may_ask(
     refusal = maybe_refuse(policy, method, "/api/v1/status", Headers(headers), peer)
 
     assert status == (None if refusal is None else refusal.status)
+
+
+# A policy, a path, who asks; and the status of the refusal, or None.
+FREE: list[tuple[AccessPolicy, str, str, int | None]] = [
+    (ELSEWHERE, "/healthz", "10.0.0.9", None),
+    (ELSEWHERE, "/readyz", "10.0.0.9", None),
+    (ELSEWHERE, "/metrics", "10.0.0.9", 401),
+    (ELSEWHERE, "/", "10.0.0.9", 401),
+    (STATE_SERVER, "/healthz", "10.0.0.9", None),
+    (STATE_SERVER, "/metrics", "10.0.0.9", None),
+    (STATE_SERVER, "/metrics", "10.0.1.9", 403),
+    (STATE_SERVER, "/api/v1/keys", "10.0.0.9", 401),
+    (STATE_SERVER, "/api/v1/any/other/listing", "10.0.0.9", 401),
+    (STATE_SERVER, "/metrics/", "10.0.0.9", 401),
+    (WITHOUT_TOKEN, "/healthz", "127.0.0.1", None),
+    (WITHOUT_TOKEN, "/metrics", "127.0.0.1", None),
+]
+
+
+@each_case(("policy", "path", "peer", "status"), FREE)
+def test_what_is_free(policy: AccessPolicy, path: str, peer: str, status: int | None) -> None:
+    """What tells no secret wants no token; all else of a state server wants it, whichever route it is."""
+    refusal = maybe_refuse(policy, "GET", path, Headers(LOCAL), peer)
+
+    assert status == (None if refusal is None else refusal.status)
+    posted = maybe_refuse(policy, "POST", path, Headers(LOCAL), peer)
+    assert policy in (HERE, HERE_WITH_TOKEN) or posted is not None
+
+
+@each_case(
+    ("policy", "headers", "peer", "identity"),
+    [
+        (HERE, {}, "127.0.0.1", "no token, from loopback"),
+        (HERE_WITH_TOKEN, {}, "127.0.0.1", "no token, from loopback"),
+        (HERE_WITH_TOKEN, RIGHT, "127.0.0.1", "admin_token"),
+        (ELSEWHERE, RIGHT, "10.0.0.9", "admin_token"),
+    ],
+)
+async def test_an_order_is_logged(
+    policy: AccessPolicy, headers: dict[str, str], peer: str, identity: str
+) -> None:
+    """Who gave it, from where, and what came of it; reads and unknown paths leave no line."""
+    event_log = EventLog()
+    operator = Operator(Guard(JSONResponse({}, 409), policy, event_log), peer)
+    await operator.post("/api/v1/backends/state-1/drain", **headers)
+    await operator.get("/api/v1/status", **headers)
+    await Operator(Guard(JSONResponse({}, 404), policy, event_log), peer).post("/made-up", **headers)
+
+    [event] = event_log.events()
+    assert "admin order" == event.what
+    assert {
+        "client": peer,
+        "identity": identity,
+        "order": "POST /api/v1/backends/state-1/drain",
+        "status": "409",
+    } == event.facts
 
 
 def basic(credentials: bytes) -> dict[str, str]:

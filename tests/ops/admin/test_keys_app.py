@@ -1,5 +1,7 @@
 """A state server's listing, from its table to a router's hand-off and back."""
 
+from ipaddress import ip_network
+
 import httpx
 import pytest
 
@@ -18,7 +20,9 @@ from tests.ops.admin.asking import Operator
 from tests.tables import each_case
 
 ADMIN = Address("127.0.0.1", 9425)
-OPEN = AccessPolicy(is_loopback=True)
+TOKEN = "f81c1d33a8fe1f4e"
+GIVEN = {"authorization": f"Bearer {TOKEN}"}
+ACCESS = AccessPolicy(True, TOKEN, (ip_network("127.0.0.0/8"),))
 TARGETS = [target(number) for number in range(2500)]
 
 
@@ -37,7 +41,8 @@ def listing_of(answer: httpx.Response) -> HttpListing:
 
 async def test_a_router_reads_the_whole_listing(table: SessionTable) -> None:
     """Page by page, every session; canaries are no sessions, and are not counted."""
-    listing = HttpListing(httpx.AsyncClient(transport=httpx.ASGITransport(keys_app(table, OPEN))))
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(keys_app(table, ACCESS)))
+    listing = HttpListing(client, TOKEN)
     page = await listing(ADMIN, None)
     pages = [page]
     while page.following is not None:
@@ -51,7 +56,7 @@ async def test_a_router_reads_the_whole_listing(table: SessionTable) -> None:
 
 async def test_a_page_has_the_length_that_is_asked_for(table: SessionTable) -> None:
     """Or a few keys more: pages end where pieces of the table do."""
-    answer = (await Operator(keys_app(table, OPEN)).get("/api/v1/keys?limit=10")).json()
+    answer = (await Operator(keys_app(table, ACCESS)).get("/api/v1/keys?limit=10", **GIVEN)).json()
 
     assert 10 <= len(answer["keys"]) < 20
     assert answer["next"].isdigit()
@@ -59,7 +64,7 @@ async def test_a_page_has_the_length_that_is_asked_for(table: SessionTable) -> N
 
 async def test_healthz(table: SessionTable) -> None:
     """The process lives."""
-    answer = await Operator(keys_app(table, OPEN)).get("/healthz")
+    answer = await Operator(keys_app(table, ACCESS)).get("/healthz")
 
     assert (200, "ok\n") == (answer.status_code, answer.text)
 
@@ -79,18 +84,37 @@ BAD = {
 @pytest.mark.parametrize(("query", "sentence"), BAD.items())
 async def test_a_bad_query_is_explained(table: SessionTable, query: str, sentence: str) -> None:
     """400 and a sentence."""
-    answer = await Operator(keys_app(table, OPEN)).get(f"/api/v1/keys?{query}")
+    answer = await Operator(keys_app(table, ACCESS)).get(f"/api/v1/keys?{query}", **GIVEN)
 
     assert 400 == answer.status_code
     assert sentence in answer.json()["error"]
 
 
+@each_case(
+    ("token", "held", "sentence"),
+    [
+        (None, TOKEN, "wants a token; backend_token_file is not set"),
+        ("0" * 32, TOKEN, "wants a token; backend_token_file is not the one that this server expects"),
+        (TOKEN, None, "answered 403: this state server lists no session IDs"),
+    ],
+)
+async def test_a_listing_without_its_token_is_refused(
+    token: str | None, held: str | None, sentence: str, table: SessionTable
+) -> None:
+    """The drain says which side lacks the token."""
+    app = keys_app(table, AccessPolicy(True, held, (ip_network("127.0.0.0/8"),)))
+    listing = HttpListing(httpx.AsyncClient(transport=httpx.ASGITransport(app)), token)
+
+    with pytest.raises(ListingFailed, match=sentence):
+        await listing(ADMIN, None)
+
+
 async def test_there_is_nothing_to_change(table: SessionTable) -> None:
     """A state server's admin port only tells."""
-    operator = Operator(keys_app(table, OPEN))
+    operator = Operator(keys_app(table, ACCESS))
 
     assert [405, 404] == [
-        (await operator.post(path)).status_code for path in ("/api/v1/keys", "/api/v1/reload")
+        (await operator.post(path, **GIVEN)).status_code for path in ("/api/v1/keys", "/api/v1/reload")
     ]
 
 
