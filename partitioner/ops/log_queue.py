@@ -1,9 +1,9 @@
 """The log's last step: lines are written by a thread of their own, from a bounded queue.
 
 Who reads a log is not in our hands. Where a journal hangs, `docker logs` blocks or a terminal is stopped by
-Ctrl-S, the pipe is full after 64 KiB, and a write to it waits for ever. The event loop must not wait: it only puts a
-line into the queue. What does not fit there is dropped and counted, and when the reader reads on, a line says
-how many are missing.
+Ctrl-S, the pipe is full after 64 KiB, and a write to it waits for ever. The event loop must not wait: it only
+puts a line into the queue. What does not fit there is dropped and counted, and when the reader reads on, a
+line says how many are missing.
 
 Non-blocking writes are not the way: O_NONBLOCK belongs to the open file, which other processes share.
 """
