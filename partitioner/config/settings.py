@@ -41,6 +41,8 @@ from partitioner.placement.session_id import HashKey
 MEBIBYTE = 2**20
 
 Name = Annotated[str, BeforeValidator(read_name)]
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
 AllowedNetwork = Annotated[Network, BeforeValidator(read_network)]
 
 
@@ -136,14 +138,12 @@ class Settings(Section):
     admin: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 9424)
     # Left out of the settings' repr: it is a password.
     admin_token: Annotated[str | None, BeforeValidator(read_token), Field(repr=False)] = None
+    admin_allow: Annotated[tuple[AllowedNetwork, ...], AfterValidator(refuse_empty)] = LOOPBACK
     copies: Annotated[int | None, whole_number(1, 64)] = None
     lost_sessions: Annotated[LostSessions, choice(LostSessions)] = LostSessions.NEW
     lost_after: Annotated[float, duration("1s", "24h")] = 60.0
     hash_key: Annotated[HashKey, choice(HashKey)] = HashKey.SESSION_ID
-    allow_clients: Annotated[tuple[AllowedNetwork, ...], AfterValidator(refuse_empty)] = (
-        IPv4Network("127.0.0.0/8"),
-        IPv6Network("::1/128"),
-    )
+    allow_clients: Annotated[tuple[AllowedNetwork, ...], AfterValidator(refuse_empty)] = LOOPBACK
     session_timeout: Annotated[float, duration("1s", "366d")] = 3600.0
     session_timeout_max: Annotated[float, duration("1s", "366d")] = 86_400.0
     state_dir: Annotated[Path | DefaultStateDir | None, or_none(read_directory)] = (

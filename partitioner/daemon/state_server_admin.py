@@ -24,4 +24,4 @@ def build_admin(
     """Put the server of the admin port together; it is open to the networks that may connect anyway."""
     collector = TableCollector(STATE_SERVER, state_server_reading(counters, downstream, table))
     app = keys_app(table, AccessPolicy(port.is_loopback, allow=allow), metrics_route(collector))
-    return AdminServer(app, port.listeners)
+    return AdminServer(app, port.listeners, allow)
