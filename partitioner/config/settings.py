@@ -42,6 +42,8 @@ from partitioner.token_file import TokenFile, read_token_file
 MEBIBYTE = 2**20
 
 Name = Annotated[str, BeforeValidator(read_name)]
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
 AllowedNetwork = Annotated[Network, BeforeValidator(read_network)]
 
 
@@ -139,14 +141,12 @@ class Settings(Section):
     admin_token: Annotated[str | None, BeforeValidator(read_token), Field(repr=False)] = None
     admin_token_file: Annotated[TokenFile | None, BeforeValidator(read_token_file)] = None
     backend_token_file: Annotated[TokenFile | None, BeforeValidator(read_token_file)] = None
+    admin_allow: Annotated[tuple[AllowedNetwork, ...], AfterValidator(refuse_empty)] = LOOPBACK
     copies: Annotated[int | None, whole_number(1, 64)] = None
     lost_sessions: Annotated[LostSessions, choice(LostSessions)] = LostSessions.NEW
     lost_after: Annotated[float, duration("1s", "24h")] = 60.0
     hash_key: Annotated[HashKey, choice(HashKey)] = HashKey.SESSION_ID
-    allow_clients: Annotated[tuple[AllowedNetwork, ...], AfterValidator(refuse_empty)] = (
-        IPv4Network("127.0.0.0/8"),
-        IPv6Network("::1/128"),
-    )
+    allow_clients: Annotated[tuple[AllowedNetwork, ...], AfterValidator(refuse_empty)] = LOOPBACK
     session_timeout: Annotated[float, duration("1s", "366d")] = 3600.0
     session_timeout_max: Annotated[float, duration("1s", "366d")] = 86_400.0
     state_dir: Annotated[Path | DefaultStateDir | None, or_none(read_directory)] = (

@@ -184,4 +184,4 @@ def build_admin(parts: RouterParts, admin_api: RouterAdminApi, port: Port) -> Ad
     collector = TableCollector(EMBEDDING_ROUTER if tables else ROUTER, reading)
     access = AccessPolicy(port.is_loopback, parts.settings.operators_token())
     app = router_app(admin_api, access, metrics_route(collector), event_log=admin_api.event_log)
-    return AdminServer(app, port.listeners)
+    return AdminServer(app, port.listeners, parts.settings.admin_allow, admin_api.event_log)

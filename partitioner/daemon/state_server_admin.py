@@ -23,4 +23,5 @@ def build_admin(
     """Put the server of the admin port together."""
     collector = TableCollector(STATE_SERVER, state_server_reading(counters, downstream, table))
     app = keys_app(table, access, metrics_route(collector))
-    return AdminServer(app, port.listeners)
+    assert access.allow is not None  # which a router's alone is not
+    return AdminServer(app, port.listeners, access.allow)

@@ -212,14 +212,16 @@ class FastRouter(FastListener):
         self.reactor.epoll.close()
 
     def _crashed(self, connection: Client | BackendConnection, error: Exception) -> None:
-        """A fault of ours: the connection is given up, and its exchange with it."""
-        client = connection.client if isinstance(connection, BackendConnection) else connection
+        """A fault of ours: it is reported, and the connection is given up, and its exchange with it."""
+        if isinstance(connection, BackendConnection):
+            client, subject = connection.client, connection.identity
+        else:
+            client, subject = connection, connection.peer
+        self.core.observer.conversation_crashed(subject if client is None else client.peer, error)
         if isinstance(connection, BackendConnection) and connection.touch is not None:
-            self.core.observer.conversation_crashed(connection.identity, error)
             self.hand_over.touch(connection.touch)
         if client is None or client not in self.connected:
             return
-        self.core.observer.conversation_crashed(client.peer, error)
         if client.route is None:
             self._close(client)
         elif client.link is not None or client.answer:

@@ -23,8 +23,8 @@ from partitioner.transport.listener import ClientHandoff
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import StateServer
 
-_IDLE, _RECEIVING, _DELIVERING = ClientState.IDLE, ClientState.RECEIVING, ClientState.DELIVERING
-_GONE = ClientState.GONE
+_IDLE, _RECEIVING, _WAITING = ClientState.IDLE, ClientState.RECEIVING, ClientState.WAITING
+_DELIVERING, _GONE = ClientState.DELIVERING, ClientState.GONE
 
 
 def state_server_fast_path(
@@ -103,6 +103,12 @@ class FastStateServer(FastListener):
         """No client is left to answer, or nothing was asked."""
         self.close_client(client)
 
+    def close_when_answered(self, client: Client, event: EventData) -> None:
+        """It asks for nothing more, but has not said that it does not read: a half-closed client is owed its
+        answer, and an acquire whose answer is withheld leaves a lock that no page holds.
+        """
+        client.ahead = b""
+
     def deliver_more(self, client: Client, event: EventData) -> None:
         assert client.rest is not None
         self._deliver(client, client.rest)
@@ -130,6 +136,7 @@ class FastStateServer(FastListener):
             self._observer.exchange_closed(client.peer, operation, str(refusal))
             self.close_client(client)
             return True
+        client.state = _WAITING
         self._answers.append((client, answer))
         return True
 
@@ -164,11 +171,12 @@ class FastStateServer(FastListener):
         if client.rest is not None:
             client.rest = None
             self.reactor.await_data(client)
-        if self.clients.is_stopping:
+        if self.clients.is_stopping or client.ahead is not None:
             self.close_client(client)
 
     def _crashed(self, connection: Client | BackendConnection, error: Exception) -> None:
-        """A fault of ours: the client is given up."""
-        if isinstance(connection, Client) and connection in self.connected:
-            self._observer.conversation_crashed(connection.peer, error)
+        """A fault of ours: it is reported, and the client is given up if it is still there."""
+        assert isinstance(connection, Client)
+        self._observer.conversation_crashed(connection.peer, error)
+        if connection in self.connected:
             self.close_client(connection)

@@ -6,10 +6,11 @@ A client's connection to a router:
                                         no place: QUEUED --^   |                    ^
                          talks out of turn, or leaves: PAUSED <--+--short send--> DELIVERING
 
-A client's connection to a state server, which answers at once:
+A client's connection to a state server, where it WAITS only until the end of the round:
 
-    IDLE ---request begins---> RECEIVING ---it is whole, and answered---> IDLE
-                                         short send: DELIVERING --^
+    IDLE ---request begins---> RECEIVING ---it is whole---> WAITING ---answer---> IDLE
+                                                               |                    ^
+                                                               +-short send--> DELIVERING
 
 A link, which is a connection to a backend:
 
@@ -119,6 +120,12 @@ STATE_SERVER_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.RECEIVING, Signal.ROOM): "ignore",
     (ClientState.RECEIVING, Signal.TIMED_OUT): "hand_over_request",
     (ClientState.RECEIVING, Signal.SHUTDOWN): "ignore",  # it is closed after its exchange
+    (ClientState.WAITING, Signal.DATA): "ignore",  # all that has come of a client in a round comes at once
+    (ClientState.WAITING, Signal.END): "close_when_answered",
+    (ClientState.WAITING, Signal.BROKEN): "ignore",  # sending will tell
+    (ClientState.WAITING, Signal.ROOM): "ignore",
+    (ClientState.WAITING, Signal.TIMED_OUT): "ignore",
+    (ClientState.WAITING, Signal.SHUTDOWN): "close_when_answered",
     (ClientState.DELIVERING, Signal.DATA): "ignore",
     (ClientState.DELIVERING, Signal.END): "ignore",
     (ClientState.DELIVERING, Signal.BROKEN): "ignore",  # sending will tell
@@ -127,7 +134,7 @@ STATE_SERVER_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.DELIVERING, Signal.SHUTDOWN): "ignore",
     **dict.fromkeys([(ClientState.GONE, signal) for signal in Signal], "ignore"),
 }
-"""Of a state server's clients. They never wait for an answer, so there are no other states."""
+"""Of a state server's clients. Its answers go out at the end of the round, so nothing is queued or paused."""
 
 LINK_REACTIONS: dict[tuple[LinkState, Signal], str] = {
     (LinkState.IDLE, Signal.DATA): "close_link",  # it talks without being asked

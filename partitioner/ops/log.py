@@ -7,8 +7,8 @@ is ever written: it is a bearer secret (protocol.md 10.1.13).
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO, cast
 
 import structlog
@@ -20,6 +20,7 @@ from partitioner.membership.health import AMBIGUOUS, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.ops.event_log import EventLog, EventLogger
+from partitioner.ops.log_queue import LogQueue, writer_to
 from partitioner.ops.metrics.counters import Counters, is_recorded
 from partitioner.ops.printable import printable, printable_lines
 from partitioner.ops.throttle import MOST_SUBJECTS, Throttle
@@ -51,8 +52,38 @@ _WANTED = {
 """What follows from what an operator wants."""
 
 
-def configure_log(*, as_json: bool) -> None:
-    """Write the log to standard error, for people or as one JSON object a line."""
+@contextmanager
+def open_log(*, as_json: bool) -> Iterator[None]:
+    """Write the log to standard error, in a thread of its own until the end: a daemon never waits for it."""
+    try:
+        descriptor = None if sys.stderr is None else sys.stderr.fileno()
+    except (OSError, ValueError):
+        descriptor = None
+    if descriptor is None:
+        configure_log(as_json=as_json)
+        yield
+        return
+    queue = LogQueue(writer_to(descriptor), _tell_dropped)
+    configure_log(as_json=as_json, stream=_QueuedStream(queue))
+    queue.start()
+    try:
+        yield
+    finally:
+        configure_log(as_json=as_json)
+        queue.close()
+
+
+def _tell_dropped(count: int) -> None:
+    structlog.get_logger().warning(
+        "log lines dropped",
+        count=count,
+        cause="who reads the log did not read for a while",
+        consequence="they are counted in log_lines_dropped_total; the last 100 lines are on the status page",
+    )
+
+
+def configure_log(*, as_json: bool, stream: "_QueuedStream | None" = None) -> None:
+    """Write the log to standard error or another stream, for people or as one JSON object a line."""
     rendering: list[structlog.typing.Processor]
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     if as_json:
@@ -67,7 +98,7 @@ def configure_log(*, as_json: bool) -> None:
             structlog.processors.format_exc_info,
             *rendering,
         ],
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, stream or _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
 
@@ -106,6 +137,20 @@ class _Unfailing:
         if self._stream is not None:
             with suppress(OSError, ValueError):
                 self._stream.flush()
+
+
+class _QueuedStream:
+    """A stream whose writes are lines of a queue."""
+
+    def __init__(self, queue: LogQueue) -> None:
+        self._queue = queue
+
+    def write(self, line: str) -> int:
+        self._queue.put(line)
+        return len(line)
+
+    def flush(self) -> None:
+        """The queue's thread does not keep a line back."""
 
 
 class LogObserver(Observer):

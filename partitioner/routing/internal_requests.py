@@ -16,6 +16,7 @@ from partitioner.errors import (
     BackendEjected,
     BackendFailure,
     BackendHungUp,
+    BackendMalformed,
     BackendNotAtFault,
     BackendReset,
     Phase,
@@ -23,8 +24,8 @@ from partitioner.errors import (
 from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
 from partitioner.protocol.writer import write_request
 from partitioner.routing.roster import Roster
-from partitioner.transport.limits import BodyBudget
-from partitioner.transport.messages import BegunExchange, Pieces, Request, Response
+from partitioner.transport.limits import BodyBudget, HeldBody
+from partitioner.transport.messages import BegunExchange, Request, Response
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class BackendReply:
     head: AnswerHead
     body: bytes
     sent_at: float
-    held: int = 0  # bytes of the body that were reserved for it
+    held: HeldBody | None = None  # where its body is a long one
 
     @property
     def status(self) -> int:
@@ -67,7 +68,7 @@ class InternalRequests:
         """An internal request takes `patience` seconds at most, and a second more for each 16 MiB that it
         carries.
 
-        The reply's bytes count too; otherwise a large session could never be moved or repaired.
+        The reply's bytes count too, as they come; otherwise a large session could never be moved or repaired.
         """
         self._roster = roster
         self._body_budget = body_budget
@@ -107,8 +108,8 @@ class InternalRequests:
         try:
             yield backend_reply
         finally:
-            if backend_reply is not None and backend_reply.held:
-                self._body_budget.give_back(backend_reply.held)
+            if backend_reply is not None and backend_reply.held is not None:
+                backend_reply.held.give_back()
 
     async def _try(
         self,
@@ -133,8 +134,7 @@ class InternalRequests:
                     response = await begun.finish()
                 if response.rest is None:
                     return BackendReply(response.head, response.body, sent_at)
-                patience.deadline += response.head.content_length / PACE
-                return await self._hold(response, response.rest, sent_at)
+                return await self._hold(server, response, sent_at, patience)
             except BackendFailure as error:
                 failure = error
         if failure is None:
@@ -142,22 +142,31 @@ class InternalRequests:
         self._roster.exchange_failed(failure)
         return failure
 
-    async def _hold(self, response: Response, rest: Pieces, sent_at: float) -> BackendReply:
-        """Read a long body to its end, once there is memory for it."""
-        count, pieces = response.head.content_length, [response.body]
-        was_read = False
+    async def _hold(
+        self, server: str, response: Response, sent_at: float, patience: trio.CancelScope
+    ) -> BackendReply:
+        """Read a long body to its end, as far as there is memory for it.
+
+        Raises BackendMalformed where there can never be enough.
+        """
+        assert response.rest is not None
+        told, pieces, was_read = response.head.content_length, [response.body], False
+        if told > self._body_budget.limit:
+            response.finish(False)
+            detail = f"answered with a body of {told} bytes; the limit is {self._body_budget.limit}"
+            raise BackendMalformed(server, Phase.READING, detail)
+        held = self._body_budget.hold(told)
         try:
-            await self._body_budget.reserve(count)
-            try:
-                while piece := await rest():
-                    pieces.append(piece)
-                was_read = True
-            finally:
-                if not was_read:
-                    self._body_budget.give_back(count)
+            while piece := await response.rest():
+                patience.deadline += len(piece) / PACE  # by what has come: what is told prolongs nothing
+                await held.grow(len(piece))
+                pieces.append(piece)
+            was_read = True
         finally:
+            if not was_read:
+                held.give_back()
             response.finish(was_read)
-        return BackendReply(response.head, b"".join(pieces), sent_at, count)
+        return BackendReply(response.head, b"".join(pieces), sent_at, held)
 
 
 async def side_by_side(

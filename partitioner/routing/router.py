@@ -45,7 +45,7 @@ from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.tenure import Tenure
-from partitioner.transport.limits import BodyBudget
+from partitioner.transport.limits import BodyBudget, HeldBody
 from partitioner.transport.messages import Request, Response
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import local_ticks
@@ -106,16 +106,14 @@ class Router:
         if self._tenure is not None:
             await self._tenure.ensure_active(canonical, head.operation, request.deadline)
         self._farm_mismatch.note(canonical, session.placement)
-        held = 0
+        if request.is_whole or not self._is_copied(session.key):
+            return await self._respond_behind_the_gate(RoutedRequest(request, session))
+        held = self._body_budget.hold(head.content_length)
         try:
-            if not request.is_whole and self._is_copied(session.key):
-                request = await self._hold(request)
-                held = head.content_length
-            response = await self._respond_behind_the_gate(RoutedRequest(request, session))
+            request = await _whole(request, held)
+            return await self._respond_behind_the_gate(RoutedRequest(request, session))
         finally:
-            if held:
-                self._body_budget.give_back(held)
-        return response
+            held.give_back()
 
     async def go_on(self, routed: RoutedRequest) -> Response:
         """The same for an exchange that the fast path has begun: it is behind the gate already."""
@@ -139,20 +137,6 @@ class Router:
         if pool.copies > 1 or self._ledger.maybe_lock(key, now) is not None:
             return True
         return not self._ledger.is_settled(key, pool, now)
-
-    async def _hold(self, request: Request) -> Request:
-        """Take the whole body in, once there is memory for it."""
-        assert request.rest is not None
-        count, pieces, was_read = request.head.content_length, [request.body], False
-        await self._body_budget.reserve(count)
-        try:
-            while piece := await request.rest():
-                pieces.append(piece)
-            was_read = True
-        finally:
-            if not was_read:
-                self._body_budget.give_back(count)
-        return Request(request.head, b"".join(pieces), None, request.deadline)
 
     async def _respond_behind_the_gate(self, routed: RoutedRequest) -> Response:
         try:
@@ -554,3 +538,14 @@ def _own(answer: Answer) -> Response:
     """An answer in the router's own words."""
     raw = write_answer_head(answer, local_ticks() if answer.lock_age is not None else 0)
     return Response(AnswerHead(raw, answer.status.code, 0, answer.lock_cookie), b"")
+
+
+async def _whole(request: Request, held: HeldBody) -> Request:
+    """Take the whole body in, as far as there is memory for it."""
+    assert request.rest is not None
+    pieces = [request.body]
+    await held.grow(len(request.body))
+    while piece := await request.rest():
+        await held.grow(len(piece))
+        pieces.append(piece)
+    return Request(request.head, b"".join(pieces), None, request.deadline)

@@ -45,40 +45,117 @@ class ConnectionLimit:
 
 
 class BodyBudget:
-    """So many bytes, given out in the order in which they are asked for."""
+    """So many bytes for bodies that are held whole, given out as they come in.
+
+    What a peer tells reserves nothing: a body counts by what has come of it. So bodies that are half here
+    could wait for each other's memory, and Dijkstra's banker prevents it: bytes are given out only if all
+    bodies that hold some can still come to their ends, one after the other. A body of which little has come
+    does not hold up those that come on.
+    Source: Dijkstra, EWD 108 (1964-1967).
+    """
 
     def __init__(self, limit: int) -> None:
-        """No single body may be larger than the limit."""
-        self._limit = limit
-        self._waiting: deque[tuple[int, trio.Event]] = deque()
+        self.limit = limit
         self.used = 0
+        self._holders: set[HeldBody] = set()  # those that hold some
+        self._told = 0  # by these, all together
+        self._growing: dict[HeldBody, tuple[int, trio.Event]] = {}  # holders that wait for more
+        self._entering: dict[HeldBody, tuple[int, trio.Event]] = {}  # others that wait, in order
 
     def __repr__(self) -> str:
-        return f"<BodyBudget, {self.used} of {self._limit} bytes used, {len(self._waiting)} wait>"
+        waiting = len(self._growing) + len(self._entering)
+        return f"<BodyBudget, {self.used} of {self.limit} bytes used, {waiting} wait>"
 
-    async def reserve(self, count: int) -> None:
-        """Wait until there are so many bytes; they go back with `give_back`."""
-        if not self._waiting and self.used + count <= self._limit:
-            self.used += count
+    def hold(self, told: int) -> "HeldBody":
+        """A body of so many bytes, none of which has come. It must be no larger than the limit."""
+        assert told <= self.limit
+        return HeldBody(self, told)
+
+    async def grow(self, body: "HeldBody", count: int) -> None:
+        """Wait until so many bytes more of this body can be held."""
+        may_enter = not self._growing and not self._entering
+        if (body in self._holders or may_enter) and self._is_safe(body, count):
+            self._give(body, count)
             return
-        asked = (count, trio.Event())
-        self._waiting.append(asked)
+        queue, turn = self._growing if body in self._holders else self._entering, trio.Event()
+        queue[body] = count, turn
         try:
-            await asked[1].wait()
+            await turn.wait()
         except BaseException:
-            if asked[1].is_set():
-                self.give_back(count)
-            else:
-                self._waiting.remove(asked)
+            if queue.pop(body, None) is not None:
                 self._serve_waiting()
             raise
 
-    def give_back(self, count: int) -> None:
-        self.used -= count
-        self._serve_waiting()
+    def give_back(self, body: "HeldBody") -> None:
+        """This body is not held any more."""
+        if body in self._holders:
+            self._holders.discard(body)
+            self.used -= body.held
+            self._told -= body.told
+            self._serve_waiting()
+
+    def _give(self, body: "HeldBody", count: int) -> None:
+        if body not in self._holders:
+            self._holders.add(body)
+            self._told += body.told
+        body.held += count
+        self.used += count
+
+    def _is_safe(self, body: "HeldBody", count: int) -> bool:
+        """Whether all bodies can still come to their ends if this one is given so much."""
+        left = self.limit - self.used - count
+        if left < 0:
+            return False
+        told = self._told + (0 if body in self._holders else body.told)
+        if told <= self.limit:  # all at once: the common case
+            return True
+        others = [(each.missing, each.held) for each in self._holders if each is not body]
+        for missing, held in sorted([*others, (body.missing - count, body.held + count)]):
+            if missing > left:
+                return False
+            left += held
+        return True
 
     def _serve_waiting(self) -> None:
-        while self._waiting and self.used + self._waiting[0][0] <= self._limit:
-            count, turn = self._waiting.popleft()
-            self.used += count
-            turn.set()
+        """Who holds some first, the one that misses least: what it holds comes free the soonest."""
+        while self._growing:
+            body = min(self._growing, key=lambda each: each.missing)
+            if not self._serve(body, self._growing):
+                return
+        while self._entering:
+            if not self._serve(next(iter(self._entering)), self._entering):
+                return
+
+    def _serve(self, body: "HeldBody", queue: "dict[HeldBody, tuple[int, trio.Event]]") -> bool:
+        count, turn = queue[body]
+        if not self._is_safe(body, count):
+            return False
+        del queue[body]
+        self._give(body, count)
+        turn.set()
+        return True
+
+
+class HeldBody:
+    """What has come of one body, by its size."""
+
+    __slots__ = ("_budget", "held", "told")
+
+    def __init__(self, budget: BodyBudget, told: int) -> None:
+        self._budget = budget
+        self.told = told
+        self.held = 0
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come, by what was told."""
+        return self.told - self.held
+
+    async def grow(self, count: int) -> None:
+        """Wait until so many bytes more can be held."""
+        await self._budget.grow(self, count)
+
+    def give_back(self) -> None:
+        """Hold nothing any more. Twice is fine."""
+        self._budget.give_back(self)
+        self.held = 0

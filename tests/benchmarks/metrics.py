@@ -19,6 +19,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
+from partitioner.config.settings import LOOPBACK
 from partitioner.membership.backend import Address
 from partitioner.membership.ledger import Lock
 from partitioner.ops.admin.guard import AccessPolicy
@@ -141,7 +142,7 @@ async def scraping(backends: int, exchanges: int, keys: int, scrapes: int) -> Ta
         admin_api = admin_api_of(router.core, counters=counters)
         policy = AccessPolicy(is_loopback=True)
         await nursery.start(
-            AdminServer(router_app(admin_api, policy, metrics_route(collector)), listeners).run
+            AdminServer(router_app(admin_api, policy, metrics_route(collector)), listeners, LOOPBACK).run
         )
         await scrape(port)  # whatever is done once only is done
         rounds, size = [], 0

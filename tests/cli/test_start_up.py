@@ -8,12 +8,12 @@ import pytest
 from partitioner.cli import main
 
 HEAVY = {
-    *("anyio", "asyncio", "hypercorn", "http", "httpx", "jinja2", "prometheus_client", "pydantic"),
+    *("anyio", "asyncio", "h11", "http", "httpx", "jinja2", "prometheus_client", "pydantic"),
     *("rich", "ssl", "starlette", "structlog", "trio", "urllib.request", "yaml"),
 }
 """What takes long to import."""
 
-HTTP = {"hypercorn", "httpx", "jinja2", "prometheus_client", "pydantic", "starlette", "yaml"}
+HTTP = {"h11", "httpx", "jinja2", "prometheus_client", "pydantic", "starlette", "yaml"}
 """What only a router needs, or an admin port."""
 
 ALLOWED = {

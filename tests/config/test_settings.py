@@ -39,6 +39,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert settings.lost_sessions is LostSessions.NEW
     assert settings.hash_key is HashKey.SESSION_ID
     assert (ip_network("127.0.0.0/8"), ip_network("::1/128")) == settings.allow_clients
+    assert settings.admin_allow == settings.allow_clients
     assert settings.log_format is LogFormat.CONSOLE
     assert settings.fast_path is Switch.ON
     assert settings.embedded is None
@@ -91,6 +92,7 @@ def test_every_key_is_read() -> None:
         state_dir: /var/lib/partitioner
         lost_sessions: close
         hash_key: target
+        admin_allow: [10.3.0.0/16]
         allow_clients: [10.1.0.0/16, 10.2.0.7, "fd00::/8"]
         log_format: json
         fast_path: off
@@ -114,6 +116,7 @@ def test_every_key_is_read() -> None:
         state_dir=Path("/var/lib/partitioner"),
         lost_sessions=LostSessions.CLOSE,
         hash_key=HashKey.TARGET,
+        admin_allow=(ip_network("10.3.0.0/16"),),
         allow_clients=(ip_network("10.1.0.0/16"), ip_network("10.2.0.7/32"), ip_network("fd00::/8")),
         log_format=LogFormat.JSON,
         fast_path=Switch.OFF,

@@ -85,6 +85,23 @@ async def test_a_fault_of_ours_ends_one_connection(
     assert router_setup.client_handoff.left == 1
 
 
+async def test_a_fault_of_ours_with_a_client_that_is_gone(
+    router_setup: RouterSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported all the same: nothing is swallowed uncounted."""
+    near, client = router_setup.client()
+
+    def fail(*request: object) -> bool:
+        router_setup.fast_router.clients.close(client)
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(router_setup.fast_router.client_reactions.collector, "_serve", fail)
+    near.sendall(GET)
+    router_setup.turn()
+
+    assert len(router_setup.router.observer.named("conversation_crashed")) == 1
+
+
 @pytest.mark.parametrize(("asked", "answer"), [(GET, FOUND), (ACQUIRE, GRANTED)])
 async def test_a_fault_of_ours_after_an_answer(
     asked: bytes, answer: bytes, router_setup: RouterSetup, monkeypatch: pytest.MonkeyPatch

@@ -184,6 +184,38 @@ def test_an_answer_that_does_not_go_at_once(server_setup: StateServerSetup) -> N
 # --- clients that leave ---
 
 
+@pytest.mark.parametrize("asked", [SET, GET, ACQUIRE, RELEASE, HEAD, REMOVE])
+def test_a_client_that_half_closes_gets_its_answer(asked: bytes, server_setup: StateServerSetup) -> None:
+    """It has said that it asks nothing more, and reads on; its end comes in the round of its request."""
+    near, client = server_setup.client()
+    server_setup.ask(near, SET)
+    near.sendall(asked)
+    near.shutdown(socket.SHUT_WR)
+    server_setup.turn()
+
+    assert near.recv(1000).startswith(b"200 OK")
+    assert near.recv(1000) == b""
+    assert client not in server_setup.fast_server.connected
+
+
+def test_a_client_that_half_closes_gets_a_long_answer_whole(server_setup: StateServerSetup) -> None:
+    """Then its connection is closed."""
+    near, client = server_setup.client()
+    shrink(client.socket)
+    body = bytes(range(256)) * 4000
+    server_setup.put(body)
+    near.sendall(GET)
+    near.shutdown(socket.SHUT_WR)
+    got = b""
+    while client in server_setup.fast_server.connected:
+        server_setup.turn()
+        got += near.recv(100_000)
+    while more := near.recv(100_000):
+        got += more
+
+    assert got.endswith(body)
+
+
 def is_locked(server_setup: StateServerSetup) -> bool:
     (session,) = (session for key, session in server_setup.table.sessions() if key == server_key(TARGET))
     return session.locked_since is not None
@@ -301,6 +333,23 @@ def test_a_fault_of_ours_is_one_clients(
     assert "conversation_crashed" == server_setup.observer.facts[0][0]
     assert b"" == near.recv(1)
     assert server_setup.ask(other, SET).startswith(b"200 OK")
+
+
+def test_a_fault_of_ours_with_a_client_that_is_gone(
+    server_setup: StateServerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported all the same: nothing is swallowed uncounted."""
+    near, client = server_setup.client()
+
+    def fail(*request: object) -> bool:
+        server_setup.fast_server.close_client(client)
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(server_setup.fast_server.collector, "_serve", fail)
+    near.sendall(GET)
+    server_setup.turn()
+
+    assert ["conversation_crashed"] == [name for name, *_ in server_setup.observer.facts]
 
 
 def test_a_fault_of_ours_after_an_answer(

@@ -7,21 +7,29 @@ import pytest
 
 from partitioner.fastpath.states import STATE_SERVER_REACTIONS, ClientState, Signal
 from tests.doubles.sessions import GET, SET
-from tests.fastpath.router_setup import reset, shrink
+from tests.fastpath.router_setup import LONG_ENOUGH, MOST_EVENTS, reset, shrink
 from tests.fastpath.server_setup import StateServerSetup
 
-STATES = (ClientState.IDLE, ClientState.RECEIVING, ClientState.DELIVERING, ClientState.GONE)
+STATES = (
+    ClientState.IDLE,
+    ClientState.RECEIVING,
+    ClientState.WAITING,
+    ClientState.DELIVERING,
+    ClientState.GONE,
+)
 
 STAYS = "stays as it is"
 CLOSED = "closed, and nothing is said of it"
 LATE = "closed, and reported"
 HANDED_OVER = "handed over with what has come"
 ANSWERED = "answered, and idle"
+LAST = "answered, and closed"
 
 OUTCOMES = {
     #                       DATA      END     BROKEN  ROOM      TIMED OUT      SHUTDOWN
     ClientState.IDLE:      (ANSWERED, CLOSED, CLOSED, STAYS,    CLOSED,      CLOSED),
     ClientState.RECEIVING: (ANSWERED, CLOSED, CLOSED, STAYS,    HANDED_OVER, STAYS),
+    ClientState.WAITING:   (ANSWERED, LAST,   ANSWERED, ANSWERED, ANSWERED,  LAST),
     ClientState.DELIVERING: (STAYS,   STAYS,  STAYS,  ANSWERED, LATE,        STAYS),
     ClientState.GONE:      (STAYS,    STAYS,  STAYS,  STAYS,    STAYS,       STAYS),
 }  # fmt: skip
@@ -45,6 +53,10 @@ class Scene:
             case ClientState.RECEIVING:
                 self.near.sendall(GET[:HALF])
                 self.server_setup.turn()
+            case ClientState.WAITING:
+                self.server_setup.ask(self.near, SET)
+                self.near.sendall(GET)
+                self.server_setup.fast_server.dispatch.work_off(LONG_ENOUGH, MOST_EVENTS)
             case ClientState.DELIVERING:
                 shrink(self.client.socket)
                 self.server_setup.put(LARGE)
@@ -73,6 +85,8 @@ class Scene:
                 self.server_setup.turn()
         else:
             self.server_setup.signal(self.client, signal)
+        if state is ClientState.WAITING:
+            self.server_setup.fast_server.dispatch.work_off(0.0, MOST_EVENTS)  # the round ends
 
     def outcome(self, state: ClientState) -> str:
         facts = [name for name, *_ in self.server_setup.observer.facts]
@@ -90,6 +104,8 @@ class Scene:
             assert GET[:HALF] == self.server_setup.client_handoff.openings[0].received
             return HANDED_OVER
         assert self.server_setup.client_handoff.left == 1
+        if facts == ["exchange_finished"]:
+            return LAST
         return LATE if facts == ["exchange_closed"] else CLOSED
 
 

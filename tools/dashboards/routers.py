@@ -144,6 +144,12 @@ ROUTERS = (
             unit="none",
         ),
         Column(
+            "Log lines dropped",
+            within_range(router("log_lines_dropped_total"), "instance"),
+            steps=bad_at_all(Colour.AMBER),
+            decimals=0,
+        ),
+        Column(
             "Runs for",
             f"time() - max by (instance) ({router('process_start_time_seconds')})",
             unit="dtdurations",

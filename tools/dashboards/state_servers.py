@@ -135,6 +135,12 @@ STATE_SERVERS = (
             "Crashes", within_range(state_server("crashes_total"), "instance"), steps=bad_at_all(), decimals=0
         ),
         Column(
+            "Log lines dropped",
+            within_range(state_server("log_lines_dropped_total"), "instance"),
+            steps=bad_at_all(Colour.AMBER),
+            decimals=0,
+        ),
+        Column(
             "Open files",
             f"max by (instance) ({state_server('process_open_fds')} / {state_server('process_max_fds')})",
             unit="percentunit",

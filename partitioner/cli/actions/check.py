@@ -121,6 +121,11 @@ def server_rows(settings: Settings) -> list[ServerRow]:
 def warnings(settings: Settings, config: Path | None = None) -> list[str]:
     """What is allowed and probably not meant; `config` is the file that the settings were read from."""
     sentences = []
+    if not settings.admin.is_loopback and all(net.is_loopback for net in settings.admin_allow):
+        sentences.append(
+            f"admin is {settings.admin}, but admin_allow holds only loopback networks: "
+            "no other machine reaches it"
+        )
     if not settings.listen.is_loopback and all(net.is_loopback for net in settings.allow_clients):
         sentences.append(
             f"listen is {settings.listen}, but allow_clients holds only loopback networks: "

@@ -18,7 +18,7 @@ from partitioner.daemon.router import StartupBanner, run_router
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
-from partitioner.ops.log import configure_log
+from partitioner.ops.log import open_log
 
 
 def serve_until_stopped(config: Path | None, listen: Address | None, admin: Address | None) -> None:
@@ -29,7 +29,6 @@ def serve_until_stopped(config: Path | None, listen: Address | None, admin: Addr
     settings = _with_addresses(settings_of(config), listen, admin)
     for sentence in warnings(settings, config):
         warn(sentence)
-    configure_log(as_json=settings.log_format is LogFormat.JSON)
 
     def announce(banner: StartupBanner) -> None:
         # A banner that cannot be printed is no reason not to serve; rich exits on a broken pipe.
@@ -40,7 +39,8 @@ def serve_until_stopped(config: Path | None, listen: Address | None, admin: Addr
         return _with_addresses(load(config), listen, admin)
 
     try:
-        run_daemon(run_router, settings, announce, read if config else None)
+        with open_log(as_json=settings.log_format is LogFormat.JSON):
+            run_daemon(run_router, settings, announce, read if config else None)
     except (AddressUnavailable, FileUnusable) as error:
         raise click.ClickException(str(error)) from error
 

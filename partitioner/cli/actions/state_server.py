@@ -8,13 +8,12 @@ from partitioner.daemon.process import run_daemon
 from partitioner.daemon.state_server import StateServerOptions, run_state_server
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address
-from partitioner.ops.log import configure_log
+from partitioner.ops.log import open_log
 from partitioner.units import format_size
 
 
 def serve_until_stopped(options: StateServerOptions, *, log_as_json: bool) -> None:
     """Serve sessions until a signal says to stop. Raises ClickException if that cannot be."""
-    configure_log(as_json=log_as_json)
 
     def announce(address: Address, admin: Address | None) -> None:
         at_most = options.max_memory
@@ -24,6 +23,7 @@ def serve_until_stopped(options: StateServerOptions, *, log_as_json: bool) -> No
             click.echo(f"state server on {address}, {limit}; {beside}stop with Ctrl-C or SIGTERM")
 
     try:
-        run_daemon(run_state_server, options, announce)
+        with open_log(as_json=log_as_json):
+            run_daemon(run_state_server, options, announce)
     except (AddressUnavailable, FileUnusable) as error:
         raise click.ClickException(str(error)) from error

@@ -23,7 +23,6 @@ from binascii import Error as NotBase64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
-from ipaddress import IPv6Address, ip_address
 
 import structlog
 from starlette.datastructures import Headers
@@ -32,6 +31,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address, Network
+from partitioner.ops.admin.serving import is_within
 from partitioner.ops.event_log import EventLog, EventLogger
 from partitioner.ops.log import ONCE_A_MINUTE
 from partitioner.ops.throttle import Throttle
@@ -91,7 +91,7 @@ def maybe_refuse(
     policy: AccessPolicy, method: str, path: str, headers: Headers, peer: str | None
 ) -> Refusal | None:
     """Say why this request is refused, if it is."""
-    if policy.allow is not None and not _is_within(peer, policy.allow):
+    if policy.allow is not None and not is_within(peer, policy.allow):
         return Refusal(
             403, "your address is not in the allowed networks", "its address is not in the allowed networks"
         )
@@ -262,13 +262,3 @@ def _names_this_machine(method: str, host: str | None) -> bool:
         return method in READING
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     return Address(name.strip("[]").lower(), 0).is_loopback
-
-
-def _is_within(peer: str | None, networks: tuple[Network, ...]) -> bool:
-    try:
-        address = ip_address((peer or "").partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)

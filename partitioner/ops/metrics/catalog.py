@@ -75,6 +75,11 @@ SERVING = (
     _gauge("client_connections_limit", "", "How many there may be; further clients wait to be accepted."),
     _counter("clients_turned_away_total", "", "Connections from outside allow_clients, closed at once."),
     _counter("crashes_total", "", "Conversations that ended in a fault of this program. Please report it."),
+    _counter(
+        "log_lines_dropped_total",
+        "",
+        "Lines of the log that were dropped, because who reads it did not for a while.",
+    ),
     _durations(
         "event_loop_lag_seconds", "", "How much later than due a timer of the event loop fires, each second."
     ),

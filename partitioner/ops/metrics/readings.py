@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from platform import python_version
 
 from partitioner import __version__
+from partitioner.ops.log_queue import lines_dropped
 from partitioner.ops.metrics.counters import Counters
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.listener import Downstream
@@ -77,6 +78,7 @@ def note_serving(readings: Readings, counters: Counters, downstream: Downstream)
     note("client_connections_limit", downstream.most_connections)
     note("clients_turned_away_total", counters.turned_away)
     note("crashes_total", counters.crashes)
+    note("log_lines_dropped_total", lines_dropped())
     readings.note_copy("event_loop_lag_seconds", counters.lags)
 
 
