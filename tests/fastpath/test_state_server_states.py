@@ -86,7 +86,7 @@ class Scene:
         else:
             self.server_setup.signal(self.client, signal)
         if state is ClientState.WAITING:
-            self.server_setup.fast_server.dispatch.work_off(0.0, MOST_EVENTS)  # the round ends
+            self.server_setup.fast_server.work_off(0.0, MOST_EVENTS)  # the round ends
 
     def outcome(self, state: ClientState) -> str:
         facts = [name for name, *_ in self.server_setup.observer.facts]
