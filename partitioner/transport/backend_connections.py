@@ -13,9 +13,10 @@ import trio
 
 from partitioner.errors import BackendEjected, BackendFailure, BackendRestarted, Phase
 from partitioner.membership.backend import Address, Backend
-from partitioner.transport.backend_exchange import Ending, Lease
+from partitioner.transport.backend_exchange import Lease
 from partitioner.transport.channel import Channel
 from partitioner.transport.connector import Connector
+from partitioner.transport.exchange_states import Ending
 from partitioner.transport.half_closed import HalfClosedWatch
 from partitioner.transport.limits import ConnectionLimit
 from partitioner.transport.messages import Request, Response

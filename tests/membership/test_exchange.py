@@ -1,7 +1,7 @@
 """The rules of one exchange: every cell of its tables, what is admitted, and how it ends."""
 
 from partitioner.membership.backend import Address, Backend
-from partitioner.membership.exchange import EFFECTS, RULES, Finish, admit, finish
+from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, Finish, StandIn, admit, finish
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger, LedgerPolicy, Lock
 from partitioner.membership.pool import Pool, first_pool
@@ -122,6 +122,24 @@ def test_a_write_while_its_key_is_unsettled(operation: Operation) -> None:
     admitted = admit(ledger_with(), pool(NOW - 1), operation, KEY, HERE, INCARNATION, NOW)
 
     assert admitted is not RULES[operation].is_write
+
+
+STAND_INS = {
+    Operation.GET: StandIn.LOCKED,
+    Operation.ACQUIRE: StandIn.LOCKED,
+    Operation.RELEASE: StandIn.LET_GO,
+    Operation.SET: StandIn.LET_GO,
+    Operation.CREATE_UNINITIALIZED: StandIn.TOUCHED,
+    Operation.REMOVE: StandIn.LET_GO,
+    Operation.RESET_TIMEOUT: StandIn.TOUCHED,
+}
+
+
+@each_case("operation", list(Operation))
+def test_the_router_stands_for_a_lock(operation: Operation) -> None:
+    """Only the last request of a page ends the lock that it holds; a page that asks for it is refused."""
+    assert STAND_INS[operation] is STAND_IN[operation]
+    assert RULES[operation].ends_page is (STAND_IN[operation] is StandIn.LET_GO)
 
 
 ENDINGS = [
