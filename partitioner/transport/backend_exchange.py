@@ -30,6 +30,7 @@ from partitioner.protocol.messages import AnswerHead
 from partitioner.protocol.reader import BodyPiece, Event, answer_reader
 from partitioner.transport.channel import Channel
 from partitioner.transport.messages import Request, Response
+from partitioner.transport.shortcomings import Shortcomings
 from partitioner.transport.traffic import Traffic
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Lease:
         *,
         is_reused: bool,
         traffic: Traffic,
+        shortcomings: Shortcomings,
         on_end: Callable[["Lease", Ending], None],
     ) -> None:
         self.backend = backend
@@ -73,6 +75,7 @@ class Lease:
         self._whole_request = request
         self._is_reused = is_reused
         self._traffic = traffic
+        self._shortcomings = shortcomings
         self._on_end = on_end
         self._phase = Phase.CONNECTING
         self._unsent: bytes | memoryview = b""  # of a request that the fast path has begun to send
@@ -191,6 +194,7 @@ class Lease:
         if event.status not in RELAYED:
             raise MalformedAnswer(f"answered {event.status}; expected 200, 400, 404 or 423")
         self._status = event.status
+        self._shortcomings.look_at(self.request.operation, event)
         return event
 
     async def _receive_body(self) -> bytes:
