@@ -28,6 +28,7 @@ from partitioner.membership.health import Health, HealthPolicy, HealthRecord, ne
 from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.items import MOST_RECORD_BYTES, Term
 from partitioner.membership.ledger import LOCK, WRITE
+from partitioner.membership.numbers import check_numbers
 from partitioner.membership.pool import Era, Member, Pool
 from partitioner.placement.rendezvous import Ranking
 
@@ -350,6 +351,7 @@ def _check(record: Record) -> None:
             _check_weight(weight)
     if not isfinite(record.longest_life):
         raise ValueError("the longest timeout of a session is not a number of seconds")
+    check_numbers(record)
 
 
 def _check_weight(weight: float) -> None:

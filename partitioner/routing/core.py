@@ -80,7 +80,14 @@ class RouterCore:
         self.ledger = Ledger(policy.ledger)
 
         def open_upstream(backend: Backend) -> Upstream:
-            return Upstream(backend, connector, policy.upstream, self.ledger_keeper, background)
+            return Upstream(
+                backend,
+                connector,
+                policy.upstream,
+                self.ledger_keeper,
+                background,
+                observer.backend_falls_short,
+            )
 
         self.observer = observer
         self.roster = Roster(

@@ -35,6 +35,7 @@ from partitioner.transport.exchange_states import (
     Trouble,
 )
 from partitioner.transport.messages import Request, Response
+from partitioner.transport.shortcomings import Shortcomings
 from partitioner.transport.traffic import Traffic
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ class Lease:
         *,
         is_reused: bool,
         traffic: Traffic,
+        shortcomings: Shortcomings,
         on_end: Callable[["Lease", Ending], None],
     ) -> None:
         self.backend = backend
@@ -69,6 +71,7 @@ class Lease:
         self._whole_request = request
         self._is_reused = is_reused
         self._traffic = traffic
+        self._shortcomings = shortcomings
         self._on_end = on_end
         self._stage = Stage.NEW
         self._order = Order.GO_ON
@@ -197,6 +200,7 @@ class Lease:
         if event.status not in RELAYED:
             raise MalformedAnswer(f"answered {event.status}; expected 200, 400, 404 or 423")
         self._status = event.status
+        self._shortcomings.look_at(self.request.operation, event)
         return event
 
     async def _receive_body(self) -> bytes:

@@ -18,6 +18,7 @@ from partitioner.ops.metrics.counters import Counters
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import HashKey
 from partitioner.protocol.messages import Operation
+from partitioner.transport.shortcomings import Shortcoming
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
@@ -100,6 +101,23 @@ async def test_readyz(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     assert (503, ["no backend is up"]) == (before.status_code, before.json()["reasons"])
     assert (200, []) == (after.status_code, after.json()["reasons"])
     assert (503, ["it is stopping"]) == (stopping.status_code, stopping.json()["reasons"])
+
+
+async def test_a_server_that_web_servers_would_not_take(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """What `check --connect` would refuse is shown of the server that does it, and /readyz warns."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    site.router.roster.upstreams["state-2"].shortcomings.note(Shortcoming.NO_LOCK_COOKIE)
+    readyz = await site.operator.get("/readyz")
+    answer = (await site.operator.get("/api/v1/backends")).json()["backends"]
+    page = (await site.operator.get("/")).text
+
+    seen = "handed out a lock without a LockCookie"
+    assert (200, [f"state-2 {seen}"]) == (readyz.status_code, readyz.json()["warnings"])
+    assert [[], [seen], []] == [each["shortcomings"] for each in answer]
+    assert 1 == page.count(seen)
 
 
 async def test_a_server_that_was_entered_twice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
