@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger
-from partitioner.membership.pool import Pool
+from partitioner.membership.pool import UnchangedSince
 from partitioner.protocol.messages import Operation
 
 
@@ -111,7 +111,13 @@ EFFECTS: dict[tuple[Operation, int], Effects] = {
 
 
 def admit(
-    ledger: Ledger, pool: Pool, operation: Operation, key: bytes, server: str, incarnation: bytes, now: float
+    ledger: Ledger,
+    unchanged: UnchangedSince,
+    operation: Operation,
+    key: bytes,
+    server: str,
+    incarnation: bytes,
+    now: float,
 ) -> bool:
     """Whether this server, and its copies where that is a write, are all whom a request concerns.
 
@@ -120,7 +126,7 @@ def admit(
     """
     if not ledger.note_alive_at(key, server, incarnation, now):
         return False
-    return not RULES[operation].is_write or ledger.is_settled(key, pool, now)
+    return not RULES[operation].is_write or ledger.is_settled(key, unchanged, now)
 
 
 class StandIn(Enum):

@@ -48,7 +48,7 @@ from partitioner.membership.health import (
 )
 from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.pool import Member, Pool, first_pool, ranking_of
-from partitioner.membership.redundancy import Redundancy
+from partitioner.membership.redundancy import Redundancy, RedundancyGap
 from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.half_closed import PATIENCE
 from partitioner.transport.observer import Observer
@@ -180,21 +180,30 @@ class Roster:
         self._trusts_unknown = inheritance.trusts_unknown
         self.empty = set(inheritance.empty)
         self.departed = dict(inheritance.departed)
-        self._begin(replace(inheritance.pool, epoch=self.pool.epoch + 1, dirty=self.pool.dirty))
+        begun = replace(inheritance.pool, epoch=self.pool.epoch + 1, dirty=self.pool.dirty, is_served=False)
+        self._begin(begun, inheritance.gaps)
+
+    def find_out_first(self) -> None:
+        """Nothing is served yet: who is there is found out first."""
+        self.pool = replace(self.pool, is_served=False)
+
+    def begin_to_serve(self) -> None:
+        """From now on sessions are stored as the pool says, and what it says is remembered."""
+        self.pool = replace(self.pool, is_served=True)
 
     def stand_by(self) -> None:
         """Another router is the active one: cut all connections, and know nothing."""
         self.departed = {}
         self._begin(replace(self.configured_pool(), epoch=self.pool.epoch + 1, dirty=self.pool.dirty))
 
-    def _begin(self, pool: Pool) -> None:
+    def _begin(self, pool: Pool, gaps: Iterable[RedundancyGap] = ()) -> None:
         for identity in tuple(self.upstreams):
             self._close_upstream(identity)
         self.pool = pool
         for identity in pool.members:
             self._wanted_probes.setdefault(identity, trio.Event())
         self.open_upstreams()
-        self.redundancy.begin(pool)
+        self.redundancy.begin(pool, gaps)
         self._wake_all()
 
     def note_seen(self, answering: Container[str]) -> None:

@@ -108,7 +108,7 @@ class Router:
         if self._tenure is not None:
             await self._tenure.ensure_active(canonical, head.operation, request.deadline)
         self._farm_mismatch.note(canonical, session.placement)
-        if request.is_whole or not self._is_copied(session.key):
+        if request.is_whole or not self._is_copied(session):
             return await self._respond_behind_the_gate(RoutedRequest(request, session))
         held = self._body_budget.hold(head.content_length)
         try:
@@ -133,12 +133,16 @@ class Router:
 
     # --- around every exchange ---
 
-    def _is_copied(self, key: bytes) -> bool:
+    def _is_copied(self, session: SessionRef) -> bool:
         """Whether a body may have to be written more than once."""
-        pool, now = self._roster.pool, trio.current_time()
-        if pool.copies > 1 or self._ledger.maybe_lock(key, now) is not None:
+        if self._roster.pool.copies > 1:
             return True
-        return not self._ledger.is_settled(key, pool, now)
+        has_lock = self._ledger.maybe_lock(session.key, trio.current_time()) is not None
+        return has_lock or not self._is_settled(session)
+
+    def _is_settled(self, session: SessionRef) -> bool:
+        unchanged = self._roster.pool.unchanged_since(session.placement)
+        return self._ledger.is_settled(session.key, unchanged, trio.current_time())
 
     async def _respond_behind_the_gate(self, routed: RoutedRequest) -> Response:
         try:
@@ -486,11 +490,16 @@ class Router:
 
         Raises NoBackendLeft where no server can tell.
         """
-        if self._ledger.is_settled(routed.session.key, self._roster.pool, trio.current_time()):
+        is_settled = self._is_settled(routed.session)
+        if is_settled and not self._may_lack_removes():
             return SearchResult.ABSENT
         with trio.move_on_at(routed.request.deadline):
-            return await self._lookup.find(routed.session, operation)
+            return await self._lookup.find(routed.session, operation, is_settled=is_settled)
         raise NoBackendLeft("the session was not found in time")
+
+    def _may_lack_removes(self) -> bool:
+        """Whether the router before this one may have been cut off in the middle of a remove."""
+        return self._roster.pool.may_lack_removes(trio.current_time() - self._ledger.longest_life)
 
     def _refuse_for(self, routed: RoutedRequest, lock: Lock) -> Response:
         """Say in the place of its server that the session is locked."""

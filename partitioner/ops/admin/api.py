@@ -244,7 +244,7 @@ class RouterAdminApi:
 
     def _unsettled_for(self, now: float) -> float | None:
         """Sessions move when they are used; those that were not used by then have expired."""
-        left = self.core.roster.pool.changed_at + self.core.ledger.longest_life - now
+        left = self.core.roster.pool.unsettled_since + self.core.ledger.longest_life - now
         return left if left > 0 else None
 
     def _probe(self, identity: str, record: HealthRecord) -> float | None:
