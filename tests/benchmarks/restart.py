@@ -30,7 +30,7 @@ PROGRAM = (str(Path(sys.executable).with_name("partitioner")),)
 
 CONFIGURATION = """name: farm
 listen: 127.0.0.1:{port}
-admin: none
+admin: 127.0.0.1:{admin}
 state_dir: {state_dir}
 copies: 2
 backends:
@@ -68,9 +68,11 @@ async def measure(program: str, directory: Path, sessions: int, seconds: float) 
             await load.create()
             await cost(load, router, seconds)
             costs = [await cost(load, router, seconds)]
+            load.close()  # the connections; the sessions are worked on over new ones
         with running(program, serve, ports[0], directory) as router:
             for _ in range(SLICES):
                 costs.append(await cost(load, router, seconds))
+            load.close()
     return costs
 
 
@@ -84,7 +86,9 @@ def configuration(ports: list[int], state_dir: Path) -> str:
     lines = [
         f"  - {{name: state-{number}, address: '127.0.0.1:{port}'}}" for number, port in enumerate(ports[1:])
     ]
-    return CONFIGURATION.format(port=ports[0], state_dir=state_dir, backends="\n".join(lines) + "\n")
+    return CONFIGURATION.format(
+        port=ports[0], admin=free_port(), state_dir=state_dir, backends="\n".join(lines) + "\n"
+    )
 
 
 def free_port() -> int:
