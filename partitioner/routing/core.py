@@ -133,7 +133,15 @@ class RouterCore:
         if self.keeper is not None:
             assert policy.tenure is not None
             self.tenure = Tenure(
-                policy.tenure, connector, self.roster, self.ledger, self.keeper, self.probing, disk, observer
+                policy.tenure,
+                connector,
+                self.roster,
+                self.ledger,
+                self.keeper,
+                self.probing,
+                disk,
+                observer,
+                list_keys,
             )
         self.farm_mismatch = FarmMismatch(observer)
         parts = Parts(

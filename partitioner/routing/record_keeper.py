@@ -113,6 +113,10 @@ class RecordKeeper:
                 await self._write(suspects={})
         return token
 
+    def has_planted(self, incarnation: bytes | None) -> bool:
+        """Whether this memory was empty, and has its token from this router."""
+        return incarnation in self._announced.values()
+
     async def write(self, *, has_stopped: bool = False) -> bool:
         """Write the record as things are now; return whether it is safe."""
         async with self._one_at_a_time:

@@ -187,6 +187,11 @@ class Roster:
         """Nothing is served yet: who is there is found out first."""
         self.pool = replace(self.pool, is_served=False)
 
+    def note_empty(self) -> None:
+        """No server held anything when this router came to it: nothing can lie elsewhere, or lack a copy."""
+        self.pool = replace(self.pool, known_since=float("-inf"))
+        self.redundancy.begin(self.pool)
+
     def begin_to_serve(self) -> None:
         """From now on sessions are stored as the pool says, and what it says is remembered."""
         self.pool = replace(self.pool, is_served=True)

@@ -1,9 +1,16 @@
 """What a router knows from the one before it: settled keys, cut-off removes, copies (design.md 5.2.5)."""
 
+from functools import partial
+
+import pytest
 import trio
 from trio.testing import MockClock
 
 from partitioner.protocol.messages import Operation
+from partitioner.routing.drain import Page
+from partitioner.routing.tenure import TenurePolicy
+from tests.doubles.backends import ROUTER_NAME, MemoryStateServer
+from tests.doubles.network import Network
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import GET, ID, TARGET, request
 from tests.routing.tenures import MemoryDisk, Site, ask, crash, save, stop
@@ -122,3 +129,34 @@ async def test_a_crash_leaves_the_pool_redundant(nursery: trio.Nursery, autojump
     again = await farm.crash_and_start(first)
 
     assert () == why_not_redundant(again)
+
+
+# --- the first start of a farm ---
+
+
+async def first_router(nursery: trio.Nursery, *sessions: int) -> MemoryRouter:
+    """A router that finds three servers and no record; their admin ports tell of so many sessions."""
+    network = Network(nursery)
+    policy = TenurePolicy(ROUTER_NAME, 60.0, lambda: 1.7e9 + trio.current_time(), lambda: "word")
+    router = MemoryRouter(
+        nursery, 3, copies=2, network=network, tenure=policy, listed=True, began_at=trio.current_time()
+    )
+    for each, count in zip(router.backends, sessions, strict=True):
+        MemoryStateServer(network, each.address)
+        assert each.admin is not None
+        router.listings[each.admin] = partial(page_of, count)
+    await router.start()
+    return router
+
+
+async def page_of(count: int, _: str | None) -> Page:
+    return Page((), None, count)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_servers_that_were_empty(nursery: trio.Nursery, autojump_clock: MockClock, others: int) -> None:
+    """Where all servers tell that they held nothing, all is known: nothing is waited for, or looked for."""
+    router = await first_router(nursery, 0, others, 0)
+
+    assert (others == 0) is is_settled(router)
+    assert (others == 0) is (why_not_redundant(router) == ())
