@@ -63,17 +63,16 @@ async def test_a_restart_changes_nothing(nursery: trio.Nursery, autojump_clock: 
 async def test_what_happened_before_the_restart_matters_as_long_as_before(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """A server was restarted, and then the router: whatever lies there has one copy less, until T_max."""
+    """A server was restarted, and then the router: whatever lay there has one copy less, as before."""
     farm = Farm(nursery)
     first = await farm.start()
     farm.primary.restart()
     await trio.sleep(20.0)
     again = await farm.stop_and_start(first)
-    at_first = (is_settled(again), len(why_not_redundant(again)))
-    await trio.sleep(again.ledger.longest_life)
+    (why_not,) = why_not_redundant(again)
 
-    assert (False, 1) == at_first
-    assert (True, ()) == (is_settled(again), why_not_redundant(again))
+    assert not is_settled(again)
+    assert "was restarted 20s ago" in why_not
 
 
 async def test_a_server_that_is_empty_after_the_restart(
@@ -109,16 +108,6 @@ async def test_a_remove_that_was_cut_off_with_its_router(
     assert is_settled(again)
     assert answer.endswith(OLD)
     assert farm.primary.maybe_session(TARGET) is not None
-
-
-async def test_after_t_max_a_404_is_the_truth_again(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """What a remove may have left somewhere has expired by then: nobody else need be asked."""
-    farm = Farm(nursery)
-    again = await farm.crash_and_start(await farm.start())
-    await trio.sleep(again.ledger.longest_life + 1.0)
-    farm.copy.tell(request(Operation.SET, TARGET, body=OLD))  # which no router has put there
-
-    assert b"404" == (await ask(again, GET))[:3]
 
 
 async def test_a_crash_leaves_the_pool_redundant(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
