@@ -72,7 +72,7 @@ async def test_what_happened_before_the_restart_matters_as_long_as_before(
     (why_not,) = why_not_redundant(again)
 
     assert not is_settled(again)
-    assert "was restarted 20s ago" in why_not
+    assert " was restarted " in why_not
 
 
 async def test_a_server_that_is_empty_after_the_restart(

@@ -21,7 +21,6 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "give up at once what timed out": (SWITCHES + 1, None),
     "no canary on new connections": (165, None),
     "no fill on miss": (6, None),
-    "no gate": (30_001, None),
     "no half close": (328, None),
     "no removes elsewhere": (23, None),
     "no touches": (30_002, None),
@@ -50,6 +49,7 @@ BY_UNIT_TEST = {
     "answer 404 when the owner is unreachable": (
         "tests/routing/test_silent.py::test_a_server_that_is_not_down_yet_may_have_it"
     ),
+    "no gate": "tests/routing/test_one_at_a_time.py::test_the_second_waits_for_the_first",
     "no lock quarantine": f"{_LOCK_QUARANTINE}::test_a_lock_on_a_server_that_is_not_read",
     "no repair": "tests/routing/test_repair.py::test_a_server_that_is_back_is_repaired",
     "a claim compares no beats": f"{_TENURE}::test_a_memory_that_went_back_before_the_claim",
