@@ -10,11 +10,15 @@ Keys are UTF-8 bytes (lone surrogates pass): half the size of text, and what pla
 import re
 from collections.abc import Callable
 from urllib.parse import quote, unquote_to_bytes
+from zlib import crc32
 
 _UTF_16_UNIT = re.compile(rb"%u([0-9A-Fa-f]{4})")
 _SURROGATE = re.compile("([\ud800-\udfff])")
 # HttpUtility.UrlEncode leaves these literal (protocol.md 4.1); quote() always leaves letters, digits and _.-~
 _LITERAL = "-_.!*()"
+
+PIECES = 4096
+"""Into so many pieces a table of sessions is divided. Changing it changes the order of listings."""
 
 _MOST_APPLICATIONS = 256
 """More than a farm has. Whoever invents others is served all the same, at the price of decoding them."""
@@ -59,6 +63,20 @@ def target_of(key: bytes) -> bytes:
         b"%%u%04x" % ord(piece) if index % 2 else encode_target(piece) for index, piece in enumerate(pieces)
     ]
     return b"".join(spelt)
+
+
+def piece_of(key: bytes) -> int:
+    """The piece of a table in which a key is filed, 0..PIECES-1: the same in every process and release."""
+    return crc32(key) % PIECES
+
+
+def listing_place(key: bytes) -> tuple[int, bytes]:
+    """What listings of sessions are ordered by: the piece, then the key.
+
+    A server sorts one piece of a few hundred keys at a time, and a router that merges the listings of several
+    servers computes the same order from the keys alone.
+    """
+    return crc32(key) % PIECES, key
 
 
 class Applications:
