@@ -106,6 +106,7 @@ def _core_policy(settings: Settings) -> RouterPolicy:
         hash_key=settings.hash_key,
         copy=settings.timeouts.copying,
         body_memory=settings.limits.body_memory,
+        heal_rate=settings.heal.rate,
         lost_after=settings.lost_after,
         tenure=None if settings.embedded else TenurePolicy(settings.name, settings.lost_after),
     )

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from partitioner.membership.backend import Intent
 from partitioner.membership.pool import ActingSet, Pool
 
+LACKING, DIFFERING, MISPLACED = REASONS = ("lacking", "differing", "misplaced")
+"""Why a session has to be put right, the gravest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Flaws:
@@ -28,8 +31,8 @@ class Flaws:
 
     @property
     def reason(self) -> str:
-        """The gravest flaw in one word, for a metric: a session that lacks a copy may be lost."""
-        return "lacking" if self.lacking else "differing" if self.differing else "misplaced"
+        """The gravest flaw."""
+        return LACKING if self.lacking else DIFFERING if self.differing else MISPLACED
 
 
 def flaws_of(pool: Pool, acting: ActingSet, on: Mapping[str, int], walked: Container[str]) -> Flaws:

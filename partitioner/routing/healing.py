@@ -113,7 +113,7 @@ class Healing:
         rate: float = RATE,
     ) -> None:
         self.rate = rate
-        self.lacking: int | None = None  # sessions that the last walk found lacking a copy; None: none yet
+        self.lacking = 0  # sessions that the last walk has found lacking a copy
         self.is_done = False  # whether a walk has counted, and nothing has changed since
         self._roster = roster
         self._ledger_keeper = ledger_keeper

@@ -83,7 +83,7 @@ def no_removes_elsewhere() -> Iterator[None]:
 @mutation
 def leave_a_leftover() -> Iterator[None]:
     """A move leaves the session where it was."""
-    return replaced(Lookup, "_clear", nothing_later)
+    return replaced(Lookup, "clear", nothing_later)
 
 
 @mutation
