@@ -32,6 +32,7 @@ from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Parts, Router
 from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
+from partitioner.routing.verification import Verification
 from partitioner.transport.authority import Authority
 from partitioner.transport.backend_connections import Upstream, UpstreamPolicy
 from partitioner.transport.connector import Connector
@@ -141,6 +142,7 @@ class RouterCore:
             list_sessions,
             policy.heal_rate,
         )
+        self.verification = Verification(self.roster, self.healing)
         self.keeper: RecordKeeper | None = None  # None where no other router can come after this one
         self.tenure: Tenure | None = None
         if connector.authority is not None:
@@ -209,6 +211,7 @@ class RouterCore:
             nursery.start_soon(self.repairer.run)
             nursery.start_soon(self.handoff.run)
             nursery.start_soon(self.healing.run)
+            nursery.start_soon(self.verification.run)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._look_after)
 

@@ -114,7 +114,6 @@ class Healing:
     ) -> None:
         self.rate = rate
         self.lacking = 0  # sessions that the last walk has found lacking a copy
-        self.is_done = False  # whether a walk has counted, and nothing has changed since
         self._roster = roster
         self._ledger_keeper = ledger_keeper
         self._gate = gate
@@ -125,11 +124,17 @@ class Healing:
         self._farm = farm
         self._list_sessions = list_sessions
         self._round: _Round | None = None
-        self._told: dict[str, str] = {}  # the reason that was reported last, by server
+        self._healed_epoch: int | None = None  # of the pool in which a walk has counted last
+        self.refused: dict[str, str] = {}  # why the last walk has left servers out, by identity
         self._next_at = float("-inf")
 
     def __repr__(self) -> str:
         return f"<Healing, {'walking' if self._round else 'done' if self.is_done else 'waiting'}>"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a walk has counted since the pool has changed last."""
+        return self._healed_epoch == self._roster.pool.epoch
 
     def progress(self) -> Progress | None:
         """How far the walk has come that goes on now; None where none does."""
@@ -148,13 +153,12 @@ class Healing:
         """Walk after every change of the pool, until a walk counts."""
         pause = AGAIN
         while True:
-            self.is_done = False
             epoch = self._roster.pool.epoch
             if self._can_ask_any():
                 await trio.sleep(CALM)
                 await trio.sleep_until(self._roster.unknown_locks_before + LONGEST_PAGE)
                 epoch = self._roster.pool.epoch
-                self.is_done = await self._heal_all() and self._roster.pool.epoch == epoch
+                await self._heal_all()
             if self.is_done or not self._can_ask_any():
                 pause, waits_for = AGAIN, float("inf")
             else:
@@ -171,8 +175,8 @@ class Healing:
 
     # --- one walk ---
 
-    async def _heal_all(self) -> bool:
-        """Walk through all servers, and put right what is flawed; return whether the walk counts."""
+    async def _heal_all(self) -> None:
+        """Walk through all servers, and put right what is flawed."""
         ongoing = self._round = _Round(self.new_walk(), trio.current_time())
         try:
             await ongoing.walk.begin()
@@ -183,10 +187,8 @@ class Healing:
         finally:
             self._round = None
         self.lacking = lacking
-        if not self._counts(ongoing):
-            return False
-        self._conclude(ongoing)
-        return True
+        if self._counts(ongoing):
+            self._conclude(ongoing)
 
     def _counts(self, ongoing: _Round) -> bool:
         """Whether everything was seen, nothing is left, and nothing has changed since the walk began."""
@@ -197,6 +199,7 @@ class Healing:
         """Every session is known to have its copies, and what only doubtful servers had is marked or gone."""
         now, pool = trio.current_time(), self._roster.pool
         self.lacking = 0
+        self._healed_epoch = ongoing.walk.pool.epoch
         self._observer.healing_ended(ongoing.walk.seen, ongoing.healed, now - ongoing.began_at)
         recovering = [each for each in ongoing.walk.walked if pool.members[each].is_recovering]
         if not recovering:
@@ -213,7 +216,7 @@ class Healing:
                 await trio.lowlevel.checkpoint()
             if self._roster.pool.epoch != ongoing.walk.pool.epoch:
                 break  # it cannot count any more, and what it compares with is over
-            flaws = self._flaws(found, ongoing.walk)
+            flaws = self.flaws(found, ongoing.walk)
             if flaws:
                 lacking += bool(flaws.lacking)
                 await self._keep_pace()
@@ -234,8 +237,8 @@ class Healing:
                 del ongoing.left[found.key]
                 await self._heal(ongoing, found)
 
-    def _flaws(self, found: Found, walk: Walk) -> Flaws | None:
-        """What is wrong with a session under the pool of the walk; None where no server serves it."""
+    def flaws(self, found: Found, walk: Walk) -> Flaws:
+        """What is wrong with a session under the pool of the walk, as far as its listings tell."""
         pool = walk.pool
         placement = self._ledger_keeper.placement_of(found.key)
         acting = self._ledger_keeper.acting_set(pool, found.key, placement)
@@ -258,8 +261,8 @@ class Healing:
         """Put one session right behind its gate."""
         await self._gate.enter(found.key)
         try:
-            flaws = self._flaws(found, ongoing.walk)
-            outcome = await self._put_right(found, ongoing.walk, flaws or Flaws())
+            flaws = self.flaws(found, ongoing.walk)
+            outcome = await self._put_right(found, ongoing.walk, flaws)
         except NoBackendLeft:
             outcome = Outcome.LATER
         finally:
@@ -268,7 +271,7 @@ class Healing:
             ongoing.note_left(found)
         elif outcome is Outcome.HEALED:
             ongoing.healed += 1
-            self._observer.session_healed((flaws or Flaws()).reason)
+            self._observer.session_healed(flaws.reason)
 
     async def _put_right(self, found: Found, walk: Walk, flaws: Flaws) -> Outcome:
         ledger, pool, key = self._ledger_keeper.ledger, self._roster.pool, found.key
@@ -386,10 +389,10 @@ class Healing:
         members = self._roster.pool.members
         for identity, reason in walk.refused.items():
             member = members.get(identity)
-            if member is None or member.backend.admin is None or self._told.get(identity) == reason:
+            if member is None or member.backend.admin is None or self.refused.get(identity) == reason:
                 continue
             self._observer.walk_refused(member.backend, reason)
-        self._told = dict(walk.refused)
+        self.refused = dict(walk.refused)
 
 
 def _lacking(acting: ActingSet, statuses: dict[str, int | None], flaws: Flaws) -> set[str]:

@@ -4,6 +4,8 @@ import trio
 import trio.testing
 
 from partitioner.protocol.messages import Operation
+from partitioner.protocol.target import server_key
+from partitioner.routing.verification import Findings
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
@@ -74,3 +76,33 @@ class HealedPool:
             if not answer.endswith(b"\r\n\r\ncontent %d" % number):
                 lost.append(number)
         return lost
+
+    def primary_and_copy(self, number: int) -> tuple[str, str]:
+        """The servers of a session while all of them serve."""
+        key = server_key(target(number))
+        acting = self.router.roster.pool.acting_set(self.router.core.ledger_keeper.placement_of(key))
+        assert acting is not None
+        return acting.primary, acting.copies[0]
+
+    def content_on(self, name: str, number: int) -> bytes | None:
+        session = self.servers[name].maybe_session(target(number))
+        return None if session is None else session.body
+
+    def want_walk(self) -> None:
+        """Change the pool in a way that moves nothing."""
+        roster = self.router.roster
+        roster.adopt([member.backend for member in roster.pool.members.values()])
+
+    async def heal_again(self) -> None:
+        self.want_walk()
+        await trio.testing.wait_all_tasks_blocked()
+        await self.until_healed()
+
+    async def verified(self) -> Findings:
+        """What a verification finds."""
+        self.router.core.verification.begin()
+        await trio.sleep(1)
+        findings = self.router.core.verification.findings
+        assert findings is not None
+        assert findings.is_done
+        return findings
