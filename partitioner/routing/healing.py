@@ -24,12 +24,13 @@ from partitioner.membership.health import Health
 from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.membership.wholeness import Flaws, flaws_of, is_leaving
+from partitioner.placement.session_id import SessionRef
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.internal_requests import SEARCH_PATIENCE, BackendReply, InternalRequests, touch
 from partitioner.routing.inventory import Found, ListSessions, Walk
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult, SessionRef
+from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
 from partitioner.routing.roster import Roster
 from partitioner.transport.observer import Observer
 
@@ -241,7 +242,8 @@ class Healing:
         """What is wrong with a session under the pool of the walk, as far as its listings tell."""
         pool = walk.pool
         placement = self._ledger_keeper.placement_of(found.key)
-        acting = self._ledger_keeper.acting_set(pool, found.key, placement)
+        session = SessionRef(found.key, b"", placement)  # where it is placed does not hang on its spelling
+        acting = self._ledger_keeper.acting_set(pool, session)
         if acting is None:
             return Flaws(lacking=tuple(found.on))
         digests = {identity: listed.digest for identity, listed in found.on.items()}
@@ -282,7 +284,7 @@ class Healing:
             is_repaired = all(each in marks for each in flaws.servers)
             return Outcome.FINE if is_repaired else Outcome.LATER
         session = SessionRef(key, found.target, self._ledger_keeper.placement_of(key))
-        acting = self._ledger_keeper.acting_set(pool, key, session.placement)
+        acting = self._ledger_keeper.acting_set(pool, session)
         if acting is None:
             return Outcome.LATER
         statuses = await self._ask(session, acting)
@@ -330,9 +332,7 @@ class Healing:
     ) -> bool:
         """Write a session to those who lack it; return whether all of them have it now."""
         minutes = reply.head.timeout_minutes
-        self._expiry_sync.note_renewed(
-            session.key, session.target, session.placement, acting.primary, minutes
-        )
+        self._expiry_sync.note_renewed(session, acting.primary, minutes)
         written = [each for each in acting.written if each in lacking]
         if reply.head.has_action_flags:
             written.append(acting.primary)  # to read a new session has consumed its flag
@@ -346,7 +346,8 @@ class Healing:
         """Decide about a session that its acting primary does not have."""
         pool, ledger = self._roster.pool, self._ledger_keeper.ledger
         if any(pool.members[each].is_readable for each in found.on if each in pool.members):
-            if ledger.is_settled(session.key, pool, trio.current_time()):
+            unchanged = pool.unchanged_since(session.placement)
+            if ledger.is_settled(session.key, unchanged, trio.current_time()):
                 return Outcome.FINE  # the primary's word is the truth: its copies outlive it by a little
             outcome = await self._lookup.find(session, None)
             if isinstance(outcome, LockedElsewhere):
@@ -382,7 +383,7 @@ class Healing:
             await self._lookup.clear(session, doubtful, holders)
             return
         for each in doubtful:
-            self._ledger_keeper.mark(session.key, session.target, each, is_stale=True)
+            self._ledger_keeper.mark(session, each, is_stale=True)
 
     def _tell_refused(self, walk: Walk) -> None:
         """Say once of each server why it is not walked."""

@@ -3,8 +3,9 @@
 import json
 import re
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, cast
 
 import httpx
 import trio
@@ -61,8 +62,10 @@ class LocalInventory:
 class HttpInventory:
     """Asks admin ports over HTTP for pages of bounded size, in bounded time. This is a ListSessions."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, token: str | None = None) -> None:
+        """`token` is that of the state servers; without one they refuse to list."""
         self._client = client
+        self._headers = _headers(token)
 
     async def __call__(self, admin: Address, first: bytes) -> InventoryPage:
         """Ask for a page. Raises ListingFailed."""
@@ -75,6 +78,8 @@ class HttpInventory:
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise ListingFailed(f"its admin port {admin} does not answer: {reason}") from error
+        if status == 401:
+            raise _lacks_token(admin, self._headers)
         if status == 404:
             raise ListingFailed(f"its admin port {admin} has no inventory: the server is of an older release")
         if status != 200:
@@ -89,12 +94,14 @@ class HttpInventory:
         """The status and the body. Raises ListingFailed where that is too long."""
         told = bytearray()
         async with self._client.stream(
-            "GET", f"http://{admin}/api/v1/sessions", params=query, timeout=TIMEOUT
+            "GET", f"http://{admin}/api/v1/sessions", params=query, headers=self._headers, timeout=TIMEOUT
         ) as answer:
-            async for piece in answer.aiter_bytes(PIECE):
-                told += piece
-                if len(told) > MOST_BYTES:
-                    raise ListingFailed(f"its admin port {admin} sent a page of more than {MOST_BYTES} bytes")
+            async with aclosing(cast(AsyncGenerator[bytes, None], answer.aiter_bytes(PIECE))) as pieces:
+                async for piece in pieces:
+                    told += piece
+                    if len(told) > MOST_BYTES:
+                        sentence = f"its admin port {admin} sent a page of more than {MOST_BYTES} bytes"
+                        raise ListingFailed(sentence)
             return answer.status_code, bytes(told)
 
 
@@ -104,7 +111,7 @@ class HttpListing:
     def __init__(self, client: httpx.AsyncClient, token: str | None = None) -> None:
         """`token` is that of the state servers; without one they refuse to list."""
         self._client = client
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._headers = _headers(token)
 
     async def __call__(self, admin: Address, cursor: str | None) -> Page:
         """Ask for a page. Raises ListingFailed."""
@@ -117,11 +124,19 @@ class HttpListing:
             reason = str(error) or type(error).__name__
             raise ListingFailed(f"its admin port {admin} does not answer: {reason}") from error
         if answer.status_code == 401:
-            lacks = "is not the one that this server expects" if self._headers else "is not set"
-            raise ListingFailed(f"its admin port {admin} wants a token; backend_token_file {lacks}")
+            raise _lacks_token(admin, self._headers)
         if answer.status_code != 200:
             raise ListingFailed(f"its admin port {admin} answered {answer.status_code}: {_sentence(answer)}")
         return _page(answer, admin)
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def _lacks_token(admin: Address, headers: dict[str, str]) -> ListingFailed:
+    lacks = "is not the one that this server expects" if headers else "is not set"
+    return ListingFailed(f"its admin port {admin} wants a token; backend_token_file {lacks}")
 
 
 def _page(answer: httpx.Response, admin: Address) -> Page:
