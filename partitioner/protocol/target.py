@@ -103,6 +103,24 @@ class Applications:
         return decoded + session_id
 
 
+class Spellings:
+    """Spells keys as `target_of` does, at a fraction of the price: applications are encoded once."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[bytes, bytes] = {}  # of applications: the beginning of their sessions' targets
+
+    def target_of(self, key: bytes) -> bytes:
+        application, slash, session_id = key.rpartition(b"/")
+        if not slash or not session_id.isalnum():
+            return target_of(key)
+        encoded = self._encoded.get(application)
+        if encoded is None:
+            encoded = target_of(application + slash)
+            if len(self._encoded) < _MOST_APPLICATIONS:
+                self._encoded[application] = encoded
+        return encoded + session_id
+
+
 def _decode(target: bytes) -> bytes:
     blank = target.replace(b"+", b" ")
     if b"%u" in blank:

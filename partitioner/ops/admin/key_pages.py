@@ -9,6 +9,9 @@ from partitioner.sessions.table import SessionTable
 USUAL_PAGE = 1000
 """Keys."""
 
+INVENTORY_PAGE = 500
+"""Sessions of an inventory: three milliseconds of the server's time."""
+
 MOST_FARMS = 16
 """Farms of which one server tells that their routers have written there."""
 

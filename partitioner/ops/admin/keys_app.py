@@ -17,9 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from partitioner.ops.admin.guard import AccessPolicy, Guard
-from partitioner.ops.admin.key_pages import USUAL_PAGE, inventory_of, page_of
+from partitioner.ops.admin.key_pages import INVENTORY_PAGE, USUAL_PAGE, inventory_of, page_of
 from partitioner.ops.admin.refusals import refuse, refuse_http
-from partitioner.protocol.target import server_key, target_of
+from partitioner.protocol.target import Spellings, server_key, target_of
 from partitioner.routing.inventory import InventoryPage
 from partitioner.sessions.table import SessionTable
 
@@ -28,7 +28,7 @@ LONGEST_PAGE = 10_000
 
 
 LONGEST_INVENTORY = 2_000
-"""Sessions: 200 KB of JSON, made in a few milliseconds."""
+"""Sessions: 200 KB of JSON, made in about ten milliseconds."""
 
 
 def keys_app(
@@ -45,7 +45,7 @@ def keys_app(
     async def keys(request: Request) -> Response:
         try:
             after = _whole_number(request, "after", 0)
-            limit = _limit(request, LONGEST_PAGE)
+            limit = _limit(request, USUAL_PAGE, LONGEST_PAGE)
             page = page_of(table, after, limit)
         except ValueError as error:
             return refuse(400, str(error))
@@ -54,7 +54,7 @@ def keys_app(
 
     async def sessions(request: Request) -> Response:
         try:
-            limit = _limit(request, LONGEST_INVENTORY)
+            limit = _limit(request, INVENTORY_PAGE, LONGEST_INVENTORY)
         except ValueError as error:
             return refuse(400, str(error))
         first = server_key(request.query_params.get("from", "").encode())
@@ -71,20 +71,21 @@ def keys_app(
 
 def _written(page: InventoryPage) -> dict[str, object]:
     """A page as JSON. A digest is text, because not every reader of JSON has numbers of 64 bits."""
+    spell = Spellings().target_of
     return {
         "sessions": page.sessions,
         "canaries": {farm: content.decode("ascii", "replace") for farm, content in page.canaries.items()},
         "listed": [
-            [target_of(key).decode(), minutes, idle, size, is_locked, f"{digest:016x}"]
+            [spell(key).decode(), minutes, idle, size, is_locked, f"{digest:016x}"]
             for key, minutes, idle, size, is_locked, digest in page.listed
         ],
         "next": None if page.following is None else target_of(page.following).decode(),
     }
 
 
-def _limit(request: Request, most: int) -> int:
+def _limit(request: Request, usual: int, most: int) -> int:
     """How long a page may be. Raises ValueError."""
-    limit = _whole_number(request, "limit", USUAL_PAGE)
+    limit = _whole_number(request, "limit", usual)
     if not 1 <= limit <= most:
         raise ValueError(f"limit={limit} is out of range; expected 1 to {most}")
     return limit

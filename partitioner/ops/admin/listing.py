@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -12,8 +12,8 @@ import trio
 
 from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address
-from partitioner.ops.admin.key_pages import USUAL_PAGE, inventory_of, page_of
-from partitioner.protocol.target import server_key, target_of
+from partitioner.ops.admin.key_pages import INVENTORY_PAGE, USUAL_PAGE, inventory_of, page_of
+from partitioner.protocol.target import Applications, server_key, target_of
 from partitioner.routing.drain import ListKeys, Page
 from partitioner.routing.inventory import InventoryPage, ListSessions
 from partitioner.sessions.table import Listed, SessionTable
@@ -22,7 +22,7 @@ TIMEOUT = 5.0
 """Seconds: a page takes milliseconds."""
 
 MOST_BYTES = 2 * 1024 * 1024
-"""Of a page of an inventory: a thousand sessions take 100 KB, and a server stops at 512 KB of keys."""
+"""Of a page of an inventory: 500 sessions take 50 KB, and a server stops at 512 KB of keys."""
 
 PIECE = 64 * 1024
 
@@ -56,7 +56,7 @@ class LocalInventory:
         if admin not in self._tables:
             return await self._elsewhere(admin, first)
         await trio.lowlevel.checkpoint()
-        return inventory_of(self._tables[admin], first, USUAL_PAGE, time.monotonic())
+        return inventory_of(self._tables[admin], first, INVENTORY_PAGE, time.monotonic())
 
 
 class HttpInventory:
@@ -158,29 +158,38 @@ def _page(answer: httpx.Response, admin: Address) -> Page:
 
 def _inventory(told: Any) -> InventoryPage:
     """Read a page of an inventory. Raises ValueError, TypeError, KeyError or AttributeError if it is none."""
+    key_of = Applications(server_key).key_of
     following = told["next"]
     canaries = {str(farm): content.encode() for farm, content in told["canaries"].items()}
     return InventoryPage(
-        tuple(_listed(*each) for each in told["listed"]),
-        None if following is None else _key(following),
+        tuple(_listed(key_of, *each) for each in told["listed"]),
+        None if following is None else _key(key_of, following),
         _count(told["sessions"]),
         canaries,
     )
 
 
-def _listed(target: str, minutes: int, idle: float | None, size: int, is_locked: bool, digest: str) -> Listed:
-    if not (isinstance(is_locked, bool) and (idle is None or isinstance(idle, int | float))):
+def _listed(
+    key_of: Callable[[bytes], bytes],
+    target: str,
+    minutes: int,
+    idle: float | None,
+    size: int,
+    is_locked: bool,
+    digest: str,
+) -> Listed:
+    if not isinstance(is_locked, bool) or not isinstance(idle, int | float | None):
         raise ValueError(f"{target!r} is not listed as sessions are")
     if not _DIGEST.fullmatch(digest):
         raise ValueError(f"{digest!r} is no digest")
-    return Listed(_key(target), _count(minutes), idle, _count(size), is_locked, int(digest, 16))
+    return Listed(_key(key_of, target), _count(minutes), idle, _count(size), is_locked, int(digest, 16))
 
 
-def _key(target: str) -> bytes:
+def _key(key_of: Callable[[bytes], bytes], target: str) -> bytes:
     spelt = target.encode("ascii")
     if not _TARGET.fullmatch(spelt):
         raise ValueError(f"{target!r} is no target")
-    return server_key(spelt)
+    return key_of(spelt)
 
 
 def _count(number: object) -> int:

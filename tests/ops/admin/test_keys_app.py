@@ -198,7 +198,7 @@ async def test_a_router_reads_the_whole_inventory(table: SessionTable) -> None:
     by_key = {each.key: each for each in listed}
 
     assert sorted(map(server_key, TARGETS), key=listing_place) == [each.key for each in listed]
-    assert 3 == pages
+    assert 5 == pages
     digest = xxh3_64_intdigest(b"body")
     assert Listed(server_key(TARGETS[1]), 20, 90.0, 4, False, digest) == by_key[server_key(TARGETS[1])]
     assert Listed(server_key(TARGETS[0]), 20, 30.0, 4, True, digest) == by_key[server_key(TARGETS[0])]
