@@ -16,6 +16,7 @@ from partitioner.cli.serve import serve
 from partitioner.cli.state_server import state_server
 from partitioner.cli.status import backends, locks, status
 from partitioner.cli.steer import drain, maint, ready
+from partitioner.cli.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,7 +26,7 @@ def main() -> None:
 
 
 PREPARING = (serve, state_server, check, locate, plan, example, bench)
-STEERING = (status, backends, locks, drain, ready, maint, claim)
+STEERING = (status, backends, locks, drain, ready, maint, claim, verify)
 
 for verb in (*PREPARING, *STEERING):
     main.add_command(verb)

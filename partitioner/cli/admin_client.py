@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from partitioner.cli.http_client import HttpClient, NotReached
 from partitioner.cli.options import DEFAULT_URL, TOKEN, Refused
 from partitioner.errors import UnknownBackend
-from partitioner.ops.admin.reports import BackendReport, ClaimReport, Locks, Status
+from partitioner.ops.admin.reports import BackendReport, ClaimReport, Locks, Status, VerifyReport
 from partitioner.ops.printable import printable
 
 TIMEOUT = 10.0
@@ -65,6 +65,14 @@ class AdminClient:
         How long that may take is the router's business: it waits for state servers, `lost_after` at most.
         """
         return self._read(self._ask("POST", "/api/v1/claim", waits=True), ClaimReport)
+
+    def begin_verify(self) -> VerifyReport:
+        """Have a walk through all sessions begin. Raises ClickException where another one goes on."""
+        return self._read(self._ask("POST", "/api/v1/verify"), VerifyReport)
+
+    def verify(self) -> VerifyReport:
+        """What that walk has found so far."""
+        return self._read(self._ask("GET", "/api/v1/verify"), VerifyReport)
 
     def _ask(self, method: str, path: str, *, waits: bool = False) -> Any:
         """Ask, and return the JSON that is told; if it `waits`, however long that takes.

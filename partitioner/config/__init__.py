@@ -16,6 +16,7 @@ from partitioner.config.loading import load, parse
 from partitioner.config.settings import (
     BackendSettings,
     DefaultStateDir,
+    HealSettings,
     HealthSettings,
     LimitSettings,
     LogFormat,
@@ -28,6 +29,7 @@ from partitioner.config.trust import trust_warnings
 __all__ = [
     "BackendSettings",
     "DefaultStateDir",
+    "HealSettings",
     "HealthSettings",
     "LimitSettings",
     "LogFormat",

@@ -131,6 +131,12 @@ class LimitSettings(Section):
     ledger: Annotated[int, whole_number(1, 100_000_000)] = 1_000_000
 
 
+class HealSettings(Section):
+    """How missing copies are restored."""
+
+    rate: Annotated[int, whole_number(1, 100_000)] = 500
+
+
 class Settings(Section):
     """Everything that can be configured. The pool is either `backends` or `embedded`, never both."""
 
@@ -159,6 +165,7 @@ class Settings(Section):
     health: HealthSettings = HealthSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
+    heal: HealSettings = HealSettings()
 
     def operators_token(self) -> str | None:
         """The token of the admin address, wherever it stands."""

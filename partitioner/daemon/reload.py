@@ -167,6 +167,7 @@ class Reloader:
         if (backends, wanted.copies_kept()) != (self._backends(), roster.pool.copies):
             roster.adopt(backends, wanted.copies_kept(), seen=seen)
         self._core.lookup.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
+        self._core.healing.rate = wanted.heal.rate
         self._observer.lost_sessions = wanted.lost_sessions
         self._downstream.allow(wanted.allow_clients)
         self.settings = wanted

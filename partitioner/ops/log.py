@@ -523,6 +523,24 @@ class LogObserver(Observer):
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         self._log.info("drain ended", backend=backend.name, moved=moved, cause=reason)
 
+    def healing_ended(self, seen: int, healed: int, duration: float) -> None:
+        self._log.info(
+            "healing ended",
+            looked_at=seen,
+            healed=healed,
+            took=format_duration(round(duration, 1)),
+            cause="the pool has changed",
+            consequence="every session has all its copies",
+        )
+
+    def walk_refused(self, backend: Backend, reason: str) -> None:
+        self._log.warning(
+            "backend not healed",
+            backend=backend.name,
+            cause=reason,
+            consequence="what it holds is not known; nothing is removed because of it",
+        )
+
     def ghost_lock_released(self, backend: Backend) -> None:
         self._warn_at_times(
             f"ghost {backend.name}",

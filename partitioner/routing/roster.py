@@ -521,6 +521,12 @@ class Roster:
         if until - member.record.doubted_until > PROLONGED_EVERY:
             self.pool = self.pool.with_record(identity, prolong_doubt(member.record, until), now)
 
+    def note_healed(self, identity: str) -> None:
+        """Whatever this backend may have missed was put right, or is marked: it is read again."""
+        record = self._record(identity)
+        if record.health is Health.RECOVERING:
+            self._publish(identity, trust(record, trio.current_time()), "was healed")
+
     def forget_the_gone(self) -> list[str]:
         """Forget removed backends when whatever they hold has expired, or they have been DOWN for long.
 

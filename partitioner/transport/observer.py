@@ -135,6 +135,17 @@ class Observer:
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         """It does not do so any more; so many sessions have been moved."""
 
+    # --- healing ---
+
+    def healing_ended(self, seen: int, healed: int, duration: float) -> None:
+        """Every session was looked at in so many seconds, copies counted, and has all its copies now."""
+
+    def session_healed(self, reason: str) -> None:
+        """A session was put right that was lacking, differing or misplaced."""
+
+    def walk_refused(self, backend: Backend, reason: str) -> None:
+        """It cannot be told what this backend holds, for this reason, so nothing is concluded from it."""
+
     # --- locks ---
 
     def ghost_lock_released(self, backend: Backend) -> None:

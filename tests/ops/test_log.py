@@ -58,6 +58,9 @@ EVERY_FACT: dict[str, Report] = {
     "drain_stalled": lambda log: log.drain_stalled(BACKEND, "its admin port does not answer"),
     "drain_went_on": lambda log: log.drain_went_on(BACKEND),
     "drain_ended": lambda log: log.drain_ended(BACKEND, 12, "it holds no session any more"),
+    "healing_ended": lambda log: log.healing_ended(600, 12, 1.25),
+    "session_healed": lambda log: log.session_healed("lacking"),
+    "walk_refused": lambda log: log.walk_refused(BACKEND, "its listing is out of order"),
     "write_degraded": lambda log: log.write_degraded((BACKEND,), Operation.SET),
     "session_moved": lambda log: log.session_moved(BACKEND, "missed"),
     "session_repaired": lambda log: log.session_repaired(BACKEND),
@@ -81,7 +84,14 @@ EVERY_FACT: dict[str, Report] = {
 }
 
 SILENT = {
-    *("exchange_finished", "session_moved", "session_repaired", "failed_over", "copy_written"),
+    *(
+        "exchange_finished",
+        "session_moved",
+        "session_repaired",
+        "session_healed",
+        "failed_over",
+        "copy_written",
+    ),
     *("reloaded", "backend_put_aside"),  # these have lines of their own
 }
 """What a counter counts, and the log does not say."""
@@ -153,6 +163,8 @@ def test_once_a_minute(capsys: Screen, name: str) -> None:
         "drain_stalled",
         "drain_went_on",
         "drain_ended",
+        "healing_ended",
+        "walk_refused",
         "claimed",
         "superseded",
         "active_router_seen",

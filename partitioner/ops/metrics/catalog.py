@@ -151,6 +151,16 @@ ROUTER = (
     ),
     _counter("sessions_repaired_total", "", "Copies that had to be put right, and were."),
     _counter(
+        "sessions_healed_total",
+        "reason",
+        "Sessions that healing has put right: lacking (a copy), differing (from the primary), misplaced.",
+    ),
+    _gauge(
+        "sessions_lacking",
+        "",
+        "Sessions that lacked a copy when all servers were walked through last; 0 once that has counted.",
+    ),
+    _counter(
         "sessions_lost_total",
         "reason",
         "Sessions that were declared lost, and why the backends that may have held them could not be asked: "

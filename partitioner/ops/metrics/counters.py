@@ -61,6 +61,7 @@ class Counters(Observer):
         self.degraded_writes = 0
         self.moved: Counter[str] = Counter()  # by reason
         self.repaired = 0
+        self.healed: Counter[str] = Counter()  # by reason
         self.lost: Counter[LossReason] = Counter()
         self.locks_taken_over = 0
         self.ghosts_released = 0
@@ -152,6 +153,9 @@ class Counters(Observer):
 
     def session_moved(self, source: Backend, reason: str) -> None:
         self.moved[reason] += 1
+
+    def session_healed(self, reason: str) -> None:
+        self.healed[reason] += 1
 
     def session_repaired(self, backend: Backend) -> None:
         self.repaired += 1

@@ -101,6 +101,11 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda counters: counters.repaired,
         1,
     ),
+    "session_healed": (
+        lambda counters: counters.session_healed("lacking"),
+        lambda counters: counters.healed["lacking"],
+        1,
+    ),
     "loss_declared": (
         lambda counters: counters.loss_declared(Operation.GET, (WHO,), LossReason.DIED),
         lambda counters: counters.lost[LossReason.DIED],
@@ -150,6 +155,7 @@ READ_ELSEWHERE = {
     "backend_troubled",  # the traffic of its upstream
     *("intent_changed", "drain_began", "drain_ended"),  # the pool, and the hand-off
     *("drain_stalled", "drain_went_on"),  # the hand-off
+    *("healing_ended", "walk_refused"),  # the healing
     *("redundancy_lost", "redundancy_regained"),  # the roster
     "creation_refused",  # the table
     "exchange_was_slow",  # the durations of all requests

@@ -17,6 +17,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "creates not copied": (2, None),
     "drop one copy": (2, None),
     "forget a granted lock": (2, None),
+    "heal outside the gate": (30_035, "healing"),
     "give no lock back": (42, None),
     "give up at once what timed out": (SWITCHES + 1, None),
     "no canary on new connections": (165, None),
@@ -38,6 +39,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
 _MARKS = "tests/membership/test_marks.py"
 _QUARANTINE = "tests/membership/test_quarantine.py"
 _AGREEMENT = "tests/routing/test_agreement.py"
+_HEALING = "tests/routing/test_healing.py"
 _KEEPER = "tests/routing/test_record_keeper.py"
 _UNCHANGED, _RECORD = "tests/membership/test_unchanged.py", "tests/membership/test_record.py"
 _LOCK_QUARANTINE = "tests/routing/test_lock_quarantine.py"
@@ -60,6 +62,10 @@ BY_UNIT_TEST = {
     "a copy that cannot be touched is not marked": (
         "tests/routing/test_expiry_sync.py::test_a_copy_that_cannot_be_touched_is_marked"
     ),
+    "count a walk though the pool has changed": (
+        f"{_HEALING}::test_a_walk_during_which_the_pool_changes_does_not_count"
+    ),
+    "heal from a recovering server": (f"{_HEALING}::test_what_only_a_doubtful_server_has_is_not_the_session"),
     "a full ledger doubts nobody": (
         "tests/routing/test_ledger_keeper.py::test_beyond_the_bound_one_server_goes_without_its_marks"
     ),
