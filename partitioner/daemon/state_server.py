@@ -9,7 +9,7 @@ state server
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -17,9 +17,10 @@ import trio
 
 from partitioner.daemon.activation import InheritedSockets, Port, open_port, take_inherited
 from partitioner.daemon.notify import Rate, state_server_status, take_notifier
+from partitioner.daemon.open_files import ConnectionCounts
 from partitioner.daemon.process import (
     Controls,
-    allow_open_files,
+    fit_to_open_files,
     open_signals,
     repeat_held_back,
     serve_until_stopped,
@@ -76,7 +77,8 @@ async def run_state_server(
     with open_signals() as signals:
         port = await open_port("listen", inherited.state, options.listen, observer)
         admin_port = await _open_admin(options, inherited, observer)
-        allow_open_files(options.connections)
+        fitted = fit_to_open_files(ConnectionCounts(options.connections), observer)
+        options = replace(options, connections=fitted.clients)
         table = SessionTable(options.max_memory)
         if state_file is not None:
             table = state_file.read(options.max_memory)

@@ -39,7 +39,7 @@ class ConnectedClients:
         """Close a client's connection."""
         self._forget(client)
         self.reactor.close(client)
-        self._client_handoff.client_left()
+        self._client_handoff.client_left(client.peer)
 
     def _forget(self, client: Client) -> None:
         del self.connected[client]

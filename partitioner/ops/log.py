@@ -226,13 +226,8 @@ class LogObserver(Observer):
         }
         self._log.info("stopped", **counted, moved=counters.moved.total())
 
-    def client_turned_away(self, peer: str) -> None:
-        self._warn_at_times(
-            f"turned away {peer}",
-            "client turned away",
-            client=peer,
-            cause="its address is not in allow_clients",
-        )
+    def client_turned_away(self, peer: str, reason: str) -> None:
+        self._warn_at_times(f"turned away {peer}", "client turned away", client=peer, cause=reason)
 
     def clients_filled_up(self, limit: int) -> None:
         self._warn_at_times(

@@ -101,6 +101,11 @@ class Conversation:
         if self.router is not None:
             self.router.break_off = self.break_off
 
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self._channel.peer
+
     def end_when_idle(self) -> None:
         """Finish the exchange that is under way, if any, and close the connection after it."""
         self._is_ending = True

@@ -16,8 +16,8 @@ class Observer:
 
     # --- clients ---
 
-    def client_turned_away(self, peer: str) -> None:
-        """A client connected from outside the allowed networks; its connection was closed."""
+    def client_turned_away(self, peer: str, reason: str) -> None:
+        """A client may not connect, or not once more; its connection was closed."""
 
     def clients_filled_up(self, limit: int) -> None:
         """As many clients are connected as are allowed; further ones wait to be accepted."""

@@ -27,7 +27,7 @@ def end(log: LogObserver) -> None:
 
 
 EVERY_FACT: dict[str, Report] = {
-    "client_turned_away": lambda log: log.client_turned_away("192.0.2.1"),
+    "client_turned_away": lambda log: log.client_turned_away("192.0.2.1", "not allowed"),
     "clients_filled_up": lambda log: log.clients_filled_up(10),
     "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
@@ -183,8 +183,8 @@ def test_strangers_are_told_apart(capsys: Screen) -> None:
     """That one client was turned away does not hide that another one was."""
     written = lines(
         capsys,
-        lambda log: log.client_turned_away("192.0.2.1"),
-        lambda log: log.client_turned_away("192.0.2.2"),
+        lambda log: log.client_turned_away("192.0.2.1", "not allowed"),
+        lambda log: log.client_turned_away("192.0.2.2", "not allowed"),
     )
 
     assert ["192.0.2.1", "192.0.2.2"] == [line["client"] for line in written]

@@ -73,7 +73,11 @@ SERVING = (
     _gauge("requests_in_progress", "", "Requests that are being answered just now."),
     _gauge("client_connections", "", "Connections of clients that are open."),
     _gauge("client_connections_limit", "", "How many there may be; further clients wait to be accepted."),
-    _counter("clients_turned_away_total", "", "Connections from outside allow_clients, closed at once."),
+    _counter(
+        "clients_turned_away_total",
+        "",
+        "Connections from outside allow_clients, or beyond limits.per_client.",
+    ),
     _counter("crashes_total", "", "Conversations that ended in a fault of this program. Please report it."),
     _counter(
         "log_lines_dropped_total",

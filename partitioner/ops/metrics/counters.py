@@ -86,7 +86,7 @@ class Counters(Observer):
 
     # --- clients ---
 
-    def client_turned_away(self, peer: str) -> None:
+    def client_turned_away(self, peer: str, reason: str) -> None:
         self.turned_away += 1
 
     def request_rejected(self, peer: str, reason: str) -> None:
