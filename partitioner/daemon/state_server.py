@@ -37,11 +37,16 @@ from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.client_connection import ConversationPolicy
+from partitioner.transport.limits import BytesInFlight
 from partitioner.transport.listener import Downstream, DownstreamPolicy
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import StateServer
 
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+IN_FLIGHT_SHARE = 0.125
+"""Of --max-memory, for requests that come in while sessions take all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,18 @@ def build_state_server(
         client_idle=options.client_idle,
         max_body=options.max_body,
         held_body=options.max_body,
+        in_flight=BytesInFlight(lambda: _room(server.table)),
     )
     policy = DownstreamPolicy(options.allow, options.connections, conversation)
     fast_path = state_server_fast_path(server, conversation, observer) if options.is_fast else None
     return server, Downstream(server.respond, policy, observer, fast_path)
+
+
+def _room(table: SessionTable) -> int | None:
+    """How many bytes of requests may be on their way in: what is free, and always a share of all memory.
+
+    A full server still has to take in what replaces a session.
+    """
+    if table.max_memory is None:
+        return None
+    return max(table.max_memory - table.used_memory, int(table.max_memory * IN_FLIGHT_SHARE))
