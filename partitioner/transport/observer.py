@@ -45,6 +45,9 @@ class Observer:
 
     # --- backends ---
 
+    def backend_full(self, backend: Backend) -> None:
+        """A backend has refused a session that it did not hold yet: its memory is used up."""
+
     def backend_missing(self, backend: Backend, detail: str, eligible: int) -> None:
         """A backend of which nothing was known is DOWN from the start; so many can serve now."""
 

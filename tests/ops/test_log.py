@@ -39,6 +39,7 @@ EVERY_FACT: dict[str, Report] = {
     ),
     "stood_still": lambda log: log.stood_still(7.31),
     "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
+    "backend_full": lambda log: log.backend_full(BACKEND),
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
     "backend_ejected": lambda log: log.backend_ejected(BACKEND, EJECTED, "refused the connection", 0),

@@ -46,6 +46,11 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda counters: counters.crashes,
         1,
     ),
+    "backend_full": (
+        lambda counters: counters.backend_full(BACKEND),
+        lambda counters: counters.is_full(WHO),
+        True,
+    ),
     "backend_missing": (
         lambda counters: counters.backend_missing(BACKEND, "refused", 2),
         lambda counters: counters.state_changes[WHO, Health.DOWN],
