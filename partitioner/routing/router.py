@@ -40,7 +40,7 @@ from partitioner.routing.internal_requests import (
     release,
     touch,
 )
-from partitioner.routing.key_gate import KeyGate
+from partitioner.routing.key_gate import GateHold, KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
 from partitioner.routing.record_keeper import RecordKeeper
@@ -52,6 +52,9 @@ from partitioner.transport.limits import BodyBudget, HeldBody
 from partitioner.transport.messages import AnsweredBy, Request, Response
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import local_ticks
+
+LONGEST_DELIVERY = 1.0
+"""Seconds for which a client that is slow to read keeps its session's other requests waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,17 +275,35 @@ class Router:
             self._observer.failed_over(answered_by.pool.members[answered_by.passed_over].backend)
 
     def _leave_at_the_end(self, routed: RoutedRequest, response: Response) -> Response:
-        """Keep the gate until the answer is delivered, and a lock that is not until it is given back."""
+        """Keep the gate until the answer is delivered, and a lock that is not until it is given back.
+
+        A client that takes its time over a long answer keeps it for a second at most: what its server says is
+        settled, and the others of the session need not wait for its network.
+        """
         takes_lock = _takes_lock(routed, response)
+        hold = GateHold(self._gate, routed.session.key)
+        if response.rest is not None:
+            self._background.start_soon(hold.leave_after, LONGEST_DELIVERY)
 
         def end(was_delivered: bool) -> None:
             response.finish(was_delivered)
-            if finish(takes_lock=takes_lock, was_delivered=was_delivered) is Finish.GIVE_LOCK_BACK:
+            if finish(takes_lock=takes_lock, was_delivered=was_delivered) is not Finish.GIVE_LOCK_BACK:
+                hold.leave()
+            elif hold.take_over():
                 self.give_back_soon(routed.session)
             else:
-                self._gate.leave(routed.session.key)
+                self._background.start_soon(self._give_back_behind_the_gate, routed.session)
 
         return replace(response, takes_lock=takes_lock, finish=end)
+
+    async def _give_back_behind_the_gate(self, session: SessionRef) -> None:
+        """Release a lock that did not reach its client, where the gate was left meanwhile."""
+        lock = self._ledger.maybe_lock(session.key, trio.current_time())
+        await self._gate.enter(session.key)
+        if lock is not None and self._ledger.maybe_lock(session.key, trio.current_time()) == lock:
+            self.give_back_soon(session)
+        else:
+            self._gate.leave(session.key)  # another request has ended it
 
     def give_back_soon(self, session: SessionRef) -> None:
         """Have a lock released that did not reach its client, and then leave the gate."""
