@@ -125,6 +125,7 @@ class LimitSettings(Section):
     """How much the router takes on."""
 
     connections: Annotated[int, whole_number(1, 1_000_000)] = 10_000
+    per_client: Annotated[int, whole_number(1, 1_000_000)] = 1000
     body: Annotated[int, size("1B", "1GiB")] = 64 * MEBIBYTE
     body_memory: Annotated[int, size("1MiB", "1TiB")] = 256 * MEBIBYTE
     per_backend_connections: Annotated[int, whole_number(1, 65_535)] = 256

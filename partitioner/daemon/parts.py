@@ -12,8 +12,8 @@ import trio
 
 from partitioner.config import Settings, Switch
 from partitioner.daemon.notify import Notifier
-from partitioner.daemon.process import allow_open_files, repeat_held_back
-from partitioner.daemon.reload import ReadSettings, Reloader, files_needed
+from partitioner.daemon.process import fit_to_open_files, repeat_held_back
+from partitioner.daemon.reload import ReadSettings, Reloader, connections_wanted
 from partitioner.daemon.state_dir import StateDir
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
 from partitioner.fastpath.router import router_fast_path
@@ -73,7 +73,9 @@ def build_downstream(settings: Settings, core: RouterCore, observer: Observer) -
     """Put together what clients connect to; the fast path goes with it, if there is one."""
     conversation = _conversation_policy(settings)
     fast_path = router_fast_path(core, conversation) if uses_fast_path(settings) else None
-    policy = DownstreamPolicy(settings.allow_clients, settings.limits.connections, conversation)
+    policy = DownstreamPolicy(
+        settings.allow_clients, settings.limits.connections, conversation, settings.limits.per_client
+    )
     downstream = Downstream(core.router.respond, policy, observer, fast_path)
     if core.tenure is not None:
         # The exchanges of the others fail, because their backends' connections are cut.
@@ -208,7 +210,7 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     embedded = await start_embedded(settings, background)
     backends = settings.pool_backends() or embedded.backends
     observers = build_observers(settings, backends, bootstrap.event_log)
-    allow_open_files(files_needed(settings, len(backends)))
+    settings = _fitted(settings, len(backends), observers.log)
     listing = LocalListing(embedded.tables, HttpListing(http, settings.backends_token()))
     inventory = LocalInventory(embedded.tables, HttpInventory(http, settings.backends_token()))
     core = build_core(
@@ -216,5 +218,14 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     )
     observers.log.follow(lambda: core.roster.pool)
     downstream = build_downstream(settings, core, observers.fanout)
-    reloader = Reloader(settings, bootstrap.read, core, downstream, observers.log, bootstrap.notifier)
+    reloader = Reloader(
+        bootstrap.settings, bootstrap.read, core, downstream, observers.log, bootstrap.notifier
+    )
     return RouterParts(settings, embedded, observers, core, downstream, reloader, bootstrap.state_dir)
+
+
+def _fitted(settings: Settings, backends: int, log: LogObserver) -> Settings:
+    """The settings with as many connections as there can be files."""
+    fitted = fit_to_open_files(connections_wanted(settings, backends), log)
+    counts = {"connections": fitted.clients, "per_backend_connections": fitted.per_backend}
+    return settings.model_copy(update={"limits": settings.limits.model_copy(update=counts)})

@@ -135,6 +135,7 @@ class ClientReactions:
                 self._end_unusual(client)
             return
         if client.rest is None:
+            self._recorder.deliver_in_part(client)
             if client.state is _PAUSED:
                 self._reactor.register(client)
             self._reactor.await_room(client)

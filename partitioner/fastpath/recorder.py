@@ -155,7 +155,8 @@ class ExchangeRecorder:
     def finish(self, client: Client, now: float) -> None:
         """The answer is on its way to its client."""
         route, finished = self._leave_route(client), self._observer.exchange_finished
-        self._gate.leave(route.key)
+        if not self._has_left_gate(client):
+            self._gate.leave(route.key)
         duration = now - client.began_at
         finished(client.operation, client.status, duration, client.size)
         if duration >= SLOW:
@@ -170,8 +171,17 @@ class ExchangeRecorder:
         route = self._leave_route(client)
         if finish(takes_lock=client.has_been_granted, was_delivered=False) is Finish.GIVE_LOCK_BACK:
             self._core.router.give_back_soon(route.session)
-        else:
+        elif not self._has_left_gate(client):
             self._gate.leave(route.key)
+
+    def deliver_in_part(self, client: Client) -> None:
+        """Its client does not take an answer at once: only a lock that is handed over keeps the gate."""
+        assert client.route is not None
+        if not client.has_been_granted:
+            self._gate.leave(client.route.key)
+
+    def _has_left_gate(self, client: Client) -> bool:
+        return client.rest is not None and not client.has_been_granted
 
     def _leave_route(self, client: Client) -> Route:
         """An exchange ends once, whatever goes wrong from now on: by then somebody else may be at the key."""

@@ -226,13 +226,8 @@ class LogObserver(Observer):
         }
         self._log.info("stopped", **counted, moved=counters.moved.total())
 
-    def client_turned_away(self, peer: str) -> None:
-        self._warn_at_times(
-            f"turned away {peer}",
-            "client turned away",
-            client=peer,
-            cause="its address is not in allow_clients",
-        )
+    def client_turned_away(self, peer: str, reason: str) -> None:
+        self._warn_at_times(f"turned away {peer}", "client turned away", client=peer, cause=reason)
 
     def clients_filled_up(self, limit: int) -> None:
         self._warn_at_times(
@@ -297,6 +292,16 @@ class LogObserver(Observer):
 
     def conversation_crashed(self, peer: str, error: Exception) -> None:
         self._log.error("a conversation ended in a fault of this program", client=peer, exc_info=error)
+
+    def backend_full(self, backend: Backend) -> None:
+        self._warn_at_times(
+            f"full {backend.identity}",
+            "backend is full",
+            backend=backend.name,
+            address=str(backend.address),
+            cause="it has refused a session that it did not hold yet (400)",
+            consequence="the next server of the session's list takes it; where none does, its page fails",
+        )
 
     def backend_missing(self, backend: Backend, detail: str, eligible: int) -> None:
         self._log.warning(

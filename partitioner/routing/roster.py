@@ -235,6 +235,12 @@ class Roster:
 
     # --- what is observed ---
 
+    def note_full(self, server: str) -> None:
+        """A server has refused a session for want of memory."""
+        member = self.pool.members.get(server)
+        if member is not None:
+            self._observer.backend_full(member.backend)
+
     def exchange_failed(self, failure: BackendFailure) -> None:
         """An exchange failed; its backend may not be well, and is probed at once."""
         self._observer.backend_troubled(failure)

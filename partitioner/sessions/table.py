@@ -89,6 +89,10 @@ class SessionTable:
         """How many bytes of sessions there may be before new ones are refused; None: there is no limit."""
         return self._max_memory
 
+    def limit(self, max_memory: int | None) -> None:
+        """From now on hold at most so many bytes of sessions. None of those that are there is evicted."""
+        self._max_memory = max_memory
+
     @property
     def used_memory(self) -> int:
         """Bytes that all sessions cost together: what is held against the limit."""

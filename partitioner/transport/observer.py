@@ -16,8 +16,8 @@ class Observer:
 
     # --- clients ---
 
-    def client_turned_away(self, peer: str) -> None:
-        """A client connected from outside the allowed networks; its connection was closed."""
+    def client_turned_away(self, peer: str, reason: str) -> None:
+        """A client may not connect, or not once more; its connection was closed."""
 
     def clients_filled_up(self, limit: int) -> None:
         """As many clients are connected as are allowed; further ones wait to be accepted."""
@@ -44,6 +44,9 @@ class Observer:
         """This process has not run for so long; all connections were closed."""
 
     # --- backends ---
+
+    def backend_full(self, backend: Backend) -> None:
+        """A backend has refused a session that it did not hold yet: its memory is used up."""
 
     def backend_missing(self, backend: Backend, detail: str, eligible: int) -> None:
         """A backend of which nothing was known is DOWN from the start; so many can serve now."""

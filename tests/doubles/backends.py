@@ -169,6 +169,10 @@ class MemoryStateServer:
         self._server = StateServer(self._table, self._observer, clock=trio.current_time)
         self._network.listen(self.address, self.serve)
 
+    def fill(self, *, is_full: bool = True) -> None:
+        """Have no memory for sessions that are not held yet; or have as much as is wanted."""
+        self._table.limit(0 if is_full else None)
+
     def kill(self) -> None:
         """Die on the spot: connections in which something lies unread are reset, the others closed."""
         self._network.stop_listening(self.address)

@@ -27,7 +27,7 @@ def end(log: LogObserver) -> None:
 
 
 EVERY_FACT: dict[str, Report] = {
-    "client_turned_away": lambda log: log.client_turned_away("192.0.2.1"),
+    "client_turned_away": lambda log: log.client_turned_away("192.0.2.1", "not allowed"),
     "clients_filled_up": lambda log: log.clients_filled_up(10),
     "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
@@ -39,6 +39,7 @@ EVERY_FACT: dict[str, Report] = {
     ),
     "stood_still": lambda log: log.stood_still(7.31),
     "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
+    "backend_full": lambda log: log.backend_full(BACKEND),
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
     "backend_ejected": lambda log: log.backend_ejected(BACKEND, EJECTED, "refused the connection", 0),
@@ -195,8 +196,8 @@ def test_strangers_are_told_apart(capsys: Screen) -> None:
     """That one client was turned away does not hide that another one was."""
     written = lines(
         capsys,
-        lambda log: log.client_turned_away("192.0.2.1"),
-        lambda log: log.client_turned_away("192.0.2.2"),
+        lambda log: log.client_turned_away("192.0.2.1", "not allowed"),
+        lambda log: log.client_turned_away("192.0.2.2", "not allowed"),
     )
 
     assert ["192.0.2.1", "192.0.2.2"] == [line["client"] for line in written]

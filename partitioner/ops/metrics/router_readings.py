@@ -76,6 +76,7 @@ class RouterReading:
         note("failovers_total", counters.failovers[identity], label)
         for is_good, result in RESULTS.items():
             note("copies_written_total", counters.copies[identity, is_good], label, result)
+        note("backend_full", float(self.counters.is_full(identity)), label)
         note("backend_dirty", float(bool(dirty_of(self.core, identity))), label)
         note("keys_marked", self.core.ledger.marks_of(identity), label)
         _note_traffic(readings, self.core.roster.upstreams[identity], label)

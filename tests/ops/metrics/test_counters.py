@@ -22,7 +22,7 @@ Count = Callable[[Counters], object]
 # What is reported, what is looked at, and what it is after the report; before, it is 0 or another default.
 COUNTED: dict[str, tuple[Report, Count, object]] = {
     "client_turned_away": (
-        lambda counters: counters.client_turned_away(PEER),
+        lambda counters: counters.client_turned_away(PEER, "not allowed"),
         lambda counters: counters.turned_away,
         1,
     ),
@@ -45,6 +45,11 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda counters: counters.conversation_crashed(PEER, ZeroDivisionError("ours")),
         lambda counters: counters.crashes,
         1,
+    ),
+    "backend_full": (
+        lambda counters: counters.backend_full(BACKEND),
+        lambda counters: counters.is_full(WHO),
+        True,
     ),
     "backend_missing": (
         lambda counters: counters.backend_missing(BACKEND, "refused", 2),

@@ -39,6 +39,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
 _MARKS = "tests/membership/test_marks.py"
 _QUARANTINE = "tests/membership/test_quarantine.py"
 _AGREEMENT = "tests/routing/test_agreement.py"
+_FULL = "tests/routing/test_full_servers.py"
 _HEALING = "tests/routing/test_healing.py"
 _KEEPER = "tests/routing/test_record_keeper.py"
 _UNCHANGED, _RECORD = "tests/membership/test_unchanged.py", "tests/membership/test_record.py"
@@ -92,6 +93,7 @@ BY_UNIT_TEST = {
     "a lock of before the claim is released at one server": (
         f"{_LOCK_QUARANTINE}::test_the_holder_releases_it_everywhere"
     ),
+    "a full server turns users away": f"{_FULL}::test_the_next_of_the_list_takes_it",
     "a loss leaves no mark": (f"{_LOSSES}::test_what_was_declared_lost_does_not_come_back"),
     "a lower term stays": f"{_TENURE}::test_a_lower_term_is_written_over",
     "a reload goes by names and addresses alone": f"{_MOVING}::test_identities_go_by_tokens",

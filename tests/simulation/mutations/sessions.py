@@ -49,6 +49,16 @@ def drop_one_copy() -> Iterator[None]:
 
 
 @mutation
+def a_full_server_turns_users_away() -> Iterator[None]:
+    """Its 400 is relayed, although another server has room."""
+
+    async def take(self: Router, routed: RoutedRequest, reply: Any) -> Any:
+        return reply
+
+    return replaced(Router, "_take_to_one_with_room", take)
+
+
+@mutation
 def creates_not_copied() -> Iterator[None]:
     original = Replicator._copy
 
