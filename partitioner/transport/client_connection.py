@@ -224,6 +224,7 @@ class Conversation:
                 body.write(piece)
             return await self._responder(Request(head, body.getvalue(), None, deadline, self))
         finally:
+            body.close()  # a refusal's traceback would keep it for as long as the client is told
             if in_flight is not None:
                 in_flight.give_back(taken)
 
