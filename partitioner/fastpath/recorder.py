@@ -70,6 +70,7 @@ class ExchangeRecorder:
             if cookie is not None or not self._is_still_settled(client):
                 return False
             ledger.end_lock(key)
+            self._note_answered(key)
             return True
         if (cookie is None) is effects.grants_lock:
             return False
@@ -87,6 +88,11 @@ class ExchangeRecorder:
         if route.has_copies:
             self._expiry_sync.note_renewed(route.session, route.server, timeout)
         return True
+
+    def _note_answered(self, key: bytes) -> None:
+        """No page of the router before this one holds the lock of a session that was saved or removed here."""
+        if self._core.tenure is not None and (quarantine := self._core.tenure.quarantine) is not None:
+            quarantine.note_answered(key)
 
     def _is_still_settled(self, client: Client) -> bool:
         """Whether an accepted write concerns its copies alone.
