@@ -532,13 +532,16 @@ class Tenure:
 
 
 def _of_this_farm(look: _Look, ours: Record | None) -> list[Record]:
-    """The records that were found of this farm's lineage: our own disk says which it is, or most servers."""
+    """The records that were found of this farm's lineage, which is that of most servers.
+
+    Where as many servers have one as another, our own disk decides. It may as well have the first record of a
+    claim that came to nothing, so it does not speak against the servers.
+    """
     found = [*look.records.values(), *([] if ours is None else [ours])]
     if not found:
         return []
     servers = Counter(each.lineage for each in look.records.values())
-    known = max(found, key=lambda each: (servers[each.lineage], each.order))
-    lineage = known.lineage if ours is None else ours.lineage
+    lineage = max(found, key=lambda each: (servers[each.lineage], each is ours, each.order)).lineage
     return [each for each in found if each.lineage == lineage]
 
 
