@@ -90,7 +90,7 @@ class ExchangeRecorder:
         return True
 
     def _note_answered(self, key: bytes) -> None:
-        """No page of the router before this one holds the lock of a session that was saved or removed here."""
+        """No page of the router before holds the lock of a session that was saved or removed here."""
         if self._core.tenure is not None and (quarantine := self._core.tenure.quarantine) is not None:
             quarantine.note_answered(key)
 
