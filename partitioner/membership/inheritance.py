@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.pool import Pool
 from partitioner.membership.redundancy import RedundancyGap
 
@@ -12,7 +13,7 @@ class Inheritance:
 
     pool: Pool
     departed: dict[bytes, float] = field(default_factory=dict)
-    dirty: dict[str, frozenset[str]] = field(default_factory=dict)  # by identity
+    dirty: dict[BackendId, frozenset[str]] = field(default_factory=dict)  # by identity
     empty: frozenset[bytes] = frozenset()
     trusts_unknown: bool = True  # no record was found, so memories are taken as they stand
     longest_life: float = 0.0  # T_max in seconds; 0: not known

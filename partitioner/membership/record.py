@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from xxhash import xxh3_64_hexdigest
 
 from partitioner.errors import MalformedFile
-from partitioner.membership.backend import Backend, Intent, free_identity
+from partitioner.membership.backend import Backend, BackendId, Intent, free_identity
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import Health, HealthPolicy, HealthRecord, newcomer, suspect
 from partitioner.membership.inheritance import Inheritance
@@ -69,11 +69,11 @@ class FormerMap:
     """Where sessions were put for a time: an era."""
 
     weights: dict[str, float]  # by name
-    places: dict[str, str]  # identities by name
+    places: dict[str, BackendId]  # identities by name
     copies: int
     began_at: int
     ended_at: int
-    served: dict[str, str | None] = field(default_factory=dict)
+    served: dict[BackendId, str | None] = field(default_factory=dict)
     """Tokens of the memories that were read and written, by identity. Empty: it is not known who was."""
     is_certain: bool = (
         True  # the router of that time has left its marks, or did so to the one that wrote this
@@ -90,7 +90,7 @@ class FormerGap:
 
     event: str
     opened_at: int
-    identity: str | None = None
+    identity: BackendId | None = None
     token: str | None = None
 
 
@@ -128,7 +128,7 @@ class Record:
         return Term(self.term, self.word), self.serial
 
     @property
-    def dirty(self) -> dict[str, frozenset[str]]:
+    def dirty(self) -> dict[BackendId, frozenset[str]]:
         """Reasons by identity, of those that are dirty."""
         return {each.backend.identity: each.dirty for each in self.members if each.dirty}
 
@@ -142,7 +142,7 @@ class Record:
             for each in self.maps
         )
 
-    def entry(self, identity: str) -> MemberEntry | None:
+    def entry(self, identity: BackendId) -> MemberEntry | None:
         return next((each for each in self.members if each.backend.identity == identity), None)
 
 
@@ -156,8 +156,8 @@ class Knowledge:
     longest_life: float
     departed: Mapping[bytes, float]  # tokens of memories that are out, and until when that matters
     empty: frozenset[bytes]  # tokens that were planted on empty memories
-    dirty: Mapping[str, frozenset[str]]  # by identity
-    beats: Mapping[str, int]  # the last one that each server answered
+    dirty: Mapping[BackendId, frozenset[str]]  # by identity
+    beats: Mapping[BackendId, int]  # the last one that each server answered
     gaps: Iterable[RedundancyGap] = ()
 
 
@@ -187,7 +187,7 @@ def _gap(gap: RedundancyGap, clock: FarmClock) -> FormerGap:
 
 
 def _entry(
-    former: Record, pool: Pool, identity: str, known: Knowledge, at: int, clock: FarmClock
+    former: Record, pool: Pool, identity: BackendId, known: Knowledge, at: int, clock: FarmClock
 ) -> MemberEntry:
     member = pool.members[identity]
     token = member.incarnation
@@ -254,7 +254,7 @@ def inherit(
     doubt. Else whatever was dirty, or was not UP, may lack what no router remembers.
     """
     heir = _Heir(record, policy, now, clock, is_clean)
-    members: dict[str, Member] = {}
+    members: dict[BackendId, Member] = {}
     for member in pool.members.values():
         known = heir.member_of(member)
         members[known.backend.identity] = known
@@ -294,7 +294,7 @@ class _Heir:
         taken = {entry.backend.identity for entry in self.record.members}
         return Member(replace(backend, identity=free_identity(backend, taken)), member.record)
 
-    def removed(self, configured: Iterable[str]) -> list[Member]:
+    def removed(self, configured: Iterable[BackendId]) -> list[Member]:
         """The backends that are not configured any more, and may still hold sessions."""
         members = []
         for entry in self.record.members:
@@ -349,7 +349,7 @@ class _Heir:
             is_certain=self.is_clean and former.is_certain,
         )
 
-    def _away(self, former: FormerMap) -> Iterator[str]:
+    def _away(self, former: FormerMap) -> Iterator[BackendId]:
         """The servers of an era that were away in the end: what they held has not grown old since."""
         for entry in self.record.members:
             identity = entry.backend.identity

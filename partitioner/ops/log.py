@@ -15,7 +15,7 @@ import structlog
 
 from partitioner import __version__
 from partitioner.errors import BackendEjected, BackendFailure
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.health import AMBIGUOUS, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import Pool
@@ -591,7 +591,7 @@ class LogObserver(Observer):
     def session_moved(self, source: Backend, reason: str) -> None:
         self._moved += 1
 
-    def loss_declared(self, operation: Operation, silent: tuple[str, ...], reason: LossReason) -> None:
+    def loss_declared(self, operation: Operation, silent: tuple[BackendId, ...], reason: LossReason) -> None:
         who = ", ".join(silent)
         self._warn_at_times(
             f"lost {who}",

@@ -20,7 +20,7 @@ from typing import Protocol
 import trio
 
 from partitioner.errors import BackendFailure, ListingFailed, MalformedFile, NoBackendLeft
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.items import CanaryItem, Term, TermItem
@@ -78,9 +78,9 @@ class TenurePolicy:
 class _Look:
     """What was read at all servers."""
 
-    canaries: dict[str, CanaryItem | None] = field(default_factory=dict)  # by identity
-    terms: dict[str, TermItem | None] = field(default_factory=dict)
-    records: dict[str, Record] = field(default_factory=dict)
+    canaries: dict[BackendId, CanaryItem | None] = field(default_factory=dict)  # by identity
+    terms: dict[BackendId, TermItem | None] = field(default_factory=dict)
+    records: dict[BackendId, Record] = field(default_factory=dict)
     addresses: set[Address] = field(default_factory=set)  # of those that were read
 
     @property

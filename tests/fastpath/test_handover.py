@@ -21,20 +21,21 @@ from tests.fastpath.router_setup import (
     shrink,
 )
 from tests.fastpath.samples import FOUND, GRANTED, KEY
+from tests.identities import STATE_1, STATE_2
 
 
 def mark(router_setup: RouterSetup) -> None:
     ledger_keeper = router_setup.router.core.ledger_keeper
-    ledger_keeper.mark(ledger_keeper.session_of(TARGET), "state-1", is_stale=True)
+    ledger_keeper.mark(ledger_keeper.session_of(TARGET), STATE_1, is_stale=True)
 
 
 def lock_elsewhere(router_setup: RouterSetup) -> None:
-    lock = Lock(7, "state-2", incarnation_of(2), trio.current_time())
+    lock = Lock(7, STATE_2, incarnation_of(2), trio.current_time())
     router_setup.router.ledger.note_lock(KEY, TARGET, lock, 20)
 
 
 def lock_in_another_incarnation(router_setup: RouterSetup) -> None:
-    lock = Lock(7, "state-1", b"another", trio.current_time())
+    lock = Lock(7, STATE_1, b"another", trio.current_time())
     router_setup.router.ledger.note_lock(KEY, TARGET, lock, 20)
 
 
@@ -147,12 +148,12 @@ async def test_an_ejected_backend_is_cut_off(router_setup: RouterSetup) -> None:
     near, _ = router_setup.client()
     near.sendall(SET)
     router_setup.turn()
-    router_setup.router.roster.upstreams["state-1"].cut()
+    router_setup.router.roster.upstreams[STATE_1].cut()
     ended = await failure(router_setup)
 
     assert isinstance(ended, BackendEjected)
     assert ended.phase is Phase.READING
-    assert router_setup.router.ledger.marks_of("state-1") == 1
+    assert router_setup.router.ledger.marks_of(STATE_1) == 1
     assert router_setup.backend_links().links == {}
 
 
@@ -259,7 +260,7 @@ async def test_a_request_that_was_cut_off_while_it_was_sent(router_setup: Router
     near.sendall(asked)
     while link.state is LinkState.IDLE:
         router_setup.turn()
-    router_setup.router.roster.upstreams["state-1"].cut()
+    router_setup.router.roster.upstreams[STATE_1].cut()
     ended = await failure(router_setup)
 
     assert isinstance(ended, BackendEjected)

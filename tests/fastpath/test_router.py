@@ -24,6 +24,7 @@ from tests.fastpath.router_setup import (
     shrink,
 )
 from tests.fastpath.samples import FOUND, GRANTED, KEY, REMOVE
+from tests.identities import STATE_1
 
 SOON = 0.01
 """Seconds for a round in which perhaps nothing comes, because all that was sent is under way already."""
@@ -41,7 +42,7 @@ async def test_what_is_ordinary_is_relayed(asked: bytes, answer: bytes, router_s
     assert router_setup.router.observer.named("exchange_finished")[0][2] == 200
     assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
     assert len(router_setup.router.core.gate) == 0
-    assert router_setup.router.roster.upstreams["state-1"].traffic.answers[200] == 1
+    assert router_setup.router.roster.upstreams[STATE_1].traffic.answers[200] == 1
 
 
 @pytest.mark.parametrize("asked", [SET, ACQUIRE])
@@ -193,7 +194,7 @@ async def test_what_is_refused_is_relayed(
     assert status == router_setup.router.observer.named("exchange_finished")[0][2]
     assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
     assert len(router_setup.router.core.gate) == 0
-    assert router_setup.router.roster.upstreams["state-1"].traffic.answers[status] == 1
+    assert router_setup.router.roster.upstreams[STATE_1].traffic.answers[status] == 1
 
 
 @pytest.mark.parametrize(("asked", "answer"), [(SET, NOT_FOUND), (REMOVE, NOT_FOUND), (HEAD, LOCKED)])
@@ -319,7 +320,7 @@ async def test_the_time_between_two_exchanges_counts_for_neither(
     (told,) = router_setup.router.observer.named("exchange_finished")
 
     assert 0.0 == told[3]
-    assert 0.0 == router_setup.router.roster.upstreams["state-1"].traffic.durations.total
+    assert 0.0 == router_setup.router.roster.upstreams[STATE_1].traffic.durations.total
 
 
 async def test_a_client_is_sent_home_after_its_answer(router_setup: RouterSetup) -> None:
@@ -353,14 +354,14 @@ async def test_a_lock_lives_on_from_when_a_request_is_sent(
 ) -> None:
     """Not from when it came, before it had to wait: another one may have renewed the session since."""
     router_setup.link()
-    limit = router_setup.router.roster.upstreams["state-1"].limit
+    limit = router_setup.router.roster.upstreams[STATE_1].limit
     limit.free, free = 0, limit.free
     near, client = router_setup.client()
     near.sendall(GET)
     router_setup.turn()
     await trio.sleep(3.0)
     limit.free, now = free, trio.current_time()
-    router_setup.router.ledger.note_lock(KEY, TARGET, Lock(7, "state-1", INCARNATION, now), 20)
+    router_setup.router.ledger.note_lock(KEY, TARGET, Lock(7, STATE_1, INCARNATION, now), 20)
     router_setup.fast_router.look_at_queues(now)
 
     assert client.state is ClientState.WAITING

@@ -6,7 +6,7 @@ from typing import Any
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership import record
-from partitioner.membership.backend import Backend
+from partitioner.membership.backend import Backend, BackendId
 from partitioner.membership.health import HealthRecord, newcomer
 from partitioner.membership.items import CanaryItem, Term, TermItem
 from partitioner.membership.ledger import Ledger
@@ -52,7 +52,7 @@ def send_a_remove_before_it_is_written_down() -> Iterator[None]:
 def the_disk_alone_is_safe() -> Iterator[None]:
     original = record_keeper._is_safe
 
-    def is_safe(has_it: set[str], reachable: list[str], suspects: Any, on_disk: bool) -> bool:
+    def is_safe(has_it: set[BackendId], reachable: list[BackendId], suspects: Any, on_disk: bool) -> bool:
         return on_disk or original(has_it, reachable, suspects, on_disk)
 
     return replaced(record_keeper, "_is_safe", is_safe)
@@ -198,7 +198,7 @@ def quarantine_ends_with_the_first_candidate() -> Iterator[None]:
 def quarantine_knows_the_last_map_alone() -> Iterator[None]:
     original = Quarantine.candidates
 
-    def candidates(self: Quarantine, placement: bytes) -> dict[str, bytes | None]:
+    def candidates(self: Quarantine, placement: bytes) -> dict[BackendId, bytes | None]:
         maps, self._maps = self._maps, self._maps[-1:]
         try:
             return original(self, placement)
