@@ -5,8 +5,9 @@ from typing import TypeAlias
 
 from partitioner.fastpath.states import ClientState, LinkState
 from partitioner.membership.backend import NO_IDENTITY, Backend, BackendId
+from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.fencing import RouterConnection
-from partitioner.membership.pool import Pool, UnchangedSince
+from partitioner.membership.pool import Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import Frame

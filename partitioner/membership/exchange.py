@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from partitioner.membership.backend import BackendId
+from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger
-from partitioner.membership.pool import UnchangedSince
 from partitioner.protocol.messages import Operation
 
 

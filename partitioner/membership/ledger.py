@@ -37,7 +37,8 @@ from typing import NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from partitioner.membership.backend import BackendId
-from partitioner.membership.pool import Pool, UnchangedSince
+from partitioner.membership.eras import UnchangedSince
+from partitioner.membership.pool import Pool
 
 SWEEP_BATCH = 500
 """Keys that are looked at in one go, a fraction of a millisecond."""

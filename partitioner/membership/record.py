@@ -23,13 +23,14 @@ from xxhash import xxh3_64_hexdigest
 
 from partitioner.errors import MalformedFile
 from partitioner.membership.backend import Backend, BackendId, Intent, free_identity
+from partitioner.membership.eras import Era
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import Health, HealthPolicy, HealthRecord, newcomer, suspect
 from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.items import MOST_RECORD_BYTES, Term
 from partitioner.membership.ledger import LOCK, WRITE
 from partitioner.membership.numbers import check_numbers
-from partitioner.membership.pool import Era, Member, Pool
+from partitioner.membership.pool import Member, Pool
 from partitioner.membership.redundancy import RedundancyGap
 from partitioner.placement.rendezvous import Ranking
 

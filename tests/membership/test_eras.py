@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from partitioner.membership.backend import NO_IDENTITY, Address, Backend, BackendId
+from partitioner.membership.eras import MOST_ERAS
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.pool import (
     ASK_EVERYBODY,
     ASKED_OF_A_MAP,
-    MOST_ERAS,
     Member,
     Pool,
     ranking_of,

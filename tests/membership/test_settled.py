@@ -2,8 +2,8 @@
 
 import pytest
 
+from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.ledger import Ledger
-from partitioner.membership.pool import UnchangedSince
 from tests.identities import A, B
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
 

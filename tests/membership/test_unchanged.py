@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partitioner.membership.backend import Address, Backend, BackendId, Intent
+from partitioner.membership.eras import MOST_ERAS
 from partitioner.membership.health import Health, HealthPolicy, HealthRecord, newcomer
-from partitioner.membership.pool import MOST_ERAS, Member, Pool, ranking_of
+from partitioner.membership.pool import Member, Pool, ranking_of
 from tests.identities import A, B, C, identities
 
 T_MAX = 3_600.0

@@ -9,11 +9,12 @@ from partitioner.errors import BackendEjected, Phase
 from partitioner.fastpath.connections import Client
 from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.membership.backend import BackendId
+from partitioner.membership.eras import Era, UnchangedSince
 from partitioner.membership.failover import FAILOVER, Verdict
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger, Lock
 from partitioner.membership.losses import LossReason, maybe_loss
-from partitioner.membership.pool import ActingSet, Era, Member, Pool, UnchangedSince
+from partitioner.membership.pool import ActingSet, Member, Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing import lookup

@@ -7,11 +7,12 @@ from typing import Any
 from partitioner.errors import NoBackendLeft
 from partitioner.membership import record
 from partitioner.membership.backend import Backend, BackendId
+from partitioner.membership.eras import Era
 from partitioner.membership.health import HealthRecord, newcomer
 from partitioner.membership.items import CanaryItem, Term, TermItem
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.legacy import Legacy
-from partitioner.membership.pool import Era, Pool
+from partitioner.membership.pool import Pool
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import MemberEntry, Record
 from partitioner.membership.tenure import Role, Sightings
