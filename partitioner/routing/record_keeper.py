@@ -18,12 +18,8 @@ from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import Health
 from partitioner.membership.items import Term
 from partitioner.membership.ledger import WRITE, Ledger
-from partitioner.membership.record import (
-    Knowledge,
-    Record,
-    record_of,
-    write_record,
-)
+from partitioner.membership.record import Knowledge, Record, record_of
+from partitioner.membership.record_format import write_record
 from partitioner.routing.roster import Roster
 from partitioner.transport.channel import Channel
 from partitioner.transport.connector import Connector

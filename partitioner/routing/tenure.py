@@ -22,12 +22,13 @@ import trio
 from partitioner.errors import BackendFailure, ListingFailed, MalformedFile, NoBackendLeft
 from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.farm_clock import FarmClock
-from partitioner.membership.inheritance import Inheritance
+from partitioner.membership.inheritance import Inheritance, inherit
 from partitioner.membership.items import CanaryItem, Term, TermItem
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.legacy import Legacy, restore_ledger
 from partitioner.membership.quarantine import Quarantine
-from partitioner.membership.record import Record, inherit, read_record
+from partitioner.membership.record import Record
+from partitioner.membership.record_format import read_record
 from partitioner.membership.tenure import Role, Sightings, next_term
 from partitioner.protocol.messages import Operation
 from partitioner.routing.drain import ListKeys

@@ -18,7 +18,8 @@ from partitioner.errors import FileUnusable
 from partitioner.membership.items import Term
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.legacy import restore_ledger, write_legacy
-from partitioner.membership.record import Record, write_record
+from partitioner.membership.record import Record
+from partitioner.membership.record_format import write_record
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.log import LogObserver, configure_log
 from tests.identities import STATE_2

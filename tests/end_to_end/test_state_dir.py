@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from partitioner.membership.backend import BackendId
-from partitioner.membership.record import read_record
+from partitioner.membership.record_format import read_record
 from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in
 from tests.end_to_end.processes import router
 from tests.end_to_end.web_server import Closed, WebServer

@@ -24,7 +24,7 @@ from partitioner.membership.health import (
     put_aside,
     suspect,
 )
-from partitioner.membership.inheritance import Inheritance
+from partitioner.membership.inheritance import Inheritance, inherit
 from partitioner.membership.items import MOST_RECORD_BYTES
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE
 from partitioner.membership.pool import (
@@ -34,18 +34,15 @@ from partitioner.membership.pool import (
     ranking_of,
 )
 from partitioner.membership.record import (
-    VERSION,
     FormerGap,
     FormerMap,
     FormerMemory,
     Knowledge,
     MemberEntry,
     Record,
-    inherit,
-    read_record,
     record_of,
-    write_record,
 )
+from partitioner.membership.record_format import VERSION, read_record, write_record
 from partitioner.membership.redundancy import RedundancyGap
 from tests.identities import A, B, C, D, identities
 from tests.tables import each_case

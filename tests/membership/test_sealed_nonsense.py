@@ -15,6 +15,7 @@ from partitioner.errors import MalformedFile
 from partitioner.membership.backend import Address, Backend
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import HealthPolicy
+from partitioner.membership.inheritance import inherit
 from partitioner.membership.ledger import Ledger, LedgerPolicy, Lock
 from partitioner.membership.legacy import read_legacy, restore_ledger, write_legacy
 from partitioner.membership.pool import first_pool
@@ -23,10 +24,8 @@ from partitioner.membership.record import (
     FormerMemory,
     MemberEntry,
     Record,
-    inherit,
-    read_record,
-    write_record,
 )
+from partitioner.membership.record_format import read_record, write_record
 from tests.identities import STATE_1, STATE_2, A, B
 from tests.membership.ledgers import KEY, NOW, OTHER, TARGET, ledger
 

@@ -8,7 +8,8 @@ from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import WRITE
-from partitioner.membership.record import Record, read_record
+from partitioner.membership.record import Record
+from partitioner.membership.record_format import read_record
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.writer import write_request
 from partitioner.routing.record_keeper import TAKEN_BACK_EVERY

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from partitioner.errors import NoBackendLeft
-from partitioner.membership import record
+from partitioner.membership import inheritance
 from partitioner.membership.backend import Backend, BackendId
 from partitioner.membership.eras import Era
 from partitioner.membership.health import HealthRecord, newcomer
@@ -88,7 +88,7 @@ def the_next_router_reads_dirty_servers() -> Iterator[None]:
         token = None if entry.token is None else entry.token.encode("latin-1")
         return replace(newcomer(self.policy), served_incarnation=token)
 
-    return replaced(record._Heir, "_health", health)
+    return replaced(inheritance._Heir, "_health", health)
 
 
 @mutation
@@ -113,18 +113,18 @@ def marks_and_locks_of_any_former_router_are_taken_over() -> Iterator[None]:
 
 @mutation
 def former_maps_are_not_inherited() -> Iterator[None]:
-    return replaced(record._Heir, "eras", lambda self, ranking: ())
+    return replaced(inheritance._Heir, "eras", lambda self, ranking: ())
 
 
 @mutation
 def a_restart_unsettles_nothing_though_no_marks_were_left() -> Iterator[None]:
     """The eras of a router that was killed count like those of one that stopped in order."""
-    original = record._Heir.eras
+    original = inheritance._Heir.eras
 
     def eras(self: Any, ranking: Ranking) -> tuple[Era, ...]:
         return original(replace(self, is_clean=True), ranking)
 
-    return replaced(record._Heir, "eras", eras)
+    return replaced(inheritance._Heir, "eras", eras)
 
 
 @mutation
