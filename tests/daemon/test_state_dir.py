@@ -21,7 +21,8 @@ from partitioner.membership.legacy import restore_ledger, write_legacy
 from partitioner.membership.record import Record
 from partitioner.membership.record_format import write_record
 from partitioner.ops.event_log import EventLog
-from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.log import LogObserver
+from partitioner.ops.log_output import configure_log
 from tests.identities import STATE_2
 from tests.membership.ledgers import KEY, NOW, marked
 from tests.tables import each_case

@@ -10,7 +10,8 @@ from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import first_pool
-from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.log import LogObserver
+from partitioner.ops.log_output import configure_log
 from partitioner.ops.metrics.counters import Counters
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES

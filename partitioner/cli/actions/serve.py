@@ -18,7 +18,7 @@ from partitioner.daemon.router import StartupBanner, run_router
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
-from partitioner.ops.log import open_log
+from partitioner.ops.log_output import open_log
 
 
 def serve_until_stopped(config: Path | None, listen: Address | None, admin: Address | None) -> None:

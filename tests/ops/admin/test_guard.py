@@ -14,7 +14,8 @@ from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address
 from partitioner.ops.admin.guard import AccessPolicy, Guard, check_exposure, maybe_refuse
 from partitioner.ops.event_log import EventLog
-from partitioner.ops.log import ONCE_A_MINUTE, configure_log
+from partitioner.ops.log import ONCE_A_MINUTE
+from partitioner.ops.log_output import configure_log
 from tests.ops.admin.asking import Operator
 from tests.tables import each_case
 
