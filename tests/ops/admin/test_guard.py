@@ -83,7 +83,7 @@ ASKED: list[tuple[AccessPolicy, str, dict[str, str], str, int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("policy", "method", "headers", "peer", "status"), ASKED)
+@each_case(("policy", "method", "headers", "peer", "status"), ASKED)
 def test_who_may_ask(
     policy: AccessPolicy, method: str, headers: dict[str, str], peer: str, status: int | None
 ) -> None:
