@@ -1,6 +1,7 @@
 """What the fast path leaves to the slow path: before anything was sent, or with all that was."""
 
 import socket
+from contextlib import closing
 
 import pytest
 import trio
@@ -22,6 +23,7 @@ from tests.fastpath.router_setup import (
 )
 from tests.fastpath.samples import FOUND, GRANTED, KEY
 from tests.identities import STATE_1, STATE_2
+from tests.tables import each_case
 
 
 def mark(router_setup: RouterSetup) -> None:
@@ -68,16 +70,17 @@ LARGER = SET.replace(b"Content-Length:7", b"Content-Length:%d" % (HELD_BODY + 1)
 ODD = GET.replace(b"HTTP/1.1", b"HTTP/1.0")
 
 
-@pytest.mark.parametrize("asked", [CREATE, CANARY, LARGER, ODD, GET + GET, b"x" * 10_240, b"\r\n\r\n"])
-async def test_what_is_not_ordinary_about_a_request(asked: bytes, router_setup: RouterSetup) -> None:
+@each_case("asked", [CREATE, CANARY, LARGER, ODD, GET + GET, b"x" * 10_240, b"\r\n\r\n"])
+async def test_what_is_not_ordinary_about_a_request(asked: bytes, nursery: trio.Nursery) -> None:
     """The same."""
-    router_setup.link()
-    near, _ = router_setup.client()
-    near.sendall(asked)
-    while not router_setup.client_handoff.openings:
-        router_setup.turn()
+    with closing(RouterSetup(nursery)) as router_setup:
+        router_setup.link()
+        near, _ = router_setup.client()
+        near.sendall(asked)
+        while not router_setup.client_handoff.openings:
+            router_setup.turn()
 
-    assert asked == router_setup.client_handoff.openings[0].received
+        assert asked == router_setup.client_handoff.openings[0].received
 
 
 async def test_a_request_line_that_is_cut_elsewhere(router_setup: RouterSetup) -> None:
@@ -92,15 +95,16 @@ async def test_a_request_line_that_is_cut_elsewhere(router_setup: RouterSetup) -
     assert [asked] == [opening.received for opening in router_setup.client_handoff.openings]
 
 
-@pytest.mark.parametrize("target", [b"/a\r\n\r\nb", b"/\0", b"/\xe9"])
-async def test_a_target_that_is_not_ordinary(target: bytes, router_setup: RouterSetup) -> None:
+@each_case("target", [b"/a\r\n\r\nb", b"/\0", b"/\xe9"])
+async def test_a_target_that_is_not_ordinary(target: bytes, nursery: trio.Nursery) -> None:
     """Its content is not waited for: the slow path refuses some of them as soon as the head is there."""
-    near, _ = router_setup.client()
-    asked = SET.replace(TARGET, target).removesuffix(CONTENT)
-    near.sendall(asked)
-    router_setup.turn()
+    with closing(RouterSetup(nursery)) as router_setup:
+        near, _ = router_setup.client()
+        asked = SET.replace(TARGET, target).removesuffix(CONTENT)
+        near.sendall(asked)
+        router_setup.turn()
 
-    assert [asked] == [opening.received for opening in router_setup.client_handoff.openings]
+        assert [asked] == [opening.received for opening in router_setup.client_handoff.openings]
 
 
 async def test_a_head_that_is_too_long(router_setup: RouterSetup) -> None:
@@ -185,7 +189,7 @@ async def test_a_backend_that_breaks_off_an_answer(router_setup: RouterSetup) ->
     assert isinstance(await failure(router_setup), BackendReset)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "answer",
     [
         NOT_FOUND.replace(b"X-AspNet", b"X-Net"),
@@ -195,18 +199,19 @@ async def test_a_backend_that_breaks_off_an_answer(router_setup: RouterSetup) ->
         b"HTTP/1.1 " + FOUND,
     ],
 )
-async def test_an_answer_that_is_not_ordinary(answer: bytes, router_setup: RouterSetup) -> None:
+async def test_an_answer_that_is_not_ordinary(answer: bytes, nursery: trio.Nursery) -> None:
     """It is read by the slow path, with what has come of it, and relayed all the same."""
-    backend, _ = router_setup.link()
-    near, _ = router_setup.client()
-    near.sendall(GET)
-    router_setup.turn()
-    backend.recv(1000)
-    backend.sendall(answer)
-    router_setup.turn()
+    with closing(RouterSetup(nursery)) as router_setup:
+        backend, _ = router_setup.link()
+        near, _ = router_setup.client()
+        near.sendall(GET)
+        router_setup.turn()
+        backend.recv(1000)
+        backend.sendall(answer)
+        router_setup.turn()
 
-    assert answer == await answer_of_slow_path(router_setup)
-    assert len(router_setup.router.core.gate) == 0
+        assert answer == await answer_of_slow_path(router_setup)
+        assert len(router_setup.router.core.gate) == 0
 
 
 STRANGE = {

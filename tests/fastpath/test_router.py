@@ -2,6 +2,7 @@
 
 import select
 import socket
+from contextlib import closing
 
 import pytest
 import trio
@@ -25,6 +26,7 @@ from tests.fastpath.router_setup import (
 )
 from tests.fastpath.samples import FOUND, GRANTED, KEY, REMOVE
 from tests.identities import STATE_1
+from tests.tables import each_case
 
 SOON = 0.01
 """Seconds for a round in which perhaps nothing comes, because all that was sent is under way already."""
@@ -32,17 +34,18 @@ SOON = 0.01
 ORDINARY = [(GET, FOUND), (ACQUIRE, GRANTED), (RELEASE, ok()), (SET, ok()), (REMOVE, ok()), (HEAD, ok())]
 
 
-@pytest.mark.parametrize(("asked", "answer"), ORDINARY)
-async def test_what_is_ordinary_is_relayed(asked: bytes, answer: bytes, router_setup: RouterSetup) -> None:
+@each_case(("asked", "answer"), ORDINARY)
+async def test_what_is_ordinary_is_relayed(asked: bytes, answer: bytes, nursery: trio.Nursery) -> None:
     """Byte for byte, and reported with status, duration and size; then everything is as before."""
-    backend, link = router_setup.link()
-    near, client = router_setup.client()
+    with closing(RouterSetup(nursery)) as router_setup:
+        backend, link = router_setup.link()
+        near, client = router_setup.client()
 
-    assert answer == relayed(router_setup, near, backend, asked, answer)
-    assert router_setup.router.observer.named("exchange_finished")[0][2] == 200
-    assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
-    assert len(router_setup.router.core.gate) == 0
-    assert router_setup.router.roster.upstreams[STATE_1].traffic.answers[200] == 1
+        assert answer == relayed(router_setup, near, backend, asked, answer)
+        assert router_setup.router.observer.named("exchange_finished")[0][2] == 200
+        assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
+        assert len(router_setup.router.core.gate) == 0
+        assert router_setup.router.roster.upstreams[STATE_1].traffic.answers[200] == 1
 
 
 @pytest.mark.parametrize("asked", [SET, ACQUIRE])
@@ -182,35 +185,37 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "answer", "status"), REFUSALS)
+@each_case(("asked", "answer", "status"), REFUSALS)
 async def test_what_is_refused_is_relayed(
-    asked: bytes, answer: bytes, status: int, router_setup: RouterSetup
+    asked: bytes, answer: bytes, status: int, nursery: trio.Nursery
 ) -> None:
     """In settled times a 404 is the truth, and whoever polls a locked session is answered here, too."""
-    backend, link = router_setup.link()
-    near, client = router_setup.client()
+    with closing(RouterSetup(nursery)) as router_setup:
+        backend, link = router_setup.link()
+        near, client = router_setup.client()
 
-    assert answer == relayed(router_setup, near, backend, asked, answer)
-    assert status == router_setup.router.observer.named("exchange_finished")[0][2]
-    assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
-    assert len(router_setup.router.core.gate) == 0
-    assert router_setup.router.roster.upstreams[STATE_1].traffic.answers[status] == 1
+        assert answer == relayed(router_setup, near, backend, asked, answer)
+        assert status == router_setup.router.observer.named("exchange_finished")[0][2]
+        assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
+        assert len(router_setup.router.core.gate) == 0
+        assert router_setup.router.roster.upstreams[STATE_1].traffic.answers[status] == 1
 
 
-@pytest.mark.parametrize(("asked", "answer"), [(SET, NOT_FOUND), (REMOVE, NOT_FOUND), (HEAD, LOCKED)])
+@each_case(("asked", "answer"), [(SET, NOT_FOUND), (REMOVE, NOT_FOUND), (HEAD, LOCKED)])
 async def test_what_is_refused_for_no_common_reason(
-    asked: bytes, answer: bytes, router_setup: RouterSetup
+    asked: bytes, answer: bytes, nursery: trio.Nursery
 ) -> None:
     """A remove of what is not there concerns others; the rest no state server should say."""
-    backend, _ = router_setup.link()
-    near, _ = router_setup.client()
-    near.sendall(asked)
-    router_setup.turn()
-    backend.recv(1000)
-    backend.sendall(answer)
-    router_setup.turn()
+    with closing(RouterSetup(nursery)) as router_setup:
+        backend, _ = router_setup.link()
+        near, _ = router_setup.client()
+        near.sendall(asked)
+        router_setup.turn()
+        backend.recv(1000)
+        backend.sendall(answer)
+        router_setup.turn()
 
-    assert 1 == len(router_setup.client_handoff.openings)
+        assert 1 == len(router_setup.client_handoff.openings)
 
 
 async def test_a_404_in_unsettled_times(nursery: trio.Nursery) -> None:
