@@ -195,7 +195,7 @@ NO_URLS = {
     "empty label": "http://a..b",
     "long label": f"http://{'a' * 64}",
     "blank": "http://a b",
-    "newline": "http://x/\r\nX-Header: y",
+    "newline": "http://x/\r\nX-Header:y",
     "not text": "http://x/\udcff",
 }
 
