@@ -69,8 +69,18 @@ CANARY = request(Operation.GET, b"%2fpartitioner%2fcanary%2frouter-1")
 LARGER = SET.replace(b"Content-Length:7", b"Content-Length:%d" % (HELD_BODY + 1))
 ODD = GET.replace(b"HTTP/1.1", b"HTTP/1.0")
 
+NOT_ORDINARY = {
+    "a create": CREATE,
+    "a canary": CANARY,
+    "a session that is not held": LARGER,
+    "HTTP/1.0": ODD,
+    "two at once": GET + GET,
+    "no end of the head": b"x" * 10_240,
+    "no request line": b"\r\n\r\n",
+}
 
-@each_case("asked", [CREATE, CANARY, LARGER, ODD, GET + GET, b"x" * 10_240, b"\r\n\r\n"])
+
+@each_case("asked", NOT_ORDINARY.values(), ids=NOT_ORDINARY)
 async def test_what_is_not_ordinary_about_a_request(asked: bytes, nursery: trio.Nursery) -> None:
     """The same."""
     with closing(RouterSetup(nursery)) as router_setup:
@@ -189,16 +199,16 @@ async def test_a_backend_that_breaks_off_an_answer(router_setup: RouterSetup) ->
     assert isinstance(await failure(router_setup), BackendReset)
 
 
-@each_case(
-    "answer",
-    [
-        NOT_FOUND.replace(b"X-AspNet", b"X-Net"),
-        b"423 Locked\r\nLockAge: 1\r\nLockCookie: 7\r\nContent-Length: 0\r\n\r\n",
-        FOUND.replace(b"Timeout", b"ActionFlags: 1\r\nTimeout"),
-        FOUND.replace(b"Content-Length", b"content-length"),
-        b"HTTP/1.1 " + FOUND,
-    ],
-)
+NOT_ORDINARY_ANSWERS = {
+    "a field of another name": NOT_FOUND.replace(b"X-AspNet", b"X-Net"),
+    "a lock without its date": b"423 Locked\r\nLockAge: 1\r\nLockCookie: 7\r\nContent-Length: 0\r\n\r\n",
+    "the flag of a new session": FOUND.replace(b"Timeout", b"ActionFlags: 1\r\nTimeout"),
+    "a field in an odd spelling": FOUND.replace(b"Content-Length", b"content-length"),
+    "a version before the status": b"HTTP/1.1 " + FOUND,
+}
+
+
+@each_case("answer", NOT_ORDINARY_ANSWERS.values(), ids=NOT_ORDINARY_ANSWERS)
 async def test_an_answer_that_is_not_ordinary(answer: bytes, nursery: trio.Nursery) -> None:
     """It is read by the slow path, with what has come of it, and relayed all the same."""
     with closing(RouterSetup(nursery)) as router_setup:

@@ -31,10 +31,17 @@ from tests.tables import each_case
 SOON = 0.01
 """Seconds for a round in which perhaps nothing comes, because all that was sent is under way already."""
 
-ORDINARY = [(GET, FOUND), (ACQUIRE, GRANTED), (RELEASE, ok()), (SET, ok()), (REMOVE, ok()), (HEAD, ok())]
+ORDINARY = {
+    "get": (GET, FOUND),
+    "acquire": (ACQUIRE, GRANTED),
+    "release": (RELEASE, ok()),
+    "set": (SET, ok()),
+    "remove": (REMOVE, ok()),
+    "head": (HEAD, ok()),
+}
 
 
-@each_case(("asked", "answer"), ORDINARY)
+@each_case(("asked", "answer"), ORDINARY.values(), ids=ORDINARY)
 async def test_what_is_ordinary_is_relayed(asked: bytes, answer: bytes, nursery: trio.Nursery) -> None:
     """Byte for byte, and reported with status, duration and size; then everything is as before."""
     with closing(RouterSetup(nursery)) as router_setup:
@@ -179,13 +186,14 @@ async def test_the_end_comes_after_a_read_that_was_filled(router_setup: RouterSe
 
 
 LOCKED = write_answer(Answer(Status.LOCKED, lock_age=3.0, lock_cookie=9), 638_000_000_000_000_000)
-REFUSALS = [
-    *((asked, NOT_FOUND, 404) for asked in (GET, ACQUIRE, RELEASE, HEAD)),
-    *((asked, LOCKED, 423) for asked in (GET, ACQUIRE, RELEASE, SET, REMOVE)),
-]
+ASKED = {name: asked for name, (asked, _) in ORDINARY.items()}
+REFUSALS = {
+    **{f"404 to {name}": (ASKED[name], NOT_FOUND, 404) for name in ("get", "acquire", "release", "head")},
+    **{f"423 to {name}": (asked, LOCKED, 423) for name, asked in ASKED.items() if name != "head"},
+}
 
 
-@each_case(("asked", "answer", "status"), REFUSALS)
+@each_case(("asked", "answer", "status"), REFUSALS.values(), ids=REFUSALS)
 async def test_what_is_refused_is_relayed(
     asked: bytes, answer: bytes, status: int, nursery: trio.Nursery
 ) -> None:
@@ -201,7 +209,11 @@ async def test_what_is_refused_is_relayed(
         assert router_setup.router.roster.upstreams[STATE_1].traffic.answers[status] == 1
 
 
-@each_case(("asked", "answer"), [(SET, NOT_FOUND), (REMOVE, NOT_FOUND), (HEAD, LOCKED)])
+@each_case(
+    ("asked", "answer"),
+    [(SET, NOT_FOUND), (REMOVE, NOT_FOUND), (HEAD, LOCKED)],
+    ids=["404 to set", "404 to remove", "423 to head"],
+)
 async def test_what_is_refused_for_no_common_reason(
     asked: bytes, answer: bytes, nursery: trio.Nursery
 ) -> None:
