@@ -36,6 +36,7 @@ from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.farm_mismatch import FarmMismatch
 from partitioner.routing.internal_requests import (
+    BackendReply,
     InternalRequest,
     InternalRequests,
     release,
@@ -250,21 +251,27 @@ class Router:
         servers = [each for each, member in pool.members.items() if member.is_reachable]
         await self._release_at(servers, session, routed.cookie)
 
-    async def _release_elsewhere(self, routed: RoutedRequest, server: BackendId) -> None:
-        """A lock that was granted before this router's time may lie on another server than this one."""
+    async def _release_elsewhere(self, routed: RoutedRequest, server: BackendId) -> list[BackendReply]:
+        """A lock that was granted before this router's time may lie on another server than this one.
+
+        Returns what was replied there.
+        """
         quarantine, session = self._quarantine(), routed.session
         if quarantine is None or quarantine.is_answered(session.key) or routed.cookie is None:
-            return
+            return []
         others = [each for each in quarantine.candidates(session.placement) if each != server]
-        await self._release_at(others, session, routed.cookie)
+        return await self._release_at(others, session, routed.cookie)
 
-    async def _release_at(self, servers: list[BackendId], session: SessionRef, cookie: int) -> None:
-        """Release a lock on servers that may lack a change of its session, too."""
+    async def _release_at(
+        self, servers: list[BackendId], session: SessionRef, cookie: int
+    ) -> list[BackendReply]:
+        """Release a lock on servers that may lack a change of its session, too; return what was replied."""
         replies = await self._internal_requests.run_all(
             [(each, release(session.target, cookie)) for each in servers]
         )
         for server, reply in zip(servers, replies, strict=True):
             self._ledger_keeper.note_read_in_doubt(session, server, reply)
+        return [each for each in replies if each is not None]
 
     async def _enter(self, key: bytes, deadline: float) -> None:
         """Pass the gate. Raises NoBackendLeft if that is not possible in time."""
@@ -410,9 +417,9 @@ class Router:
             if has_let_go:
                 return _own(Answer(Status.OK))  # row 10: the router was the lock, wherever the session is
             self._record(routed, answer, effects)
-            found = await self._look_elsewhere(routed, missed_by or routed.operation)
-            if found is SearchResult.ABSENT:
-                return answer
+            found = await self._search(routed, answer, missed_by or routed.operation)
+            if isinstance(found, Response):
+                return found
             if isinstance(found, LockedElsewhere):
                 return await self._answer_of_locked(routed, found)
 
@@ -542,6 +549,32 @@ class Router:
     def _note_timeout(self, session: SessionRef, minutes: int | None) -> None:
         if minutes is not None:
             self._ledger.note_timeout(session.key, minutes)
+
+    async def _search(
+        self, routed: RoutedRequest, answer: Response, operation: Operation
+    ) -> Response | SearchResult | LockedElsewhere:
+        """Look for a session that was missed; a response is what its client is told.
+
+        The lock of a router before may lie where nothing is read. Where its server lets go of it, that is the
+        answer if no other one has the session or can tell: whoever was shown a lock must be able to end it.
+        Raises NoBackendLeft where no server can tell. Source: design.md 5.2.6.
+        """
+        released = await self._release_missed(routed, answer)
+        try:
+            found = await self._look_elsewhere(routed, operation)
+        except NoBackendLeft:
+            if released is None:
+                raise
+            return released
+        return (released or answer) if found is SearchResult.ABSENT else found
+
+    async def _release_missed(self, routed: RoutedRequest, answer: Response) -> Response | None:
+        """What a server replied that may have granted the lock, and has the session; None if none does."""
+        if routed.operation is not Operation.RELEASE:
+            return None
+        assert answer.answered_by is not None
+        replies = await self._release_elsewhere(routed, answer.answered_by.server)
+        return next((Response(each.head, b"") for each in replies if each.status == 200), None)
 
     async def _look_elsewhere(
         self, routed: RoutedRequest, operation: Operation

@@ -106,6 +106,22 @@ async def test_the_holder_releases_it_everywhere(nursery: trio.Nursery, autojump
     assert (True, b"200", False) == (was_locked, released[:3], farm.is_locked)
 
 
+async def test_a_lock_of_what_is_missed_is_released(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Where its server alone has the session, and is not read, a lock that was shown can be released all the
+    same: the release is acknowledged, although no server can tell whether the session exists."""
+    farm = Crash(nursery)
+    await farm.lock()
+    await farm.eject_primary()
+    again = await farm.take_over()
+    for server in farm.site.servers:
+        if server is not farm.primary:
+            server.tell(request(Operation.REMOVE, cookie=0))
+    shown = await ask(again, ACQUIRE)
+    released = await ask(again, request(Operation.RELEASE, cookie=2))
+
+    assert (b"423", b"200", False) == (shown[:3], released[:3], farm.is_locked)
+
+
 async def test_no_copy_breaks_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A save without that lock leaves it alone where it is, with what is locked there."""
     farm = Crash(nursery)

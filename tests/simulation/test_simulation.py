@@ -49,6 +49,8 @@ THEMED_REGRESSIONS = {
     ("memories", 7_006_042): "a primary whose clock stood still owes no copies: the judge's mistake",
     ("memories", 7_006_092): "an old memory was audited before it could be noticed: the judge's mistake",
     ("router, one away", 700_019): "what only repair has kept alive owes no copies: the judge's mistake",
+    ("router, one away", 7_004_009): "a late answer to a router before left a lock: the judge's mistake",
+    ("router, one away", 9_100_090): "a lock that was shown in quarantine could not be released by force",
     ("takeover", 7_000_018): "the same as 700019",
 }
 """The same of themes that are asked for by name."""

@@ -12,6 +12,7 @@ from tests.simulation.scenario import SWITCHES
 BY_SEED: dict[str, tuple[int, str | None]] = {
     "a failed save leaves no mark": (195, None),
     "a lock ends with its server": (24, None),
+    "a lock of what is missed is released nowhere": (9_100_090, "router, one away"),
     "a memory that has moved is not recognised": (20_002, "moves"),
     "beats are not compared": (20_028, "memories"),
     "creates not copied": (2, None),

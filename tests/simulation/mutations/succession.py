@@ -233,7 +233,17 @@ def a_server_that_has_begun_anew_shows_no_lock() -> Iterator[None]:
 @mutation
 def a_lock_of_before_the_claim_is_released_at_one_server() -> Iterator[None]:
     """Other candidates that have it are not told."""
-    return replaced(Router, "_release_elsewhere", nothing_later)
+
+    async def release(self: Router, routed: Any, server: str) -> list[Any]:
+        return []
+
+    return replaced(Router, "_release_elsewhere", release)
+
+
+@mutation
+def a_lock_of_what_is_missed_is_released_nowhere() -> Iterator[None]:
+    """Where the server that is read misses the session, other candidates are not told."""
+    return replaced(Router, "_release_missed", nothing_later)
 
 
 @mutation
