@@ -413,9 +413,11 @@ class Router:
             if not effects.is_miss:
                 if is_probe or (effects.spreads and not is_insert):
                     return answer
-                return await self._follow_up(routed, answer, effects)
+                answer = await self._follow_up(routed, answer, effects)
+                if not has_let_go or answer.status != 404:
+                    return answer
             if has_let_go:
-                return _own(Answer(Status.OK))  # row 10: the router was the lock, wherever the session is
+                return _own(Answer(Status.OK))  # the router was the lock, wherever the session is: row 10
             self._record(routed, answer, effects)
             found = await self._search(routed, answer, missed_by or routed.operation)
             if isinstance(found, Response):

@@ -221,6 +221,17 @@ async def test_a_release_costs_no_session(
     assert set() == farm.marked
 
 
+async def test_a_remove_of_what_is_out_of_reach(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Its holder is told that the session is removed, though no server in reach has it; and it is."""
+    farm = await held(nursery, servers=2, copies=1)
+    await farm.freeze(0)
+    removed = await farm.ask(request(Operation.REMOVE, cookie=GRANTED))
+    await farm.thaw(0)
+    await trio.sleep(5)
+
+    assert (200, NOT_FOUND) == (status(removed), await farm.ask(GET))
+
+
 async def test_a_client_may_break_the_lock(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """With the cookie of the router's 423 a client that has waited for 110 s breaks the lock (8.1)."""
     farm = await held(nursery)

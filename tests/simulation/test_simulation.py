@@ -38,6 +38,7 @@ REGRESSIONS = {
     4168: "a create after a remove that failed was taken for a repair, and a ghost lock stayed",
     5943: "a mark ended while its session was served from elsewhere, and the missing copy was forgotten",
     9929: "a server was removed while its drain was waited for: the world's mistake",
+    9_200_008: "a remove by the holder of a lock that the router stood for was not found",
     372: "a copy lagged behind a primary that was read by nobody but repair",
 }
 """Seeds that have shown a fault, of the router or of its judge, and what it was."""
