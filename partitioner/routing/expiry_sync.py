@@ -7,7 +7,8 @@ live 5 % longer after a failover than it should, and never shorter (design.md 7.
 
 A copy that answers 404 is not there: it is marked, and repair writes it. That is what restores the
 number of copies after a failure. A copy that could not be touched is marked as well, and so is, where
-there are too few servers for all copies, whoever is away: what they have would expire too early.
+there are too few servers for all copies, every other one: what a server that is away has would expire too
+early, and so would what one that is recovering has, which is written to and never touched.
 """
 
 import heapq
@@ -201,7 +202,7 @@ class ExpirySync:
                 self._mark(session, server, is_missing=False)
         if len(acting.copies) < pool.copies - 1:
             for server in pool.members:
-                if server not in pool.ready or server in marks or server in acting.written:
+                if server not in pool.ready or server in marks or server in holders:
                     continue
                 self._mark(session, server, is_missing=False)
 

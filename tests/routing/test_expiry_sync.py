@@ -295,6 +295,41 @@ async def test_a_server_that_is_away_while_copies_are_lacking_is_marked(
     assert {1} == farm.marked
 
 
+async def test_the_copy_in_doubt_of_a_pool_of_two_lives_as_long_as_its_primary(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Nobody else has one, and it counts when the doubt is over: it is written again, in place of a touch."""
+    farm = MemoryFarm(nursery, servers=2)
+    await farm.start()
+    await farm.ask(SET)
+    await trio.sleep(2 * WINDOW)
+    farm.router.roster.suspect(farm.names[1])
+    await farm.ask(GET)
+    await trio.sleep(2.0)
+    primary, copy = farm.session(0), farm.session(1)
+
+    assert primary is not None
+    assert copy is not None
+    assert copy.expires_at >= primary.expires_at
+
+
+async def test_to_write_a_copy_in_doubt_again_keeps_nothing_alive(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Repair reads the primary for it, which is no reason for the next touch, and so for the next repair."""
+    farm = MemoryFarm(nursery, servers=2)
+    await farm.start()
+    await farm.ask(SET)
+    farm.router.roster.suspect(farm.names[1])
+    await farm.ask(GET)
+    await trio.sleep(2 * WINDOW)
+    farm.forget_requests()
+    await trio.sleep(10 * WINDOW)
+
+    assert [] == [each for place in (0, 1) for each in farm.asked_of(place) if each is not Operation.GET]
+    assert Operation.SET not in farm.asked_of(1)
+
+
 async def test_a_missing_copy_is_not_forgotten_while_touches_keep_its_session_alive(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

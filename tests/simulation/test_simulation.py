@@ -52,6 +52,7 @@ THEMED_REGRESSIONS = {
     ("router, one away", 700_019): "what only repair has kept alive owes no copies: the judge's mistake",
     ("router, one away", 7_004_009): "a late answer to a router before left a lock: the judge's mistake",
     ("router, one away", 9_100_090): "a lock that was shown in quarantine could not be released by force",
+    ("router, one away", 9_350_010): "in a pool of two the copy in doubt was touched by nobody",
     ("takeover", 7_000_018): "the same as 700019",
 }
 """The same of themes that are asked for by name."""

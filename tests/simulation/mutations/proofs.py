@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from tests.simulation.scenario import SWITCHES
 
 BY_SEED: dict[str, tuple[int, str | None]] = {
+    "a copy in doubt expires early": (9_350_010, "router, one away"),
     "a failed save leaves no mark": (195, None),
     "a lock ends with its server": (24, None),
     "a lock of what is missed is released nowhere": (9_100_090, "router, one away"),
@@ -27,7 +28,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "no removes elsewhere": (23, None),
     "no touches": (30_002, None),
     "read a marked server": (2, None),
-    "read from a recovering server": (79, None),
+    "read from a recovering server": (30_003, "router, one away"),
     "removes not copied": (2, None),
     "retry an acquire": (30_011, None),
     "skip one mark": (24, None),

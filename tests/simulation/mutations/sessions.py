@@ -500,6 +500,18 @@ def a_copy_that_cannot_be_touched_is_not_marked() -> Iterator[None]:
 
 
 @mutation
+def a_copy_in_doubt_expires_early() -> Iterator[None]:
+    """Where it is the only one, it is not written again for what touches it would have had."""
+    original = ExpirySync._mark
+
+    def mark(self: ExpirySync, session: SessionRef, server: str, *, is_missing: bool) -> None:
+        if self._roster.pool.members[server].record.health is not Health.RECOVERING:
+            original(self, session, server, is_missing=is_missing)
+
+    return replaced(ExpirySync, "_mark", mark)
+
+
+@mutation
 def repair_keeps_the_flag() -> Iterator[None]:
     """To read an uninitialized session for a repair consumes its flag."""
     return replaced(Repairer, "_give_flag_back", nothing_later)
