@@ -504,7 +504,7 @@ def a_copy_in_doubt_expires_early() -> Iterator[None]:
     """Where it is the only one, it is not written again for what touches it would have had."""
     original = ExpirySync._mark
 
-    def mark(self: ExpirySync, session: SessionRef, server: str, *, is_missing: bool) -> None:
+    def mark(self: ExpirySync, session: SessionRef, server: BackendId, *, is_missing: bool) -> None:
         if self._roster.pool.members[server].record.health is not Health.RECOVERING:
             original(self, session, server, is_missing=is_missing)
 
