@@ -176,7 +176,7 @@ class ExchangeRecorder:
         """The client has gone. A lock that it was to be given is given back, still behind the gate."""
         route = self._leave_route(client)
         if finish(takes_lock=client.has_been_granted, was_delivered=False) is Finish.GIVE_LOCK_BACK:
-            self._core.router.give_back_soon(route.session)
+            self._core.undelivered_locks.give_back_soon(route.session)
         elif not self._has_left_gate(client):
             self._gate.leave(route.key)
 

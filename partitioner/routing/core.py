@@ -32,6 +32,7 @@ from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Parts, Router
 from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
+from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.routing.verification import Verification
 from partitioner.transport.authority import Authority
 from partitioner.transport.backend_connections import Upstream, UpstreamPolicy
@@ -162,6 +163,9 @@ class RouterCore:
                 list_keys,
             )
         self.farm_mismatch = FarmMismatch(observer)
+        self.undelivered_locks = UndeliveredLocks(
+            self.roster, self.ledger_keeper, self.gate, self.internal_requests, observer, background
+        )
         parts = Parts(
             self.roster,
             self.ledger_keeper,
@@ -171,6 +175,7 @@ class RouterCore:
             replicator,
             self.lookup,
             self.expiry_sync,
+            self.undelivered_locks,
             self.farm_mismatch,
             observer,
             self.keeper,

@@ -269,7 +269,7 @@ async def test_a_lock_of_another_client_is_not_given_back(router_setup: RouterSe
     await trio.sleep(0.01)  # both are there now
     router_setup.turn()
 
-    assert not router_setup.router.router.is_giving_back
+    assert not router_setup.router.core.undelivered_locks.is_giving_back
     assert 1 == router_setup.router.ledger.locks_held
     assert 0 == len(router_setup.router.core.gate)
 

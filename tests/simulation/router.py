@@ -140,7 +140,7 @@ class RouterProcess:
             while self._conversations:
                 await self._on_end.wait()
         with trio.move_on_after(LAST_RELEASES):
-            await self.core.router.wait_until_given_back()
+            await self.core.undelivered_locks.wait_until_given_back()
         if self.is_running:
             await self._leave_word()
         self.crash()

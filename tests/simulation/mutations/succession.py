@@ -21,6 +21,7 @@ from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing import record_keeper, tenure
 from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lock_quarantine import LockQuarantine
 from partitioner.routing.lookup import Lookup
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.router import Router
@@ -235,7 +236,7 @@ def a_server_that_has_begun_anew_shows_no_lock() -> Iterator[None]:
 @mutation
 def a_lock_of_before_the_claim_is_released_at_one_server() -> Iterator[None]:
     """Other candidates that have it are not told."""
-    return replaced(Router, "_release_elsewhere", nothing_later)
+    return replaced(LockQuarantine, "release_elsewhere", nothing_later)
 
 
 @mutation
