@@ -106,7 +106,7 @@ class Conversation:
         self._operation: Operation | None = None  # of the exchange under way
         self.router = None if opening is None else opening.router
         if self.router is not None:
-            self.router.break_off = self.break_off
+            self.router.hand_over(self.break_off)
 
     @property
     def peer(self) -> str:
