@@ -190,7 +190,7 @@ class ExchangeRecorder:
         return client.rest is not None and not client.has_been_granted
 
     def _leave_route(self, client: Client) -> Route:
-        """An exchange ends once, whatever goes wrong from now on: by then somebody else may be at the key."""
+        """An exchange ends once, whatever goes wrong from now on: another one may have the key by then."""
         route = client.route
         assert route is not None
         if route.passed_over is not None:

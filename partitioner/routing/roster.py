@@ -135,7 +135,7 @@ class Roster:
         await self._has_changed.wait()
 
     async def wait_for_wanted_probe(self, identity: BackendId) -> None:
-        """Wait until somebody wants this backend probed at once."""
+        """Wait until this backend is to be probed at once."""
         await self._wanted_probes[identity].wait()
         self._wanted_probes[identity] = trio.Event()
 
@@ -295,7 +295,7 @@ class Roster:
         That is so of one that was out, and of one that no record names (design.md 5.1).
         """
         is_out = self.departed.get(incarnation, float("-inf")) > now
-        # What it missed after T_max of absence nobody has marked, and its clock may have stood still.
+        # What it missed after T_max of absence was not marked, and its clock may have stood still.
         is_away = record.health is Health.DOWN and record.served_incarnation == incarnation
         is_out = is_out or (is_away and now - record.since > self._longest_life())
         is_known = (

@@ -7,7 +7,7 @@ may not be read for a key. Decisions are pure and stand on lower floors: the poo
 failover table what to do when that fails.
 
     get, acquire, release, reset_timeout    to the acting primary alone; copies are touched later
-    set, remove                             to the acting primary, then to everybody whom it concerns
+    set, remove                             to the acting primary, then to all others that it concerns
     create_uninitialized                    the same, where the session does not exist yet
 
 One loop asks for all of them (`_ask`). What may be different between operations stands in tables, which the
@@ -251,7 +251,7 @@ class Router:
         return replace(response, takes_lock=takes_lock, finish=end)
 
     def _note_closed(self, routed: RoutedRequest) -> None:
-        """The client's connection is closed. If its page held the lock, it has failed, and nobody does.
+        """The client's connection is closed. If its page held the lock, it has failed, and the lock is free.
 
         Some server may have carried the request out all the same, and let its session live longer.
         """
@@ -416,7 +416,7 @@ class Router:
         """A write is done by its first server: have all others follow; return what its client is told."""
         session, request, minutes = routed.session, routed.request, routed.request.head.timeout_minutes
         if effects.ends_lock:
-            self._ledger.end_lock(session.key)  # whoever granted it: a write goes through
+            self._ledger.end_lock(session.key)  # whichever server granted it: a write goes through
         self._note_timeout(session, minutes)
         write = Write(
             session,

@@ -263,7 +263,7 @@ class Tenure:
             self._observer.claim_failed(str(failure))
 
     async def claim(self, cause: str) -> None:
-        """Become the active router, whichever router is active now.
+        """Become the active router, even if another one is active now.
 
         A claim in which this process stands still begins anew: another router may have claimed meanwhile, and
         what was read before is out of date.

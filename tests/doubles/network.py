@@ -15,7 +15,7 @@ from enum import Enum
 
 import trio
 
-from partitioner.errors import NobodyListens, Unreachable
+from partitioner.errors import NotListening, Unreachable
 from partitioner.membership.backend import Address
 from partitioner.transport.channel import Channel
 
@@ -253,7 +253,7 @@ class Network:
                 near.reset_after(count)
         server = self._servers.get(address)
         if server is None or fault is Fault.REFUSE:
-            raise NobodyListens("refused the connection")
+            raise NotListening("refused the connection")
         self.nursery.start_soon(server, far)
         return near.channel(str(address))
 

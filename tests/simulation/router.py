@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import trio
 
-from partitioner.errors import NobodyListens
+from partitioner.errors import NotListening
 from partitioner.membership.backend import Address, Backend
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
@@ -190,7 +190,7 @@ class RouterProcess:
         channel = await self._machine.network.dial(address)
         if not self.is_running:
             channel.close()
-            raise NobodyListens("is dialled by a process that is dead")
+            raise NotListening("is dialled by a process that is dead")
         self._channels.append(channel)
         return channel
 
