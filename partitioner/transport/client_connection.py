@@ -38,7 +38,7 @@ to notice what was late: a deadline that all share does not tell whose fault it 
 
 SLOW = 1.0
 """Seconds from which an answered exchange is told of: a thousand times what is usual, so there is no
-key for it. Its user has waited for a page; what is a second is a timeout in the making (`timeouts.exchange`)."""
+key for it. Its user has waited for a page; a second may become a timeout soon (`timeouts.exchange`)."""
 
 LINGER = 1.0
 LINGER_BYTES = 1024 * 1024
