@@ -1,4 +1,4 @@
-"""Links of the fast path that nobody uses any more, and faults of ours."""
+"""Links of the fast path that are not used any more, and faults of ours."""
 
 import pytest
 import trio

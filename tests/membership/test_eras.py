@@ -108,7 +108,7 @@ def test_a_removed_server_is_asked(count: int) -> None:
 
 @pytest.mark.parametrize("count", [3, ASK_ALL + 1])
 def test_a_forgotten_server_is_not_asked(count: int) -> None:
-    """Nobody is asked who is no member any more, whatever older maps say."""
+    """No server is asked that is no member any more, whatever older maps say."""
     before = pool(count)
     first = order(before)[0]
     after = changed(before, NOW, *(each for each in before.members.values() if each.backend.name != first))
@@ -163,7 +163,7 @@ def holders(there: Pool, now: float = NOW) -> set[str]:
 
 @each_case("copies", [1, 2, 3])
 def test_in_settled_times_the_whole_acting_set_has_always_held(copies: int) -> None:
-    """Where nothing has changed for T_max, primary and copies alike speak for the key, and nobody else."""
+    """Where nothing has changed for T_max, primary and copies alike speak for the key, and no others."""
     there = pool(5, copies)
 
     assert set(order(there)[:copies]) == holders(there)
@@ -177,7 +177,7 @@ def test_soon_after_the_start_nobody_has_always_held() -> None:
 
 
 def test_after_a_fall_of_the_primary_the_copy_is_trusted() -> None:
-    """The copy has had every write of the last T_max, whoever was primary."""
+    """The copy has had every write of the last T_max, whichever was primary."""
     there = pool(5, 2)
     primary, copy, *_ = order(there)
     fallen = there.with_record(primary, DOWN, NOW - 10)
@@ -233,7 +233,7 @@ def test_in_doubt_no_server_is_trusted() -> None:
 
 
 def test_who_joined_is_not_trusted() -> None:
-    """A new server that takes the key over has nothing to say yet; whoever kept the key has."""
+    """A new server that takes the key over has nothing to say yet; a server that kept the key has."""
     before = pool(2, 2)
     names = [f"new-{number}" for number in range(100)]
     name = next(

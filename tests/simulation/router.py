@@ -167,7 +167,7 @@ class RouterProcess:
     # --- its connections ---
 
     def connect(self) -> Client | None:
-        """A client that has just connected; None where nobody listens."""
+        """A client that has just connected; None where nothing listens."""
         if not self._is_accepting:
             return None
         near, far = connection()
