@@ -93,7 +93,7 @@ async def test_answers_in_a_window_are_collected(nursery: trio.Nursery, autojump
 
 
 async def test_a_quiet_window_ends_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A key that nobody asks for is touched no more, and forgotten."""
+    """A key that no client asks for is touched no more, and forgotten."""
     farm = await saved(nursery)
     await farm.ask(GET)
     await trio.sleep(10 * WINDOW)
@@ -255,7 +255,7 @@ async def test_a_session_that_was_removed_after_its_server_fell(
 ) -> None:
     """That a server which is out now had it says nothing of the others: without it, it is only not there.
 
-    Were they all marked for lacking it, nobody could tell any more, and the key would be closed to everyone.
+    Were they all marked for lacking it, no server could tell any more, and the key would stay closed.
     """
     farm = MemoryFarm(nursery)
     await farm.start()
@@ -284,7 +284,7 @@ async def test_a_copy_that_cannot_be_touched_is_marked(
 async def test_a_server_that_is_away_while_copies_are_lacking_is_marked(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Nobody has taken its place, so its copy counts again when it is back; and it has expired too early."""
+    """None has taken its place, so its copy counts again when it is back; and it has expired too early."""
     farm = MemoryFarm(nursery, servers=2)
     await farm.start()
     await farm.ask(SET)

@@ -1,4 +1,4 @@
-"""For 110 s after a crash nobody gets a lock that a page of before may hold (design.md 5.2.6)."""
+"""For 110 s after a crash no page gets a lock that a page of before may hold (design.md 5.2.6)."""
 
 import trio
 from trio.testing import MockClock
@@ -68,7 +68,7 @@ async def test_a_lock_on_a_server_that_is_not_read(nursery: trio.Nursery, autoju
 
 
 async def test_a_server_that_cannot_be_asked(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Somebody may hold the lock: clients are closed until no page of before can run any more."""
+    """A page may hold the lock: clients are closed until no page of before can run any more."""
     farm = Crash(nursery)
     await farm.lock()
     crash(farm.died)
@@ -95,7 +95,7 @@ async def test_a_server_that_has_forgotten_the_lock(nursery: trio.Nursery, autoj
 
 
 async def test_the_holder_releases_it_everywhere(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A release goes to every server that may have granted the lock, whoever is read now."""
+    """A release goes to every server that may have granted the lock, whichever is read now."""
     farm = Crash(nursery)
     await farm.lock()
     await farm.eject_primary()
