@@ -9,10 +9,10 @@ from collections.abc import Callable, Hashable
 from math import isfinite
 
 from partitioner.config.findings import Finding
-from partitioner.config.settings import LimitSettings, Settings, TimeoutSettings
+from partitioner.config.settings import Settings, TimeoutSettings
 from partitioner.config.values import Quantity, read_address
 from partitioner.membership.backend import Address, Intent
-from partitioner.units import format_duration, format_size, parse_duration, parse_size
+from partitioner.units import format_duration, parse_duration
 
 Content = dict[str, object]
 
@@ -36,7 +36,6 @@ def broken_rules(content: Content) -> list[Finding]:
         *_part_of_an_exchange(content, "copy"),
         *_copies_have_places(content),
         *_shortest_below_longest_timeout(content),
-        *_every_body_can_be_held(content),
     ]
 
 
@@ -220,24 +219,6 @@ def _shortest_below_longest_timeout(content: Content) -> list[Finding]:
         return [Finding(("session_timeout_max",), f"{content['session_timeout_max']!r} is too short; {rule}")]
     rule = f"expected session_timeout_max, which is {format_duration(most)}, or less"
     return [Finding(("session_timeout",), f"{content['session_timeout']!r} is too long; {rule}")]
-
-
-def _every_body_can_be_held(content: Content) -> list[Finding]:
-    """A session that can never be held for its copies would wait for ever."""
-    limits = content.get("limits")
-    if not isinstance(limits, dict):
-        return []
-    body, memory = (
-        _maybe(parse_size, limits, key, LimitSettings.model_fields[key].default)
-        for key in ("body", "body_memory")
-    )
-    if body is None or memory is None or body <= memory:
-        return []
-    if "body_memory" in limits:
-        rule = f"expected limits.body, which is {format_size(body)}, or more"
-        return [Finding(("limits", "body_memory"), f"{limits['body_memory']!r} is too small; {rule}")]
-    rule = f"expected limits.body_memory, which is {format_size(memory)}, or less"
-    return [Finding(("limits", "body"), f"{limits['body']!r} is too large; {rule}")]
 
 
 def _maybe_duration(section: Content, key: str, default: float) -> float | None:

@@ -529,9 +529,12 @@ class Ledger:
             self._entries.pop(key, None)
 
 
-def is_what_was_taken(mark: Mark, content: bytes) -> bool:
-    """Whether a server holds the acknowledged content that it took while it was marked, if that is known."""
-    return mark.taken in (None, xxh3_64_intdigest(content))
+def is_what_was_taken(mark: Mark, fingerprint: int) -> bool:
+    """Whether a server holds the acknowledged content that it took while it was marked, if that is known.
+
+    `fingerprint` is the xxh3_64 of what it holds.
+    """
+    return mark.taken in (None, fingerprint)
 
 
 def _has_expired(mark: Mark, entry: Entry, now: float) -> bool:

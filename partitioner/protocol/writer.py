@@ -29,9 +29,31 @@ def write_request(
     lock_cookie: int | None = None,
     body: bytes = b"",
 ) -> bytes:
-    """Write a request as the real client spells it: field order and blanks of protocol.md 3.1.
+    """Write a request, head and body."""
+    head = write_request_head(
+        operation,
+        target,
+        host=host,
+        timeout_minutes=timeout_minutes,
+        lock_cookie=lock_cookie,
+        length=len(body),
+    )
+    return head + body
 
-    `target` is percent-encoded already. Only a set or a create carries a body and a time-out.
+
+def write_request_head(
+    operation: Operation,
+    target: bytes,
+    *,
+    host: str = "localhost",
+    timeout_minutes: int | None = None,
+    lock_cookie: int | None = None,
+    length: int = 0,
+) -> bytes:
+    """Write a request's head as the real client spells it: field order and blanks of protocol.md 3.1.
+
+    `target` is percent-encoded already. Only a set or a create carries a time-out, and a body, which has
+    `length` bytes.
     """
     lines = [f"Host: {host}"]
     if operation in _EXCLUSIVE:
@@ -39,12 +61,12 @@ def write_request(
     if timeout_minutes is not None:
         lines.append(f"Timeout:{timeout_minutes}")
     if _VERB[operation] == "PUT":
-        lines.append(f"Content-Length:{len(body)}")
+        lines.append(f"Content-Length:{length}")
         lines.append(f"ExtraFlags:{int(operation is Operation.CREATE_UNINITIALIZED)}")
     if lock_cookie is not None:
         lines.append(f"LockCookie:{lock_cookie}")
     request_line = b"%b %b HTTP/1.1\r\n" % (_VERB[operation].encode(), target)
-    return request_line + "\r\n".join([*lines, "", ""]).encode() + body
+    return request_line + "\r\n".join([*lines, "", ""]).encode()
 
 
 def write_answer(answer: Answer, local_ticks: int = 0) -> bytes:

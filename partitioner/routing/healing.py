@@ -339,7 +339,7 @@ class Healing:
         minutes = reply.head.timeout_minutes
         self._expiry_sync.note_renewed(session, acting.primary, minutes)
         written = [each for each in acting.written if each in lacking]
-        if reply.head.has_action_flags:
+        if reply.hands_out_flag:
             written.append(acting.primary)  # to read a new session has consumed its flag
         with trio.CancelScope(shield=True):
             stored = [await self._lookup.settle_in(session, each, reply) for each in written]

@@ -7,23 +7,23 @@ was told, or None where nothing was. Its sender stands behind the key gate.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import trio
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 from partitioner.errors import (
     BackendEjected,
     BackendFailure,
     BackendHungUp,
-    BackendMalformed,
     BackendNotAtFault,
     BackendReset,
     Phase,
 )
 from partitioner.membership.backend import BackendId
 from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
-from partitioner.protocol.writer import write_request
+from partitioner.protocol.writer import write_request_head
 from partitioner.routing.roster import Roster
 from partitioner.transport.limits import BodyBudget, HeldBody
 from partitioner.transport.messages import BegunExchange, Request, Response
@@ -46,6 +46,8 @@ class InternalRequest:
 
     head: RequestHead
     body: bytes = b""
+    source: BackendId | None = None
+    """The server that holds the body, where it is not held here: it is read from there piece by piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,33 @@ class BackendReply:
     body: bytes
     sent_at: float
     held: HeldBody | None = None  # where its body is a long one
+    unheld: "UnheldBody | None" = None  # where its body is larger than all the memory; then `body` is empty
 
     @property
     def status(self) -> int:
         return self.head.status
+
+    @property
+    def fingerprint(self) -> int:
+        """The xxh3_64 of its body."""
+        return xxh3_64_intdigest(self.body) if self.unheld is None else self.unheld.fingerprint
+
+    @property
+    def hands_out_flag(self) -> bool:
+        """Whether it has consumed a one-shot flag, which has to be given back.
+
+        That of a session larger than all the memory is lost: to store it anew its server would have to remove
+        it first, and it could not be read there then. A new session has a few bytes.
+        """
+        return self.unheld is None and self.head.has_action_flags
+
+
+@dataclass(frozen=True, slots=True)
+class UnheldBody:
+    """A body that was read to its end and not held, because it is larger than all the memory for bodies."""
+
+    source: BackendId  # the server that told it
+    fingerprint: int
 
 
 class InternalRequests:
@@ -87,7 +112,9 @@ class InternalRequests:
         Where it has been begun, that is gone on with.
         """
         sent_at = trio.current_time() if begun is None else begun.sent_at
-        deadline = sent_at + max(patience, self._patience) + len(internal_request.body) / PACE
+        is_held = internal_request.source is None
+        least = self._patience if is_held else SEARCH_PATIENCE  # for reading it as well
+        deadline = sent_at + max(patience, least) + len(internal_request.body) / PACE
         backend_reply = await self._try(server, internal_request, deadline, begun)
         if isinstance(backend_reply, BackendHungUp | BackendReset) and trio.current_time() < deadline:
             # Whatever lay in that connection is gone with it, and no other exchange is at this key.
@@ -126,16 +153,17 @@ class InternalRequests:
             return BackendEjected(server, Phase.CONNECTING, "is not to be asked")
         with trio.move_on_at(deadline) as patience:
             try:
-                if begun is None:
-                    request = Request(
-                        internal_request.head, internal_request.body, None, deadline=float("inf")
-                    )
-                    response = await self._roster.upstreams[server].exchange(request)
-                else:
+                if begun is not None:
                     response = await begun.finish()
+                elif internal_request.source is not None:
+                    response = await self._copy(internal_request.source, server, internal_request, patience)
+                else:
+                    response = await self._roster.upstreams[server].exchange(_request(internal_request))
                 if response.rest is None:
                     return BackendReply(response.head, response.body, sent_at)
-                return await self._hold(server, response, sent_at, patience)
+                if response.head.content_length > self._body_budget.limit:
+                    return await self._let_pass(server, response, sent_at, patience)
+                return await self._hold(response, sent_at, patience)
             except BackendFailure as error:
                 failure = error
         if failure is None:
@@ -143,19 +171,57 @@ class InternalRequests:
         self._roster.exchange_failed(failure)
         return failure
 
-    async def _hold(
+    async def _copy(
+        self, source: BackendId, server: BackendId, internal_request: InternalRequest, patience: trio.CancelScope
+    ) -> Response:
+        """Have a server store a body that another one holds; of which a few pieces are here at a time.
+
+        Raises BackendFailure, of either server.
+        """
+        member = self._roster.pool.members.get(source)
+        if member is None or not member.is_reachable or source == server:
+            raise BackendEjected(source, Phase.CONNECTING, "is not to be asked")
+        reading = await self._roster.upstreams[source].exchange(_request(get(internal_request.head.target)))
+        was_read = reading.rest is None
+
+        async def next_piece() -> bytes:
+            nonlocal was_read
+            assert reading.rest is not None
+            piece = await reading.rest()
+            was_read = not piece
+            patience.deadline += len(piece) / PACE
+            return piece
+
+        try:
+            told = internal_request.head.content_length
+            if (reading.status, reading.head.content_length) != (200, told):
+                detail = f"told {reading.head.content_length} bytes ({reading.status}); expected {told}"
+                raise BackendNotAtFault(source, Phase.READING, detail)
+            rest = None if was_read else next_piece
+            request = Request(internal_request.head, reading.body, rest, float("inf"))
+            return await self._roster.upstreams[server].exchange(request)
+        finally:
+            reading.finish(was_read)
+
+    async def _let_pass(
         self, server: BackendId, response: Response, sent_at: float, patience: trio.CancelScope
     ) -> BackendReply:
-        """Read a long body to its end, as far as there is memory for it.
+        """Read a body for which there can never be enough memory to its end, and hold nothing of it."""
+        assert response.rest is not None
+        digest, was_read = xxh3_64(response.body), False
+        try:
+            while piece := await response.rest():
+                patience.deadline += len(piece) / PACE
+                digest.update(piece)
+            was_read = True
+        finally:
+            response.finish(was_read)
+        return BackendReply(response.head, b"", sent_at, unheld=UnheldBody(server, digest.intdigest()))
 
-        Raises BackendMalformed where there can never be enough.
-        """
+    async def _hold(self, response: Response, sent_at: float, patience: trio.CancelScope) -> BackendReply:
+        """Read a long body to its end, as far as there is memory for it."""
         assert response.rest is not None
         told, pieces, was_read = response.head.content_length, [response.body], False
-        if told > self._body_budget.limit:
-            response.finish(False)
-            detail = f"answered with a body of {told} bytes; the limit is {self._body_budget.limit}"
-            raise BackendMalformed(server, Phase.READING, detail)
         held = self._body_budget.hold(told)
         try:
             while piece := await response.rest():
@@ -209,12 +275,20 @@ def remove(target: bytes, cookie: int = 0) -> InternalRequest:
 
 def put(target: bytes, backend_reply: BackendReply) -> InternalRequest:
     """Store what was told by a get, flag and all."""
-    operation = Operation.CREATE_UNINITIALIZED if backend_reply.head.has_action_flags else Operation.SET
+    operation = Operation.CREATE_UNINITIALIZED if backend_reply.hands_out_flag else Operation.SET
     minutes = backend_reply.head.timeout_minutes
     timeout = DEFAULT_TIMEOUT_MINUTES if minutes is None else minutes
-    return _internal_request(
-        operation, target, timeout_minutes=timeout, lock_cookie=0, body=backend_reply.body
+    body, unheld = backend_reply.body, backend_reply.unheld
+    length = len(body) if unheld is None else backend_reply.head.content_length
+    internal_request = _internal_request(
+        operation, target, timeout_minutes=timeout, lock_cookie=0, body=body, length=length
     )
+    return internal_request if unheld is None else replace(internal_request, source=unheld.source)
+
+
+def _request(internal_request: InternalRequest) -> Request:
+    """It waits for as long as its sender does."""
+    return Request(internal_request.head, internal_request.body, None, deadline=float("inf"))
 
 
 def _internal_request(
@@ -224,9 +298,9 @@ def _internal_request(
     timeout_minutes: int | None = None,
     lock_cookie: int | None = None,
     body: bytes = b"",
+    length: int = 0,
 ) -> InternalRequest:
-    written = write_request(
-        operation, target, timeout_minutes=timeout_minutes, lock_cookie=lock_cookie, body=body
+    raw = write_request_head(
+        operation, target, timeout_minutes=timeout_minutes, lock_cookie=lock_cookie, length=length
     )
-    raw = written[: len(written) - len(body)]
-    return InternalRequest(RequestHead(raw, operation, target, len(body), timeout_minutes, lock_cookie), body)
+    return InternalRequest(RequestHead(raw, operation, target, length, timeout_minutes, lock_cookie), body)

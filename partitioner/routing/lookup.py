@@ -149,13 +149,13 @@ class Lookup:
             return False
         if not all(mark.is_doubtful for mark in marks.values()):
             return False
-        contents: dict[BackendId, bytes | None] = {}
+        contents: dict[BackendId, int | None] = {}  # by their fingerprints
         for server in members:
             async with self._internal_requests.fetched(server, missed.target) as backend_reply:
                 self._ledger_keeper.note_read_in_doubt(missed, server, backend_reply)
                 if backend_reply is None or backend_reply.status not in (200, 404):
                     return False
-                contents[server] = backend_reply.body if backend_reply.status == 200 else None
+                contents[server] = backend_reply.fingerprint if backend_reply.status == 200 else None
         have = [server for server, content in contents.items() if content is not None]
         owe_removes = [each for each in have if REMOVE in (pool.dirty or {}).get(each, ())]
         if len({contents[server] for server in have}) > 1 or (have and len(owe_removes) == len(have)):
@@ -214,7 +214,7 @@ class Lookup:
             async with self._internal_requests.fetched(server, missed.target) as backend_reply:
                 if backend_reply is None:
                     return None
-                if backend_reply.status == 200 and not is_what_was_taken(mark, backend_reply.body):
+                if backend_reply.status == 200 and not is_what_was_taken(mark, backend_reply.fingerprint):
                     self._ledger_keeper.mark(missed, server, is_stale=True)
                     return None
                 status, cookie = backend_reply.status, backend_reply.head.lock_cookie

@@ -187,8 +187,18 @@ class Replicator:
 
     async def _write_copy(self, write: Write, server: BackendId) -> BackendReply | None:
         if write.content is None:
-            return None  # it has streamed through, and is not here any more: repair writes the copy
+            return await self._copy_back(write, server)
         return await self.replace(write.session.key, server, write.internal_request, write.begun.get(server))
+
+    async def _copy_back(self, write: Write, server: str) -> BackendReply | None:
+        """Write the copy of a save that has streamed through, from the server that has stored it.
+
+        To read what was created there would consume its flag; such a copy is left to repair.
+        """
+        if write.operation is Operation.CREATE_UNINITIALIZED:
+            return None
+        internal_request = InternalRequest(write.internal_request.head, source=write.first)
+        return await self.insist(write.session.key, server, internal_request)
 
     async def replace(
         self,

@@ -116,7 +116,8 @@ class Router:
         if self._tenure is not None:
             await self._tenure.ensure_active(canonical, head.operation, request.deadline)
         self._farm_mismatch.note(canonical, session.placement)
-        if request.is_whole or not self._is_copied(session):
+        is_too_large = head.content_length > self._body_budget.limit  # then its copies are read back
+        if request.is_whole or is_too_large or not self._is_copied(session):
             return await self._respond_behind_the_gate(RoutedRequest(request, session))
         held = self._body_budget.hold(head.content_length)
         try:

@@ -94,16 +94,6 @@ SEVERAL_KEYS = [
         "session_timeout_max",
         "'30m' is too short; expected session_timeout, which is 1h, or more",
     ),
-    (
-        "limits: {body: 512MiB}",
-        "limits.body",
-        "'512MiB' is too large; expected limits.body_memory, which is 256MiB, or less",
-    ),
-    (
-        "limits: {body_memory: 32MiB}",
-        "limits.body_memory",
-        "'32MiB' is too small; expected limits.body, which is 64MiB, or more",
-    ),
 ]
 
 

@@ -27,6 +27,7 @@ class MemoryFarm:
         *,
         lost_sessions: LostSessions = LostSessions.NEW,
         ledger: LedgerPolicy | None = None,
+        body_memory: int = 256 * 1024 * 1024,
     ) -> None:
         self.nursery = nursery
         self.router = MemoryRouter(
@@ -35,6 +36,7 @@ class MemoryFarm:
             copies=copies,
             lost_sessions=lost_sessions,
             ledger=ledger or LedgerPolicy(T_MAX, T_MAX),
+            body_memory=body_memory,
         )
         self.observer = self.router.observer
         self.ledger = self.router.ledger

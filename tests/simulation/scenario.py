@@ -290,6 +290,12 @@ def _bounds(seed: int, rng: ActorRandom) -> Scenario:
     )
 
 
+def _large(seed: int, rng: ActorRandom) -> Scenario:
+    """Sessions larger than all the memory for bodies: they are carried from server to server in pieces."""
+    kinds = (freeze, slow, lost_answers, kill, return_empty, join, leave, weigh, change_copies)
+    return replace(_themed(seed, rng, kinds), large_share=0.5, body_memory=50_000)
+
+
 def _pools(seed: int, rng: ActorRandom) -> Scenario:
     """Pools of one to seven servers, with one to three copies."""
     servers = rng.randint(1, 7)
@@ -346,6 +352,7 @@ THEMES: dict[str, Theme] = {
     "drains": _drains,
     "full": _of(full, full, all_full),
     "healing": _healing,
+    "large": _large,
     "memories": _of(*MEMORIES),
     "moves": _of(move, remove_and_add),
     "pools": _pools,

@@ -104,6 +104,7 @@ class WebServer:
         self.versions = 0
         self.impatience = 0.0  # how often a page leaves while it waits for an answer
         self.large_share = 0.0
+        self.largest_new = LARGE  # bytes of a session that is created uninitialized
         self.execution_timeout = EXECUTION_TIMEOUT
         self.longest_work = LONGEST_WORK
 
@@ -191,8 +192,8 @@ class WebServer:
         self.versions += 1
         return self.versions
 
-    def body(self, session: int, version: int) -> bytes:
-        size = LARGE if self._rng.happens(self.large_share) else 0
+    def body(self, session: int, version: int, most: int = LARGE) -> bytes:
+        size = min(LARGE if self._rng.happens(self.large_share) else 0, most)
         return (b"<s%d v%d>" % (session, version)).ljust(size, b".")
 
     @property
@@ -266,7 +267,7 @@ class Page:
             self._target,
             timeout_minutes=self._web.timeout_minutes(),
             lock_cookie=0,
-            body=self._web.body(self._session, asked.version),
+            body=self._web.body(self._session, asked.version, self._web.largest_new),
         )
         return await self._web.exchange(asked, request)
 

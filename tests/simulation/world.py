@@ -28,7 +28,7 @@ from tests.simulation.router import Disk, Machine, RouterProcess
 from tests.simulation.scenario import Scenario, draw
 from tests.simulation.seeded import ActorRandom, run_seeded
 from tests.simulation.stock_server import OWN_ITEMS, StockServer
-from tests.simulation.web import END_A_LOCK, LONGEST_TIMEOUT, Kind, WebServer
+from tests.simulation.web import END_A_LOCK, LARGE, LONGEST_TIMEOUT, Kind, WebServer
 
 LONGEST_WAIT = 300.0
 """Virtual seconds until a world without trouble must be redundant again."""
@@ -436,6 +436,8 @@ class World:
         web = self._web_server(rng)
         web.versions, mix = number * 10_000, self.scenario.mix
         web.impatience, web.large_share = self.scenario.impatience, self.scenario.large_share
+        if self.scenario.body_memory < LARGE:  # the flag of a new session of that size may get lost
+            web.largest_new = self.scenario.body_memory
         while True:
             await trio.sleep(rng.expovariate(1 / self.scenario.pause) * (CALM if self._is_calm else 1.0))
             if self._is_ending:

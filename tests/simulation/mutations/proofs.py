@@ -180,6 +180,9 @@ BY_UNIT_TEST = {
         f"{_KEEPER}::test_a_server_is_no_witness_of_what_it_lacks"
     ),
     "what is stale is the session": (f"{_MARKS}::test_a_change_passes_by_whom_it_did_not_reach"),
+    "what is too large to be held is alike": (
+        "tests/routing/test_large_sessions.py::test_what_was_taken_while_marked_is_known_by_its_fingerprint"
+    ),
     "what nobody has stored is lost": (f"{_LOSSES}::test_what_nobody_has_stored_is_not_lost"),
     "what outlived a remove is the session": (
         f"{_LOSSES}::test_a_save_that_was_carried_out_after_a_remove_is_not_the_session"

@@ -21,6 +21,7 @@ from partitioner.routing import lookup
 from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.healing import Healing
+from partitioner.routing.internal_requests import BackendReply
 from partitioner.routing.inventory import Found
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper, RepairQueue
@@ -332,6 +333,12 @@ def what_is_stale_is_the_session() -> Iterator[None]:
 @mutation
 def what_outlived_a_remove_is_the_session() -> Iterator[None]:
     return replaced(Ledger, "note_removed", nothing)
+
+
+@mutation
+def what_is_too_large_to_be_held_is_alike() -> Iterator[None]:
+    """A body that is only read through is not compared with what was saved."""
+    return replaced(BackendReply, "fingerprint", 0)
 
 
 @mutation
