@@ -10,7 +10,7 @@ from partitioner.fastpath.routes import Routes
 from partitioner.fastpath.states import ClientState
 from partitioner.protocol.ordinary import Frame
 from partitioner.routing.core import RouterCore
-from partitioner.transport.client_connection import ConversationPolicy
+from partitioner.transport.client_connection import ConversationPolicy, too_late
 
 _IDLE, _QUEUED, _WAITING = ClientState.IDLE, ClientState.QUEUED, ClientState.WAITING
 _PAUSED, _DELIVERING = ClientState.PAUSED, ClientState.DELIVERING
@@ -42,7 +42,6 @@ class ClientReactions:
         self.collector = RequestCollector(round_.clients, policy.max_body, self._ask)
         self.take_request = self.collector.take_request
         self.take_more_of_request = self.collector.take_more_of_request
-        self.hand_over_request = self.collector.hand_over_request
 
     def ignore(self, client: Client, event: EventData) -> None:
         """It cannot happen, or does not matter."""
@@ -68,9 +67,10 @@ class ClientReactions:
             self._queue(client, data, backend_links, (target, frame))
             return True
         if not links and not self._links.adopt(backend_links):
-            if backend_links.has_enough:
-                self._queue(client, data, backend_links, (target, frame))
-            return backend_links.has_enough
+            if backend_links.may_open():
+                return False
+            self._queue(client, data, backend_links, (target, frame))
+            return True
         link = links.pop()
         if not self._recorder.admit(frame[0], route, link, self._reactor.now):
             links.append(link)
@@ -161,9 +161,13 @@ class ClientReactions:
         self._recorder.finish_undelivered(client)
         self.close_client(client)
 
+    def close_unfinished(self, client: Client, event: EventData) -> None:
+        """Its request has taken all the time that there is for an exchange to come."""
+        self._observer.exchange_closed(client.peer, None, too_late(self._policy))
+        self.close_client(client)
+
     def close_undelivered_late(self, client: Client, event: EventData) -> None:
-        reason = f"the exchange was not over after {self._policy.exchange:g} s"
-        self._observer.exchange_closed(client.peer, client.operation, reason)
+        self._observer.exchange_closed(client.peer, client.operation, too_late(self._policy))
         self.leave_undelivered(client)
 
     # --- out of the ordinary ---

@@ -21,8 +21,12 @@ EventData: TypeAlias = bytes | OSError
 
 
 ENOUGH_LINKS = 32
-"""With so many links to one backend, a request waits until one of them is idle, mostly for a millisecond or
-two; to have the slow path open another one costs as much as ten exchanges. FastRouter has the exceptions."""
+"""With so many links to one backend, or exchanges under way at it, a request waits until one of them is idle,
+mostly for a millisecond or two; to have the slow path open another one costs as much as ten exchanges.
+FastRouter has the exceptions."""
+
+OPENED_AT_A_TIME = 4
+"""Links that the slow path is to open in one round: of a burst of requests the others wait."""
 
 
 class Client:
@@ -93,26 +97,39 @@ class Client:
 class BackendLinks:
     """The links to one backend, and who waits for one."""
 
-    __slots__ = ("idle_links", "limit", "links", "queue", "upstream")
+    __slots__ = ("idle_links", "limit", "links", "opening", "queue", "upstream")
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self.limit = upstream.limit
         self.links: dict[BackendConnection, None] = {}  # all of them
         self.idle_links: list[BackendConnection] = []  # the youngest last
+        self.opening = 0  # requests that were handed over in this round for want of a link
         # Who waits for one, or for a place, with the target and what else is said; first come, first served.
         self.queue: dict[Client, tuple[bytes, Frame]] = {}
 
     @property
+    def is_out(self) -> bool:
+        """Whether the backend is not asked just now: other servers serve its sessions."""
+        return self.upstream.incarnation is None
+
+    @property
     def has_enough(self) -> bool:
         """Whether a request that finds no idle link waits for one."""
-        return len(self.links) >= ENOUGH_LINKS
+        return len(self.links) >= ENOUGH_LINKS or self.limit.taken >= ENOUGH_LINKS
 
     @property
     def room(self) -> int:
         """How many of those who wait may be asked now."""
-        free = self.limit.free
-        return min(free, len(self.idle_links)) if self.has_enough else free
+        opened = 0 if self.has_enough else OPENED_AT_A_TIME
+        return min(self.limit.free, self.upstream.idle + opened)
+
+    def may_open(self) -> bool:
+        """Whether a request that finds no idle link is handed over, which opens one; it counts then."""
+        if self.has_enough or self.opening >= OPENED_AT_A_TIME:
+            return False
+        self.opening += 1
+        return True
 
 
 _NEVER = UnchangedSince(float("inf"), 0)

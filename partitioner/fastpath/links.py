@@ -122,8 +122,7 @@ class SharedLinks:
         """The backend is being ejected."""
         for link in tuple(self.backend_links.links):
             self._signal(link, Signal.SHUTDOWN)
-        for client in tuple(self.backend_links.queue):  # its places may stay taken for long; others have some
-            self._signal(client, Signal.TIMED_OUT)
+        # Who waits in its queue is asked of others then, slice by slice (FastRouter).
 
     def close_idle(self) -> None:
         for link in tuple(self.backend_links.idle_links):

@@ -5,6 +5,7 @@ from a session table. Both take in only what is ordinary, and have the slow path
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 from partitioner.fastpath.connections import BackendConnection, Client
 from partitioner.fastpath.reactor import EventDispatch
@@ -38,8 +39,11 @@ class FastListener(ABC):
         self.clients.take(client)
 
     @abstractmethod
-    def look_after(self, now: float) -> None:
-        """From time to time: whatever is to be done besides looking at the deadlines of clients."""
+    def look_after(self, now: float) -> Iterator[None]:
+        """From time to time: whatever is to be done besides looking at the deadlines of clients.
+
+        Pauses between slices, in which others have their turn.
+        """
 
     @abstractmethod
     def end(self) -> None:

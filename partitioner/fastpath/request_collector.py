@@ -6,7 +6,7 @@ This is what both listeners have in common: some of the reactions that the table
 from collections.abc import Callable
 from typing import TypeAlias
 
-from partitioner.fastpath.connections import Client, EventData
+from partitioner.fastpath.connections import Client
 from partitioner.fastpath.round import ConnectedClients
 from partitioner.fastpath.states import ClientState
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
@@ -61,7 +61,7 @@ class RequestCollector:
             self.take_request(client, whole)
         elif not in_flight.take(len(data)):
             in_flight.used += len(data)  # given back with all its pieces
-            self.hand_over_request(client, b"")  # where it is refused
+            self.hand_over(client, b"".join(client.pieces))  # where it is refused
 
     def _take_other(self, client: Client, data: bytes) -> None:
         """The beginning of a head, or something that is not ordinary."""
@@ -73,10 +73,6 @@ class RequestCollector:
     def hand_over(self, client: Client, received: bytes) -> None:
         """Nothing has been done about this request: the slow path begins with its first byte."""
         self._clients.give_away(client, Opening(client.began_at, received))
-
-    def hand_over_request(self, client: Client, event: EventData) -> None:
-        """A request takes long to come. The slow path waits for the rest of it."""
-        self.hand_over(client, b"".join(client.pieces))
 
     def _recognise(self, verb: bytes, rest: bytes) -> Frame | None:
         if len(rest) > _SHORT:

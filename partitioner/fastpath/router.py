@@ -1,6 +1,7 @@
 """The fast router: all clients and links of the fast path, and a round of work on them."""
 
 import socket
+from collections.abc import Iterator
 from itertools import islice
 
 from partitioner.fastpath.backends import LinkReactions
@@ -22,7 +23,7 @@ from partitioner.fastpath.states import (
     LinkState,
     Signal,
 )
-from partitioner.fastpath.task import PATIENCE_SHARE, FastPathTask
+from partitioner.fastpath.task import PATIENCE_SHARE, SLICE, FastPathTask
 from partitioner.membership.backend import BackendId
 from partitioner.protocol.ordinary import AnswerRecogniser
 from partitioner.routing.core import RouterCore
@@ -83,6 +84,7 @@ class FastRouter(FastListener):
             self._ask_queued()
             if timeout and not has_come:
                 self._open_more(round_.reactor.now)  # it is not for us that they wait, but for the backends
+            has_come = has_come or self._is_behind()
         if round_.asked or round_.answers:
             self._look()  # after a standstill neither has anything in it
         if round_.asked:
@@ -90,6 +92,24 @@ class FastRouter(FastListener):
         if round_.answers:
             self._deliver_answers()
         return has_come
+
+    def _room_at(self, backend_links: BackendLinks) -> int:
+        """How many of its queue may be asked; where the backend is out, of those who serve in its place.
+
+        Not before it is written down that it is out: until then the slow path has to wait for that. And not
+        while a slice waits there: those who ask these servers for their own sessions would wait behind it.
+        """
+        if not backend_links.is_out:
+            return backend_links.room
+        if self.core.roster.pool.unrecorded:
+            return 1
+        waiting = sum(len(links.queue) for links in self.round.crowded if not links.is_out)
+        return max(0, SLICE - waiting)
+
+    def _is_behind(self) -> bool:
+        """Whether some may be asked at once that wait in the queue of a backend that is out."""
+        is_known = not self.core.roster.pool.unrecorded
+        return is_known and any(links.is_out and self._room_at(links) for links in self.round.crowded)
 
     def look_at_queues(self, now: float) -> None:
         """Places may have come free without a word, and a slow backend may be hidden by fast ones."""
@@ -107,7 +127,8 @@ class FastRouter(FastListener):
     def _ask_queued(self) -> None:
         """Have as many asked as may be, first come, first served."""
         for backend_links in tuple(self.round.crowded):
-            for _ in range(min(len(backend_links.queue), backend_links.room)):
+            backend_links.opening = 0
+            for _ in range(min(len(backend_links.queue), self._room_at(backend_links))):
                 self.signal(next(iter(backend_links.queue)), Signal.ROOM)
             if not backend_links.queue:
                 del self.round.crowded[backend_links]
@@ -176,11 +197,15 @@ class FastRouter(FastListener):
 
     # --- from time to time, the end, and faults ---
 
-    def look_after(self, now: float) -> None:
+    def look_after(self, now: float) -> Iterator[None]:
         for link in self.idle_links_before(now - self.core.policy.upstream.idle):
             self.signal(link, Signal.TIMED_OUT)
-        for link in self.copies_before(now - self.core.policy.copy * PATIENCE_SHARE):
-            self.signal(link, Signal.TIMED_OUT)
+        late_before = now - self.core.policy.copy * PATIENCE_SHARE
+        for index, link in enumerate(self.copies_before(late_before)):
+            if link.state in COPYING and link.since < late_before:  # it may have got on meanwhile
+                self.signal(link, Signal.TIMED_OUT)
+            if index % SLICE == SLICE - 1:
+                yield
         self.look_at_queues(now)
 
     def _stood_still(self, duration: float) -> None:

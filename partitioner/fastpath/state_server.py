@@ -6,6 +6,7 @@ that. So a client waits for nothing but room in the network, and nothing has to 
 was carried out.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 from partitioner.errors import RouterSuperseded
@@ -18,7 +19,7 @@ from partitioner.fastpath.states import STATE_SERVER_REACTIONS, ClientState
 from partitioner.fastpath.task import FastPathTask
 from partitioner.protocol.messages import RequestHead
 from partitioner.protocol.ordinary import Frame, is_ordinary_target
-from partitioner.transport.client_connection import SLOW, ConversationPolicy
+from partitioner.transport.client_connection import SLOW, ConversationPolicy, too_late
 from partitioner.transport.listener import ClientHandoff
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import StateServer
@@ -56,7 +57,6 @@ class FastStateServer(FastListener):
         self.collector = RequestCollector(self.clients, policy.max_body, self._answer)
         self.take_request = self.collector.take_request
         self.take_more_of_request = self.collector.take_more_of_request
-        self.hand_over_request = self.collector.hand_over_request
         table = dispatch_table(STATE_SERVER_REACTIONS, ClientState, self)
         self.dispatch = EventDispatch(self.reactor, table, [], self._crashed)
 
@@ -86,8 +86,9 @@ class FastStateServer(FastListener):
             self._observer.exchange_closed(client.peer, None, reason)
         self.close_client(client)
 
-    def look_after(self, now: float) -> None:
+    def look_after(self, now: float) -> Iterator[None]:
         """There are no connections besides clients."""
+        return iter(())
 
     def end(self) -> None:
         for client in tuple(self.connected):
@@ -113,9 +114,13 @@ class FastStateServer(FastListener):
         assert client.rest is not None
         self._deliver(client, client.rest)
 
+    def close_unfinished(self, client: Client, event: EventData) -> None:
+        """Its request has taken all the time that there is for an exchange to come."""
+        self._observer.exchange_closed(client.peer, None, too_late(self._policy))
+        self.close_client(client)
+
     def close_undelivered_late(self, client: Client, event: EventData) -> None:
-        reason = f"the exchange was not over after {self._policy.exchange:g} s"
-        self._observer.exchange_closed(client.peer, client.operation, reason)
+        self._observer.exchange_closed(client.peer, client.operation, too_late(self._policy))
         self.close_client(client)
 
     # --- exchanges ---

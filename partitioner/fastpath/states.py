@@ -78,7 +78,7 @@ CLIENT_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.RECEIVING, Signal.END): "close_client",
     (ClientState.RECEIVING, Signal.BROKEN): "close_client",
     (ClientState.RECEIVING, Signal.ROOM): "ignore",
-    (ClientState.RECEIVING, Signal.TIMED_OUT): "hand_over_request",
+    (ClientState.RECEIVING, Signal.TIMED_OUT): "close_unfinished",
     (ClientState.RECEIVING, Signal.SHUTDOWN): "ignore",  # it is closed after its exchange
     (ClientState.QUEUED, Signal.DATA): "hand_over_queued",
     (ClientState.QUEUED, Signal.END): "hand_over_queued",
@@ -118,7 +118,7 @@ STATE_SERVER_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.RECEIVING, Signal.END): "close_silently",
     (ClientState.RECEIVING, Signal.BROKEN): "close_silently",
     (ClientState.RECEIVING, Signal.ROOM): "ignore",
-    (ClientState.RECEIVING, Signal.TIMED_OUT): "hand_over_request",
+    (ClientState.RECEIVING, Signal.TIMED_OUT): "close_unfinished",
     (ClientState.RECEIVING, Signal.SHUTDOWN): "ignore",  # it is closed after its exchange
     (ClientState.WAITING, Signal.DATA): "ignore",  # all that has come of a client in a round comes at once
     (ClientState.WAITING, Signal.END): "close_when_answered",

@@ -190,7 +190,7 @@ class Replicator:
             return await self._copy_back(write, server)
         return await self.replace(write.session.key, server, write.internal_request, write.begun.get(server))
 
-    async def _copy_back(self, write: Write, server: str) -> BackendReply | None:
+    async def _copy_back(self, write: Write, server: BackendId) -> BackendReply | None:
         """Write the copy of a save that has streamed through, from the server that has stored it.
 
         To read what was created there would consume its flag; such a copy is left to repair.

@@ -22,6 +22,7 @@ from partitioner.transport.half_closed import HalfClosedWatch
 from partitioner.transport.limits import ConnectionLimit
 from partitioner.transport.messages import Request, Response
 from partitioner.transport.shortcomings import Shortcoming, Shortcomings
+from partitioner.transport.slices import in_slices
 from partitioner.transport.traffic import Traffic
 
 HELD_BODY = 64 * 1024
@@ -90,6 +91,7 @@ class Upstream:
         self._policy = policy
         self._unanswered_listener = unanswered_listener
         self.shortcomings = Shortcomings(lambda seen: on_shortcoming(self.backend, seen))
+        self._background = background
         self.half_closed = HalfClosedWatch(
             background, lambda: self.shortcomings.note(Shortcoming.KEEPS_HALF_CLOSED)
         )
@@ -139,10 +141,10 @@ class Upstream:
         self.incarnation = None
         for lease in self.leases:
             lease.cut()
+        in_slices(Lease.wake_cut, self.leases, self._background)
         if self.fast_links is not None:
             self.fast_links.cut()
-        for waiting in tuple(self._waiting):
-            waiting.cancel()
+        in_slices(trio.CancelScope.cancel, tuple(self._waiting), self._background)
         self.close_idle()
 
     def break_off(self) -> None:

@@ -103,6 +103,9 @@ class Lease:
         """Let nothing more of this exchange reach the client: the backend is being ejected."""
         if self._order is Order.GO_ON:
             self._order = Order.CUT
+
+    def wake_cut(self) -> None:
+        """Have the exchange notice that it was cut, and go on elsewhere."""
         if self._scope is not None:
             self._scope.cancel()
 
@@ -113,7 +116,7 @@ class Lease:
         when it has.
         """
         self._order = Order.BROKEN_OFF
-        self.cut()
+        self.wake_cut()
         self.channel.close()
 
     async def exchange(self, held_body: int) -> Response:

@@ -73,6 +73,11 @@ class Opening:
     router: RouterConnection | None = None  # what a state server remembers of the connection
 
 
+def too_late(policy: ConversationPolicy) -> str:
+    """Why an exchange is closed whose time is over."""
+    return f"the exchange was not over after {policy.exchange:g} s"
+
+
 HandBack = Callable[[Channel], None]
 """Takes a connection back, between two exchanges."""
 
@@ -159,8 +164,7 @@ class Conversation:
                 await self._exchange(began_at, opening)
             self.is_busy = False
             if self._under_way.cancelled_caught:
-                late = f"the exchange was not over after {self._policy.exchange:g} s"
-                reason = self._why_broken_off or late
+                reason = self._why_broken_off or too_late(self._policy)
                 self._observer.exchange_closed(self._channel.peer, self._operation, reason)
                 return
             opening = None

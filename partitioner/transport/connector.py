@@ -42,6 +42,9 @@ HUNG_UP_AT_ONCE = "connected and closed at once, is AllowRemoteConnection 0 ther
 """A stock server that serves local clients only takes a connection and drops it (protocol.md 2). It shows
 as an end of file or as a reset, depending on whether our first bytes had arrived."""
 
+FAIR_SHARE = 0.5
+"""Of its time a backend must have had while the loop ran, before it is blamed for being late."""
+
 T = TypeVar("T")
 
 DrawToken = Callable[[], Awaitable[bytes]]
@@ -164,7 +167,7 @@ class Connector:
         self, backend: Backend, within: float, greet: Callable[[Channel], Awaitable[T]]
     ) -> tuple[Channel, T]:
         channel: Channel | None = None
-        was_greeted = False
+        was_greeted, lost_before = False, self.standstills.lost
         try:
             with trio.fail_after(within):
                 channel = await self.dial(backend.address)
@@ -172,6 +175,9 @@ class Connector:
                 was_greeted = True
                 return channel, greeted
         except trio.TooSlowError as error:
+            if self.standstills.lost - lost_before > within * (1 - FAIR_SHARE):
+                detail = f"was not waited for: the router was busy for most of {format_duration(within)}"
+                raise BackendNotAtFault(backend.identity, Phase.CONNECTING, detail) from error
             did_not = "connect" if channel is None else "answer on a new connection"
             detail = f"did not {did_not} within {format_duration(within)}"
             raise BackendTooSlow(backend.identity, Phase.CONNECTING, detail) from error

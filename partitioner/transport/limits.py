@@ -16,11 +16,17 @@ class ConnectionLimit:
     A semaphore that can be asked without an exception, and that costs the fast path next to nothing.
     """
 
-    __slots__ = ("_waiting", "free")
+    __slots__ = ("_count", "_waiting", "free")
 
     def __init__(self, count: int) -> None:
+        self._count = count
         self.free = count
         self._waiting: deque[trio.Event] = deque()
+
+    @property
+    def taken(self) -> int:
+        """How many places are given out."""
+        return self._count - self.free
 
     async def take(self) -> None:
         """Wait for a place. It goes back with `give_back`."""

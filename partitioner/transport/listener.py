@@ -1,7 +1,7 @@
 """The side towards web servers: accepts connections and holds a conversation on each."""
 
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
@@ -15,6 +15,7 @@ from partitioner.transport.channel import Channel, socket_channel
 from partitioner.transport.client_connection import Conversation, ConversationPolicy, Opening
 from partitioner.transport.messages import Responder
 from partitioner.transport.observer import Observer
+from partitioner.transport.slices import AT_A_TIME
 
 _BREATHER = 0.1
 """Seconds to wait before accepting again after the system could not, mostly for want of files."""
@@ -85,6 +86,8 @@ class Downstream:
         self._accepting = trio.CancelScope()
         self._listeners: tuple[trio.SocketListener, ...] = ()
         self._conversations: set[Conversation] = set()
+        self._handed_over: deque[tuple[Conversation, _Returned]] = deque()  # whose tasks have yet to begin
+        self._beginning = 0  # tasks that begin at this turn of the loop, or the next one
 
     def __repr__(self) -> str:
         return f"<Downstream, {self.connections} clients>"
@@ -240,7 +243,15 @@ class Downstream:
         self._conversations.add(conversation)  # from now on, and not only when its task begins
         if self.is_stopping:
             conversation.end_when_idle()
-        self._nursery.start_soon(self._converse_once, conversation, returned)
+        self._handed_over.append((conversation, returned))
+        self._begin_some()
+
+    def _begin_some(self) -> None:
+        """Many may be handed over at one moment: a few begin at each turn of the loop, in their order."""
+        assert self._nursery is not None
+        while self._handed_over and self._beginning < AT_A_TIME:
+            self._beginning += 1
+            self._nursery.start_soon(self._converse_once, *self._handed_over.popleft())
 
     def client_left(self, peer: str) -> None:
         """A client's connection has been closed."""
@@ -250,6 +261,8 @@ class Downstream:
             del self._connections_of[peer]
 
     async def _converse_once(self, conversation: Conversation, returned: "_Returned") -> None:
+        self._beginning -= 1
+        self._begin_some()
         try:
             await self._talk(conversation)
         finally:

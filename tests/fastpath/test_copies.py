@@ -317,7 +317,7 @@ async def test_copies_that_take_long(scene: Scene) -> None:
 async def test_two_copies_that_take_long(wide_scene: Scene) -> None:
     """They are handed over together, and once."""
     wide_scene.have_accepted()
-    wide_scene.router_setup.fast_router.look_after(wide_scene.links[1].since + 1)
+    list(wide_scene.router_setup.fast_router.look_after(wide_scene.links[1].since + 1))
 
     assert 1 == len(wide_scene.router_setup.client_handoff.openings)
     assert 2 == sum(

@@ -1,13 +1,17 @@
 """Requests that wait on the fast path for a place at their backend, or for a link to it."""
 
 import socket
+from itertools import pairwise
 
 import trio
 
-from partitioner.fastpath.connections import ENOUGH_LINKS, Client
+from partitioner.errors import BackendRefused, Phase
+from partitioner.fastpath.connections import ENOUGH_LINKS, OPENED_AT_A_TIME, Client
 from partitioner.fastpath.router import LONG_WAIT
 from partitioner.fastpath.states import ClientState
+from partitioner.fastpath.task import SLICE, FastPathTask
 from partitioner.protocol.messages import Operation
+from tests.doubles.routers import CONVERSATION
 from tests.doubles.sessions import GET, TARGET, request, target
 from tests.fastpath.router_setup import (
     MOST_EVENTS,
@@ -120,17 +124,81 @@ async def test_a_place_that_comes_free_without_a_word(router_setup: RouterSetup)
     assert GET == backend.recv(1000)
 
 
+def eject(router_setup: RouterSetup, server: str) -> None:
+    """Have nobody listen there any more."""
+    for _ in range(3):
+        router_setup.router.roster.probe_failed(BackendRefused(server, Phase.CONNECTING, "refused"))
+
+
 async def test_who_waits_for_a_place_at_a_backend_that_is_ejected(nursery: trio.Nursery) -> None:
-    """What that has left unanswered keeps its places for long; who waits for one is served elsewhere."""
-    router_setup = RouterSetup(nursery, backends=2)
-    (holder,) = router_setup.holders(TARGET)
-    upstream = router_setup.router.roster.upstreams[holder]
-    upstream.limit.free = 0
+    """What that has left unanswered keeps its places for long; who waits for one is asked of its copy."""
+    router_setup = RouterSetup(nursery, backends=2, copies=2)
+    first, second = router_setup.holders(TARGET)
+    backend, _ = router_setup.link(second)
+    router_setup.router.roster.upstreams[first].limit.free = 0
     near, _ = router_setup.client()
     near.sendall(GET)
     router_setup.turn()
-    upstream.cut()
+    eject(router_setup, first)
+    router_setup.fast_router.work_off(0, MOST_EVENTS)
 
-    assert [GET] == [opening.received for opening in router_setup.client_handoff.openings]
-    assert {} == router_setup.backend_links(holder).queue
+    assert GET == backend.recv(1000)
+    assert ([], {}) == (router_setup.client_handoff.openings, router_setup.backend_links(first).queue)
     router_setup.close()
+
+
+async def test_those_of_an_ejected_backend_do_not_stand_before_all_others(nursery: trio.Nursery) -> None:
+    """No more than a slice of them waits at the server that takes them, which others ask as well."""
+    router_setup = RouterSetup(nursery, backends=2, copies=2)
+    first, second = router_setup.holders(TARGET)
+    router_setup.link(second)
+    router_setup.router.roster.upstreams[first].limit.free = 0
+    for _ in range(3 * SLICE):
+        near, _ = router_setup.client()
+        near.sendall(GET)
+        router_setup.turn()
+    eject(router_setup, first)
+    router_setup.router.roster.upstreams[second].limit.free = 0  # so they wait there, too
+    for _ in range(5):
+        router_setup.fast_router.work_off(0, MOST_EVENTS)
+    waiting = [len(router_setup.backend_links(each).queue) for each in (first, second)]
+
+    assert [2 * SLICE, SLICE] == waiting
+    router_setup.close()
+
+
+async def test_a_burst_opens_a_few_links_at_a_time(router_setup: RouterSetup) -> None:
+    """Of many that find no link a few are handed over in a round, and the others wait for what these open."""
+    for number in range(20):
+        near, _ = router_setup.client()
+        near.sendall(request(Operation.GET, target(number)))
+    await trio.sleep(0.01)  # all is there now
+    router_setup.turn()
+    opened = [len(router_setup.client_handoff.openings)]
+    for _ in range(2):
+        router_setup.fast_router.work_off(0, MOST_EVENTS)
+        opened.append(len(router_setup.client_handoff.openings))
+
+    assert opened[0] <= 2 * OPENED_AT_A_TIME
+    assert all(later - sooner <= OPENED_AT_A_TIME for sooner, later in pairwise(opened))
+
+
+async def test_half_heads_are_closed_in_slices(router_setup: RouterSetup) -> None:
+    """Where the time of thousands is over, the oldest go first, and the others have their turn meanwhile."""
+    core = FastPathTask(lambda clock, client_handoff: router_setup.fast_router, CONVERSATION)
+    clients = []
+    for age in range(2 * SLICE + 3):
+        near, client = router_setup.client()
+        near.sendall(GET[:20])
+        router_setup.turn()
+        client.began_at -= 1000 + age
+        clients.append(client)
+    left = [len(router_setup.fast_router.connected)]
+    for _ in core.look_at_deadlines(router_setup.fast_router, trio.current_time()):
+        left.append(len(router_setup.fast_router.connected))
+        youngest = [each in router_setup.fast_router.connected for each in clients]
+        assert youngest == sorted(youngest, reverse=True)
+
+    assert [2 * SLICE + 3, SLICE + 3, 3] == left
+    assert not router_setup.fast_router.connected
+    assert [] == router_setup.client_handoff.openings

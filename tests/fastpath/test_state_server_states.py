@@ -28,7 +28,7 @@ LAST = "answered, and closed"
 OUTCOMES = {
     #                       DATA      END     BROKEN  ROOM      TIMED OUT      SHUTDOWN
     ClientState.IDLE:      (ANSWERED, CLOSED, CLOSED, STAYS,    CLOSED,      CLOSED),
-    ClientState.RECEIVING: (ANSWERED, CLOSED, CLOSED, STAYS,    HANDED_OVER, STAYS),
+    ClientState.RECEIVING: (ANSWERED, CLOSED, CLOSED, STAYS,    LATE,        STAYS),
     ClientState.WAITING:   (ANSWERED, LAST,   ANSWERED, ANSWERED, ANSWERED,  LAST),
     ClientState.DELIVERING: (STAYS,   STAYS,  STAYS,  ANSWERED, LATE,        STAYS),
     ClientState.GONE:      (STAYS,    STAYS,  STAYS,  STAYS,    STAYS,       STAYS),

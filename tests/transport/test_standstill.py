@@ -77,6 +77,38 @@ async def test_trios_clock_may_jump(setting: Setting, autojump_clock: MockClock)
     assert [] == setting.observer.named("stood_still")
 
 
+async def test_a_probe_that_ran_out_while_the_loop_was_busy(
+    setting: Setting, autojump_clock: MockClock
+) -> None:
+    """Turns that took most of its time, though none was a standstill: nobody is blamed, and it is told."""
+    setting.router.network.disturb(setting.backend.address, Fault.HANG)
+    await setting.begin()
+    setting.router.take_in()
+    setting.router.roster.want_all_probed()
+    setting._nursery.start_soon(setting.router.core.probing.first_look)
+    await wait_all_tasks_blocked()
+    await setting.stand_still(0.6)
+    await trio.sleep(1.1)
+    busy = setting.failures
+    await setting.router.core.probing.first_look()
+
+    assert (0, 1) == (busy, setting.failures)
+    assert "was not waited for: the router was busy" in str(setting.observer.named("backend_troubled"))
+
+
+async def test_turns_of_ordinary_length_excuse_nobody(setting: Setting, autojump_clock: MockClock) -> None:
+    """Under full load the loop's turns are a few milliseconds: who is late then is to blame."""
+    setting.router.network.disturb(setting.backend.address, Fault.HANG)
+    await setting.begin()
+    setting._nursery.start_soon(setting.router.core.probing.first_look)
+    await wait_all_tasks_blocked()
+    for _ in range(20):
+        await setting.stand_still(0.05)
+    await trio.sleep(1.1)
+
+    assert 1 == setting.failures
+
+
 async def test_before_it_runs(setting: Setting, autojump_clock: MockClock) -> None:
     """Where nothing makes sure that there are looks, a long time between two of them says nothing."""
     setting.clock.now += 100
