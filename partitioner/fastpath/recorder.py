@@ -148,6 +148,8 @@ class ExchangeRecorder:
                 self._observer.copy_written(backend_links.upstream.backend, True)
             minutes = None if client.minutes is None else int(client.minutes)
             self._expiry_sync.note_written(route.session, minutes)
+        else:
+            self._expiry_sync.note_removed(route.session)
 
     def _note_timeout(self, key: bytes, written: bytes) -> int:
         minutes = self._timeouts.get(written)

@@ -112,6 +112,7 @@ class Ledger:
 
     def __init__(self, policy: LedgerPolicy) -> None:
         self._policy = policy
+        self._most_keys = policy.keys
         self._entries: dict[bytes, Entry] = {}
         self._marked: dict[BackendId, dict[bytes, None]] = {}  # keys by server
         self._reasons: dict[BackendId, set[str]] = {}  # of all marks since a server was last without any
@@ -200,11 +201,12 @@ class Ledger:
         """`note_alive`, if all that is remembered of this key is a lock on this server in this incarnation of
         it.
 
-        Nothing at all is fine as well. Returns whether it is so; else nothing was noted.
+        Nothing at all is fine as well, where there is room for a lock. Returns whether it is so; else nothing
+        was noted.
         """
         entry = self._entries.get(key)
         if entry is None:
-            return True
+            return len(self._locked) < self._most_keys
         lock = entry.lock
         if entry.marks or entry.is_unsettled or entry.lock_expires_at < now:
             return False
@@ -273,6 +275,23 @@ class Ledger:
         entry.lock = lock
         self._locked[key] = None
         entry.lock_expires_at = lock.since + entry.timeout
+
+    def make_room_for_lock(self, key: bytes, now: float) -> bool:
+        """Whether a lock of this key could be remembered.
+
+        At the bound the oldest lock is forgotten if web servers would break it by now; it is still held at
+        its server.
+        """
+        if key in self._locked:
+            return True
+        while len(self._locked) >= self._most_keys:
+            oldest = next(iter(self._locked))
+            lock = self._entries[oldest].lock
+            assert lock is not None
+            if now - lock.since < LONGEST_PAGE:
+                return False
+            self.end_lock(oldest)
+        return True
 
     def note_alive(self, key: bytes, now: float) -> None:
         """The session was touched, so its time-out begins anew; a lock whose time is over stays so."""
@@ -493,8 +512,11 @@ class Ledger:
 
     @property
     def is_over_its_bound(self) -> bool:
-        """Whether more keys are remembered than there may be; then one server has to go without its marks."""
-        return len(self._entries) > self._policy.keys and bool(self._marked)
+        """Whether more keys are remembered than there may be; then one server has to go without its marks.
+
+        Those with locks are counted apart (`make_room_for_lock`).
+        """
+        return len(self._entries) - len(self._locked) > self._policy.keys and bool(self._marked)
 
     # --- time passes ---
 

@@ -29,6 +29,10 @@ WINDOW_SHARE = 1 / 20
 SHORTEST_WINDOW = 3.0
 """Seconds: the window of the shortest time-out there is, a minute, and of one that is not known."""
 
+LONGEST_WINDOW = 300.0
+"""Seconds: so long a key is remembered after its last use, whatever time-out a client has told. A session
+that may live for a year is touched every five minutes while it is used."""
+
 AT_ONCE = 16
 """Keys that are touched side by side; others that are due wait, and not each in a task of its own."""
 
@@ -38,6 +42,9 @@ TOGETHER = 0.01
 
 NEXT_LOOK = 0.1
 """Seconds after which to look again at a key that is busy. It may be with a write, which touches as well."""
+
+FEW = 64
+"""Looks at keys that are gone which are not worth being swept out."""
 
 Shortcut = Callable[[bytes, BackendId], bool]
 """Touches the copies of a target that this server has renewed, if that is an ordinary thing to do."""
@@ -51,6 +58,7 @@ class _Key:
     window: float
     touched_at: float  # the copies
     renewed_by: BackendId | None = None  # the server that has been asked since
+    look_at: float = 0.0  # when it is looked at again
 
 
 class ExpirySync:
@@ -64,7 +72,7 @@ class ExpirySync:
         self._gate = gate
         self._internal_requests = internal_requests
         self._keys: dict[bytes, _Key] = {}
-        self._due: list[tuple[float, bytes]] = []  # a heap: when to look at which key
+        self._due: list[tuple[float, bytes]] = []  # a heap: when to look at which key, if it is still so
         self._is_wanted = trio.Event()
         self._under_way = 0  # touches
         self._touching: trio.Nursery | None = None  # while it runs
@@ -104,6 +112,10 @@ class ExpirySync:
             known.touched_at = now
             known.renewed_by = None
 
+    def note_removed(self, session: SessionRef) -> None:
+        """The session is gone, and with it what is remembered of it."""
+        self._keys.pop(session.key, None)
+
     async def consume_flag(self, target: bytes, servers: tuple[BackendId, ...]) -> None:
         """Consume the one-shot flag of a new session on its copies too (protocol.md 6, row 9)."""
         await self._internal_requests.run_all([(server, release(target, 0)) for server in servers])
@@ -114,8 +126,9 @@ class ExpirySync:
             while True:
                 now = trio.current_time()
                 while self._due and self._due[0][0] <= now and self._under_way < AT_ONCE:
-                    _, key = heapq.heappop(self._due)
-                    self._take_up(key, now, self._touching)
+                    when, key = heapq.heappop(self._due)
+                    if key in self._keys and self._keys[key].look_at == when:
+                        self._take_up(key, now, self._touching)
                 is_waiting_for_time = self._due and self._under_way < AT_ONCE
                 wake_at = self._due[0][0] if is_waiting_for_time else float("inf")
                 with trio.move_on_at(wake_at):
@@ -142,6 +155,12 @@ class ExpirySync:
             del self._keys[key]
 
     def _look_at(self, key: bytes, when: float) -> None:
+        self._keys[key].look_at = when
+        if len(self._due) > 2 * len(self._keys) + FEW:  # most are of keys that have been removed since
+            self._due = [(known.look_at, each) for each, known in self._keys.items()]
+            heapq.heapify(self._due)
+            self._is_wanted.set()
+            return
         heapq.heappush(self._due, (when, key))
         if self._due[0][1] is key:
             self._is_wanted.set()
@@ -213,4 +232,5 @@ class ExpirySync:
 
 def _window(timeout_minutes: int | None) -> float:
     """For how long copies need not be touched again; where the time-out is not known, the shortest."""
-    return max(SHORTEST_WINDOW, (timeout_minutes or 0) * 60.0 * WINDOW_SHARE)
+    share = (timeout_minutes or 0) * 60.0 * WINDOW_SHARE
+    return min(max(SHORTEST_WINDOW, share), LONGEST_WINDOW)

@@ -172,7 +172,11 @@ class InternalRequests:
         return failure
 
     async def _copy(
-        self, source: BackendId, server: BackendId, internal_request: InternalRequest, patience: trio.CancelScope
+        self,
+        source: BackendId,
+        server: BackendId,
+        internal_request: InternalRequest,
+        patience: trio.CancelScope,
     ) -> Response:
         """Have a server store a body that another one holds; of which a few pieces are here at a time.
 

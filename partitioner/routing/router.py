@@ -155,6 +155,7 @@ class Router:
         key = routed.session.key
         try:
             self._ledger.note_alive(key, trio.current_time())
+            self._ensure_room(routed)
             await self._note_remove(routed)
             answer = await self._lock_quarantine.maybe_refusal(
                 routed.operation, routed.session
@@ -172,6 +173,15 @@ class Router:
         if effects.shows_no_lock:
             self._lock_quarantine.note_answered(key)
         return self._leave_at_the_end(routed, answer)
+
+    def _ensure_room(self, routed: RoutedRequest) -> None:
+        """A lock that could not be remembered is not asked for.
+
+        Raises NoBackendLeft.
+        """
+        is_acquire = routed.operation is Operation.ACQUIRE
+        if is_acquire and not self._ledger.make_room_for_lock(routed.session.key, trio.current_time()):
+            raise NoBackendLeft("as many sessions are locked as limits.ledger allows")
 
     # --- what the next router must know ---
 
@@ -430,7 +440,9 @@ class Router:
             routed.begun_copies,
         )
         replies = await self._replicator.spread(write)
-        if routed.operation is not Operation.REMOVE:
+        if routed.operation is Operation.REMOVE:
+            self._expiry_sync.note_removed(session)
+        else:
             self._expiry_sync.note_written(session, minutes)
         if effects.ends_lock:
             self._want_repair(session)

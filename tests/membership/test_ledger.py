@@ -1,7 +1,7 @@
 """The ledger by its rules: how long a session may live, locks, and what it forgets (design.md 7.3, 7.4)."""
 
 from partitioner.membership.backend import BackendId
-from partitioner.membership.ledger import Ledger, Lock
+from partitioner.membership.ledger import LONGEST_PAGE, Ledger, Lock
 from tests.identities import A, B
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, sweep
 from tests.tables import each_case
@@ -155,13 +155,36 @@ def test_the_bound() -> None:
     assert (False, True) == (at_the_bound, book.is_over_its_bound)
 
 
-def test_locks_alone_are_within_the_bound() -> None:
-    """A lock cannot be forgotten for want of room: no server could make good for it."""
-    book = ledger(keys=1)
+def test_no_server_goes_without_its_marks_for_locks() -> None:
+    """Keys with locks are counted apart."""
+    book = ledger(keys=2)
     for number in range(5):
         book.note_lock(b"%d" % number, TARGET, lock(), 20)
+    book.mark(b"5", TARGET, A, NOW, is_stale=True)
 
     assert not book.is_over_its_bound
+
+
+def test_the_bound_of_locks() -> None:
+    """The oldest lock makes room when web servers would break it; until then there is none."""
+    book = ledger(keys=2)
+    for number in range(2):
+        book.note_lock(b"%d" % number, TARGET, lock(since=NOW + number), 20)
+    had_room = [book.make_room_for_lock(b"new", NOW + age) for age in (0, LONGEST_PAGE - 1)]
+    has_own = book.make_room_for_lock(b"0", NOW)
+    has_room = book.make_room_for_lock(b"new", NOW + LONGEST_PAGE)
+
+    assert ([False, False], True, True) == (had_room, has_own, has_room)
+    assert [b"1"] == [key for key, _ in book.locks()]
+
+
+def test_beyond_the_bound_nothing_is_ordinary() -> None:
+    """A key of which nothing is remembered is served by the slow path then, which knows about the bound."""
+    book = ledger(keys=1)
+    before = book.note_alive_at(OTHER, A, b"x", NOW)
+    book.note_lock(KEY, TARGET, lock(), 20)
+
+    assert (True, False) == (before, book.note_alive_at(OTHER, A, b"x", NOW))
 
 
 def test_a_server_without_its_marks_makes_room() -> None:

@@ -6,11 +6,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
-from partitioner.routing.expiry_sync import AT_ONCE, SHORTEST_WINDOW
+from partitioner.routing.expiry_sync import AT_ONCE, FEW, LONGEST_WINDOW, SHORTEST_WINDOW
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import T_MAX, MemoryFarm
 from tests.doubles.routers import MemoryRouter
-from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, ID, TARGET, request
+from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, ID, TARGET, request, target
 from tests.identities import STATE_1
 from tests.tables import each_case
 
@@ -346,3 +346,30 @@ async def test_a_missing_copy_is_not_forgotten_while_touches_keep_its_session_al
 
     assert farm.session(0) is not None
     assert ({1}, 1) == (farm.marked, farm.ledger.marks_made)
+
+
+# --- what is remembered, and for how long ---
+
+
+async def test_a_removed_session_is_forgotten(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Whatever time-out its client has told: clients that put and remove for ever fill no memory."""
+    farm = MemoryFarm(nursery, 2)
+    await farm.start()
+    sync = farm.router.core.expiry_sync
+    client = farm.router.client()
+    for number in range(500):
+        await client.ask(request(Operation.SET, target(number), minutes=525_600))
+        await client.ask(request(Operation.REMOVE, target(number)))
+
+    assert (0, True) == (len(sync), len(sync._due) <= FEW + 1)
+
+
+async def test_no_time_out_makes_a_window_longer(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A session that may live for a year is remembered for five minutes after its last use."""
+    farm = MemoryFarm(nursery, 2)
+    await farm.start()
+    await farm.ask(request(Operation.SET, minutes=525_600))
+    remembered = len(farm.router.core.expiry_sync)
+    await trio.sleep(LONGEST_WINDOW + 1)
+
+    assert (1, 0) == (remembered, len(farm.router.core.expiry_sync))

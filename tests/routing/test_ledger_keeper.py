@@ -5,9 +5,11 @@ from trio.testing import MockClock
 
 from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health
-from partitioner.membership.ledger import LedgerPolicy
+from partitioner.membership.ledger import LONGEST_PAGE, LedgerPolicy
+from partitioner.protocol.messages import Operation
+from tests.doubles.farms import T_MAX, MemoryFarm
 from tests.doubles.routers import MemoryRouter
-from tests.doubles.sessions import target
+from tests.doubles.sessions import request, target
 from tests.identities import STATE_1, STATE_2
 
 
@@ -46,3 +48,20 @@ async def test_after_the_bound_there_is_room_again(nursery: trio.Nursery, autoju
 
     assert Health.UP is health(router)["state-2"]
     assert 3 == router.ledger.marks_of(STATE_2)
+
+
+async def test_as_many_sessions_are_locked_as_may_be(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A lock that could not be remembered is not asked for; all else is served, and room comes with time."""
+    farm = MemoryFarm(nursery, ledger=LedgerPolicy(T_MAX, T_MAX, keys=3))
+    await farm.start()
+    for number in range(5):
+        await farm.ask(request(Operation.SET, target(number)))
+    acquired = [await farm.ask(request(Operation.ACQUIRE, target(number))) for number in range(5)]
+    read = await farm.ask(request(Operation.GET, target(4)))
+    await trio.sleep(LONGEST_PAGE)
+    later = await farm.ask(request(Operation.ACQUIRE, target(4)))
+
+    assert [b"200", b"200", b"200", b"", b""] == [answer[:3] for answer in acquired]
+    assert [b"200", b"200", 3] == [read[:3], later[:3], farm.ledger.locks_held]

@@ -116,6 +116,9 @@ BY_UNIT_TEST = {
     "an older save that was carried out late is the session": (
         f"{_LOSSES}::test_an_older_save_that_was_carried_out_late_is_not_the_session"
     ),
+    "any lock makes room for another": (
+        "tests/routing/test_ledger_keeper.py::test_as_many_sessions_are_locked_as_may_be"
+    ),
     "any operation declares a loss": (f"{_LOSSES}::test_others_declare_no_loss"),
     "any record is current": f"{_TENURE}::test_a_record_is_current",
     "any server is trusted": "tests/membership/test_eras.py",

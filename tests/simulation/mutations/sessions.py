@@ -336,6 +336,12 @@ def what_outlived_a_remove_is_the_session() -> Iterator[None]:
 
 
 @mutation
+def any_lock_makes_room_for_another() -> Iterator[None]:
+    """At the bound of the ledger locks of pages that run are forgotten."""
+    return replaced(Ledger, "make_room_for_lock", lambda self, key, now: True)
+
+
+@mutation
 def what_is_too_large_to_be_held_is_alike() -> Iterator[None]:
     """A body that is only read through is not compared with what was saved."""
     return replaced(BackendReply, "fingerprint", 0)
