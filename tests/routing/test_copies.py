@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.membership.backend import BackendId, Intent
-from partitioner.membership.ledger import LedgerPolicy
+from partitioner.membership.ledger import LedgerPolicy, Lock
 from partitioner.protocol.messages import Operation
 from partitioner.routing.internal_requests import PACE
 from tests.doubles.backends import READ_CANARY, Close, Hear, HearEnd, Reset, Say, Stall, Step, ok
@@ -279,7 +279,10 @@ async def test_the_only_server_that_took_a_write_keeps_it(
     farm = MemoryFarm(nursery, copies=1, ledger=LedgerPolicy(T_MAX, T_MAX, keys=0))
     await farm.start()
     await farm.save(OLD)
-    await farm.ask(ACQUIRE)
+    farm.tell(0, ACQUIRE)
+    first = farm.router.roster.pool.members[farm.names[0]]
+    lock = Lock(2, farm.names[0], first.record.incarnation, trio.current_time())
+    farm.ledger.note_lock(farm.key, TARGET, lock, 20)  # a router with a full ledger would not ask for it
     farm.set_intent(0, Intent.DRAIN)
     farm.servers[1].freeze()
     answer = await farm.save(NEW, cookie=2)
