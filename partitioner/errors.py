@@ -118,6 +118,10 @@ class ConnectionBroken(PartitionerError):
     """The network, or the process at the other end, tore a connection down. It is of no use any more."""
 
 
+class ConnectionLost(ConnectionBroken):
+    """The network gave a connection up. The other end may not know, and may still carry out what was sent."""
+
+
 class NotListening(PartitionerError):
     """A connection was refused. Nothing was sent."""
 

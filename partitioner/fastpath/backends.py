@@ -1,6 +1,6 @@
 """Reactions to what happens to links: answers are taken, and what is out of the ordinary is handed over."""
 
-from partitioner.errors import ConnectionBroken, ConnectionEnded
+from partitioner.errors import ConnectionEnded
 from partitioner.fastpath.connections import BackendConnection, Client, EventData
 from partitioner.fastpath.copies import Copies
 from partitioner.fastpath.handover import HandOver
@@ -12,6 +12,7 @@ from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import AnswerRecogniser, recognise_refusal
 from partitioner.transport.backend_connections import HELD_BODY
+from partitioner.transport.channel import broken
 
 _HEAD_END = b"\r\n\r\n"
 _SENDING, _READING, _READING_COPY = LinkState.SENDING, LinkState.READING, LinkState.READING_COPY
@@ -112,7 +113,8 @@ class LinkReactions:
 
     def hand_over_broken(self, link: BackendConnection, event: EventData) -> None:
         reason = event.strerror if isinstance(event, OSError) else None
-        self._hand_over.link(link, cause=ConnectionBroken(reason or "closed"))
+        cause = event if isinstance(event, OSError) else None
+        self._hand_over.link(link, cause=broken(cause, reason or "closed"))
 
     def hand_over_cut(self, link: BackendConnection, event: EventData) -> None:
         """Nothing that an ejected backend says reaches a client."""

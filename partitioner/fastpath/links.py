@@ -7,12 +7,11 @@ back.
 import socket
 from collections.abc import Callable
 
-from partitioner.errors import ConnectionBroken
 from partitioner.fastpath.connections import BackendConnection, BackendLinks, Client
 from partitioner.fastpath.handover import HandOver
 from partitioner.fastpath.round import Round
 from partitioner.fastpath.states import LinkState, Signal
-from partitioner.transport.channel import Channel, socket_channel
+from partitioner.transport.channel import Channel, broken, socket_channel
 from partitioner.transport.sockets import close_in_order
 
 _IDLE, _READING, _READING_COPY = LinkState.IDLE, LinkState.READING, LinkState.READING_COPY
@@ -62,7 +61,7 @@ class Links:
             sent = 0
         except OSError as error:
             link.state, link.rest = _UNSENT[state], memoryview(data)
-            self._hand_over.link(link, cause=ConnectionBroken(error.strerror or "closed"))
+            self._hand_over.link(link, cause=broken(error, error.strerror or "closed"))
             return
         if sent == len(data):
             link.state = state
@@ -106,6 +105,11 @@ class SharedLinks:
     @property
     def busy(self) -> int:
         return len(self.backend_links.links) - len(self.backend_links.idle_links)
+
+    @property
+    def waits_since(self) -> float:
+        waiting = [link.since for link in self.backend_links.links if link.state is not _IDLE]
+        return min(waiting, default=float("inf"))
 
     def maybe_channel(self) -> Channel | None:
         """Give an idle one away."""

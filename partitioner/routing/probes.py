@@ -105,7 +105,9 @@ class Prober:
             return True
         self._roster.probe_succeeded(name, token)
         if name in self._roster.upstreams:
-            self._roster.upstreams[name].traffic.probed(trio.current_time() - began_at)
+            upstream = self._roster.upstreams[name]
+            upstream.traffic.probed(trio.current_time() - began_at)
+            upstream.note_probed(began_at)
         after = self._roster.pool.members.get(name)
         return known.is_up and after is not None and not after.record.is_up
 

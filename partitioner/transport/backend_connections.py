@@ -30,6 +30,11 @@ HELD_BODY = 64 * 1024
 request only when all of it has come. Most sessions are far smaller; longer ones stream through."""
 
 
+SILENT = 1.0
+"""Seconds for which a request must have waited when a new connection is opened, and answered, before it says
+something of the older ones: a thousand times what an exchange takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamPolicy:
     """How connections to backends are kept. Times are seconds."""
@@ -59,6 +64,10 @@ class FastPathLinks(Protocol):
     @property
     def idle(self) -> int:
         """How many are idle."""
+
+    @property
+    def waits_since(self) -> float:
+        """Since when the oldest request over them has waited for its answer; infinity if there is none."""
 
     def maybe_channel(self) -> Channel | None:
         """Give an idle one away."""
@@ -166,6 +175,18 @@ class Upstream:
         self._idle.clear()
         if self.fast_links is not None:
             self.fast_links.close_idle()
+
+    def note_probed(self, began_at: float) -> None:
+        """A new connection, opened then, was answered.
+
+        Where older requests still wait, the connections are to blame, and not the backend: a firewall between
+        may have forgotten them. The idle ones are given no more requests.
+        """
+        waiting_since = min((lease.waits_since for lease in self.leases), default=float("inf"))
+        if self.fast_links is not None:
+            waiting_since = min(waiting_since, self.fast_links.waits_since)
+        if waiting_since < began_at - SILENT:
+            self.close_idle()
 
     def retire_idle(self) -> None:
         """Close the connections that have been idle for a while, before the backend does."""
@@ -276,6 +297,8 @@ class Upstream:
         self._leases.pop(lease, None)
         if ending is not Ending.REUSABLE and lease.was_written:
             self._unanswered_listener.went_unanswered(lease)
+        if lease.was_lost:
+            self.close_idle()  # the others likely are forgotten as well: a second try gets a new one
         if ending is Ending.UNANSWERED and lease.was_broken_off:
             self.limit.give_back()  # the connection is gone; what may still be carried out takes no place
             self.half_closed.keep(lease, self._on_worked_off)

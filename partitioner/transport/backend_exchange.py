@@ -16,6 +16,7 @@ from partitioner.errors import (
     ClientGone,
     ConnectionBroken,
     ConnectionEnded,
+    ConnectionLost,
     MalformedAnswer,
     Phase,
 )
@@ -76,6 +77,7 @@ class Lease:
         self._stage = Stage.NEW
         self._order = Order.GO_ON
         self._ending: Ending | None = None
+        self._was_lost = False
         self._unsent: bytes | memoryview = b""  # of a request that the fast path has begun to send
         self._reader = answer_reader(request.head.operation)
         self._status = 0  # of the answer, when its head has come
@@ -92,8 +94,21 @@ class Lease:
 
     @property
     def was_broken_off(self) -> bool:
-        """Whether its connection was closed by a decision of ours, with no end that could be seen."""
-        return self._order is Order.BROKEN_OFF
+        """Whether its connection is gone, and no end of the backend's was seen.
+
+        It was closed by a decision of ours, or the network gave it up.
+        """
+        return self._order is Order.BROKEN_OFF or self._was_lost
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether the network gave its connection up."""
+        return self._was_lost
+
+    @property
+    def waits_since(self) -> float:
+        """Since when the backend has been waited for; infinity while it is not."""
+        return self._awaits_backend_since if self._stage is Stage.READING else float("inf")
 
     @property
     def _phase(self) -> Phase:
@@ -153,9 +168,13 @@ class Lease:
 
         Raises ConnectionBroken.
         """
-        await self.channel.send_eof()
-        while await self.channel.receive():
-            pass  # no exchange waits for a late answer
+        try:
+            await self.channel.send_eof()
+            while await self.channel.receive():
+                pass  # no exchange waits for a late answer
+        except ConnectionLost:
+            self._was_lost = True
+            raise
 
     async def _ask(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
         """Send the request; read the answer's head, and its body unless that is longer."""
@@ -245,6 +264,9 @@ class Lease:
         except ConnectionEnded as error:
             trouble = Trouble.FOUND_CLOSED if self._is_unproven else Trouble.CLOSED
             raise self._failed(trouble, error) from error
+        except ConnectionLost as error:
+            self._was_lost = True
+            raise self._failed(Trouble.LOST, error) from error
         except ConnectionBroken as error:
             trouble = Trouble.FOUND_BROKEN if self._is_unproven else Trouble.BROKEN
             raise self._failed(trouble, error) from error

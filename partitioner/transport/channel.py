@@ -12,11 +12,23 @@ from functools import lru_cache
 
 import trio
 
-from partitioner.errors import AddressUnavailable, ConnectionBroken, NotListening, OutOfFiles, Unreachable
+from partitioner.errors import (
+    AddressUnavailable,
+    ConnectionBroken,
+    ConnectionLost,
+    NotListening,
+    OutOfFiles,
+    Unreachable,
+)
 from partitioner.membership.backend import Address
-from partitioner.transport.sockets import SocketStream, drop_unsent_at_close
+from partitioner.transport.sockets import SocketStream, drop_unsent_at_close, give_up_unacknowledged
 
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+_GIVEN_UP = frozenset(
+    {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
+)
+"""What the kernel says of a connection over which nothing gets through any more."""
 
 LOOK_UP_PATIENCE = 0.1
 """Seconds for the look-up of a name that is known from last time."""
@@ -63,7 +75,7 @@ class Channel:
         try:
             data = bytes(await self._stream.receive_some())
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectionBroken(_cause(error)) from error
+            raise broken(error.__cause__, _cause(error)) from error
         self.has_received = self.has_received or data != b""
         return data
 
@@ -75,7 +87,7 @@ class Channel:
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectionBroken(_cause(error)) from error
+            raise broken(error.__cause__, _cause(error)) from error
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent. What the other end still says can be received.
@@ -85,7 +97,7 @@ class Channel:
         try:
             await self._stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectionBroken(_cause(error)) from error
+            raise broken(error.__cause__, _cause(error)) from error
 
     def is_quiet(self) -> bool:
         """Whether nothing has come in: no byte, and no end of file either."""
@@ -194,6 +206,7 @@ def _look_up(address: Address, flags: int) -> Found:
 
 async def _dial_one(connecting: trio.socket.SocketType, where: object, peer: str) -> Channel:
     drop_unsent_at_close(connecting)
+    give_up_unacknowledged(connecting)
     try:
         await connecting.connect(where)
     except BaseException:
@@ -227,6 +240,12 @@ def socket_channel(connected: trio.socket.SocketType | socket.socket, peer: str)
     """A channel over a connected socket, which it takes over."""
     stream = SocketStream(connected)
     return Channel(stream, peer, stream.is_readable, stream.close, stream.detach, stream.close_in_order)
+
+
+def broken(cause: BaseException | None, reason: str) -> ConnectionBroken:
+    """How a connection broke: whether its other end tore it down, or the network gave it up."""
+    is_lost = isinstance(cause, OSError) and cause.errno in _GIVEN_UP
+    return ConnectionLost(reason) if is_lost else ConnectionBroken(reason)
 
 
 def _cause(error: BaseException) -> str:

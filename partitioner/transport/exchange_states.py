@@ -108,6 +108,7 @@ class Trouble(Enum):
     BROKEN = "the connection is broken"
     FOUND_CLOSED = "one that had been kept idle is found closed"
     FOUND_BROKEN = "one that had been kept idle is found broken"
+    LOST = "the network has given the connection up"
     MALFORMED = "the backend has answered something else"
     CLIENT_GONE = "the client has left, or its body does not come"
     ABANDONED = "no client waits for the answer any more"
@@ -133,6 +134,8 @@ _FOUND_CLOSED = Outcome(Ending.STALE, BackendHungUp)
 _FOUND_BROKEN = Outcome(Ending.STALE, BackendHungUp, "broke the connection: {}")
 _MALFORMED = Outcome(Ending.USELESS, BackendMalformed)
 _ABANDONED = Outcome(Ending.UNANSWERED, None)
+# What was sent may have arrived, and be carried out later: no end of the connection will tell.
+_LOST = Outcome(Ending.UNANSWERED, BackendNotAtFault, "got nothing through any more: {}")
 _LEFT = Outcome(Ending.UNANSWERED, BackendNotAtFault, "was left: the router stood still")
 _EJECTED = Outcome(Ending.UNANSWERED, BackendEjected, "was ejected")
 _LATE = "did not answer in time"
@@ -150,6 +153,9 @@ OUTCOMES: dict[tuple[Trouble, Order], Outcome] = {
     (Trouble.FOUND_BROKEN, Order.GO_ON): _FOUND_BROKEN,
     (Trouble.FOUND_BROKEN, Order.CUT): _FOUND_BROKEN,
     (Trouble.FOUND_BROKEN, Order.BROKEN_OFF): _LEFT,
+    (Trouble.LOST, Order.GO_ON): _LOST,
+    (Trouble.LOST, Order.CUT): _LOST,
+    (Trouble.LOST, Order.BROKEN_OFF): _LEFT,
     (Trouble.MALFORMED, Order.GO_ON): _MALFORMED,
     (Trouble.MALFORMED, Order.CUT): _MALFORMED,
     (Trouble.MALFORMED, Order.BROKEN_OFF): _MALFORMED,

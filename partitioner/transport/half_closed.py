@@ -89,5 +89,5 @@ async def _wait_for_end(lease: Lease) -> None:
             return
     except ConnectionBroken:
         if not lease.was_broken_off:
-            return
+            return  # torn down by the backend, and all that lay in it; not given up by the network
     await trio.sleep_forever()

@@ -30,6 +30,22 @@ def drop_unsent_at_close(connected: socket.socket | trio.socket.SocketType) -> N
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
 
 
+GIVE_UP_AFTER = 3.0
+"""Seconds for which what was sent to a backend may go unacknowledged. A firewall that forgets its connections
+drops what comes over them without a word; by default the kernel sends it again for a quarter of an hour. The
+kernel of a frozen process acknowledges."""
+
+
+def give_up_unacknowledged(connected: socket.socket | trio.socket.SocketType) -> None:
+    """From now on break this connection when what is sent over it is not acknowledged in time.
+
+    Its other end may have received it all the same, and does not know that the connection is gone.
+    Source: RFC 5482; Linux tcp(7), TCP_USER_TIMEOUT.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(GIVE_UP_AFTER * 1000))
+
+
 def close_in_order(connected: socket.socket) -> None:
     """Close a socket with an end of file, whatever `drop_unsent_at_close` has set. What is unsent is sent."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)

@@ -8,6 +8,7 @@ these are streams of our own, which behave like sockets where the package can te
 - a sender waits while too much lies unread.
 """
 
+import errno
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._has_ended = False  # the peer has said that it sends nothing more
         self._has_sent_eof = False
         self._was_reset = False
+        self._was_forgotten = False  # the kernel has given the connection up
+        self._is_deaf = False  # nothing more gets through to this end
         self._is_closed = False
         self._is_frozen = False
         self._sent_into_nothing = False
@@ -87,7 +90,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._end_sending()
 
     def is_readable(self) -> bool:
-        return bool(self._unread) or self._has_ended or self._was_reset
+        return bool(self._unread) or self._has_ended or self._was_reset or self._was_forgotten
 
     def close(self) -> None:
         if self._is_closed:
@@ -112,6 +115,12 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self.peer._suffer_reset()
         self._is_closed = True
         self._wake_all()
+
+    def forget(self) -> None:
+        """Let the network forget the connection: nothing gets through to this end, and the other gives up."""
+        self.peer._was_forgotten = True
+        self._is_deaf = True
+        self.peer._changed.unpark_all()
 
     def reset_after(self, count: int) -> None:
         """Let so many more bytes of this end through, then break the connection for both."""
@@ -141,6 +150,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         return room if self._reset_after is None else min(room, self._reset_after)
 
     def _arrive(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         self._unread += data
         self._changed.unpark_all()
 
@@ -171,6 +182,9 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     def _check_usable(self) -> None:
         if self._is_closed:
             raise trio.ClosedResourceError
+        if self._was_forgotten:
+            given_up = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+            raise trio.BrokenResourceError("the connection was forgotten") from given_up
         if self._was_reset:
             raise trio.BrokenResourceError("the connection was reset")
 

@@ -83,6 +83,7 @@ ENDS: dict[Trouble, tuple[tuple[Ending, type[BackendFailure] | None] | None, ...
     Trouble.BROKEN:          (RESET,                        RESET,                        LEFT),
     Trouble.FOUND_CLOSED:    (FOUND,                        FOUND,                        FOUND),
     Trouble.FOUND_BROKEN:    (FOUND,                        FOUND,                        LEFT),
+    Trouble.LOST:            (LEFT,                         LEFT,                         LEFT),
     Trouble.MALFORMED:       (ODD,                          ODD,                          ODD),
     Trouble.CLIENT_GONE:     (GONE,                         GONE,                         GONE),
     Trouble.ABANDONED:       (GONE,                         GONE,                         GONE),

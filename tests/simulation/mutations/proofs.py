@@ -186,6 +186,9 @@ BY_UNIT_TEST = {
     "what is too large to be held is alike": (
         "tests/routing/test_large_sessions.py::test_what_was_taken_while_marked_is_known_by_its_fingerprint"
     ),
+    "what the network gave up is worked off": (
+        "tests/transport/test_forgotten.py::test_what_was_sent_may_still_be_carried_out"
+    ),
     "what nobody has stored is lost": (f"{_LOSSES}::test_what_nobody_has_stored_is_not_lost"),
     "what outlived a remove is the session": (
         f"{_LOSSES}::test_a_save_that_was_carried_out_after_a_remove_is_not_the_session"

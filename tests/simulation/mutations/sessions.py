@@ -5,7 +5,7 @@ from typing import Any
 
 import trio
 
-from partitioner.errors import BackendEjected, Phase
+from partitioner.errors import BackendEjected, ConnectionBroken, Phase
 from partitioner.fastpath.connections import Client
 from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.membership.backend import BackendId
@@ -31,6 +31,7 @@ from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Router
 from partitioner.routing.undelivered_locks import UndeliveredLocks
+from partitioner.transport import channel
 from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.backend_exchange import Lease
 from partitioner.transport.half_closed import HalfClosedWatch
@@ -333,6 +334,12 @@ def what_is_stale_is_the_session() -> Iterator[None]:
 @mutation
 def what_outlived_a_remove_is_the_session() -> Iterator[None]:
     return replaced(Ledger, "note_removed", nothing)
+
+
+@mutation
+def what_the_network_gave_up_is_worked_off() -> Iterator[None]:
+    """A connection over which nothing gets through any more counts like one that its server has reset."""
+    return replaced(channel, "broken", lambda cause, reason: ConnectionBroken(reason))
 
 
 @mutation
