@@ -45,6 +45,8 @@ from partitioner.routing.drain import Drain
 from partitioner.routing.verification import Findings
 from partitioner.transport.traffic import DURATIONS
 
+IS_FULL = "is full: it refuses new sessions, and other servers take them"
+
 Reload = Callable[[], Awaitable[object]]
 """Reads the configuration again; returns what to report. Raises ConfigurationInvalid or Refused."""
 
@@ -62,6 +64,7 @@ class RouterAdminApi:
     sampler: Sampler
     clients: Callable[[], int]  # how many are connected
     superseded: Callable[[], int]  # how often that has happened to this router
+    is_full: Callable[[BackendId], bool]  # whether a server has refused a session for memory just now
     began_at: float  # when the router started, in trio's time
 
     # --- reports ---
@@ -243,7 +246,8 @@ class RouterAdminApi:
 
     def _shortcomings(self, identity: BackendId) -> tuple[str, ...]:
         upstream = self.core.roster.upstreams.get(identity)
-        return () if upstream is None else tuple(each.value for each in upstream.shortcomings.seen)
+        seen = () if upstream is None else tuple(each.value for each in upstream.shortcomings.seen)
+        return (*seen, IS_FULL) if self.is_full(identity) else seen
 
     def _why_not_safe_to_stop(self, identity: BackendId, drain: Drain | None, now: float) -> tuple[str, ...]:
         """A server that has handed everything off holds nothing that could be lost."""

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from partitioner.errors import ConfigurationInvalid, Problem
 from partitioner.membership.backend import Intent
 from partitioner.membership.health import HealthPolicy, HealthRecord
-from partitioner.ops.admin.api import Reload
+from partitioner.ops.admin.api import IS_FULL, Reload
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.event_log import EventLog
@@ -120,6 +120,27 @@ async def test_a_server_that_web_servers_would_not_take(
     assert (200, [f"state-2 {seen}"]) == (readyz.status_code, readyz.json()["warnings"])
     assert [[], [seen], []] == [each["shortcomings"] for each in answer]
     assert 1 == page.count(seen)
+
+
+async def test_a_server_that_is_full(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The page and /readyz say so; the router is ready, because other servers have room."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    for server in site.servers[:2]:
+        server.fill()
+    client = site.router.client()
+    for number in range(20):
+        await client.ask(request(Operation.SET, target(number)))
+    readyz = await site.operator.get("/readyz")
+    answer = (await site.operator.get("/api/v1/backends")).json()["backends"]
+    page = (await site.operator.get("/")).text
+
+    assert (200, [f"state-1 {IS_FULL}", f"state-2 {IS_FULL}"]) == (
+        readyz.status_code,
+        readyz.json()["warnings"],
+    )
+    assert [[IS_FULL], [IS_FULL], []] == [each["shortcomings"] for each in answer]
+    assert 2 == page.count(IS_FULL)
 
 
 async def test_a_server_that_was_entered_twice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
