@@ -350,7 +350,7 @@ class LogObserver(Observer):
             address=str(backend.address),
             cause="it answers, and what it missed is not known",
             consequence=f"it is written to, and not read for {format_duration(round(duration))}, unless "
-            f"`partitioner ready {backend.name}` trusts it; {self._serving(eligible)}",
+            f"`partitioner ready {backend.name} --force` trusts it; {self._serving(eligible)}",
         )
 
     def backend_trusted(self, backend: Backend, eligible: int) -> None:

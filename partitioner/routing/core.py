@@ -34,6 +34,7 @@ from partitioner.routing.router import Parts, Router
 from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
 from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.routing.verification import Verification
+from partitioner.routing.withdrawal import WithdrawalGuard
 from partitioner.transport.authority import Authority
 from partitioner.transport.backend_connections import Upstream, UpstreamPolicy
 from partitioner.transport.connector import Connector
@@ -103,6 +104,9 @@ class RouterCore:
         self.handoff = self._new_handoff(list_keys)
         self.healing = self._new_healing(list_sessions)
         self.verification = Verification(self.roster, self.healing)
+        self.withdrawal_guard = WithdrawalGuard(
+            self.roster, self.handoff, connector.canary.farm, list_sessions
+        )
         # Which router it is that serves. None where no other one can come after this one.
         self.keeper = self._maybe_new_keeper(disk)
         self.probing = Probing(self.roster, connector, policy.health, uniform, self.keeper)

@@ -413,21 +413,24 @@ class Roster:
 
     # --- what operators want ---
 
-    def set_intent(self, name: str, intent: Intent) -> None:
+    def set_intent(self, name: str, intent: Intent, *, trusts: bool = True) -> None:
         """Have a backend of the configuration serve, hand its sessions off, or not be spoken to.
 
-        READY also trusts a backend that is RECOVERING: it is read again.
+        Where the operator `trusts` it, READY also has a backend read again that is RECOVERING.
 
         Raises Refused if no server would serve any more.
         """
         identity = self.pool.places[name]
         member = self.pool.members[identity]
-        if intent is Intent.READY and member.record.health is Health.RECOVERING:
+        if trusts and intent is Intent.READY and member.record.health is Health.RECOVERING:
             self._publish(identity, trust(member.record, trio.current_time()), "trusted")
         if member.backend.intent is not intent:
-            kept = [member.backend for member in self.pool.members.values() if member.removed_at is None]
-            wanted = [replace(each, intent=intent) if each.name == name else each for each in kept]
-            self.adopt(wanted, cause=BY_ORDER)
+            self.adopt(self.with_intent(name, intent), cause=BY_ORDER)
+
+    def with_intent(self, name: str, intent: Intent) -> list[Backend]:
+        """The backends of the configuration, with another intent for one of them."""
+        kept = [member.backend for member in self.pool.members.values() if member.removed_at is None]
+        return [replace(each, intent=intent) if each.name == name else each for each in kept]
 
     def unseen(self, backends: Iterable[Backend]) -> list[Backend]:
         """Those of these backends whose name and address are not in the pool together."""

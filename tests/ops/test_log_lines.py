@@ -84,8 +84,8 @@ LINES: dict[str, tuple[Report, Line]] = {
             "backend": "state-1",
             "address": "10.0.0.1:42424",
             "cause": "it answers, and what it missed is not known",
-            "consequence": "it is written to, and not read for 1h, unless `partitioner ready state-1` "
-            "trusts it; 2 of 3 serve",
+            "consequence": "it is written to, and not read for 1h, unless `partitioner ready state-1 "
+            "--force` trusts it; 2 of 3 serve",
         },
     ),
     "recovered": (

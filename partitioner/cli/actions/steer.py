@@ -6,23 +6,40 @@ from dataclasses import asdict
 import click
 
 from partitioner.cli.admin_client import AdminClient
-from partitioner.cli.output import print_json, progress
+from partitioner.cli.output import percent, print_json, progress
 from partitioner.ops.admin.reports import BackendReport
+from partitioner.ops.printable import printable
+
+ORDER_TIMEOUT = 30.0
+"""Seconds: before it takes servers away, a router asks them what they hold."""
 
 Wait = Callable[[AdminClient, BackendReport, str], BackendReport]
 """Returns when an order has been carried out, with how the server is then."""
 
 
-def give_order(url: str, name: str, intent: str, wait: Wait | None, *, as_json: bool) -> None:
+def give_order(url: str, name: str, intent: str, wait: Wait | None, *, force: bool, as_json: bool) -> None:
     """Give the order; `wait` until it is carried out, if that is given; print how the server is then."""
-    client = AdminClient(url)
-    backend = client.set_intent(name, intent)
+    client = AdminClient(url, ORDER_TIMEOUT)
+    backend = client.set_intent(name, intent, force=force)
     if wait is not None:
         backend = wait(client, backend, intent)
     if as_json:
         print_json(asdict(backend))  # as the router told it
     else:
         click.echo(f"{backend.name}: {_sentence(backend)}")
+
+
+def reload_now(url: str, *, force: bool, as_json: bool) -> None:
+    """Have the configuration read again, and print what that has changed."""
+    report = AdminClient(url, ORDER_TIMEOUT).reload(force=force)
+    if as_json:
+        print_json(asdict(report))
+    elif not report.changes:
+        click.echo("nothing changes: the file says what is in force already")
+    else:
+        for change in report.changes:
+            click.echo(printable(f"{change.subject} {change.what}: {change.consequence}"))
+        click.echo(f"{percent(report.moved_share)} of the sessions have another first server now")
 
 
 def _sentence(backend: BackendReport) -> str:

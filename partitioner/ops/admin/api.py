@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
+from typing import Protocol
 
 import trio
 
@@ -43,10 +44,18 @@ from partitioner.placement.session_id import HashKey
 from partitioner.routing.core import RouterCore
 from partitioner.routing.drain import Drain
 from partitioner.routing.verification import Findings
+from partitioner.routing.withdrawal import withdrawal_of
 from partitioner.transport.traffic import DURATIONS
 
-Reload = Callable[[], Awaitable[object]]
-"""Reads the configuration again; returns what to report. Raises ConfigurationInvalid or Refused."""
+
+class Reload(Protocol):
+    """Reads the configuration again."""
+
+    def __call__(self, *, force: bool) -> Awaitable[object]:
+        """Returns what to report; with `force` last good copies may be taken away.
+
+        Raises ConfigurationInvalid, Refused or WouldLose.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +161,32 @@ class RouterAdminApi:
 
     # --- orders ---
 
-    def set_intent(self, name: str, intent: Intent) -> BackendReport:
+    async def set_intent(self, name: str, intent: Intent, *, force: bool = False) -> BackendReport:
         """Have a backend drained, made ready, or put aside.
 
-        Raises UnknownBackend, or Refused if it would do harm or this router is not the active one.
+        With `force` also where that takes the last good copy of sessions away; READY then has a backend read
+        again that is RECOVERING.
+
+        Raises UnknownBackend, WouldLose, or Refused if it would do harm or this router is not the active one.
         """
+        roster = self.core.roster
+        self._see_that_it_is_there(name)
+        if not force:
+            after = roster.members_for(roster.with_intent(name, intent))
+            remedy = f"`partitioner {intent.value} {name} --force` does it all the same"
+            await self.core.withdrawal_guard.check(withdrawal_of(roster.pool, after), remedy)
+            self._see_that_it_is_there(name)  # that may have taken a while
+        roster.set_intent(name, intent, trusts=force)
+        identity = roster.pool.places[name]
+        drain = self.core.handoff.drains().get(identity)
+        return self._backend(identity, drain, self.sampler.growth())
+
+    def _see_that_it_is_there(self, name: str) -> None:
         if role_of(self.core) is not Role.ACTIVE:
             raise Refused(IS_STANDBY)
         places = self.core.roster.pool.places
         if name not in places:
             raise UnknownBackend.called(name, places)
-        self.core.roster.set_intent(name, intent)
-        drain = self.core.handoff.drains().get(places[name])
-        return self._backend(places[name], drain, self.sampler.growth())
 
     async def claim(self) -> ClaimReport:
         """Make this router the active one of its farm. Raises Refused, with the reason, if that cannot be."""
@@ -188,9 +210,12 @@ class RouterAdminApi:
         findings = self.core.verification.findings
         return None if findings is None else _verified(findings, trio.current_time())
 
-    async def reload(self) -> object:
-        """Read the configuration again. Raises ConfigurationInvalid or Refused."""
-        return await self.read_again()
+    async def reload(self, *, force: bool = False) -> object:
+        """Read the configuration again, with `force` also where that takes last good copies away.
+
+        Raises ConfigurationInvalid, Refused or WouldLose.
+        """
+        return await self.read_again(force=force)
 
     # --- one of many ---
 
@@ -249,8 +274,8 @@ class RouterAdminApi:
         """A server that has handed everything off holds nothing that could be lost."""
         if role_of(self.core) is not Role.ACTIVE:
             return (IS_STANDBY,)
-        is_handed_off = drain is not None and drain.is_done
-        return self.core.roster.redundancy.why_not_safe_to_stop(identity, now, is_handed_off=is_handed_off)
+        handed_off = (identity,) if drain is not None and drain.is_done else ()
+        return self.core.roster.redundancy.why_not_safe_to_stop((identity,), now, handed_off)
 
     def _share(self, identity: BackendId, member: Member) -> float:
         pool = self.core.roster.pool

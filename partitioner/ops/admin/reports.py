@@ -124,6 +124,24 @@ class ClaimReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeReport:
+    """One thing that a reload has changed."""
+
+    subject: str  # the backend's name, or the configuration's key
+    what: str
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadReport:
+    """What came of a reload that was applied."""
+
+    outcome: str  # applied, or unchanged: the file says what is in force already
+    changes: tuple[ChangeReport, ...]
+    moved_share: float  # of all sessions, 0 to 1: those whose first server is another one now
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyReport:
     """What a walk through all sessions has found so far."""
 

@@ -63,7 +63,7 @@ def doubts(backend: BackendReport) -> tuple[str, ...]:
         told.append(
             f"{backend.name} is recovering: it is written to, and not read, for at most "
             f"{age(backend.recovering_for)} more, because it may have missed changes. If it has not, "
-            f"`partitioner ready {backend.name}` has it read at once"
+            f"`partitioner ready {backend.name} --force` has it read at once"
         )
     if backend.dirty:
         told.append(

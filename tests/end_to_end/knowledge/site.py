@@ -143,9 +143,9 @@ class Router:
         self.program.process.send_signal(signal.SIGHUP)
 
     def reload(self) -> None:
-        """Have the configuration file read anew, and wait until it is in force."""
+        """Have the configuration file read anew whatever it puts at stake, and wait until it is in force."""
         self.reloads += 1
-        self.begin_reload()
+        httpx.post(f"http://{self.admin}/api/v1/reload", json={"force": True}, timeout=30.0)
         wait_until(
             lambda: self.program.output.count("configuration reloaded") >= self.reloads,
             "the configuration is reloaded",

@@ -123,7 +123,7 @@ async def test_what_a_server_may_lack() -> None:
 
     assert found.row_of("state-2").startswith("state-2 10.0.0.1:42424 UP DIRTY for ")
     assert "state-2 is written down as dirty, for the next router: it may lack saves" in found.text
-    assert "`partitioner ready state-3` has it read at once" in found.text
+    assert "`partitioner ready state-3 --force` has it read at once" in found.text
 
 
 async def test_why_not() -> None:

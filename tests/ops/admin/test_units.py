@@ -97,7 +97,7 @@ DOUBTS = [
         replace(backend_report(), health="recovering", recovering_for=3480.0),
         (
             "state-1 is recovering: it is written to, and not read, for at most 58 min more, because it may "
-            "have missed changes. If it has not, `partitioner ready state-1` has it read at once",
+            "have missed changes. If it has not, `partitioner ready state-1 --force` has it read at once",
         ),
     ),
     (
