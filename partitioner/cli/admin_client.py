@@ -57,13 +57,16 @@ class AdminClient:
     def backends(self) -> list[BackendReport]:
         return self._read(self._ask("GET", "/api/v1/backends")["backends"], list[BackendReport])
 
-    def backend(self, name: str) -> BackendReport:
-        """The backend that has this name now. Raises Refused if there is none."""
-        found = self.backends()
-        for each in found:
-            if each.name == name and not each.removed:
+    def backend(self, name: str, *, removed: bool = False) -> BackendReport:
+        """The backend of this name; with `removed` also one that has left, and is asked for what it holds.
+
+        Raises Refused if there is none.
+        """
+        found = [each for each in self.backends() if removed or not each.removed]
+        for each in sorted(found, key=lambda each: each.removed):
+            if each.name == name:
                 return each
-        raise Refused(str(UnknownBackend.called(name, [each.name for each in found if not each.removed])))
+        raise Refused(str(UnknownBackend.called(name, [each.name for each in found])))
 
     def locks(self) -> Locks:
         return self._read(self._ask("GET", "/api/v1/locks"), Locks)
