@@ -171,6 +171,7 @@ def build_admin_api(parts: RouterParts) -> RouterAdminApi:
         Sampler(lambda: sample_of(core, observers.counters)),
         clients=lambda: downstream.connections,
         superseded=lambda: observers.counters.superseded_times,
+        is_full=observers.counters.is_full,
         began_at=trio.current_time(),
     )
 

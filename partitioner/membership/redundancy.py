@@ -220,7 +220,7 @@ class Redundancy:
             events.append(f"{len(told) - MOST_EVENTS} more before")
         until = self._time_of_day(now + self._closes_in(told[0], now))
         lacking = "sessions untouched since then may lack a copy; redundant"
-        return [f"{', '.join(events)}; {lacking} by {until} at the latest"]
+        return [f"{', '.join(events)}; {lacking} by {until} at the latest{_sooner(self._pool)}"]
 
 
 def _unknown_before(pool: Pool) -> tuple[RedundancyGap, ...]:
@@ -263,6 +263,17 @@ def _event(member: Member) -> str:
     if member.record.symptom is Symptom.RESTARTED:
         return "was restarted"
     return "went down"
+
+
+def _sooner(pool: Pool) -> str:
+    """Whether healing can look at the copies, so that nobody has to wait for time to pass."""
+    members = [each for each in pool.members.values() if each.is_reachable]
+    unlisted = [each.backend.name for each in members if each.backend.admin is None]
+    if not unlisted:
+        return ", or as soon as healing has been through"
+    names = listed(unlisted) if len(unlisted) <= MOST_EVENTS else f"{len(unlisted)} servers"
+    lack = "lacks" if len(unlisted) == 1 else "lack"
+    return f" ({names} {lack} an `admin` address, so only time tells)"
 
 
 def listed(names: Iterable[str]) -> str:

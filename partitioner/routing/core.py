@@ -136,7 +136,7 @@ class RouterCore:
             pool,
             self.policy.health,
             self.observer,
-            Redundancy(pool, self.ledger, self._time_of_day),
+            Redundancy(pool, self.ledger, self.time_of_day),
             open_upstream,
             longest_life=lambda: self.ledger.longest_life,
         )
@@ -239,7 +239,7 @@ class RouterCore:
         else:
             await self.tenure.start()
 
-    def _time_of_day(self, moment: float) -> str:
+    def time_of_day(self, moment: float) -> str:
         """What people's clocks show here at a moment of monotonic time, as 14:32."""
         seconds = self.policy.wall_clock() + moment - trio.current_time()
         return time.strftime("%H:%M", time.localtime(seconds))

@@ -104,6 +104,7 @@ class Roster:
         self.upstreams: dict[BackendId, Upstream] = {}  # by identity; filled in before anything is observed
         self.departed: dict[bytes, float] = {}  # tokens of memories that are out; until when that matters
         self.aliases: dict[BackendId, str] = {}  # which server a backend is that was entered twice
+        self.copied: dict[bytes, str] = {}  # of which server each memory began as a copy, by token
         self.empty: set[bytes] = set()  # tokens that were planted on empty memories
         self.unknown_locks_before = float(
             "-inf"
@@ -332,6 +333,7 @@ class Roster:
     def memory_was_copied(self, identity: BackendId, incarnation: bytes, original: Backend) -> None:
         """A backend began as a copy of another one's memory, and has this token now: it is in doubt."""
         self.departed[incarnation] = trio.current_time() + self._longest_life()
+        self.copied[incarnation] = original.name
         self._observer.memory_was_copied(self.pool.members[identity].backend, original)
 
     def _take_over(self, entry: BackendId, known: BackendId) -> None:
@@ -492,6 +494,8 @@ class Roster:
         now = trio.current_time()
         self.redundancy.look(now)
         self.departed = {each: until for each, until in self.departed.items() if until > now}
+        held = {each.incarnation for each in self.pool.members.values()}
+        self.copied = {each: name for each, name in self.copied.items() if each in held}
         gone = [
             identity
             for identity, member in self.pool.members.items()

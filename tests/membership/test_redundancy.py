@@ -346,7 +346,8 @@ def test_all_that_takes_copies_away_is_told_in_one_sentence() -> None:
     ends = f"{world.redundancy.gaps[-1].opened_at + T_MAX:g}"
 
     assert sentence == (
-        f"{BOTH}; sessions untouched since then may lack a copy; redundant by {ends} at the latest"
+        f"{BOTH}; sessions untouched since then may lack a copy; redundant by {ends} at the latest "
+        "(a and c lack an `admin` address, so only time tells)"
     )
 
 

@@ -214,8 +214,7 @@ def _why_not_back(status: Status, backend: BackendReport) -> str | None:
         raise Stopped(f"{backend.name} was meanwhile ordered otherwise: its intent is {backend.intent}")
     if backend.serves:
         return None
-    trouble = "" if backend.trouble is None else f" ({backend.trouble})"
-    return f"{backend.name} does not serve yet: it is {backend.health}{trouble}"
+    return f"{backend.name} does not serve yet: it {backend.why_out or f'is {backend.health}'}"
 
 
 def _why_not_redundant(status: Status, backend: BackendReport) -> str | None:

@@ -68,6 +68,8 @@ def _sentence(backend: BackendReport) -> str:
         case "drain":
             return "drains"
         case "ready":
-            return "serves" if backend.serves else f"is wanted ready, and is {backend.health}"
+            return (
+                "serves" if backend.serves else backend.why_out or f"is wanted ready, and is {backend.health}"
+            )
         case _:
             return "is left alone"

@@ -54,7 +54,7 @@ def _look_again(client: AdminClient, patient: Patient, backend: BackendReport, i
 
 def _sentence(backend: BackendReport) -> str:
     if backend.drain is None:
-        return f"{backend.name} is {backend.health}"
+        return f"{backend.name} {backend.why_out or f'is {backend.health}'}"
     return f"{backend.name}: {progress(backend.drain)}"
 
 

@@ -30,6 +30,7 @@ from partitioner.ops.admin.reports import (
     VerifyReport,
 )
 from partitioner.ops.event_log import Event, EventLog
+from partitioner.ops.out_of_service import Situation, why_out
 from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
 from partitioner.ops.standing import (
     IS_STANDBY,
@@ -71,6 +72,7 @@ class RouterAdminApi:
     sampler: Sampler
     clients: Callable[[], int]  # how many are connected
     superseded: Callable[[], int]  # how often that has happened to this router
+    is_full: Callable[[str], bool]  # whether a backend has refused the last new session, by identity
     began_at: float  # when the router started, in trio's time
 
     # --- reports ---
@@ -139,6 +141,7 @@ class RouterAdminApi:
             drains=tuple(each.drain for each in backends if each.drain is not None),
             healing=self._healing(now),
             not_healed=self._not_healed(),
+            healing_pending=is_active and self.core.healing.is_pending,
         )
 
     def backends(self) -> tuple[BackendReport, ...]:
@@ -257,7 +260,22 @@ class RouterAdminApi:
             not_safe_to_stop=why_not_safe,
             drain=None if drain is None else _drain(backend.name, drain, now),
             shortcomings=self._shortcomings(identity),
+            why_out=self._why_out(identity, member, drain, now),
         )
+
+    def _why_out(self, identity: BackendId, member: Member, drain: Drain | None, now: float) -> str | None:
+        core, record = self.core, member.record
+        if role_of(core) is not Role.ACTIVE:
+            return None  # a standby knows who answers, and nothing else
+        situation = Situation(
+            member,
+            self._trouble(identity, record),
+            drain,
+            self.is_full(identity),
+            core.roster.copied.get(record.incarnation or b""),
+            core.healing.refused.get(identity),
+        )
+        return why_out(situation, now, core.ledger.longest_life, core.time_of_day)
 
     def _trouble(self, identity: BackendId, record: HealthRecord) -> str | None:
         """The last thing that was wrong with a backend; of one that was entered twice, which server it is."""

@@ -58,6 +58,9 @@ class BackendReport:
     not_safe_to_stop: tuple[str, ...]  # why not
     drain: DrainReport | None
     shortcomings: tuple[str, ...] = ()  # what it does that web servers fail by, a sentence each
+    why_out: str | None = (
+        None  # why it does not serve or is full, until when, and what helps: a sentence without its name
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Status:
     drains: tuple[DrainReport, ...]
     healing: HealingReport | None = None  # None while no walk goes on
     not_healed: dict[str, str] = field(default_factory=dict)  # why backends cannot be walked, by name
+    healing_pending: bool = False  # no walk has counted since the pool has changed, and one could
 
     @property
     def wanted(self) -> tuple[BackendReport, ...]:

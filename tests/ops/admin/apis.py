@@ -40,5 +40,6 @@ def admin_api_of(
         Sampler(lambda: sample_of(core, counted)),
         clients=lambda: clients,
         superseded=lambda: counted.superseded_times,
+        is_full=counted.is_full,
         began_at=trio.current_time(),
     )
