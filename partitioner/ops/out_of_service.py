@@ -49,7 +49,7 @@ def why_out(
         case Intent.MAINT:
             return f"is in maint: nothing is asked of it until `partitioner ready {name}`"
         case Intent.DRAIN:
-            return _why_drained(situation.drain, name, t_max, time_of_day)
+            return _why_drained(situation, name, t_max, time_of_day)
     match member.record.health:
         case Health.UP:
             return IS_FULL if situation.is_full else None
@@ -61,10 +61,11 @@ def why_out(
             return _why_recovering(situation, name, time_of_day)
 
 
-def _why_drained(drain: Drain | None, name: str, t_max: float, time_of_day: Callable[[float], str]) -> str:
-    ready = f"`partitioner ready {name}` has it serve again"
+def _why_drained(situation: Situation, name: str, t_max: float, time_of_day: Callable[[float], str]) -> str:
+    ready, drain = f"`partitioner ready {name}` has it serve again", situation.drain
     if drain is None:
-        return f"is to be drained when it answers: it takes no new sessions; {ready}"
+        begins = "begins at once" if situation.member.is_readable else "begins when it answers"
+        return f"is to be drained, which {begins}: it takes no new sessions; {ready}"
     if drain.is_done:
         return f"is drained: it holds nothing any more and may be stopped; {ready}"
     until = time_of_day(drain.began_at + t_max)

@@ -106,7 +106,11 @@ CASES = {
     ),
     "away and to be drained": (
         situation(Health.DOWN, intent=Intent.DRAIN),
-        f"is to be drained when it answers: it takes no new sessions; {READY}",
+        f"is to be drained, which begins when it answers: it takes no new sessions; {READY}",
+    ),
+    "just told to drain": (
+        situation(intent=Intent.DRAIN),
+        f"is to be drained, which begins at once: it takes no new sessions; {READY}",
     ),
     "removed": (
         situation(removed_at=700.0),
