@@ -77,7 +77,7 @@ class Refused(PartitionerError):
 class WouldLose(Refused):
     """An order would take the last good copy of sessions away. Nothing was changed; it can be forced."""
 
-    def __init__(self, sentence: str, sessions: int | None) -> None:
+    def __init__(self, sentence: str, sessions: int | None = None) -> None:
         """`sessions` is how many are at stake, at most; None if that is unknown."""
         super().__init__(sentence)
         self.sessions = sessions
