@@ -120,8 +120,11 @@ class Redundancy:
         return f"{would} be left to take sessions, and copies is {self._pool.copies}"
 
     def _holding(
-        self, identities: Iterable[BackendId], open_gaps: Iterable[RedundancyGap], handed_off: Container[BackendId]
-    ) -> list[str]:
+        self,
+        identities: Iterable[BackendId],
+        open_gaps: Iterable[RedundancyGap],
+        handed_off: Container[BackendId],
+    ) -> list[BackendId]:
         """Those of these servers that may hold sessions: of one that is away, they may have expired."""
         away_since = {gap.identity for gap in open_gaps}
         return [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.errors import ListingFailed, WouldLose
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.pool import Member, Pool
 from partitioner.membership.redundancy import listed
 from partitioner.routing.drain import HandOff
@@ -25,16 +25,17 @@ from partitioner.routing.roster import Roster
 class Withdrawal:
     """The servers that an order takes away, all at once, by identity."""
 
-    stopped: tuple[str, ...] = ()  # they are not asked any more, or may be stopped at any moment
-    drained: tuple[str, ...] = ()  # they take no sessions any more
+    stopped: tuple[BackendId, ...] = ()  # they are not asked any more, or may be stopped at any moment
+    drained: tuple[BackendId, ...] = ()  # they take no sessions any more
 
     def __bool__(self) -> bool:
         return bool(self.stopped or self.drained)
 
 
-def withdrawal_of(before: Pool, after: Mapping[str, Member]) -> Withdrawal:
+def withdrawal_of(before: Pool, after: Mapping[BackendId, Member]) -> Withdrawal:
     """Which servers a change takes away that makes these the members of the pool, by identity."""
-    stopped, drained = [], []
+    stopped: list[BackendId] = []
+    drained: list[BackendId] = []
     for identity in before.places.values():
         was, member = before.members[identity].backend.intent, after.get(identity)
         now = None if member is None else member.backend.intent
@@ -76,7 +77,7 @@ class WithdrawalGuard:
         hold = "holds" if len(taken) == 1 else "hold"
         raise WouldLose(f"{names} {hold} {_counted(sessions)} {consequence}: {reason}; {remedy}", sessions)
 
-    def _verdict(self, withdrawal: Withdrawal) -> tuple[tuple[str, ...], str, str | None]:
+    def _verdict(self, withdrawal: Withdrawal) -> tuple[tuple[BackendId, ...], str, str | None]:
         """Which servers put sessions at stake, what would become of these, and why; None: no session is."""
         now, redundancy = trio.current_time(), self._roster.redundancy
         drains = self._handoff.drains().items()
@@ -90,14 +91,14 @@ class WithdrawalGuard:
         too_few = redundancy.why_not_enough_are_left({*withdrawal.stopped, *withdrawal.drained})
         return withdrawal.drained, "that would be kept on too few servers", too_few
 
-    def _is_there(self, identity: str) -> bool:
+    def _is_there(self, identity: BackendId) -> bool:
         return identity in self._roster.pool.members
 
-    async def _sessions_on(self, identities: Collection[str]) -> int | None:
+    async def _sessions_on(self, identities: Collection[BackendId]) -> int | None:
         """How many sessions these servers hold, copies counted; None where one of them does not tell."""
         told: list[int | None] = []
 
-        async def ask(identity: str) -> None:
+        async def ask(identity: BackendId) -> None:
             told.append(await self._sessions_told(identity))
 
         async with trio.open_nursery() as nursery:
@@ -106,7 +107,7 @@ class WithdrawalGuard:
         known = [each for each in told if each is not None]
         return sum(known) if len(known) == len(told) else None
 
-    async def _sessions_told(self, identity: str) -> int | None:
+    async def _sessions_told(self, identity: BackendId) -> int | None:
         member = self._roster.pool.members[identity]
         if self._list_sessions is None or not member.is_reachable:
             return None

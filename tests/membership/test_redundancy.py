@@ -105,7 +105,7 @@ class World:
     def why_not(self) -> str:
         return "; ".join(self.redundancy.why_not_redundant(self.now))
 
-    def may_stop(self, name: str) -> bool:
+    def may_stop(self, name: BackendId) -> bool:
         return not self.redundancy.why_not_safe_to_stop((name,), self.now)
 
     def _observe(self, name: str, record: object) -> None:
@@ -455,8 +455,8 @@ def test_stopping_what_was_handed_off(copies: int) -> None:
     """A server that was drained to the end holds nothing, whatever became of the others."""
     world = after(DRAINED, do(World.fell, "c"), copies=copies)
 
-    assert not world.may_stop("b")
-    assert () == world.redundancy.why_not_safe_to_stop(("b",), world.now, {"b"})
+    assert not world.may_stop(B)
+    assert () == world.redundancy.why_not_safe_to_stop((B,), world.now, {B})
 
 
 @each_case(
@@ -476,7 +476,7 @@ def test_why_not_safe_to_stop(steps: list[Step], copies: int, reason: str) -> No
     """The operator reads what has to come first."""
     world = after(*steps, copies=copies)
 
-    assert reason in world.redundancy.why_not_safe_to_stop(("a",), world.now)[0]
+    assert reason in world.redundancy.why_not_safe_to_stop((A,), world.now)[0]
 
 
 @each_case(
@@ -495,7 +495,7 @@ def test_why_not_safe_to_stop(steps: list[Step], copies: int, reason: str) -> No
 def test_stopping_several_at_once(steps: list[Step], copies: int, stopped: str, reason: str | None) -> None:
     """As many servers as there are copies may hold all copies of a session."""
     world = after(*steps, copies=copies)
-    told = world.redundancy.why_not_safe_to_stop(tuple(stopped), world.now)
+    told = world.redundancy.why_not_safe_to_stop(identities(stopped), world.now)
 
     assert (reason or "") in "; ".join(told)
     assert bool(reason) is bool(told)
@@ -505,7 +505,7 @@ def test_one_that_was_handed_off_goes_with_another() -> None:
     """What was drained to the end holds nothing."""
     world = after(DRAINED)
 
-    assert () == world.redundancy.why_not_safe_to_stop(("b", "c"), world.now, {"b"})
+    assert () == world.redundancy.why_not_safe_to_stop((B, C), world.now, {B})
 
 
 @each_case(
@@ -523,4 +523,4 @@ def test_whether_enough_are_left(steps: list[Step], copies: int, taken: str, exp
     """A drain leaves as many servers as there are copies, unless its server serves none anyway."""
     world = after(*steps, copies=copies)
 
-    assert expected == world.redundancy.why_not_enough_are_left(taken)
+    assert expected == world.redundancy.why_not_enough_are_left(identities(taken))

@@ -10,20 +10,25 @@ from partitioner.errors import ListingFailed, WouldLose
 from partitioner.membership.backend import Address, Intent
 from partitioner.routing.inventory import InventoryPage
 from partitioner.routing.withdrawal import Withdrawal, withdrawal_of
+from tests.identities import STATE_1, STATE_2, identities
 from tests.routing.healed_pools import SESSIONS, HealedPool
 
 REMEDY = "force it"
 
 
+def taking(stopped: Sequence[str], drained: Sequence[str]) -> Withdrawal:
+    return Withdrawal(tuple(identities(stopped)), tuple(identities(drained)))
+
+
 async def refusal(pool: HealedPool, *stopped: str, drained: Sequence[str] = ()) -> WouldLose:
     """Why these servers may not be taken away."""
     with pytest.raises(WouldLose) as refused:
-        await pool.router.core.withdrawal_guard.check(Withdrawal(stopped, tuple(drained)), REMEDY)
+        await pool.router.core.withdrawal_guard.check(taking(stopped, drained), REMEDY)
     return refused.value
 
 
 async def allowed(pool: HealedPool, *stopped: str, drained: Sequence[str] = ()) -> None:
-    await pool.router.core.withdrawal_guard.check(Withdrawal(stopped, tuple(drained)), REMEDY)
+    await pool.router.core.withdrawal_guard.check(taking(stopped, drained), REMEDY)
 
 
 async def test_single_copies(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -113,10 +118,10 @@ async def test_what_an_order_takes_away(nursery: trio.Nursery, autojump_clock: M
     def taken(name: str, intent: Intent) -> Withdrawal:
         return withdrawal_of(roster.pool, roster.members_for(roster.with_intent(name, intent)))
 
-    assert Withdrawal(stopped=("state-1",)) == taken("state-1", Intent.MAINT)
-    assert Withdrawal(drained=("state-1",)) == taken("state-1", Intent.DRAIN)
+    assert Withdrawal(stopped=(STATE_1,)) == taken("state-1", Intent.MAINT)
+    assert Withdrawal(drained=(STATE_1,)) == taken("state-1", Intent.DRAIN)
     assert not taken("state-1", Intent.READY)
     roster.set_intent("state-1", Intent.MAINT)
     assert not taken("state-1", Intent.DRAIN)
     without = roster.members_for([each for each in pool.router.backends if each.name != "state-2"])
-    assert Withdrawal(stopped=("state-2",)) == withdrawal_of(roster.pool, without)
+    assert Withdrawal(stopped=(STATE_2,)) == withdrawal_of(roster.pool, without)

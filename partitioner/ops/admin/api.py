@@ -72,7 +72,7 @@ class RouterAdminApi:
     sampler: Sampler
     clients: Callable[[], int]  # how many are connected
     superseded: Callable[[], int]  # how often that has happened to this router
-    is_full: Callable[[str], bool]  # whether a backend has refused the last new session, by identity
+    is_full: Callable[[BackendId], bool]  # whether a backend has refused the last new session, by identity
     began_at: float  # when the router started, in trio's time
 
     # --- reports ---

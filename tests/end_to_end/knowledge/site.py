@@ -126,6 +126,9 @@ class Router:
         wait_until(lambda: self.health(name) in wanted, f"{name} is {' or '.join(wanted)}")
         return self.health(name)
 
+    def is_redundant(self) -> bool:
+        return self.status()["redundant_since"] is not None
+
     def stop(self) -> None:
         assert self.program.stop() == 0
 

@@ -353,7 +353,7 @@ async def test_an_order_that_would_lose_sessions(nursery: trio.Nursery, autojump
     site = Site(nursery, began_at=trio.current_time())
     await site.router.probe_on()
     refused = await site.operator.post("/api/v1/backends/state-2/maint")
-    intent = site.router.roster.pool.members["state-2"].backend.intent
+    intent = site.router.roster.pool.members[STATE_2].backend.intent
     forced = await site.operator.post_body("/api/v1/backends/state-2/maint", FORCE)
 
     assert (409, Intent.READY) == (refused.status_code, intent)
@@ -370,7 +370,7 @@ async def test_a_server_in_doubt_is_trusted_by_force_only(
     """`ready` is what is wanted of it already; that it has missed nothing the operator has to say."""
     site = Site(nursery)
     await site.router.probe_on()
-    site.router.roster.suspect("state-2")
+    site.router.roster.suspect(STATE_2)
     plain = await site.operator.post("/api/v1/backends/state-2/ready")
     forced = await site.operator.post_body("/api/v1/backends/state-2/ready", FORCE)
 
@@ -401,7 +401,7 @@ async def test_an_order_s_body(
     assert [400, 400] == [each.status_code for each in answers]
     for answer in answers:
         assert answer.json()["error"] == f'{sentence}; expected an empty body, or {{"force": true}}'
-    assert Intent.READY is site.router.roster.pool.members["state-2"].backend.intent
+    assert Intent.READY is site.router.roster.pool.members[STATE_2].backend.intent
 
 
 async def test_a_drain_is_followed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -583,7 +583,7 @@ def several_are_stopped_at_once() -> Iterator[None]:
     safe = Redundancy.why_not_safe_to_stop
 
     def each_for_itself(
-        self: Redundancy, identities: Collection[str], now: float, handed_off: Container[str] = ()
+        self: Redundancy, identities: Collection[BackendId], now: float, handed_off: Container[BackendId] = ()
     ) -> tuple[str, ...]:
         return tuple(why for each in identities for why in safe(self, (each,), now, handed_off))
 
