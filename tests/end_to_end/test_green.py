@@ -1,6 +1,6 @@
 """With 20,000 sessions: how soon the pool is redundant after whatever may have taken copies away.
 
-Within a minute on a machine that has nothing else to do. The seconds are printed; the limit is for any machine.
+Within a minute, on a machine with nothing else to do. The seconds are printed; the limit is for any machine.
 """
 
 import json
