@@ -10,6 +10,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── MalformedFile            what stands in a file that we should have written
     ├── EmptyPool                no server to place a session on
     ├── Refused                  an operator's order that would do harm
+    │   └── WouldLose            one that would take the last good copy of sessions away
     ├── UnknownBackend           an operator's spelling of a backend's name
     ├── ListingFailed            the admin port of a state server of our own
     ├── MalformedRequest         a client's bytes
@@ -71,6 +72,15 @@ class MalformedFile(PartitionerError):
 
 class Refused(PartitionerError):
     """What an operator asks for would do harm, and the message says which. Nothing was changed."""
+
+
+class WouldLose(Refused):
+    """An order would take the last good copy of sessions away. Nothing was changed; it can be forced."""
+
+    def __init__(self, sentence: str, sessions: int | None = None) -> None:
+        """`sessions` is how many are at stake, at most; None if that is unknown."""
+        super().__init__(sentence)
+        self.sessions = sessions
 
 
 class NotActive(PartitionerError):

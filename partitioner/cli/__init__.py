@@ -12,10 +12,11 @@ from partitioner.cli.claim import claim
 from partitioner.cli.example import example
 from partitioner.cli.locate import locate
 from partitioner.cli.plan import plan
+from partitioner.cli.roll import roll
 from partitioner.cli.serve import serve
 from partitioner.cli.state_server import state_server
 from partitioner.cli.status import backends, locks, status
-from partitioner.cli.steer import drain, maint, ready
+from partitioner.cli.steer import drain, maint, ready, reload
 from partitioner.cli.verify import verify
 
 
@@ -26,7 +27,7 @@ def main() -> None:
 
 
 PREPARING = (serve, state_server, check, locate, plan, example, bench)
-STEERING = (status, backends, locks, drain, ready, maint, claim, verify)
+STEERING = (status, backends, locks, drain, ready, maint, roll, reload, claim, verify)
 
 for verb in (*PREPARING, *STEERING):
     main.add_command(verb)

@@ -1,7 +1,7 @@
 """Asks a running router over its admin port, for the verbs that steer it.
 
-What goes wrong is one sentence. Exit codes: 1 where the router is away or refuses an order, 2 where the
-command line is wrong: an unknown name, a URL that is none, a token that is missing.
+What goes wrong is one sentence. Exit codes: 1 where the router refuses an order, 2 where the command line is
+wrong (an unknown name, a URL that is none, a token that is missing), 3 where no router answers.
 """
 
 import json
@@ -15,13 +15,28 @@ from pydantic import TypeAdapter, ValidationError
 from partitioner.cli.http_client import HttpClient, NotReached
 from partitioner.cli.options import DEFAULT_URL, TOKEN, Refused
 from partitioner.errors import UnknownBackend
-from partitioner.ops.admin.reports import BackendReport, ClaimReport, Locks, Status, VerifyReport
+from partitioner.ops.admin.reports import (
+    BackendReport,
+    ClaimReport,
+    Locks,
+    ReloadReport,
+    Status,
+    VerifyReport,
+)
 from partitioner.ops.printable import printable
 
 TIMEOUT = 10.0
 """Seconds for an answer."""
 
+_FORCE = b'{"force": true}'
+
 T = TypeVar("T")
+
+
+class NoRouterAnswers(click.ClickException):
+    """Nothing answers at the admin address: it is not known what the router would say."""
+
+    exit_code = 3
 
 
 class AdminClient:
@@ -42,22 +57,35 @@ class AdminClient:
     def backends(self) -> list[BackendReport]:
         return self._read(self._ask("GET", "/api/v1/backends")["backends"], list[BackendReport])
 
-    def backend(self, name: str) -> BackendReport:
-        """The backend that has this name now. Raises Refused if there is none."""
-        found = self.backends()
-        for each in found:
-            if each.name == name and not each.removed:
+    def backend(self, name: str, *, removed: bool = False) -> BackendReport:
+        """The backend of this name; with `removed` also one that has left, and is asked for what it holds.
+
+        Raises Refused if there is none.
+        """
+        found = [each for each in self.backends() if removed or not each.removed]
+        for each in sorted(found, key=lambda each: each.removed):
+            if each.name == name:
                 return each
-        raise Refused(str(UnknownBackend.called(name, [each.name for each in found if not each.removed])))
+        raise Refused(str(UnknownBackend.called(name, [each.name for each in found])))
 
     def locks(self) -> Locks:
         return self._read(self._ask("GET", "/api/v1/locks"), Locks)
 
-    def set_intent(self, name: str, intent: str) -> BackendReport:
-        """Have a backend drained, made ready or put aside. Raises Refused if there is none of that name."""
+    def set_intent(self, name: str, intent: str, *, force: bool = False) -> BackendReport:
+        """Have a backend drained, made ready or put aside; with `force`, whatever that puts at stake.
+
+        Raises Refused if there is none of that name, ClickException where sessions would be lost.
+        """
         self.backend(name)  # asked first: with a slash or two dots in it, a name would make another path
-        told = self._ask("POST", f"/api/v1/backends/{quote(name, safe='')}/{intent}")
+        told = self._ask("POST", f"/api/v1/backends/{quote(name, safe='')}/{intent}", force=force)
         return self._read(told, BackendReport)
+
+    def reload(self, *, force: bool = False) -> ReloadReport:
+        """Have the router read its configuration again; with `force`, whatever that puts at stake.
+
+        Raises Refused where the file is wrong, ClickException where it cannot be applied.
+        """
+        return self._read(self._ask("POST", "/api/v1/reload", force=force), ReloadReport)
 
     def claim(self) -> ClaimReport:
         """Make this router the active one of its farm. Raises ClickException where it cannot be.
@@ -74,17 +102,17 @@ class AdminClient:
         """What that walk has found so far."""
         return self._read(self._ask("GET", "/api/v1/verify"), VerifyReport)
 
-    def _ask(self, method: str, path: str, *, waits: bool = False) -> Any:
+    def _ask(self, method: str, path: str, *, waits: bool = False, force: bool = False) -> Any:
         """Ask, and return the JSON that is told; if it `waits`, however long that takes.
 
-        Raises ClickException (exit 1) or Refused (exit 2).
+        Raises ClickException (exit 1), Refused (exit 2) or NoRouterAnswers (exit 3).
         """
         try:
-            answer = self._client.request(method, path, waits=waits)
+            answer = self._client.request(method, path, waits=waits, body=_FORCE if force else b"")
             told = json.loads(answer.body)
         except NotReached as error:
             reason = printable(str(error))
-            raise click.ClickException(f"no router answers at {self._url}: {reason}") from error
+            raise NoRouterAnswers(f"no router answers at {self._url}: {reason}") from error
         except (ValueError, RecursionError) as error:
             raise self._no_router() from error
         if answer.is_success:
@@ -97,7 +125,7 @@ class AdminClient:
         sentence = printable(sentence)  # whatever answers at that address has written it
         if method == "GET" and answer.status == 404:  # a state server's admin port, for example
             raise self._no_router()
-        raise Refused(sentence) if answer.status in (400, 404) else click.ClickException(sentence)
+        raise Refused(sentence) if answer.status in (400, 404, 422) else click.ClickException(sentence)
 
     def _read(self, told: Any, kind: type[T]) -> T:
         """What was told, as a value; a router of a later version may tell more than is known here."""

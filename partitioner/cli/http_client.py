@@ -55,14 +55,14 @@ class HttpClient:
         self._headers = _headers(parts, token)
         self._timeout = timeout
 
-    def request(self, method: str, path: str, *, waits: bool = False) -> Answer:
+    def request(self, method: str, path: str, *, waits: bool = False, body: bytes = b"") -> Answer:
         """Ask, and return what came back; if it `waits`, however long that takes. Raises NotReached."""
         connection = self._connection(self._host, self._port, timeout=self._timeout)
         try:
             connection.connect()
             if waits:
                 connection.sock.settimeout(None)
-            connection.request(method, self._prefix + path, headers=self._headers)
+            connection.request(method, self._prefix + path, body or None, self._headers)
             response = connection.getresponse()
             return Answer(response.status, response.read())
         except OSError as error:

@@ -16,20 +16,40 @@ def _interval(context: click.Context, parameter: click.Parameter, text: str) -> 
     return interval
 
 
+def _timeout(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    return None if text is None else read_duration(context, parameter, text)
+
+
 @click.command()
 @admin_option
 @json_option
 @click.option(
     "--safe-to-stop",
     metavar="NAME",
-    help="Only say whether this state server may be stopped without losing a session: exit 0 if so, else 1.",
+    help="Only say whether this state server may be stopped without losing a session: exit 0 if so, else 1; "
+    "3 where no router answers.",
 )
-def status(url: str, as_json: bool, safe_to_stop: str | None) -> None:
-    """Print what a running router sees of itself and its state servers."""
+@click.option("--wait", is_flag=True, help="With --safe-to-stop: return when it may be stopped.")
+@click.option(
+    "--timeout",
+    "within",
+    metavar="DURATION",
+    callback=_timeout,
+    help="With --wait: for how long at most; then exit 1.",
+)
+def status(url: str, as_json: bool, safe_to_stop: str | None, wait: bool, within: float | None) -> None:
+    """Print what a running router sees of itself and its state servers.
+
+    Example: partitioner status --safe-to-stop state-2 --wait && ssh state-2 reboot
+    """
+    if wait and safe_to_stop is None:
+        raise click.UsageError("--wait goes with --safe-to-stop NAME")
+    if within is not None and not wait:
+        raise click.UsageError("--timeout goes with --wait")
     if safe_to_stop is not None:
         from partitioner.cli.actions.scripted import judge
 
-        interruptible(lambda: judge(url, safe_to_stop, as_json=as_json))
+        interruptible(lambda: judge(url, safe_to_stop, waits=wait, within=within, as_json=as_json))
     elif as_json:
         from partitioner.cli.actions.scripted import print_status
 

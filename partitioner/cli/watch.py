@@ -20,7 +20,8 @@ from partitioner.cli.options import Refused
 from partitioner.cli.output import age, print_json
 from partitioner.cli.pool_table import backends_table
 from partitioner.ops.admin.reports import BackendReport, Status
-from partitioner.ops.admin.units import rate
+from partitioner.ops.admin.units import doubts, rate
+from partitioner.ops.printable import printable
 
 AROUND = 8
 """Lines that are shown beside the rows of the table, at most."""
@@ -59,7 +60,11 @@ class Watch:
             gap = age(self._clock() - self._seen_at)
             shown.append(Text(f"Nothing seen for {gap}: {self._trouble}. Trying again.", style="bold red"))
         if self._seen is not None:
-            shown.append(backends_table(_in_sight(self._seen.backends, height), width))
+            rows = _in_sight(self._seen.backends, height)
+            shown.append(backends_table(rows, width))
+            sentences = [sentence for each in rows for sentence in doubts(each)]
+            room = max(0, height - AROUND - len(rows))
+            shown += [Text(f"{printable(each)}.") for each in sentences[:room]]
         return Group(*shown, Text("Ctrl-C ends this.", style="dim"))
 
 

@@ -6,6 +6,7 @@ here; its own validator has said so.
 """
 
 from collections.abc import Callable, Hashable
+from difflib import get_close_matches
 from math import isfinite
 
 from partitioner.config.findings import Finding
@@ -39,6 +40,9 @@ def broken_rules(content: Content) -> list[Finding]:
     ]
 
 
+_POOLS = ("backends", "embedded")
+
+
 def _exactly_one_pool(content: Content) -> list[Finding]:
     is_listed = "backends" in content
     if is_listed and "embedded" in content:
@@ -46,6 +50,9 @@ def _exactly_one_pool(content: Content) -> list[Finding]:
         return [Finding(("embedded",), message)]
     if "embedded" in content:
         return []
+    unknown = [key for key in content if key not in Settings.model_fields]
+    if not is_listed and any(get_close_matches(key.lower(), _POOLS, n=1) for key in unknown):
+        return []  # one of the two is mistyped, which is said of that key
     if not is_listed:
         message = "empty pool: expected a list of state servers, or `embedded: 3` for in-process ones"
         return [Finding(("backends",), message)]

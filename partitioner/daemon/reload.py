@@ -19,18 +19,23 @@ from partitioner.config import Settings
 from partitioner.config.changes import Change, backend_changes, key_changes, restarts_needed
 from partitioner.daemon.notify import Notifier
 from partitioner.daemon.open_files import ConnectionCounts, allow_open_files
-from partitioner.errors import ConfigurationInvalid, Problem, Refused
+from partitioner.errors import ConfigurationInvalid, Problem, Refused, WouldLose
 from partitioner.membership.backend import NO_IDENTITY, Address, Backend, Intent
 from partitioner.membership.losses import LossPolicy
+from partitioner.membership.tenure import Role
 from partitioner.ops.log import LogObserver
+from partitioner.ops.standing import role_of
 from partitioner.placement.moves import Plan, plan_moves, sample_keys
 from partitioner.placement.rendezvous import Ranking
 from partitioner.routing.core import RouterCore
+from partitioner.routing.withdrawal import withdrawal_of
 from partitioner.transport.listener import Downstream
 from partitioner.units import format_share
 
 SAMPLE = 10_000
 """Sessions to count: shares to within one percent, next to requests that want to be served."""
+
+HOW_TO_FORCE = "`partitioner reload --force` applies the file all the same"
 
 SCORES_AT_A_TIME = 4_000
 """Of single servers for single sessions, about 3 ms; then other tasks have a turn."""
@@ -46,6 +51,13 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"  # the file says what is in force already
     REFUSED = "refused"  # it is right, and cannot be applied to a running router
     INVALID = "invalid"  # there is no right file
+
+
+@dataclass(frozen=True, slots=True)
+class AtStake(Problem):
+    """The file takes last good copies away."""
+
+    sessions: int | None  # at most so many; None if unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +77,15 @@ class Report:
     def or_raise(self) -> "Report":
         """The report itself, where it is good.
 
-        Raises ConfigurationInvalid, or Refused with all reasons in one text.
+        Raises ConfigurationInvalid, Refused with all reasons in one text, or WouldLose.
         """
         match self.outcome:
             case Outcome.INVALID:
                 raise ConfigurationInvalid(self.problems)
             case Outcome.REFUSED:
+                for problem in self.problems:
+                    if isinstance(problem, AtStake):
+                        raise WouldLose(str(problem), problem.sessions)
                 raise Refused("; ".join(str(problem) for problem in self.problems))
         return self
 
@@ -101,17 +116,20 @@ class Reloader:
         last = "none yet" if self.last_report is None else f"the last one {self.last_report.outcome.value}"
         return f"<Reloader, {last}>"
 
-    async def reload(self, cause: str) -> Report:
-        """Read the file anew and apply it; `cause` is who wants it, for the log."""
+    async def reload(self, cause: str, *, force: bool = False) -> Report:
+        """Read the file anew and apply it; `cause` is who wants it, for the log.
+
+        With `force` also where that takes the last good copy of sessions out of reach.
+        """
         async with self._one_at_a_time:
             with self._notifier.reloading():
-                report = await self._reload()
+                report = await self._reload(force=force)
                 self.last_report = report
                 self._core.observer.reloaded(report.outcome.value)
                 self._log_outcome(report, cause)
         return report
 
-    async def _reload(self) -> Report:
+    async def _reload(self, *, force: bool) -> Report:
         if self._read is None:
             problem = "there is no file to read: the router was started without -c"
             return Report(Outcome.REFUSED, (Problem("", problem),))
@@ -123,11 +141,15 @@ class Reloader:
         if problems:
             return Report(Outcome.REFUSED, tuple(problems))
         seen = await self._core.identify(self._backends_of(wanted))
-        changes, moved_share = await self._plan(wanted, seen)
-        if not changes:
-            return Report(Outcome.UNCHANGED)
         try:
+            if not force:
+                await self._see_that_nothing_is_lost(wanted, seen)
+            changes, moved_share = await self._plan(wanted, seen)
+            if not changes:
+                return Report(Outcome.UNCHANGED)
             self._core.roster.members_for(self._backends_of(wanted), seen)
+        except WouldLose as refusal:
+            return Report(Outcome.REFUSED, (AtStake("backends", str(refusal), refusal.sessions),))
         except Refused as refusal:
             return Report(Outcome.REFUSED, (Problem("backends", str(refusal)),))
         for change in changes:
@@ -136,6 +158,17 @@ class Reloader:
             )
         self._apply(wanted, seen)
         return Report(Outcome.APPLIED, changes=tuple(changes), moved_share=moved_share)
+
+    async def _see_that_nothing_is_lost(self, wanted: Settings, seen: Mapping[Address, bytes]) -> None:
+        """See that the file takes no last good copy away. A standby leaves that to the active router.
+
+        Raises WouldLose, or Refused as the roster does.
+        """
+        if role_of(self._core) is not Role.ACTIVE:
+            return
+        roster = self._core.roster
+        after = roster.members_for(self._backends_of(wanted), seen)
+        await self._core.withdrawal_guard.check(withdrawal_of(roster.pool, after), HOW_TO_FORCE)
 
     async def _plan(self, wanted: Settings, seen: Mapping[Address, bytes]) -> tuple[list[Change], float]:
         """Say what changes, and what share of the sessions changes its first server.

@@ -158,8 +158,8 @@ def build_admin_api(parts: RouterParts) -> RouterAdminApi:
             return ()
         return ("it is stopping",) if downstream.is_stopping else ("it is starting",)
 
-    async def reload() -> Report:
-        return (await parts.reloader.reload("POST /api/v1/reload")).or_raise()
+    async def reload(*, force: bool) -> Report:
+        return (await parts.reloader.reload("POST /api/v1/reload", force=force)).or_raise()
 
     return RouterAdminApi(
         parts.settings.name,

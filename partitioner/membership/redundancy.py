@@ -22,7 +22,7 @@ To stop one server is a smaller question. Its own gaps and marks do not count, s
 another server has what it lacks.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from partitioner.membership.backend import BackendId, Intent
@@ -83,27 +83,56 @@ class Redundancy:
         return (*reasons, *self._sentence(self._open_gaps(now), now))
 
     def why_not_safe_to_stop(
-        self, identity: BackendId, now: float, *, is_handed_off: bool = False
+        self, identities: Collection[BackendId], now: float, handed_off: Container[BackendId] = ()
     ) -> tuple[str, ...]:
-        """Everything that would be lost if this server were stopped, a sentence each; empty: it is safe.
+        """What would be lost if all these servers were stopped, a sentence each; empty: it is safe.
 
-        `is_handed_off` says that it was drained to the end, and holds nothing any more.
+        Those that are `handed_off` were drained to the end, and hold nothing any more.
         """
-        if is_handed_off:
-            return ()
-        member = self._pool.members[identity]
-        name = member.backend.name
         open_gaps = self._open_gaps(now)
-        theirs = [gap for gap in open_gaps if gap.identity != identity]
-        if not member.is_readable and not any(gap.identity in (identity, None) for gap in open_gaps):
-            return ()  # whatever it held has expired
-        if not self._pool.eligible - {identity}:
-            return (f"no other server than {name} serves",)
+        holding = self._holding(identities, open_gaps, handed_off)
+        if not holding:
+            return ()
+        names = listed(self._pool.members[each].backend.name for each in holding)
+        if not self._pool.eligible.difference(identities):
+            return (f"no other server than {names} serves",)
         if self._pool.copies < 2:
-            return (f"the sessions on {name} have no copies: copies is 1; drain it first",)
-        marked_elsewhere = self._ledger.keys_marked - self._ledger.marks_of(identity)
-        marked_elsewhere -= self._ledger.keys_lost - self._ledger.lost_on(identity)
+            them = "it" if len(holding) == 1 else "them"
+            return (f"the sessions on {names} have no copies: copies is 1; drain {them} first",)
+        if len(holding) >= self._pool.copies:
+            return (f"sessions may have all their copies on {names}; stop them one after the other",)
+        marked_elsewhere = self._ledger.keys_marked - self._ledger.keys_lost
+        for identity in holding:
+            marked_elsewhere -= self._ledger.marks_of(identity) - self._ledger.lost_on(identity)
+        theirs = [gap for gap in open_gaps if gap.identity not in holding]
         return (*_marks_left(marked_elsewhere), *self._sentence(theirs, now))
+
+    def why_not_enough_are_left(self, identities: Collection[BackendId]) -> str | None:
+        """Why too few servers serve when these take no sessions any more; None if enough do.
+
+        Where they serve none now, nothing changes.
+        """
+        serving = self._pool.eligible
+        left = len(serving.difference(identities))
+        if left == len(serving) or left >= self._pool.copies:
+            return None
+        would = "1 server would" if left == 1 else f"{left or 'no'} servers would"
+        return f"{would} be left to take sessions, and copies is {self._pool.copies}"
+
+    def _holding(
+        self,
+        identities: Iterable[BackendId],
+        open_gaps: Iterable[RedundancyGap],
+        handed_off: Container[BackendId],
+    ) -> list[BackendId]:
+        """Those of these servers that may hold sessions: of one that is away, they may have expired."""
+        away_since = {gap.identity for gap in open_gaps}
+        return [
+            each
+            for each in identities
+            if each not in handed_off
+            and (self._pool.members[each].is_readable or away_since.intersection((each, None)))
+        ]
 
     # --- what it is told ---
 
@@ -194,7 +223,7 @@ class Redundancy:
             events.append(f"{len(told) - MOST_EVENTS} more before")
         until = self._time_of_day(now + self._closes_in(told[0], now))
         lacking = "sessions untouched since then may lack a copy; redundant"
-        return [f"{', '.join(events)}; {lacking} by {until} at the latest"]
+        return [f"{', '.join(events)}; {lacking} by {until} at the latest{_sooner(self._pool)}"]
 
 
 def _unknown_before(pool: Pool) -> tuple[RedundancyGap, ...]:
@@ -237,6 +266,23 @@ def _event(member: Member) -> str:
     if member.record.symptom is Symptom.RESTARTED:
         return "was restarted"
     return "went down"
+
+
+def _sooner(pool: Pool) -> str:
+    """Whether healing can look at the copies, so that nobody has to wait for time to pass."""
+    members = [each for each in pool.members.values() if each.is_reachable]
+    unlisted = [each.backend.name for each in members if each.backend.admin is None]
+    if not unlisted:
+        return ", or as soon as healing has been through"
+    names = listed(unlisted) if len(unlisted) <= MOST_EVENTS else f"{len(unlisted)} servers"
+    lack = "lacks" if len(unlisted) == 1 else "lack"
+    return f" ({names} {lack} an `admin` address, so only time tells)"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as people list them: a, b and c."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _marks_left(count: int) -> list[str]:

@@ -42,7 +42,7 @@ _ONE_FARM = (
 _WANTED = {
     Intent.READY: "it serves as soon as it is up",
     Intent.DRAIN: "it takes no new sessions",
-    Intent.MAINT: "it is not spoken to",
+    Intent.MAINT: "it is not spoken to until it is made ready",
 }
 """What follows from what an operator wants."""
 
@@ -350,7 +350,7 @@ class LogObserver(Observer):
             address=str(backend.address),
             cause="it answers, and what it missed is not known",
             consequence=f"it is written to, and not read for {format_duration(round(duration))}, unless "
-            f"`partitioner ready {backend.name}` trusts it; {self._serving(eligible)}",
+            f"`partitioner ready {backend.name} --force` trusts it; {self._serving(eligible)}",
         )
 
     def backend_trusted(self, backend: Backend, eligible: int) -> None:
@@ -423,6 +423,8 @@ class LogObserver(Observer):
         self._log.info("drain ended", backend=backend.name, moved=moved, cause=reason)
 
     def healing_ended(self, seen: int, healed: int, duration: float) -> None:
+        if not seen:
+            return  # as at the start, when there is no session yet
         self._log.info(
             "healing ended",
             looked_at=seen,

@@ -34,6 +34,7 @@ from partitioner.routing.router import Parts, Router
 from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
 from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.routing.verification import Verification
+from partitioner.routing.withdrawal import WithdrawalGuard
 from partitioner.transport.authority import Authority
 from partitioner.transport.backend_connections import Upstream, UpstreamPolicy
 from partitioner.transport.connector import Connector
@@ -103,6 +104,9 @@ class RouterCore:
         self.handoff = self._new_handoff(list_keys)
         self.healing = self._new_healing(list_sessions)
         self.verification = Verification(self.roster, self.healing)
+        self.withdrawal_guard = WithdrawalGuard(
+            self.roster, self.handoff, connector.canary.farm, list_sessions
+        )
         # Which router it is that serves. None where no other one can come after this one.
         self.keeper = self._maybe_new_keeper(disk)
         self.probing = Probing(self.roster, connector, policy.health, uniform, self.keeper)
@@ -132,7 +136,7 @@ class RouterCore:
             pool,
             self.policy.health,
             self.observer,
-            Redundancy(pool, self.ledger, self._time_of_day),
+            Redundancy(pool, self.ledger, self.time_of_day),
             open_upstream,
             longest_life=lambda: self.ledger.longest_life,
         )
@@ -235,7 +239,7 @@ class RouterCore:
         else:
             await self.tenure.start()
 
-    def _time_of_day(self, moment: float) -> str:
+    def time_of_day(self, moment: float) -> str:
         """What people's clocks show here at a moment of monotonic time, as 14:32."""
         seconds = self.policy.wall_clock() + moment - trio.current_time()
         return time.strftime("%H:%M", time.localtime(seconds))

@@ -138,6 +138,13 @@ class Healing:
         """Whether a walk has counted since the pool has changed last."""
         return self._healed_epoch == self._roster.pool.epoch
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether a walk could count, and none has since the pool has changed last: copies may be lacking."""
+        members = [each for each in self._roster.pool.members.values() if each.is_reachable]
+        can_count = self._list_sessions is not None and all(each.backend.admin for each in members)
+        return bool(members) and can_count and not self.is_done
+
     def progress(self) -> Progress | None:
         """How far the walk has come that goes on now; None where none does."""
         ongoing = self._round

@@ -136,6 +136,18 @@ class Walk:
             del self._listings[identity]
 
 
+async def sessions_told(member: Member, farm: str, list_sessions: ListSessions) -> int:
+    """How many sessions a server holds, as it says itself, routers' items apart.
+
+    Raises ListingFailed if it cannot be asked, or its admin port is another server's.
+    """
+    if member.backend.admin is None:
+        raise ListingFailed("it has no admin port that lists its sessions")
+    listing = _Listing(member, farm, list_sessions)
+    await listing.read_on()
+    return listing.told
+
+
 class _Listing:
     """The listing of one server, read page by page and checked."""
 

@@ -104,6 +104,7 @@ class Roster:
         self.upstreams: dict[BackendId, Upstream] = {}  # by identity; filled in before anything is observed
         self.departed: dict[bytes, float] = {}  # tokens of memories that are out; until when that matters
         self.aliases: dict[BackendId, str] = {}  # which server a backend is that was entered twice
+        self.copied: dict[bytes, str] = {}  # of which server each memory began as a copy, by token
         self.empty: set[bytes] = set()  # tokens that were planted on empty memories
         self.unknown_locks_before = float(
             "-inf"
@@ -332,6 +333,7 @@ class Roster:
     def memory_was_copied(self, identity: BackendId, incarnation: bytes, original: Backend) -> None:
         """A backend began as a copy of another one's memory, and has this token now: it is in doubt."""
         self.departed[incarnation] = trio.current_time() + self._longest_life()
+        self.copied[incarnation] = original.name
         self._observer.memory_was_copied(self.pool.members[identity].backend, original)
 
     def _take_over(self, entry: BackendId, known: BackendId) -> None:
@@ -413,21 +415,24 @@ class Roster:
 
     # --- what operators want ---
 
-    def set_intent(self, name: str, intent: Intent) -> None:
+    def set_intent(self, name: str, intent: Intent, *, trusts: bool = True) -> None:
         """Have a backend of the configuration serve, hand its sessions off, or not be spoken to.
 
-        READY also trusts a backend that is RECOVERING: it is read again.
+        Where the operator `trusts` it, READY also has a backend read again that is RECOVERING.
 
         Raises Refused if no server would serve any more.
         """
         identity = self.pool.places[name]
         member = self.pool.members[identity]
-        if intent is Intent.READY and member.record.health is Health.RECOVERING:
+        if trusts and intent is Intent.READY and member.record.health is Health.RECOVERING:
             self._publish(identity, trust(member.record, trio.current_time()), "trusted")
         if member.backend.intent is not intent:
-            kept = [member.backend for member in self.pool.members.values() if member.removed_at is None]
-            wanted = [replace(each, intent=intent) if each.name == name else each for each in kept]
-            self.adopt(wanted, cause=BY_ORDER)
+            self.adopt(self.with_intent(name, intent), cause=BY_ORDER)
+
+    def with_intent(self, name: str, intent: Intent) -> list[Backend]:
+        """The backends of the configuration, with another intent for one of them."""
+        kept = [member.backend for member in self.pool.members.values() if member.removed_at is None]
+        return [replace(each, intent=intent) if each.name == name else each for each in kept]
 
     def unseen(self, backends: Iterable[Backend]) -> list[Backend]:
         """Those of these backends whose name and address are not in the pool together."""
@@ -489,6 +494,8 @@ class Roster:
         now = trio.current_time()
         self.redundancy.look(now)
         self.departed = {each: until for each, until in self.departed.items() if until > now}
+        held = {each.incarnation for each in self.pool.members.values()}
+        self.copied = {each: name for each, name in self.copied.items() if each in held}
         gone = [
             identity
             for identity, member in self.pool.members.items()

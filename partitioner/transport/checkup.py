@@ -81,24 +81,36 @@ async def find_twins(backends: Sequence[Backend], dial: Dial, within: float) -> 
     target = encode_target(f"/partitioner-check/{token_hex(12)}")
     shown: dict[str, bytes] = {}
     for backend in backends:
-        storing = write_request(
-            Operation.SET,
-            target,
-            host="partitioner",
-            timeout_minutes=TIMEOUT_MINUTES,
-            lock_cookie=0,
-            body=backend.name.encode(),
-        )
-        await _ask_once(backend, dial, within, Operation.SET, storing)
+        await store_item(backend, dial, target, within, backend.name.encode())
     for backend in backends:
         reading = write_request(Operation.GET, target, host="partitioner")
         found = await _ask_once(backend, dial, within, Operation.GET, reading)
         if found is not None:
             shown[backend.name] = found
-    removing = write_request(Operation.REMOVE, target, host="partitioner", lock_cookie=0)
     for backend in backends:
-        await _ask_once(backend, dial, within, Operation.REMOVE, removing)
+        await remove_item(backend, dial, target, within)
     return _twins(backends, shown)
+
+
+async def store_item(
+    backend: Backend, dial: Dial, target: bytes, within: float, content: bytes = b"partitioner check"
+) -> bool:
+    """Store an item for a minute; return whether the backend has taken it."""
+    storing = write_request(
+        Operation.SET,
+        target,
+        host="partitioner",
+        timeout_minutes=TIMEOUT_MINUTES,
+        lock_cookie=0,
+        body=content,
+    )
+    return await _ask_once(backend, dial, within, Operation.SET, storing) is not None
+
+
+async def remove_item(backend: Backend, dial: Dial, target: bytes, within: float) -> None:
+    """Remove it again, if the backend answers."""
+    removing = write_request(Operation.REMOVE, target, host="partitioner", lock_cookie=0)
+    await _ask_once(backend, dial, within, Operation.REMOVE, removing)
 
 
 def _twins(backends: Sequence[Backend], shown: Mapping[str, bytes]) -> dict[str, Backend]:

@@ -20,6 +20,7 @@ ALLOWED = {
     "partitioner.cli.actions.status": {"http", "pydantic", "rich", "ssl"},
     "partitioner.cli.actions.scripted": {"http", "pydantic", "ssl"},
     "partitioner.cli.actions.steer": {"http", "pydantic", "ssl"},
+    "partitioner.cli.actions.roll": {"http", "pydantic", "ssl"},
     "partitioner.cli.actions.claim": {"http", "pydantic", "ssl"},
     "partitioner.cli.actions.verify": {"http", "pydantic", "rich", "ssl"},
     "partitioner.cli.actions.state_server": HEAVY - HTTP,

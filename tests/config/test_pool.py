@@ -134,6 +134,15 @@ def test_a_file_without_a_pool_is_refused(text: str) -> None:
     assert ("backends", expected) == only_problem(text)
 
 
+@each_case(("key", "meant"), [("backend", "backends"), ("Backends", "backends"), ("embeded", "embedded")])
+def test_a_mistyped_pool_is_one_problem(key: str, meant: str) -> None:
+    """That there is no pool follows from it, and is not said as well."""
+    text = f"backend_token_file: /nowhere/token\n{key}: 3"
+    about_pool = [each for each in problems(text) if each[0] != "backend_token_file"]
+
+    assert [(key, f"unknown key; did you mean {meant!r}? (line 2)")] == about_pool
+
+
 def test_backends_and_embedded_exclude_each_other() -> None:
     """A pool is listed or embedded; a file with both is refused."""
     expected = "backends are listed as well; expected either `backends` or `embedded`"

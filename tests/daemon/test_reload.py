@@ -15,7 +15,7 @@ from partitioner.config import Settings, parse
 from partitioner.daemon.notify import Notifier
 from partitioner.daemon.open_files import BESIDE_CONNECTIONS
 from partitioner.daemon.reload import Outcome, Reloader
-from partitioner.errors import ConfigurationInvalid, Refused
+from partitioner.errors import ConfigurationInvalid, Refused, WouldLose
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.losses import LossPolicy, LostSessions
 from partitioner.ops.log import LogObserver
@@ -65,10 +65,10 @@ class Operator:
         self.has_read.set()
         return parse(self.file)
 
-    async def reload(self, file: str) -> tuple[Outcome, list[str]]:
+    async def reload(self, file: str, *, force: bool = False) -> tuple[Outcome, list[str]]:
         """Write the file and reload it; return what came of it, and every reason or change."""
         self.file = file
-        report = await self.reloader.reload("a test")
+        report = await self.reloader.reload("a test", force=force)
         return report.outcome, [str(each) for each in (*report.problems, *report.changes)]
 
     @property
@@ -161,7 +161,7 @@ async def test_all_changes_are_one_epoch(operator: Operator) -> None:
 async def test_a_server_is_drained_and_made_ready_by_the_file(operator: Operator) -> None:
     """The intent in the file is put in force."""
     drained = TWO.replace("10.0.0.2:42424", "10.0.0.2:42424, intent: drain")
-    await operator.reload(drained)
+    await operator.reload(drained, force=True)
     while_drained = operator.intents
     await operator.reload(TWO)
 
@@ -378,3 +378,35 @@ async def test_who_does_not_answer_is_taken_for_new(operator: Operator, autojump
     assert outcome is Outcome.APPLIED
     assert operator.router.health.timeout == trio.current_time() - began_at
     assert "state-3" in operator.router.roster.pool.places
+
+
+async def test_a_file_that_takes_last_copies_away(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """It is refused with one line that says how to force it, and what was in force goes on."""
+    single = "copies: 1\n" + TWO
+    operator = Operator(nursery, single)
+    before = operator.state()
+    without = single.replace("  - {name: state-2, address: 10.0.0.2:42424}\n", "")
+    outcome, problems = await operator.reload(without)
+    after, said = operator.state(), list(operator.log.said)
+    forced, _ = await operator.reload(without, force=True)
+
+    sentence = (
+        "backends: state-2 holds an unknown number of sessions that may have no good copy elsewhere: the "
+        "sessions on state-2 have no copies: copies is 1; drain it first; `partitioner reload --force` "
+        "applies the file all the same"
+    )
+    assert (Outcome.REFUSED, [sentence]) == (outcome, problems)
+    assert before == after
+    assert [("reload refused", sentence)] == [(event, facts["problem"]) for event, facts in said]
+    assert (Outcome.APPLIED, ["state-1"]) == (forced, list(operator.intents))
+
+
+async def test_who_asked_is_told_the_number(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Over the admin port it is a refusal of its own kind."""
+    operator = Operator(nursery, "copies: 1\n" + TWO)
+    operator.file = operator.file.replace("10.0.0.2:42424", "10.0.0.2:42424, intent: maint")
+    report = await operator.reloader.reload("a test")
+
+    with pytest.raises(WouldLose, match="state-2 holds an unknown number") as refused:
+        report.or_raise()
+    assert refused.value.sessions is None

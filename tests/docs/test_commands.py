@@ -20,7 +20,13 @@ DESIGN = ROOT / "docs" / "design.md"
 TEXTS = {paper: paper.read_text(encoding="utf-8") for paper in PAPERS}
 ALL = "\n".join(TEXTS.values())
 
-EXAMPLES = {"HOST:PORT": "127.0.0.1:42424", "H:P": "127.0.0.1:42424", "NET": "10.0.0.0/8", "SIZE": "1GiB"}
+EXAMPLES = {
+    "HOST:PORT": "127.0.0.1:42424",
+    "H:P": "127.0.0.1:42424",
+    "NET": "10.0.0.0/8",
+    "SIZE": "1GiB",
+    "DURATION": "2h",
+}
 """What may stand in place of the placeholders that are not taken as they are."""
 
 

@@ -166,16 +166,22 @@ def test_ctrl_c_while_nobody_answers_is_quiet(verb: str, tmp_path: Path) -> None
             assert (INTERRUPTED, "") == interrupt(process)
 
 
-def test_ctrl_c_while_a_drain_is_waited_for_is_quiet(tmp_path: Path) -> None:
-    """The drain resumed without who waits for it."""
-    with state_server() as one, state_server() as two, router(tmp_path, [one.port, two.port]) as in_front:
+def test_ctrl_c_while_a_drain_is_waited_for(tmp_path: Path) -> None:
+    """The drain goes on without who waits for it, which is said."""
+    with (
+        state_server() as one,
+        state_server() as two,
+        router(tmp_path, [one.port, two.port], "copies: 1\n") as in_front,
+    ):
         with WebServer(in_front.port) as web:
             for number in range(20):
                 web.save(f"waits{number:019d}", b"content")
         with at_work("drain", "state-1", "--wait", "--admin", in_front.admin) as process:
             in_front.program.wait_for("drain began", PATIENCE)
+            code, complaint = interrupt(process)
 
-            assert (INTERRUPTED, "") == interrupt(process)
+        assert INTERRUPTED == code
+        assert complaint.endswith("the drain of state-1 goes on; `partitioner ready state-1` ends it\n")
         assert in_front.program.process.poll() is None
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from partitioner.ops.admin.serving import STALLED
 from partitioner.protocol.messages import Operation
-from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in
+from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in, first_choice
 from tests.end_to_end.processes import (
     LISTING_HEADERS,
     LISTING_TOKEN,
@@ -63,8 +63,9 @@ def test_a_server_is_drained_then_killed_and_no_session_is_lost(tmp_path: Path, 
         farm.wait_until(r"backend is down.*backend=state-1")
         lost = [session for session in SESSIONS if farm.web.read(session) != session.encode()]
 
-        assert (0, "") == outcome(drained)
+        assert 0 == outcome(drained)[0]
         assert "state-1: drains; done, " in drained.stdout
+        assert "state-1 is to be drained" in drained.stderr or "state-1: " in drained.stderr
         assert (0, "state-1 may be stopped: every session on it is elsewhere, too\n") == (
             judged.returncode,
             judged.stdout,
@@ -95,6 +96,36 @@ def test_orders_for_programs(farm: Farm) -> None:
     assert [("state-2", "maint", False), ("state-2", "ready", True)] == [
         (each["name"], each["intent"], each["serves"]) for each in told
     ]
+
+
+def test_the_last_good_copies_are_guarded(tmp_path: Path) -> None:
+    """`maint` and a reload without the server are refused with the number of its sessions, until they are
+    forced; SIGHUP says so in a line of the log, and what was in force goes on."""
+    with farm_in(tmp_path, f"{QUICK_PROBES}copies: 1\n") as farm:
+        for session in SESSIONS:
+            farm.web.save(session, session.encode())
+        held = sum(first_choice(session.encode()) == "state-1" for session in SESSIONS)
+        admin = farm.in_front.admin
+        refused = outcome(steer("maint", "state-1", admin=admin))
+        lines = farm.file.read_text().splitlines(keepends=True)
+        farm.file.write_text("".join(line for line in lines if "name: state-1" not in line))
+        farm.in_front.program.process.send_signal(signal.SIGHUP)
+        farm.wait_until(f"reload refused.*state-1 holds up to {held} sessions.*partitioner reload --force")
+        by_verb = outcome(steer("reload", admin=admin))
+        kept = [session for session in SESSIONS if farm.web.read(session) == session.encode()]
+        forced = steer("reload", "--force", admin=admin)
+
+        assert refused == (
+            1,
+            f"Error: state-1 holds up to {held} sessions that may have no good copy elsewhere: the sessions "
+            "on state-1 have no copies: copies is 1; drain it first; `partitioner maint state-1 --force` "
+            "does it all the same",
+        )
+        assert 1 == by_verb[0]
+        assert f"backends: state-1 holds up to {held} sessions" in by_verb[1]
+        assert SESSIONS == kept
+        assert (0, "") == outcome(forced)
+        assert "state-1 leaves" in forced.stdout
 
 
 def test_status_for_people(farm: Farm) -> None:
@@ -130,7 +161,7 @@ def test_not_safe_to_stop_says_why(farm: Farm) -> None:
     """Exit 1 and the reasons: no other server is there to hold the sessions."""
     others = ("state-2", "state-3")[: len(farm.servers) - 1]
     for name in others:
-        assert 0 == steer("maint", name, admin=farm.in_front.admin).returncode
+        assert 0 == steer("maint", name, "--force", admin=farm.in_front.admin).returncode
     ended = steer("status", "--safe-to-stop", "state-1", admin=farm.in_front.admin)
     for name in others:
         assert 0 == steer("ready", name, admin=farm.in_front.admin).returncode
@@ -171,7 +202,7 @@ def test_no_router_is_one_sentence() -> None:
     with kept_port() as port:
         code, complaint = outcome(steer("status", admin=f"http://127.0.0.1:{port}"))
 
-    assert 1 == code
+    assert 3 == code
     assert complaint.startswith(f"Error: no router answers at http://127.0.0.1:{port}: ")
 
 
@@ -313,7 +344,7 @@ def test_a_drain_without_the_token_says_what_it_lacks(tmp_path: Path) -> None:
         file.chmod(0o600)
         settings = f"backend_token_file: {file}\n"
         with router(tmp_path, ports, settings, admin_ports) as in_front:
-            steer("drain", "state-1", admin=in_front.admin)
+            steer("drain", "state-1", "--force", admin=in_front.admin)
             in_front.program.wait_for("drain stalled.*wants a token; backend_token_file is not the one")
 
 
@@ -340,5 +371,5 @@ def test_an_embedded_server_is_drained() -> None:
             aside = steer("maint", "state-3", admin=admin)
             lost = [session for session in SESSIONS if web.read(session) != session.encode()]
 
-    assert [(0, ""), (0, "")] == [outcome(drained), outcome(aside)]
+    assert [0, (0, "")] == [outcome(drained)[0], outcome(aside)]
     assert [] == lost

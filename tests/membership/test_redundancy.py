@@ -106,7 +106,7 @@ class World:
         return "; ".join(self.redundancy.why_not_redundant(self.now))
 
     def may_stop(self, name: BackendId) -> bool:
-        return not self.redundancy.why_not_safe_to_stop(name, self.now)
+        return not self.redundancy.why_not_safe_to_stop((name,), self.now)
 
     def _observe(self, name: str, record: object) -> None:
         self._change(self.pool.with_record(name, record, self.now))  # type: ignore[arg-type]
@@ -346,7 +346,8 @@ def test_all_that_takes_copies_away_is_told_in_one_sentence() -> None:
     ends = f"{world.redundancy.gaps[-1].opened_at + T_MAX:g}"
 
     assert sentence == (
-        f"{BOTH}; sessions untouched since then may lack a copy; redundant by {ends} at the latest"
+        f"{BOTH}; sessions untouched since then may lack a copy; redundant by {ends} at the latest "
+        "(a and c lack an `admin` address, so only time tells)"
     )
 
 
@@ -455,7 +456,7 @@ def test_stopping_what_was_handed_off(copies: int) -> None:
     world = after(DRAINED, do(World.fell, "c"), copies=copies)
 
     assert not world.may_stop(B)
-    assert () == world.redundancy.why_not_safe_to_stop(B, world.now, is_handed_off=True)
+    assert () == world.redundancy.why_not_safe_to_stop((B,), world.now, {B})
 
 
 @each_case(
@@ -475,4 +476,51 @@ def test_why_not_safe_to_stop(steps: list[Step], copies: int, reason: str) -> No
     """The operator reads what has to come first."""
     world = after(*steps, copies=copies)
 
-    assert reason in world.redundancy.why_not_safe_to_stop(A, world.now)[0]
+    assert reason in world.redundancy.why_not_safe_to_stop((A,), world.now)[0]
+
+
+@each_case(
+    ("steps", "copies", "stopped", "reason"),
+    [
+        ([], 2, "a", None),
+        ([], 2, "ab", "sessions may have all their copies on a and b; stop them one after the other"),
+        ([], 3, "ab", None),
+        ([RESTARTED], 3, "ac", "b was restarted 2s ago; sessions untouched since then may lack a copy"),
+        ([RESTARTED], 2, "b", None),
+        ([], 2, "abc", "no other server than a, b and c serves"),
+        ([], 1, "ab", "the sessions on a and b have no copies: copies is 1; drain them first"),
+        ([DRAINED], 2, "bc", "sessions may have all their copies on b and c"),
+    ],
+)
+def test_stopping_several_at_once(steps: list[Step], copies: int, stopped: str, reason: str | None) -> None:
+    """As many servers as there are copies may hold all copies of a session."""
+    world = after(*steps, copies=copies)
+    told = world.redundancy.why_not_safe_to_stop(identities(stopped), world.now)
+
+    assert (reason or "") in "; ".join(told)
+    assert bool(reason) is bool(told)
+
+
+def test_one_that_was_handed_off_goes_with_another() -> None:
+    """What was drained to the end holds nothing."""
+    world = after(DRAINED)
+
+    assert () == world.redundancy.why_not_safe_to_stop((B, C), world.now, {B})
+
+
+@each_case(
+    ("steps", "copies", "taken", "expected"),
+    [
+        ([], 2, "a", None),
+        ([], 3, "a", "2 servers would be left to take sessions, and copies is 3"),
+        ([], 2, "ab", "1 server would be left to take sessions, and copies is 2"),
+        ([], 1, "abc", "no servers would be left to take sessions, and copies is 1"),
+        ([FELL], 2, "b", None),
+        ([FELL], 2, "a", "1 server would be left to take sessions, and copies is 2"),
+    ],
+)
+def test_whether_enough_are_left(steps: list[Step], copies: int, taken: str, expected: str | None) -> None:
+    """A drain leaves as many servers as there are copies, unless its server serves none anyway."""
+    world = after(*steps, copies=copies)
+
+    assert expected == world.redundancy.why_not_enough_are_left(identities(taken))

@@ -84,8 +84,8 @@ LINES: dict[str, tuple[Report, Line]] = {
             "backend": "state-1",
             "address": "10.0.0.1:42424",
             "cause": "it answers, and what it missed is not known",
-            "consequence": "it is written to, and not read for 1h, unless `partitioner ready state-1` "
-            "trusts it; 2 of 3 serve",
+            "consequence": "it is written to, and not read for 1h, unless `partitioner ready state-1 "
+            "--force` trusts it; 2 of 3 serve",
         },
     ),
     "recovered": (
@@ -181,3 +181,11 @@ LINES: dict[str, tuple[Report, Line]] = {
 def test_line(capsys: Screen, report: Report, line: Line) -> None:
     """A change is one line that says what, of whom, why, and what follows."""
     assert [line] == [without_time(each) for each in lines(capsys, report)]
+
+
+def test_a_walk_past_nothing_is_not_told(capsys: Screen) -> None:
+    """At a start there is often no session yet."""
+    assert [] == lines(capsys, lambda log: log.healing_ended(0, 0, 0.1))
+    assert ["healing ended"] == [
+        each["event"] for each in lines(capsys, lambda log: log.healing_ended(3, 1, 0.1))
+    ]

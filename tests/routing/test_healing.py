@@ -1,5 +1,7 @@
 """What is lacking is restored without anybody using it, and "redundant" is seen."""
 
+from dataclasses import replace
+
 import trio
 from trio.testing import MockClock
 
@@ -194,3 +196,39 @@ async def test_a_walk_during_which_the_pool_changes_does_not_count(
     await pool.router.observer.wait_for("healing_ended", walks + 1)
 
     assert {2} == {pool.copies_of(number) for number in NUMBERS}
+
+
+async def test_healing_is_pending_until_a_walk_counts(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """From a change of the pool on; what only keeps a walk from counting for ever is not waited for."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    healing, roster = pool.router.core.healing, pool.router.roster
+    seen = [healing.is_pending]
+    pool.want_walk()
+    seen.append(healing.is_pending)
+    await pool.until_healed()
+    seen.append(healing.is_pending)
+    stock = replace(pool.router.backends[0], admin=None)
+    roster.adopt([stock, *pool.router.backends[1:]])
+    seen.append(healing.is_pending)
+
+    assert [False, True, False, False] == seen
+
+
+async def test_the_sentence_says_whether_healing_makes_it_sooner(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Where a server cannot list what it holds, only time tells whether all copies are there."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    await pool.begin_anew("state-1")
+    redundancy, roster = pool.router.roster.redundancy, pool.router.roster
+    (listed,) = redundancy.why_not_redundant(trio.current_time())
+    stock = replace(pool.router.backends[1], admin=None)
+    roster.adopt([pool.router.backends[0], stock, pool.router.backends[2]])
+    (unlisted,) = redundancy.why_not_redundant(trio.current_time())
+
+    assert listed.endswith(" at the latest, or as soon as healing has been through")
+    assert unlisted.endswith(" at the latest (state-2 lacks an `admin` address, so only time tells)")

@@ -284,7 +284,7 @@ class World:
             members = roster.pool.members.items()  # it may be removed meanwhile, and forgotten in the end
             identities = [each for each, member in members if member.backend.name == name]
             why_not = roster.redundancy.why_not_safe_to_stop
-            return not any(why_not(each, trio.current_time()) for each in identities)
+            return not any(why_not((each,), trio.current_time()) for each in identities)
 
         await self._wait_until(is_safe)
 

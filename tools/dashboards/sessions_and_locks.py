@@ -185,11 +185,13 @@ COPIES = (
     ),
     lines(
         "Repaired, healed, and declared lost",
-        "Copies that were put right, sessions that healing has put right and that still lack a copy, and "
-        "sessions that were given up because no server that is up has them.",
+        "Copies that were put right, sessions that healing has put right and that still lack a copy, whether "
+        "it has still to see that all are whole, and sessions that were given up because no server that is "
+        "up has them.",
         Query(f"{per_second(router('sessions_repaired_total'))} > 0", "repaired"),
         Query(f"{per_second(router('sessions_healed_total'))} > 0", "healed"),
         Query(f"sum({router('sessions_lacking')}) > 0", "lacking a copy"),
+        Query(f"max({router('healing_pending')}) > 0", "healing is pending"),
         Query(f"{per_second(router('sessions_lost_total'))} > 0", "declared lost"),
         unit="cps",
         colours={"repaired": Colour.GREEN, "declared lost": Colour.RED},

@@ -56,7 +56,24 @@ async def _examine_all(settings: Settings) -> dict[str, str | None]:
     good = [each for each in settings.pool_backends() if troubles.get(each.name, "") is None]
     for name, twin in (await find_twins(good, dial_tcp, settings.timeouts.exchange)).items():
         troubles[name] = f"is the same server as {twin.name} ({twin.address}); expected each server once"
+    good = [each for each in good if troubles[each.name] is None]
+    troubles.update(await _examine_admins(good, settings))
     return troubles
+
+
+async def _examine_admins(backends: list[Backend], settings: Settings) -> dict[str, str]:
+    """What is wrong with the admin addresses; without a token they list nothing, which is a warning."""
+    token = settings.backends_token()
+    if token is None or all(each.admin is None for each in backends):
+        return {}
+    import httpx  # it takes long, and few configurations are checked so
+
+    from partitioner.ops.admin.admin_checkup import find_wrong_admins
+    from partitioner.ops.admin.listing import HttpInventory
+
+    async with httpx.AsyncClient(trust_env=False) as http:
+        listing = HttpInventory(http, token)
+        return await find_wrong_admins(backends, dial_tcp, listing, settings.timeouts.exchange)
 
 
 @dataclass(frozen=True, slots=True)

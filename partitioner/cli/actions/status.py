@@ -5,6 +5,7 @@ from partitioner.cli.output import age, healed, progress
 from partitioner.cli.pool_table import backends_table, summary
 from partitioner.cli.tables import print_rich, table, width_of_stdout
 from partitioner.ops.admin.units import doubts
+from partitioner.ops.printable import printable
 
 
 def show_status(url: str) -> None:
@@ -13,7 +14,7 @@ def show_status(url: str) -> None:
     print_rich(summary(seen), backends_table(seen.backends, width_of_stdout()))
     for backend in seen.backends:
         for sentence in doubts(backend):
-            print_rich(f"{sentence}.")
+            print_rich(f"{printable(sentence)}.")
     for drain in seen.drains:
         print_rich(f"{drain.backend} drains: {progress(drain)}")
     if seen.healing is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
+from typing import Protocol
 
 import trio
 
@@ -29,6 +30,7 @@ from partitioner.ops.admin.reports import (
     VerifyReport,
 )
 from partitioner.ops.event_log import Event, EventLog
+from partitioner.ops.out_of_service import IS_FULL, Situation, why_out
 from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
 from partitioner.ops.standing import (
     IS_STANDBY,
@@ -43,12 +45,18 @@ from partitioner.placement.session_id import HashKey
 from partitioner.routing.core import RouterCore
 from partitioner.routing.drain import Drain
 from partitioner.routing.verification import Findings
+from partitioner.routing.withdrawal import withdrawal_of
 from partitioner.transport.traffic import DURATIONS
 
-IS_FULL = "is full: it refuses new sessions, and other servers take them"
 
-Reload = Callable[[], Awaitable[object]]
-"""Reads the configuration again; returns what to report. Raises ConfigurationInvalid or Refused."""
+class Reload(Protocol):
+    """Reads the configuration again."""
+
+    def __call__(self, *, force: bool) -> Awaitable[object]:
+        """Returns what to report; with `force` last good copies may be taken away.
+
+        Raises ConfigurationInvalid, Refused or WouldLose.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,8 @@ class RouterAdminApi:
             for each in members
             for seen in self._shortcomings(each.backend.identity)
         )
-        return (*aliases, *shortcomings)
+        full = (f"{each.backend.name} {IS_FULL}" for each in members if self.is_full(each.backend.identity))
+        return (*aliases, *shortcomings, *full)
 
     def role(self) -> str:
         """Whether this router is the active one of its farm: active, claiming or standby."""
@@ -133,6 +142,7 @@ class RouterAdminApi:
             drains=tuple(each.drain for each in backends if each.drain is not None),
             healing=self._healing(now),
             not_healed=self._not_healed(),
+            healing_pending=is_active and self.core.healing.is_pending,
         )
 
     def backends(self) -> tuple[BackendReport, ...]:
@@ -155,19 +165,32 @@ class RouterAdminApi:
 
     # --- orders ---
 
-    def set_intent(self, name: str, intent: Intent) -> BackendReport:
+    async def set_intent(self, name: str, intent: Intent, *, force: bool = False) -> BackendReport:
         """Have a backend drained, made ready, or put aside.
 
-        Raises UnknownBackend, or Refused if it would do harm or this router is not the active one.
+        With `force` also where that takes the last good copy of sessions away; READY then has a backend read
+        again that is RECOVERING.
+
+        Raises UnknownBackend, WouldLose, or Refused if it would do harm or this router is not the active one.
         """
+        roster = self.core.roster
+        self._see_that_it_is_there(name)
+        if not force:
+            after = roster.members_for(roster.with_intent(name, intent))
+            remedy = f"`partitioner {intent.value} {name} --force` does it all the same"
+            await self.core.withdrawal_guard.check(withdrawal_of(roster.pool, after), remedy)
+            self._see_that_it_is_there(name)  # that may have taken a while
+        roster.set_intent(name, intent, trusts=force)
+        identity = roster.pool.places[name]
+        drain = self.core.handoff.drains().get(identity)
+        return self._backend(identity, drain, self.sampler.growth())
+
+    def _see_that_it_is_there(self, name: str) -> None:
         if role_of(self.core) is not Role.ACTIVE:
             raise Refused(IS_STANDBY)
         places = self.core.roster.pool.places
         if name not in places:
             raise UnknownBackend.called(name, places)
-        self.core.roster.set_intent(name, intent)
-        drain = self.core.handoff.drains().get(places[name])
-        return self._backend(places[name], drain, self.sampler.growth())
 
     async def claim(self) -> ClaimReport:
         """Make this router the active one of its farm. Raises Refused, with the reason, if that cannot be."""
@@ -191,9 +214,12 @@ class RouterAdminApi:
         findings = self.core.verification.findings
         return None if findings is None else _verified(findings, trio.current_time())
 
-    async def reload(self) -> object:
-        """Read the configuration again. Raises ConfigurationInvalid or Refused."""
-        return await self.read_again()
+    async def reload(self, *, force: bool = False) -> object:
+        """Read the configuration again, with `force` also where that takes last good copies away.
+
+        Raises ConfigurationInvalid, Refused or WouldLose.
+        """
+        return await self.read_again(force=force)
 
     # --- one of many ---
 
@@ -235,7 +261,22 @@ class RouterAdminApi:
             not_safe_to_stop=why_not_safe,
             drain=None if drain is None else _drain(backend.name, drain, now),
             shortcomings=self._shortcomings(identity),
+            why_out=self._why_out(identity, member, drain, now),
         )
+
+    def _why_out(self, identity: BackendId, member: Member, drain: Drain | None, now: float) -> str | None:
+        core, record = self.core, member.record
+        if role_of(core) is not Role.ACTIVE:
+            return None  # a standby knows who answers, and nothing else
+        situation = Situation(
+            member,
+            self._trouble(identity, record),
+            drain,
+            self.is_full(identity),
+            core.roster.copied.get(record.incarnation or b""),
+            core.healing.refused.get(identity),
+        )
+        return why_out(situation, now, core.ledger.longest_life, core.time_of_day)
 
     def _trouble(self, identity: BackendId, record: HealthRecord) -> str | None:
         """The last thing that was wrong with a backend; of one that was entered twice, which server it is."""
@@ -246,15 +287,14 @@ class RouterAdminApi:
 
     def _shortcomings(self, identity: BackendId) -> tuple[str, ...]:
         upstream = self.core.roster.upstreams.get(identity)
-        seen = () if upstream is None else tuple(each.value for each in upstream.shortcomings.seen)
-        return (*seen, IS_FULL) if self.is_full(identity) else seen
+        return () if upstream is None else tuple(each.value for each in upstream.shortcomings.seen)
 
     def _why_not_safe_to_stop(self, identity: BackendId, drain: Drain | None, now: float) -> tuple[str, ...]:
         """A server that has handed everything off holds nothing that could be lost."""
         if role_of(self.core) is not Role.ACTIVE:
             return (IS_STANDBY,)
-        is_handed_off = drain is not None and drain.is_done
-        return self.core.roster.redundancy.why_not_safe_to_stop(identity, now, is_handed_off=is_handed_off)
+        handed_off = (identity,) if drain is not None and drain.is_done else ()
+        return self.core.roster.redundancy.why_not_safe_to_stop((identity,), now, handed_off)
 
     def _share(self, identity: BackendId, member: Member) -> float:
         pool = self.core.roster.pool

@@ -58,6 +58,9 @@ class BackendReport:
     not_safe_to_stop: tuple[str, ...]  # why not
     drain: DrainReport | None
     shortcomings: tuple[str, ...] = ()  # what it does that web servers fail by, a sentence each
+    why_out: str | None = (
+        None  # why it does not serve or is full, until when, and what helps: a sentence without its name
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Status:
     drains: tuple[DrainReport, ...]
     healing: HealingReport | None = None  # None while no walk goes on
     not_healed: dict[str, str] = field(default_factory=dict)  # why backends cannot be walked, by name
+    healing_pending: bool = False  # no walk has counted since the pool has changed, and one could
 
     @property
     def wanted(self) -> tuple[BackendReport, ...]:
@@ -121,6 +125,24 @@ class ClaimReport:
     term: str | None  # a number and a word; None where no other router can serve these servers
     was_active: bool  # this router was the active one already, and nothing was done
     took: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeReport:
+    """One thing that a reload has changed."""
+
+    subject: str  # the backend's name, or the configuration's key
+    what: str
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadReport:
+    """What came of a reload that was applied."""
+
+    outcome: str  # applied, or unchanged: the file says what is in force already
+    changes: tuple[ChangeReport, ...]
+    moved_share: float  # of all sessions, 0 to 1: those whose first server is another one now
 
 
 @dataclass(frozen=True, slots=True)

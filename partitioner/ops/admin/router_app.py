@@ -4,6 +4,7 @@ The app knows nothing of the router: an AdminApi answers. Every answer but those
 /healthz, /metrics and the status page is JSON; what is refused is `{"error": "one sentence"}`.
 """
 
+import json
 from dataclasses import asdict, is_dataclass
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from partitioner.errors import ConfigurationInvalid, Refused, UnknownBackend
+from partitioner.errors import ConfigurationInvalid, Refused, UnknownBackend, WouldLose
 from partitioner.membership.backend import Intent
 from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
@@ -51,8 +52,11 @@ class AdminApi(Protocol):
     def events(self) -> tuple[EventReport, ...]:
         """The last lines of the log, the youngest first."""
 
-    def set_intent(self, name: str, intent: Intent) -> BackendReport:
-        """Raises UnknownBackend, or Refused if it would do harm or this router is not the active one."""
+    async def set_intent(self, name: str, intent: Intent, *, force: bool = False) -> BackendReport:
+        """With `force` also where that takes the last good copy of sessions away.
+
+        Raises UnknownBackend, WouldLose, or Refused if it would do harm or this router is not the active one.
+        """
 
     async def claim(self) -> ClaimReport:
         """Make this router the active one of its farm. Raises Refused, with the reason, if that cannot be."""
@@ -63,10 +67,12 @@ class AdminApi(Protocol):
     def verify(self) -> VerifyReport | None:
         """What it has found so far; None if there was none."""
 
-    async def reload(self) -> object:
+    async def reload(self, *, force: bool = False) -> object:
         """Read the configuration again; returns a dataclass, or what JSON has a form for.
 
-        Raises ConfigurationInvalid or Refused; nothing has changed then.
+        With `force` also where that takes the last good copy of sessions away.
+
+        Raises ConfigurationInvalid, Refused or WouldLose; nothing has changed then.
         """
 
 
@@ -151,14 +157,18 @@ class _Routes:
 
     async def set_intent(self, request: Request) -> Response:
         name, order = request.path_params["name"], request.path_params["intent"]
-        try:
-            return JSONResponse(asdict(self._admin_api.set_intent(name, Intent(order))))
-        except ValueError:
+        if order not in _ORDERS:
             return refuse(404, f"{order!r} is not an order; expected drain, ready or maint")
+        try:
+            force = await _is_forced(request)
+            report = await self._admin_api.set_intent(name, Intent(order), force=force)
+        except ValueError as error:
+            return refuse(400, str(error))
         except UnknownBackend as error:
             return refuse(404, str(error))
         except Refused as error:
-            return refuse(409, str(error))
+            return _refused(error)
+        return JSONResponse(asdict(report))
 
     async def claim(self, request: Request) -> Response:
         try:
@@ -180,11 +190,43 @@ class _Routes:
 
     async def reload(self, request: Request) -> Response:
         try:
-            report = await self._admin_api.reload()
+            report = await self._admin_api.reload(force=await _is_forced(request))
+        except ValueError as error:
+            return refuse(400, str(error))
         except ConfigurationInvalid as error:
             return refuse(422, str(error), problems=[str(problem) for problem in error.problems])
         except Refused as error:
-            return refuse(409, str(error))
+            return _refused(error)
         if is_dataclass(report) and not isinstance(report, type):
             report = asdict(report)
         return JSONResponse(report)
+
+
+_ORDERS = frozenset(each.value for each in Intent)
+
+
+async def _is_forced(request: Request) -> bool:
+    """Whether the order shall be carried out whatever it puts at stake.
+
+    Its body is empty, or `{"force": true}`. Raises ValueError.
+    """
+    body = await request.body()
+    if not body.strip():
+        return False
+    expected = 'expected an empty body, or {"force": true}'
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the body is not JSON; {expected}") from error
+    if not isinstance(told, dict) or not told.keys() <= {"force"}:
+        raise ValueError(f"the body says something else; {expected}")
+    if not isinstance(told.get("force", False), bool):
+        raise ValueError(f"force is neither true nor false; {expected}")
+    return bool(told.get("force", False))
+
+
+def _refused(error: Refused) -> Response:
+    """409; where sessions are at stake, with their number, or null where that is unknown."""
+    if isinstance(error, WouldLose):
+        return refuse(409, str(error), sessions_at_stake=error.sessions)
+    return refuse(409, str(error))

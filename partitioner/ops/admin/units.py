@@ -57,14 +57,10 @@ def role(status: Status) -> str:
 
 
 def doubts(backend: BackendReport) -> tuple[str, ...]:
-    """What a backend may lack, and what that means, a sentence each; nothing in good times."""
+    """Why a backend does not serve, and what it may lack, a sentence each; nothing in good times."""
     told = []
-    if backend.recovering_for is not None:
-        told.append(
-            f"{backend.name} is recovering: it is written to, and not read, for at most "
-            f"{age(backend.recovering_for)} more, because it may have missed changes. If it has not, "
-            f"`partitioner ready {backend.name}` has it read at once"
-        )
+    if backend.why_out is not None:
+        told.append(f"{backend.name} {backend.why_out}")
     if backend.dirty:
         told.append(
             f"{backend.name} is written down as dirty, for the next router: it may lack {_lacking(backend)}"

@@ -169,6 +169,12 @@ ROUTER = (
         "",
         "Sessions that lacked a copy when all servers were walked through last; 0 once that has counted.",
     ),
+    _gauge(
+        "healing_pending",
+        "",
+        "1 from a change of the pool until a walk has found every session with all its copies, where all "
+        "servers that answer can list what they hold; else 0.",
+    ),
     _counter(
         "sessions_lost_total",
         "reason",

@@ -107,6 +107,7 @@ class RouterReading:
         for flaw in REASONS:
             note("sessions_healed_total", counters.healed[flaw], flaw)
         note("sessions_lacking", self.core.healing.lacking)
+        note("healing_pending", float(is_active and self.core.healing.is_pending))
         for loss in LossReason:
             note("sessions_lost_total", counters.lost[loss], loss.value)
 

@@ -126,6 +126,9 @@ class Router:
         wait_until(lambda: self.health(name) in wanted, f"{name} is {' or '.join(wanted)}")
         return self.health(name)
 
+    def is_redundant(self) -> bool:
+        return self.status()["redundant_since"] is not None
+
     def stop(self) -> None:
         assert self.program.stop() == 0
 
@@ -143,9 +146,9 @@ class Router:
         self.program.process.send_signal(signal.SIGHUP)
 
     def reload(self) -> None:
-        """Have the configuration file read anew, and wait until it is in force."""
+        """Have the configuration file read anew whatever it puts at stake, and wait until it is in force."""
         self.reloads += 1
-        self.begin_reload()
+        httpx.post(f"http://{self.admin}/api/v1/reload", json={"force": True}, timeout=30.0)
         wait_until(
             lambda: self.program.output.count("configuration reloaded") >= self.reloads,
             "the configuration is reloaded",

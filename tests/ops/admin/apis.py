@@ -13,7 +13,7 @@ from partitioner.placement.session_id import HashKey
 from partitioner.routing.core import RouterCore
 
 
-async def reload_nothing() -> object:
+async def reload_nothing(*, force: bool) -> object:
     raise Refused("no configuration file was given: nothing to reload")
 
 

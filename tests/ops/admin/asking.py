@@ -17,5 +17,8 @@ class Operator:
     async def post(self, path: str, **headers: str) -> httpx.Response:
         return await self.ask("POST", path, **headers)
 
+    async def post_body(self, path: str, body: bytes) -> httpx.Response:
+        return await self._client.request("POST", path, content=body)
+
     async def ask(self, method: str, path: str, **headers: str) -> httpx.Response:
         return await self._client.request(method, path, headers=headers)

@@ -142,13 +142,13 @@ class FakeAdminApi:
     def events(self) -> tuple[EventReport, ...]:
         return self.event_log
 
-    def set_intent(self, name: str, intent: Intent) -> BackendReport:
+    async def set_intent(self, name: str, intent: Intent, *, force: bool = False) -> BackendReport:
         raise AssertionError("the page changes nothing")
 
     async def claim(self) -> ClaimReport:
         raise AssertionError("the page changes nothing")
 
-    async def reload(self) -> object:
+    async def reload(self, *, force: bool = False) -> object:
         raise AssertionError("the page changes nothing")
 
     def begin_verify(self) -> VerifyReport:

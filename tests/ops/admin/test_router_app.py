@@ -64,7 +64,7 @@ class Site:
             self.router.core,
             hash_key=hash_key,
             why_not_served=lambda: self.not_served,
-            reload=lambda: self.reload(),
+            reload=lambda *, force: self.reload(force=force),
             event_log=self.event_log,
             counters=self.counters,
             clients=64,
@@ -191,7 +191,8 @@ async def test_status(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         "redundant_since": None,
         "not_redundant": [
             "the router was started 10s ago; sessions untouched since then may lack a copy; "
-            f"redundant by {in_an_hour} at the latest"
+            f"redundant by {in_an_hour} at the latest (state-1, state-2 and state-3 lack an `admin` address, "
+            "so only time tells)"
         ],
     } == {key: status[key] for key in STATUS}
     assert ["state-1", "state-2", "state-3"] == [each["name"] for each in status["backends"]]
@@ -365,6 +366,65 @@ async def test_an_order_is_carried_out(nursery: trio.Nursery, autojump_clock: Mo
     assert Intent.READY is site.router.roster.pool.members[STATE_2].backend.intent
 
 
+FORCE = b'{"force": true}'
+
+
+async def test_an_order_that_would_lose_sessions(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """409 with the number at stake, null where it is unknown; with `force` it is done all the same."""
+    site = Site(nursery, began_at=trio.current_time())
+    await site.router.probe_on()
+    refused = await site.operator.post("/api/v1/backends/state-2/maint")
+    intent = site.router.roster.pool.members[STATE_2].backend.intent
+    forced = await site.operator.post_body("/api/v1/backends/state-2/maint", FORCE)
+
+    assert (409, Intent.READY) == (refused.status_code, intent)
+    assert {"error", "sessions_at_stake"} == set(refused.json())
+    assert refused.json()["sessions_at_stake"] is None
+    assert "state-2 holds an unknown number of sessions" in refused.json()["error"]
+    assert refused.json()["error"].endswith("`partitioner maint state-2 --force` does it all the same")
+    assert (200, "maint") == (forced.status_code, forced.json()["intent"])
+
+
+async def test_a_server_in_doubt_is_trusted_by_force_only(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """`ready` is what is wanted of it already; that it has missed nothing the operator has to say."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    site.router.roster.suspect(STATE_2)
+    plain = await site.operator.post("/api/v1/backends/state-2/ready")
+    forced = await site.operator.post_body("/api/v1/backends/state-2/ready", FORCE)
+
+    assert ("recovering", "up") == (plain.json()["health"], forced.json()["health"])
+
+
+@each_case(
+    ("body", "sentence"),
+    [
+        (b"force", "the body is not JSON"),
+        (b"[true]", "the body says something else"),
+        (b'{"forced": true}', "the body says something else"),
+        (b'{"force": "yes"}', "force is neither true nor false"),
+        (b"[" * 60_000, "the body is not JSON"),
+    ],
+)
+async def test_an_order_s_body(
+    nursery: trio.Nursery, autojump_clock: MockClock, body: bytes, sentence: str
+) -> None:
+    """It is empty or says `force`; whatever else it says might have been meant, so nothing is done."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    answers = [
+        await site.operator.post_body(f"/api/v1/{path}", body)
+        for path in ("backends/state-2/maint", "reload")
+    ]
+
+    assert [400, 400] == [each.status_code for each in answers]
+    for answer in answers:
+        assert answer.json()["error"] == f'{sentence}; expected an empty body, or {{"force": true}}'
+    assert Intent.READY is site.router.roster.pool.members[STATE_2].backend.intent
+
+
 async def test_a_drain_is_followed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Its progress is told with its backend and with the whole; what has handed all off is safe to stop."""
     site = Site(nursery)
@@ -443,10 +503,10 @@ async def test_the_last_ready_server_is_not_drained(nursery: trio.Nursery, autoj
 async def test_a_reload_reports(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Whatever the reload says is the answer; all problems of a file are told at once."""
 
-    async def well() -> object:
+    async def well(*, force: bool) -> object:
         return Reported(added=("state-4",))
 
-    async def invalid() -> object:
+    async def invalid(*, force: bool) -> object:
         raise ConfigurationInvalid([Problem("listen", "one"), Problem("copies", "two")])
 
     site = Site(nursery)

@@ -4,6 +4,7 @@ from base64 import b64encode
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.page import MOST_OLD_LOCKS, headline, read_refresh, view
-from partitioner.ops.admin.reports import EventReport, LockReport, Locks, Status
+from partitioner.ops.admin.reports import EventReport, HealingReport, LockReport, Locks, Status
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.printable import printable
 from tests.ops.admin.asking import Operator
@@ -112,18 +113,44 @@ async def test_the_router_itself() -> None:
 
 
 async def test_what_a_server_may_lack() -> None:
-    """A server that is recovering, or dirty, has a sentence, with the command that helps."""
+    """A server that does not serve, or is dirty, has a sentence, with the command that helps."""
     found = await shown(
         status_of(
             backend_report("state-1"),
             replace(backend_report("state-2"), dirty=("write",)),
-            replace(backend_report("state-3"), health="recovering", recovering_for=60.0, serves=False),
+            replace(backend_report("state-3"), health="down", serves=False, why_out="is down: `do this`"),
         )
     )
 
     assert found.row_of("state-2").startswith("state-2 10.0.0.1:42424 UP DIRTY for ")
     assert "state-2 is written down as dirty, for the next router: it may lack saves" in found.text
-    assert "`partitioner ready state-3` has it read at once" in found.text
+    assert "state-3 is down: `do this`" in found.text
+
+
+@each_case(
+    ("facts", "expected"),
+    [
+        ({}, "Healing Every session has its copies."),
+        (
+            {"redundant_since": None, "healing_pending": True},
+            "Healing The pool has changed: a walk through all sessions begins soon.",
+        ),
+        (
+            {"redundant_since": None, "healing": HealingReport(8.0, 400, 1000, 40, 3, 5.0, 12.0)},
+            "Healing 400 of 1 000 copies looked at, 40 sessions put right, 5.00/s, 3 to be tried again, "
+            "about 12 s to go · began 8 s ago",
+        ),
+        (
+            {"redundant_since": None, "not_healed": {"state-1": "it wants <a> token"}},
+            "Healing No walk through the sessions goes on. state-1 cannot be looked at: it wants <a> token",
+        ),
+    ],
+)
+async def test_healing(facts: dict[str, Any], expected: str) -> None:
+    """How far it has come, or that it is due, and why a server cannot be looked at."""
+    found = await shown(replace(status_of(backend_report()), **facts))
+
+    assert expected in found.text
 
 
 async def test_why_not() -> None:

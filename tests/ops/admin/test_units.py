@@ -94,11 +94,8 @@ def test_roles(status: Status, expected: str) -> None:
 DOUBTS = [
     (backend_report(), ()),
     (
-        replace(backend_report(), health="recovering", recovering_for=3480.0),
-        (
-            "state-1 is recovering: it is written to, and not read, for at most 58 min more, because it may "
-            "have missed changes. If it has not, `partitioner ready state-1` has it read at once",
-        ),
+        replace(backend_report(), intent="maint", why_out="is in maint: nothing is asked of it"),
+        ("state-1 is in maint: nothing is asked of it",),
     ),
     (
         replace(backend_report(), dirty=("lock", "remove", "write")),

@@ -72,5 +72,5 @@ class Site:
             await client.ask(each)
         client.leave()
 
-    async def _reload(self) -> object:
+    async def _reload(self, *, force: bool) -> object:
         raise AssertionError("nobody reloads over this admin API")

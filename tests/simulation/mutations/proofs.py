@@ -51,6 +51,8 @@ _UNSETTLED = "tests/fastpath/test_unsettled.py"
 _TENURE = "tests/routing/test_tenure.py"
 
 BY_UNIT_TEST = {
+    "last copies are not guarded": "tests/routing/test_withdrawal.py::test_single_copies",
+    "several are stopped at once": "tests/routing/test_withdrawal.py::test_what_has_copies_elsewhere",
     "answer 404 when the owner is unreachable": (
         "tests/routing/test_silent.py::test_a_server_that_is_not_down_yet_may_have_it"
     ),

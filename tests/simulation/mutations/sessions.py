@@ -1,6 +1,6 @@
 """Copies, marks, locks, and whether a session exists: rules of design.md 7, each broken on purpose."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from typing import Any
 
 import trio
@@ -17,6 +17,7 @@ from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger, Lock
 from partitioner.membership.losses import LossReason, maybe_loss
 from partitioner.membership.pool import ActingSet, Member, Pool
+from partitioner.membership.redundancy import Redundancy
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing import lookup
@@ -34,6 +35,7 @@ from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Router
 from partitioner.routing.undelivered_locks import UndeliveredLocks
+from partitioner.routing.withdrawal import WithdrawalGuard
 from partitioner.transport import channel
 from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.backend_exchange import Lease
@@ -664,3 +666,22 @@ def heal_outside_the_gate() -> Iterator[None]:
 @mutation
 def count_a_walk_though_the_pool_has_changed() -> Iterator[None]:
     return replaced(Healing, "_counts", lambda self, ongoing: True)
+
+
+@mutation
+def last_copies_are_not_guarded() -> Iterator[None]:
+    """Operators may take away whatever they name."""
+    return replaced(WithdrawalGuard, "_verdict", lambda self, withdrawal: ((), "", None))
+
+
+@mutation
+def several_are_stopped_at_once() -> Iterator[None]:
+    """Each of them may be stopped, so all of them may."""
+    safe = Redundancy.why_not_safe_to_stop
+
+    def each_for_itself(
+        self: Redundancy, identities: Collection[BackendId], now: float, handed_off: Container[BackendId] = ()
+    ) -> tuple[str, ...]:
+        return tuple(why for each in identities for why in safe(self, (each,), now, handed_off))
+
+    return replaced(Redundancy, "why_not_safe_to_stop", each_for_itself)
