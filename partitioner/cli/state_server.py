@@ -51,7 +51,7 @@ from partitioner.token_file import read_token_file, weaknesses
 @click.option(
     "--state-file",
     metavar="PATH",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="A file in which the sessions outlive a planned restart: written at SIGTERM or SIGINT, and taken "
     "in at the next start. Whatever expired meanwhile is left out. Without it, a restart forgets them all.",
 )

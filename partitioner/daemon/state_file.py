@@ -32,6 +32,16 @@ class StateFile:
 
         Find out as well what would fail at the end. Raises FileUnusable.
         """
+        try:
+            self._lock()
+        except FileUnusable as error:
+            raise FileUnusable(f"--state-file: {error}") from error
+
+    def _lock(self) -> None:
+        directory = self.path.parent
+        if not directory.is_dir():
+            what = "is not a directory" if directory.exists() else "is not there"
+            raise FileUnusable(f"{directory} {what}; expected a directory that this user can write to")
         FileLock(self.path)
         check_usable(self.path)
 

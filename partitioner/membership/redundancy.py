@@ -244,9 +244,9 @@ def _marks_left(count: int) -> list[str]:
         case 0:
             return []
         case 1:
-            return ["1 key is still marked: a server of it has to be put right"]
+            return ["1 session lacks a current copy on a server; it is repaired when that answers"]
         case _:
-            return [f"{count} keys are still marked: servers of them have to be put right"]
+            return [f"{count} sessions lack a current copy on a server; they are repaired when it answers"]
 
 
 def _seconds(duration: float) -> str:

@@ -30,6 +30,7 @@ from partitioner.units import format_duration
 
 TIMEOUT_MINUTES = 1
 MOST_BYTES = 1024
+_IS_IT_ONE = "; is it a state server or a router, and not an admin port?"
 _OLD, _NEW = b"partitioner check, first content", b"partitioner check, second content"
 
 
@@ -139,7 +140,7 @@ class _Examination:
         self._target = encode_target(f"/partitioner-check/{token_hex(12)}")
 
     async def run(self) -> None:
-        await self._expect("an item that does not exist", Operation.GET, 404)
+        await self._expect("an item that does not exist", Operation.GET, 404, ask_back=_IS_IT_ONE)
         await self._expect("storing an item", Operation.SET, 200, body=_OLD)
         await self._expect("reading it", Operation.GET, 200, content=_OLD)
         locked = await self._expect("locking it", Operation.ACQUIRE, 200, content=_OLD)
@@ -160,6 +161,7 @@ class _Examination:
         cookie: int = 0,
         body: bytes = b"",
         content: bytes | None = None,
+        ask_back: str = "",
     ) -> AnswerHead:
         request = write_request(
             operation,
@@ -171,7 +173,7 @@ class _Examination:
         )
         head, received = await ask(self._channel, operation, request, MOST_BYTES)
         if head.status != status:
-            raise _Wrong(f"answered {head.status} to {step}; expected {status}")
+            raise _Wrong(f"answered {head.status} to {step}; expected {status}{ask_back}")
         if content is not None and received != content:
             raise _Wrong(
                 f"answered {len(received)} other bytes to {step}; expected the {len(content)} stored"
