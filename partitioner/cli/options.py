@@ -51,7 +51,7 @@ class Complaint(click.ClickException):
 
     def __init__(self, of: click.ClickException) -> None:
         super().__init__(of.format_message())
-        self.exit_code = of.exit_code
+        self.exit_code = of.exit_code  # type: ignore[misc]  # click reads it from the instance
         self._usage = "" if not isinstance(of, click.UsageError) or of.ctx is None else _usage_of(of.ctx)
 
     def show(self, file: IO[Any] | None = None) -> None:

@@ -19,6 +19,7 @@ from partitioner.errors import (
     Unreachable,
 )
 from partitioner.membership.backend import Backend
+from partitioner.membership.items import ITEMS
 from partitioner.protocol.messages import AnswerHead, Operation
 from partitioner.protocol.target import encode_target
 from partitioner.protocol.writer import write_request
@@ -73,6 +74,14 @@ async def _see_it_closed(channel: Channel) -> None:
             pass
 
 
+async def is_router(backend: Backend, dial: Dial, within: float) -> bool:
+    """Whether a router answers there: it refuses the keys of routers, whatever it does with its clients."""
+    target = encode_target(f"{ITEMS}{token_hex(12)}/check")
+    reading = write_request(Operation.GET, target, host="partitioner")
+    answer = await _ask_once(backend, dial, within, Operation.GET, reading)
+    return answer is not None and answer[0] == 400
+
+
 async def find_twins(backends: Sequence[Backend], dial: Dial, within: float) -> dict[str, Backend]:
     """Find the backends that are the same server as one before them: by name, that one.
 
@@ -94,8 +103,8 @@ async def find_twins(backends: Sequence[Backend], dial: Dial, within: float) -> 
     for backend in backends:
         reading = write_request(Operation.GET, target, host="partitioner")
         found = await _ask_once(backend, dial, within, Operation.GET, reading)
-        if found is not None:
-            shown[backend.name] = found
+        if found is not None and found[0] == 200:
+            shown[backend.name] = found[1]
     removing = write_request(Operation.REMOVE, target, host="partitioner", lock_cookie=0)
     for backend in backends:
         await _ask_once(backend, dial, within, Operation.REMOVE, removing)
@@ -115,14 +124,14 @@ def _twins(backends: Sequence[Backend], shown: Mapping[str, bytes]) -> dict[str,
 
 async def _ask_once(
     backend: Backend, dial: Dial, within: float, operation: Operation, request: bytes
-) -> bytes | None:
-    """Ask over a connection of its own; the content of the answer, or None if that failed."""
+) -> tuple[int, bytes] | None:
+    """Ask over a connection of its own; status and content of the answer, or None if that failed."""
     channel: Channel | None = None
     try:
         with trio.fail_after(within):
             channel = await dial(backend.address)
             head, content = await ask(channel, operation, request, MOST_BYTES)
-            return content if head.status == 200 else None
+            return head.status, content
     except (trio.TooSlowError, ConnectionEnded, ConnectionBroken, NotListening, Unreachable, OutOfFiles):
         return None
     except MalformedAnswer:

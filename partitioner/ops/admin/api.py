@@ -235,7 +235,13 @@ class RouterAdminApi:
         )
 
     def _trouble(self, identity: BackendId, record: HealthRecord) -> str | None:
-        """The last thing that was wrong with a backend; of one that was entered twice, which server it is."""
+        """The last thing that was wrong with a backend; of one that was entered twice, which server it is.
+
+        A standby tells why one did not answer when it looked last.
+        """
+        tenure = self.core.tenure
+        if tenure is not None and not tenure.is_active:
+            return tenure.failures.get(identity)
         if record.symptom is None:
             return None
         trouble: str = record.symptom.value

@@ -1,0 +1,54 @@
+"""What real processes say of what an operator got wrong, and what helps."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.farm import Farm, farm_in
+from tests.end_to_end.processes import kept_port, router, run_to_end
+from tests.end_to_end.test_steering import steer
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    with farm_in(tmp_path_factory.mktemp("farm")) as running_farm:
+        yield running_farm
+
+
+def written(directory: Path, text: str) -> str:
+    """The path of a configuration of this text."""
+    file = directory / "checked.yml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_a_router_entered_as_a_backend(farm: Farm, tmp_path: Path) -> None:
+    """`check --connect` names it; the router that is asked says whose key that was."""
+    file = written(tmp_path, f"backends: [{{name: a, address: '127.0.0.1:{farm.in_front.port}'}}]\n")
+    ended = run_to_end("check", "-c", file, "--connect", "--json")
+
+    assert 1 == ended.returncode
+    assert [{"name": "a", "trouble": "is a router, this one or another; expected a state server"}] == [
+        {"name": each["name"], "trouble": each["trouble"]} for each in json.loads(ended.stdout)["examined"]
+    ]
+    farm.wait_until("malformed request refused.*is this router entered as a backend there")
+
+
+def test_a_standby_whose_servers_are_all_away(tmp_path: Path) -> None:
+    """It names them with their reasons, at its start and later. A claim would not help: none is named."""
+    with kept_port() as one, kept_port() as other, router(tmp_path, [one, other]) as alone:
+        alone.program.wait_for(r"router started as a standby.*\n")
+        told = steer("status", admin=alone.admin).stdout
+        output = alone.program.output
+
+    reason = (
+        f"no state server answers: state-1 (127.0.0.1:{one}) refused the connection, "
+        f"state-2 (127.0.0.1:{other}) refused the connection"
+    )
+    assert f"No client is served yet: {reason}. That begins when one does." in " ".join(output.split())
+    assert f"cause='{reason}'" in output
+    assert "partitioner claim" not in output
+    assert reason in " ".join(told.split())
+    assert told.count("down (refused the connection)") == 2
