@@ -22,7 +22,9 @@ from partitioner.daemon.open_files import ConnectionCounts, allow_open_files
 from partitioner.errors import ConfigurationInvalid, Problem, Refused
 from partitioner.membership.backend import NO_IDENTITY, Address, Backend, Intent
 from partitioner.membership.losses import LossPolicy
+from partitioner.ops.event_log import Level
 from partitioner.ops.log import LogObserver
+from partitioner.ops.log_output import set_log_level
 from partitioner.placement.moves import Plan, plan_moves, sample_keys
 from partitioner.placement.rendezvous import Ranking
 from partitioner.routing.core import RouterCore
@@ -169,6 +171,7 @@ class Reloader:
         self._core.lookup.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
         self._core.healing.rate = wanted.heal.rate
         self._observer.lost_sessions = wanted.lost_sessions
+        set_log_level(Level(wanted.log_level.value))
         self._downstream.allow(wanted.allow_clients)
         self.settings = wanted
         allow_open_files(connections_wanted(wanted, len(roster.pool.members)).files)

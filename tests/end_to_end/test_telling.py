@@ -1,14 +1,18 @@
 """What real processes say of what an operator got wrong, and what helps."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.farm import Farm, farm_in
-from tests.end_to_end.processes import kept_port, router, run_to_end
+from partitioner.protocol.messages import Operation
+from tests.end_to_end.farm import Farm, farm_in, session_on
+from tests.end_to_end.processes import kept_port, router, run_to_end, running
 from tests.end_to_end.test_steering import steer
+
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,23 @@ def test_a_router_entered_as_a_backend(farm: Farm, tmp_path: Path) -> None:
         {"name": each["name"], "trouble": each["trouble"]} for each in json.loads(ended.stdout)["examined"]
     ]
     farm.wait_until("malformed request refused.*is this router entered as a backend there")
+
+
+def test_a_wait_without_a_terminal(farm: Farm) -> None:
+    """It prints lines, and Ctrl-C says what goes on, and how to end it."""
+    session = session_on("state-1")
+    farm.web.save(session, b"content")
+    cookie = farm.web.ask(Operation.ACQUIRE, session).head.lock_cookie  # a page holds it: it is not moved
+    with running("drain", "state-1", "--wait", "--admin", farm.in_front.admin) as draining:
+        draining.wait_for(r"state-1: \d+ sessions moved, ")
+        draining.process.send_signal(signal.SIGINT)
+        code = draining.process.wait(PATIENCE)
+    farm.web.save(session, b"content", cookie or 0)
+    steer("ready", "state-1", "--wait", admin=farm.in_front.admin)
+
+    assert 130 == code
+    assert "state-1 is not waited for any more: its drain goes on; `partitioner status`" in draining.output
+    assert "`partitioner ready state-1` ends it" in draining.output
 
 
 def test_a_standby_whose_servers_are_all_away(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from partitioner.daemon.router import StartupBanner, run_router
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
-from partitioner.ops.log_output import open_log
+from partitioner.ops.event_log import Level
+from partitioner.ops.log_output import open_log, set_log_level
 
 
 def serve_until_stopped(config: Path | None, listen: Address | None, admin: Address | None) -> None:
@@ -43,6 +44,7 @@ def serve_until_stopped(config: Path | None, listen: Address | None, admin: Addr
     def read() -> Settings:
         return _with_addresses(load(config), listen, admin)
 
+    set_log_level(Level(settings.log_level.value))
     try:
         with open_log(as_json=settings.log_format is LogFormat.JSON):
             run_daemon(run_router, settings, announce, read if config else None)

@@ -64,11 +64,11 @@ async def test_each_backend_has_a_row() -> None:
     found = await shown(status_of(backend_report("state-1"), out))
 
     assert (
-        "state-1 10.0.0.1:42424 UP for 1 h 1 min 1 50.0 % 50.0 % 12.5 0.40 ms 12.0 ms 0 0.50 ms 0 yes"
+        "state-1 10.0.0.1:42424 UP for 1h 1m 1 50.0 % 50.0 % 12.5 0.40ms 12.0ms 0 0.50ms 0 yes"
         == found.row_of("state-1")
     )
     assert (
-        "state-2 10.0.0.1:42424 DOWN for 6 s · timed out 2.5 50.0 % 50.0 % 12.5 0.40 ms 12.0 ms 0 – 12 no 1"
+        "state-2 10.0.0.1:42424 DOWN for 6s · timed out 2.5 50.0 % 50.0 % 12.5 0.40ms 12.0ms 0 – 12 no 1"
         == found.row_of("state-2")
     )
 
@@ -89,7 +89,7 @@ async def test_what_is_wanted_and_what_is_seen_are_told_apart(
     """A server that is put aside is not ill, and of one that is not spoken to nothing is seen."""
     found = await shown(status_of(backend_report("state-1"), replace(backend_report("state-2"), **changed)))  # type: ignore[arg-type]
 
-    since = "not known yet" if expected == "UNKNOWN" else "for 1 h 1 min"
+    since = "not known yet" if expected == "UNKNOWN" else "for 1h 1m"
     assert found.row_of("state-2").startswith(f"state-2 10.0.0.1:42424 {expected} {since} ")
 
 
@@ -98,10 +98,10 @@ async def test_the_router_itself() -> None:
     found = await shown()
 
     for expected in (
-        "router-1 partitioner 1.2.3 up 1 d 2 h",
-        "Role active active for 1 d 2 h, term 3-c0ffee",
+        "router-1 partitioner 1.2.3 up 1d 2h",
+        "Role active active for 1d 2h, term 3-c0ffee",
         "Ready yes",
-        "Redundant yes for 1 h",
+        "Redundant yes for 1h",
         "Requests 1 203/s ok 1 200 · miss 3.00",
         "Clients 64",
         "Locks 0 none held",
@@ -157,7 +157,7 @@ async def test_a_drain_shows_its_progress() -> None:
     stock = replace(backend_report("state-1"), drain=drain_report("state-1", 30, None))
     without_bar = await shown(status_of(stock))
 
-    assert "state-1 30 sessions moved, 90 left, 5.00/s, at most 1 min to go · began 20 s ago" in found.text
+    assert "state-1 30 sessions moved, 90 left, 5.00/s, at most 1m to go · began 20s ago" in found.text
     assert ("30", "120") == (found.attribute("progress value"), found.attribute("progress max"))
     assert "the number left is unknown" in without_bar.text
     assert "progress" not in [tag for tag, _ in without_bar.elements]
@@ -179,8 +179,8 @@ async def test_old_locks() -> None:
     away = replace(lock_report(75.0), reachable=False, key="aaaaaaaa")
     found = await shown(locks=(away, lock_report(10.0), replace(lock_report(9.9), key="bbbbbbbb")))
 
-    assert "aaaaaaaa state-1, which is away: the router stands for it 1 min 15 s" == found.row_of("aaaaaaaa")
-    assert "d1e8a70b state-1 10 s" == found.row_of("d1e8a70b")
+    assert "aaaaaaaa state-1, which is away: the router stands for it 1m 15s" == found.row_of("aaaaaaaa")
+    assert "d1e8a70b state-1 10s" == found.row_of("d1e8a70b")
     assert "bbbbbbbb" not in found.text
 
 
@@ -198,7 +198,7 @@ async def test_events() -> None:
     row = found.rows[-2]
 
     assert row.endswith(
-        "1 min 1 s ago backend is down backend state-2 stays out at least 10s "
+        "1m 1s ago backend is down backend state-2 stays out at least 10s "
         "refused the connection its sessions are served by their copies; 2 of 3 serve"
     )
     assert "backend is up its sessions" in found.rows[-1]
