@@ -15,6 +15,7 @@ from partitioner.cli.check import check
 from partitioner.cli.claim import claim
 from partitioner.cli.example import example
 from partitioner.cli.locate import locate
+from partitioner.cli.man import man
 from partitioner.cli.options import Complaint, complain
 from partitioner.cli.plan import plan
 from partitioner.cli.serve import serve
@@ -53,7 +54,7 @@ def main() -> None:
     """A router that makes many ASP.NET state servers look like one."""
 
 
-PREPARING = (serve, state_server, check, locate, plan, example, bench)
+PREPARING = (serve, state_server, check, locate, plan, example, bench, man)
 STEERING = (status, backends, locks, drain, ready, maint, claim, verify)
 
 for verb in (*PREPARING, *STEERING):

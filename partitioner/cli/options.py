@@ -11,6 +11,7 @@ from partitioner.units import parse_duration, parse_size
 
 DEFAULT_URL = "http://127.0.0.1:9424"
 TOKEN = "PARTITIONER_TOKEN"
+ADMIN = "PARTITIONER_ADMIN"
 
 config_option = click.option(
     "-c",
@@ -21,15 +22,6 @@ config_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-
-admin_option = click.option(
-    "--admin",
-    "url",
-    metavar="URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    help=f"Where the router is steered: its key `admin`. Its token, if any, is taken from ${TOKEN}.",
-)
 
 
 class Refused(click.ClickException):
