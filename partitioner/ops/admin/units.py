@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from partitioner.ops.admin.reports import BackendReport, Status
-from partitioner.units import format_age
+from partitioner.units import format_age, format_size
 
 _REASONS = {"write": "saves", "remove": "removals", "lock": "locks"}
 """What a dirty backend may lack, by the record's word for it (design.md 5.2)."""
@@ -20,6 +20,11 @@ def duration(seconds: float | None) -> str:
         return "–"
     value, unit = (seconds, "s") if seconds >= 1 else (seconds * 1000, "ms")
     return f"{_three_digits(value)}{unit}"
+
+
+def size(count: int) -> str:
+    """Bytes, in the unit that keeps it short: `1.5GiB`."""
+    return format_size(count)
 
 
 def rate(per_second: float) -> str:
