@@ -18,7 +18,7 @@ from typing import Protocol
 import trio
 
 from partitioner.errors import ListingFailed, NoBackendLeft
-from partitioner.membership.backend import Backend, Intent
+from partitioner.membership.backend import Backend, BackendId, Intent
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.inheritance import Inheritance, inherit
 from partitioner.membership.items import Term, TermItem
