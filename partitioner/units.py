@@ -6,6 +6,7 @@ one half of its readers and as five minutes by the other.
 """
 
 import re
+from itertools import pairwise
 
 SECONDS_PER_UNIT = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES_PER_UNIT = {
@@ -46,6 +47,19 @@ def format_duration(seconds: float) -> str:
         if seconds >= SECONDS_PER_UNIT[unit]:
             return f"{seconds / SECONDS_PER_UNIT[unit]:.4g}{unit}"
     return "0s" if seconds == 0 else f"{seconds * 1e6:.4g}us"
+
+
+_UNITS_OF_AGES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def format_age(seconds: float) -> str:
+    """Write a length of time for people, in its two largest units: `45s`, `3m 20s`, `2h`."""
+    whole = max(0, round(seconds))
+    for (unit, size), (lesser, lesser_size) in pairwise(_UNITS_OF_AGES):
+        if whole >= size:
+            rest = whole % size // lesser_size
+            return f"{whole // size}{unit} {rest}{lesser}" if rest else f"{whole // size}{unit}"
+    return f"{whole}s"
 
 
 def format_size(size: int) -> str:

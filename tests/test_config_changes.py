@@ -76,19 +76,20 @@ def test_servers_in_the_router_itself_stay(before: str, now: str) -> None:
 
 
 def test_what_is_applied_at_once_takes_no_restart() -> None:
-    """The pool, its copies, what becomes of lost sessions and when, and the allowed networks may change."""
+    """The pool, its copies, lost sessions, healing, the log and the allowed networks may change."""
     wanted = parse("""
         copies: 1
         lost_sessions: close
         lost_after: 10s
         heal: {rate: 5}
+        log_level: error
         allow_clients: [10.0.0.0/8]
         backends: [{name: c, address: 10.0.0.3:42424}]
     """)
 
     assert restarts_needed(parse(POOL), wanted) == []
     assert {
-        *("allow_clients", "backends", "copies", "heal.rate", "lost_after", "lost_sessions")
+        *("allow_clients", "backends", "copies", "heal.rate", "log_level", "lost_after", "lost_sessions")
     } == APPLIED_AT_ONCE
 
 
@@ -101,6 +102,10 @@ KEY_CHANGES = [
     (
         "lost_after: 5m",
         "lost_after 1m -> 5m: so long a server must have timed out before what only it has counts as lost",
+    ),
+    (
+        "log_level: error",
+        "log_level info -> error: lesser lines are not written; the status page has them",
     ),
     ("heal: {rate: 50}", "heal.rate 500 -> 50: so many sessions a second are put right from now on"),
     (

@@ -2,7 +2,14 @@
 
 import pytest
 
-from partitioner.units import format_duration, format_share, format_size, parse_duration, parse_size
+from partitioner.units import (
+    format_age,
+    format_duration,
+    format_share,
+    format_size,
+    parse_duration,
+    parse_size,
+)
 from tests.tables import each_case
 
 DURATIONS = [
@@ -105,3 +112,20 @@ def test_a_size_is_written(size: int, text: str) -> None:
 def test_a_share_is_written(share: float, text: str) -> None:
     """A share is written in per cent, to a tenth."""
     assert text == format_share(share)
+
+
+@each_case(
+    ("seconds", "text"),
+    [
+        (-1.0, "0s"),
+        (59.4, "59s"),
+        (59.6, "1m"),
+        (90.0, "1m 30s"),
+        (7200.0, "2h"),
+        (7385.0, "2h 3m"),
+        (90_000.0, "1d 1h"),
+    ],
+)
+def test_a_length_of_time_for_people(seconds: float, text: str) -> None:
+    """Two units tell enough, and no fraction has to be converted."""
+    assert text == format_age(seconds)

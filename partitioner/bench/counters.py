@@ -19,6 +19,10 @@ class Failure(Enum):
     GARBAGE = "garbage"
 
 
+_SERVED = (200, 404, 423)
+"""What a request is answered that was served: done, not found, locked."""
+
+
 class Counters:
     """Counts what happens in a run. Times are seconds on one clock."""
 
@@ -50,6 +54,12 @@ class Counters:
     def succeeded(self) -> int:
         """Exchanges that were answered 200."""
         return sum(statuses[200] for statuses in self.statuses.values())
+
+    @property
+    def refused(self) -> int:
+        """Exchanges and connections that were refused: a pool that is full, a port that is closed."""
+        answers: Counter[int] = sum(self.statuses.values(), Counter())
+        return answers.total() - sum(answers[status] for status in _SERVED) + self.failures[Failure.REFUSED]
 
     @property
     def seconds(self) -> float:

@@ -46,6 +46,7 @@ def json_report(outcome: Outcome) -> dict[str, object]:
         "bytes_received": counters.bytes_received,
         "operations": {operation.value: _operation_row(counters, operation) for operation in _OPERATIONS},
         "errors": {_key(failure): counters.failures[failure] for failure in Failure},
+        "refused": counters.refused,
         "first_failure": _since_start(counters, counters.outages.first_failure_at),
         "last_failure": _since_start(counters, counters.outages.last_failure_at),
         "longest_silence": counters.outages.longest_silence,
@@ -122,6 +123,7 @@ def _summary_rows(outcome: Outcome) -> Iterator[tuple[str, str, bool]]:
     moved = f"{format_size(counters.bytes_sent)} sent, {format_size(counters.bytes_received)} received"
     yield "bytes", moved, False
     yield "failed", _failures(counters), False
+    yield "refused", f"{counters.refused:,}", counters.refused > 0
     for kind in Kind:
         yield kind.value, f"{findings.count(kind):,}", findings.count(kind) > 0
     outages = counters.outages

@@ -65,8 +65,9 @@ class Outcome:
 
     @property
     def is_good(self) -> bool:
-        """Whether something worked, and nothing was wrong."""
-        return self.counters.succeeded > 0 and self.findings.total == 0
+        """Whether something worked, nothing was wrong, and nothing was refused."""
+        counters = self.counters
+        return counters.succeeded > 0 and self.findings.total == 0 and counters.refused == 0
 
 
 class Bench:

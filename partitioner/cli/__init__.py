@@ -2,8 +2,12 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from partitioner import __version__
 from partitioner.cli.bench import bench
@@ -11,6 +15,8 @@ from partitioner.cli.check import check
 from partitioner.cli.claim import claim
 from partitioner.cli.example import example
 from partitioner.cli.locate import locate
+from partitioner.cli.man import man
+from partitioner.cli.options import Complaint, complain
 from partitioner.cli.plan import plan
 from partitioner.cli.roll import roll
 from partitioner.cli.serve import serve
@@ -20,13 +26,36 @@ from partitioner.cli.steer import drain, maint, ready, reload
 from partitioner.cli.verify import verify
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """Have everything that is wrong said in one way, also what click says by itself."""
+    try:
+        yield
+    except NoArgsIsHelpError:
+        raise
+    except click.ClickException as error:
+        raise Complaint(error) from error
+
+
+class Program(click.Group):
+    """The program with its verbs."""
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        with _one_voice():
+            return super().make_context(*arguments, **extra)
+
+    def invoke(self, context: click.Context) -> Any:
+        with _one_voice():
+            return super().invoke(context)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="partitioner")
 def main() -> None:
     """A router that makes many ASP.NET state servers look like one."""
 
 
-PREPARING = (serve, state_server, check, locate, plan, example, bench)
+PREPARING = (serve, state_server, check, locate, plan, example, bench, man)
 STEERING = (status, backends, locks, drain, ready, maint, roll, reload, claim, verify)
 
 for verb in (*PREPARING, *STEERING):
@@ -38,6 +67,6 @@ def run() -> None:
     try:
         main()
     except OSError as error:
-        click.echo(f"partitioner: cannot write: {error.strerror or error}", err=True)
+        complain(f"cannot write: {error.strerror or error}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more at its end
         sys.exit(1)

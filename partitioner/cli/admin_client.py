@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from partitioner.cli.http_client import HttpClient, NotReached
+from partitioner.cli.http_client import HttpClient, NotHttp, NotReached
 from partitioner.cli.options import DEFAULT_URL, TOKEN, Refused
 from partitioner.errors import UnknownBackend
 from partitioner.ops.admin.reports import (
@@ -110,6 +110,11 @@ class AdminClient:
         try:
             answer = self._client.request(method, path, waits=waits, body=_FORCE if force else b"")
             told = json.loads(answer.body)
+        except NotHttp as error:
+            raise click.ClickException(
+                f"what answers at {self._url} does not speak HTTP; expected the router's admin address (key "
+                "`admin`), not the one on which it serves web servers"
+            ) from error
         except NotReached as error:
             reason = printable(str(error))
             raise NoRouterAnswers(f"no router answers at {self._url}: {reason}") from error

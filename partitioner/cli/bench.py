@@ -62,7 +62,7 @@ def bench(
     wait for the sessions to be removed.
 
     Exits 1 if any answer was wrong, older than an acknowledged save, or said that a stored session was not
-    found, if a lock had two holders at once, or if nothing worked at all.
+    found, if a lock had two holders at once, if anything was refused, or if nothing worked at all.
     """
     from partitioner.bench.run import Plan
     from partitioner.cli.actions.bench import run_bench

@@ -10,7 +10,7 @@ against the authorities that this system trusts.
 
 from base64 import b64encode
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 _SAFE_IN_PATHS = "/%:@!$&'()*+,;=~"
@@ -30,7 +30,11 @@ class Answer:
 
 
 class NotReached(Exception):
-    """No answer came, or one that is not HTTP. The message says why, and may quote what came."""
+    """No answer came. The message says why."""
+
+
+class NotHttp(NotReached):
+    """Something answers there, and does not speak HTTP. The message does not quote what came."""
 
 
 class HttpClient:
@@ -66,11 +70,18 @@ class HttpClient:
             response = connection.getresponse()
             return Answer(response.status, response.read())
         except OSError as error:
-            raise NotReached(str(error) or type(error).__name__) from error
+            raise NotReached(_sentence(error)) from error
+        except IncompleteRead as error:
+            raise NotReached("the connection broke off in the middle of its answer") from error
         except HTTPException as error:
-            raise NotReached(f"its answer is broken: {error!r}") from error
+            raise NotHttp("what it says is not HTTP") from error
         finally:
             connection.close()
+
+
+def _sentence(error: OSError) -> str:
+    """What went wrong, in the words of the operating system, without its number."""
+    return error.strerror or str(error) or type(error).__name__
 
 
 def _without_blanks(url: str) -> str:

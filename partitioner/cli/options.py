@@ -11,25 +11,17 @@ from partitioner.units import parse_duration, parse_size
 
 DEFAULT_URL = "http://127.0.0.1:9424"
 TOKEN = "PARTITIONER_TOKEN"
+ADMIN = "PARTITIONER_ADMIN"
 
 config_option = click.option(
     "-c",
     "--config",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # what is wrong with it is said by who reads it
     help="Configuration file. Without it, all defaults and an embedded pool of three state servers.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-
-admin_option = click.option(
-    "--admin",
-    "url",
-    metavar="URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    help=f"Where the router is steered: its key `admin`. Its token, if any, is taken from ${TOKEN}.",
-)
 
 
 class Refused(click.ClickException):
@@ -38,7 +30,30 @@ class Refused(click.ClickException):
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"partitioner: {self.message}", err=True, file=file)
+        complain(self.message, file)
+
+
+def complain(sentence: str, file: IO[Any] | None = None) -> None:
+    """Say what could not be done, as every verb says it: on stderr, after the program's name."""
+    click.echo(f"partitioner: {sentence}", err=True, file=file)
+
+
+class Complaint(click.ClickException):
+    """Another ClickException, in the words and after the prefix that all of them have here."""
+
+    def __init__(self, of: click.ClickException) -> None:
+        super().__init__(of.format_message())
+        self.exit_code = of.exit_code  # type: ignore[misc]  # click reads it from the instance
+        self._usage = "" if not isinstance(of, click.UsageError) or of.ctx is None else _usage_of(of.ctx)
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        if self._usage:
+            click.echo(self._usage, err=True, file=file)
+        complain(self.message, file)
+
+
+def _usage_of(context: click.Context) -> str:
+    return f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n"
 
 
 def read_address(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Address | None:

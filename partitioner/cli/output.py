@@ -5,13 +5,12 @@ configuration (design.md 9.1).
 """
 
 import json
-from datetime import timedelta
 
 import click
 
 from partitioner.ops.admin.reports import DrainReport, HealingReport
 from partitioner.ops.printable import printable
-from partitioner.units import format_share
+from partitioner.units import format_age, format_share
 
 
 def warn(sentence: str) -> None:
@@ -51,5 +50,5 @@ def healed(healing: HealingReport) -> str:
 
 
 def age(seconds: float) -> str:
-    """A length of time for people, to the second: 0:01:30."""
-    return str(timedelta(seconds=round(seconds)))
+    """A length of time for people, to the second: 1m 30s."""
+    return format_age(seconds)

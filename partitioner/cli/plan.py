@@ -23,7 +23,8 @@ def plan(
 ) -> None:
     """Print what a change of the pool would move.
 
-    Counts, over 100,000 sample sessions, which server each of them is on now and would be on then.
+    Counts, over 100,000 sample sessions (fewer where there are more than 100 servers), which server each
+    of them is on now and would be on then.
     Each option may be given several times; all changes together are one.
     """
     from partitioner.cli.actions.plan import print_plan

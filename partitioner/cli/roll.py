@@ -2,12 +2,13 @@
 
 import click
 
-from partitioner.cli.options import admin_option, json_option, read_duration
+from partitioner.cli.options import json_option, read_duration
+from partitioner.cli.router_option import admin_option, complete_server
 from partitioner.signals import interruptible
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_server)
 @click.option(
     "--run",
     "command",

@@ -51,7 +51,7 @@ from partitioner.token_file import read_token_file, weaknesses
 @click.option(
     "--state-file",
     metavar="PATH",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="A file in which the sessions outlive a planned restart: written at SIGTERM or SIGINT, and taken "
     "in at the next start. Whatever expired meanwhile is left out. Without it, a restart forgets them all.",
 )
@@ -67,6 +67,13 @@ from partitioner.token_file import read_token_file, weaknesses
     "--liberal", is_flag=True, help="Take what other implementations send, too. Not behind a router."
 )
 @click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(["info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Which lines of the log are written, at least.",
+)
 def state_server(
     listen: Address,
     admin: Address | None,
@@ -77,6 +84,7 @@ def state_server(
     max_body: int,
     liberal: bool,
     log_format: str,
+    log_level: str,
 ) -> None:
     """Run a state server, as aspnet_state.exe is one, on this machine. Sessions are kept in memory."""
     for option, address in (("--listen", listen), ("--admin", admin)):
@@ -98,7 +106,7 @@ def state_server(
         admin=admin,
         admin_token=_token_in(admin_token_file),
     )
-    serve_until_stopped(options, log_as_json=log_format == "json")
+    serve_until_stopped(options, log_as_json=log_format == "json", log_level=log_level)
 
 
 def _token_in(file: str | None) -> str | None:

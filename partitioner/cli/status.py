@@ -2,7 +2,8 @@
 
 import click
 
-from partitioner.cli.options import admin_option, json_option, read_duration
+from partitioner.cli.options import json_option, read_duration
+from partitioner.cli.router_option import admin_option, complete_server
 from partitioner.signals import interruptible
 
 SHORTEST_INTERVAL = 0.1
@@ -26,6 +27,7 @@ def _timeout(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option(
     "--safe-to-stop",
     metavar="NAME",
+    shell_complete=complete_server,
     help="Only say whether this state server may be stopped without losing a session: exit 0 if so, else 1; "
     "3 where no router answers.",
 )

@@ -2,10 +2,11 @@
 
 import click
 
-from partitioner.cli.options import admin_option, json_option
+from partitioner.cli.options import json_option
+from partitioner.cli.router_option import admin_option, complete_server
 from partitioner.signals import interruptible
 
-name_argument = click.argument("name")
+name_argument = click.argument("name", shell_complete=complete_server)
 wait_option = click.option("--wait", is_flag=True, help="Show the progress, and return when it is done.")
 force_option = click.option(
     "--force", is_flag=True, help="Do it although it takes the last good copy of sessions out of reach."

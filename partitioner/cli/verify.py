@@ -2,7 +2,8 @@
 
 import click
 
-from partitioner.cli.options import admin_option, json_option
+from partitioner.cli.options import json_option
+from partitioner.cli.router_option import admin_option
 from partitioner.signals import interruptible
 
 

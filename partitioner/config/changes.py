@@ -19,7 +19,7 @@ from partitioner.placement.moves import Plan
 from partitioner.units import format_duration, format_share, format_size
 
 APPLIED_AT_ONCE = frozenset(
-    {"allow_clients", "backends", "copies", "heal.rate", "lost_after", "lost_sessions"}
+    {"allow_clients", "backends", "copies", "heal.rate", "log_level", "lost_after", "lost_sessions"}
 )
 """Keys that a reload can change; in conf/partitioner.yml they have a line "Reload"."""
 
@@ -68,6 +68,9 @@ def key_changes(running: Settings, wanted: Settings) -> list[Change]:
     if running.heal.rate != wanted.heal.rate:
         consequence = "so many sessions a second are put right from now on"
         found.append(Change("heal.rate", f"{running.heal.rate} -> {wanted.heal.rate}", consequence))
+    if running.log_level is not wanted.log_level:
+        what = f"{running.log_level.value} -> {wanted.log_level.value}"
+        found.append(Change("log_level", what, "lesser lines are not written; the status page has them"))
     if running.allow_clients != wanted.allow_clients:
         old_networks, new_networks = (
             _written("allow_clients", each.allow_clients) for each in (running, wanted)

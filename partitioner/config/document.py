@@ -21,6 +21,9 @@ _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": Tru
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")  # longer ones are read as floats: nothing here counts so far
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
+_OF_INDENTATION = ("but found '<block mapping start>'", "mapping values are not allowed here")
+_INDENTED = "; is it indented like its neighbours?"
+
 _OWN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 
 
@@ -50,7 +53,8 @@ def _root(text: str) -> yaml.MappingNode:
         root = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        raise _invalid(f"not YAML: {what}", _maybe_place(error.problem_mark)) from error
+        hint = _INDENTED if any(each in what for each in _OF_INDENTATION) else ""
+        raise _invalid(f"not YAML: {what}{hint}", _maybe_place(error.problem_mark)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)

@@ -54,6 +54,14 @@ class LogFormat(Enum):
     JSON = "json"  # one object a line, for collectors
 
 
+class LogLevel(Enum):
+    """Which lines of the log are written, at least: configuration key `log_level`."""
+
+    INFO = "info"  # all of them
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class Switch(Enum):
     """Whether something is used: configuration key `fast_path`."""
 
@@ -160,6 +168,7 @@ class Settings(Section):
         DefaultStateDir.BY_ENVIRONMENT
     )
     log_format: Annotated[LogFormat, choice(LogFormat)] = LogFormat.CONSOLE
+    log_level: Annotated[LogLevel, choice(LogLevel)] = LogLevel.INFO
     fast_path: Annotated[Switch, choice(Switch)] = Switch.ON
     embedded: Annotated[int | None, whole_number(1, 64)] = None
     backends: tuple[BackendSettings, ...] = ()

@@ -78,7 +78,10 @@ async def open_port(
     """
     if not inherited:
         assert configured is not None, "a port that is neither passed nor configured is not opened"
-        return _port(await listen_tcp(configured))
+        try:
+            return _port(await listen_tcp(configured))
+        except AddressUnavailable as error:
+            raise AddressUnavailable(f"{key}: {error}; choose another with --{key}") from error
     port = _port([trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in inherited])
     is_other = configured is not None and configured not in port.addresses
     observer.note(

@@ -22,6 +22,7 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import first_pool
 from partitioner.ops.admin.listing import HttpInventory, HttpListing, LocalInventory, LocalListing
+from partitioner.ops.admin.memory_watch import MemoryWatch
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
@@ -198,6 +199,7 @@ class RouterParts:
     core: RouterCore
     downstream: Downstream
     reloader: Reloader
+    memory_watch: MemoryWatch
     state_dir: StateDir | None
 
 
@@ -221,7 +223,10 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     reloader = Reloader(
         bootstrap.settings, bootstrap.read, core, downstream, observers.log, bootstrap.notifier
     )
-    return RouterParts(settings, embedded, observers, core, downstream, reloader, bootstrap.state_dir)
+    memory_watch = MemoryWatch(http, embedded.tables)
+    return RouterParts(
+        settings, embedded, observers, core, downstream, reloader, memory_watch, bootstrap.state_dir
+    )
 
 
 def _fitted(settings: Settings, backends: int, log: LogObserver) -> Settings:

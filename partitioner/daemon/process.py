@@ -63,6 +63,10 @@ Reload = Callable[[str], Awaitable[object]]
 """Reads the configuration anew, and is told who wants it."""
 
 
+WhyNotStop = Callable[[], str | None]
+"""Says what would be lost if the daemon stopped now, or None. It goes on then, until it is told again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Controls:
     """How a daemon is told what to do, and whom it tells what it does."""
@@ -71,6 +75,7 @@ class Controls:
     notifier: Notifier
     shutdown: float  # seconds for a soft stop
     reload: Reload | None = None  # on SIGHUP, as often as it comes
+    why_not_stop: WhyNotStop = lambda: None
 
 
 async def serve_until_stopped(
@@ -83,13 +88,21 @@ async def serve_until_stopped(
     signals = controls.signals
     async with trio.open_nursery() as serving:
 
-        async def obey_signals() -> None:
+        async def wanted_stop() -> str:
             while (number := await anext(signals)) not in STOPPING:
                 if number == signal.SIGHUP and controls.reload is not None:
                     serving.start_soon(controls.reload, "SIGHUP")
                 else:
                     _note_ignored(number, observer)
-            name = signal.Signals(number).name
+            return signal.Signals(number).name
+
+        async def obey_signals() -> None:
+            name = await wanted_stop()
+            if reason := controls.why_not_stop():
+                observer.complain(
+                    f"{name} not obeyed", cause=reason, consequence="it goes on serving; a second one ends it"
+                )
+                name = f"a second signal, {await wanted_stop()}"
             under_way, at_most = downstream.exchanges_under_way, format_duration(controls.shutdown)
             observer.note("stopping", cause=name, exchanges_under_way=under_way, at_most=at_most)
             controls.notifier.tell_stopping(f"stopping, {under_way} exchanges under way, at most {at_most}")

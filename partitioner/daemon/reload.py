@@ -23,7 +23,9 @@ from partitioner.errors import ConfigurationInvalid, Problem, Refused, WouldLose
 from partitioner.membership.backend import NO_IDENTITY, Address, Backend, Intent
 from partitioner.membership.losses import LossPolicy
 from partitioner.membership.tenure import Role
+from partitioner.ops.event_log import Level
 from partitioner.ops.log import LogObserver
+from partitioner.ops.log_output import set_log_level
 from partitioner.ops.standing import role_of
 from partitioner.placement.moves import Plan, plan_moves, sample_keys
 from partitioner.placement.rendezvous import Ranking
@@ -202,6 +204,7 @@ class Reloader:
         self._core.lookup.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
         self._core.healing.rate = wanted.heal.rate
         self._observer.lost_sessions = wanted.lost_sessions
+        set_log_level(Level(wanted.log_level.value))
         self._downstream.allow(wanted.allow_clients)
         self.settings = wanted
         allow_open_files(connections_wanted(wanted, len(roster.pool.members)).files)

@@ -34,6 +34,7 @@ from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.event_log import EventLog
+from partitioner.ops.history import History, look_at
 from partitioner.ops.log import LogObserver
 from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
 from partitioner.ops.metrics.collector import TableCollector
@@ -104,10 +105,12 @@ async def _start(parts: RouterParts, port: Port, background: trio.Nursery) -> Ad
     admin = build_admin(parts, admin_api, port)
     parts.observers.start(background)
     background.start_soon(admin_api.sampler.run)
+    background.start_soon(admin_api.past.run)
     background.start_soon(parts.core.standstills.run)
     await background.start(admin.run)
     await parts.core.start()
     background.start_soon(parts.core.run)
+    background.start_soon(parts.memory_watch.run, parts.core.roster.known_backends)
     return admin
 
 
@@ -169,6 +172,8 @@ def build_admin_api(parts: RouterParts) -> RouterAdminApi:
         reload,
         observers.event_log,
         Sampler(lambda: sample_of(core, observers.counters)),
+        History(lambda: look_at(core, observers.counters)),
+        held_by=parts.memory_watch.held_by,
         clients=lambda: downstream.connections,
         superseded=lambda: observers.counters.superseded_times,
         is_full=observers.counters.is_full,

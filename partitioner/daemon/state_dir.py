@@ -7,7 +7,9 @@ A file that is damaged or foreign is set aside. A directory that cannot be writt
 state servers have the record all the same.
 """
 
+import errno
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,15 +34,31 @@ class StatePlace:
     is_asked_for: bool
 
     def why_unusable(self) -> str | None:
-        """Say why this process could not write there, without making anything; None if it could."""
+        """Say why this process could not write there; None if it could. Nothing is left behind.
+
+        The directory itself may have to be made. So an empty one is made and removed where that would be: the
+        permissions that stand there do not tell of a file system that takes none.
+        """
         directory = self.directory
         while not os.path.lexists(directory):
             directory = directory.parent
         if not directory.is_dir():
             return f"{directory} is not a directory"
-        if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        try:
+            os.rmdir(tempfile.mkdtemp(prefix=".partitioner-check-", dir=directory))
+        except PermissionError:
             return f"{directory} cannot be written to by this user"
+        except OSError as error:
+            # That is what /proc says.
+            reason = "nothing can be made there" if error.errno == errno.ENOENT else error.strerror
+            return f"{directory} cannot be written to: {reason}"
         return None
+
+    def see_that_it_is_usable(self) -> None:
+        """Raises FileUnusable, in the words of `check`."""
+        reason = self.why_unusable()
+        if reason is not None:
+            raise FileUnusable(f"{reason}; expected a directory that can be, or `state_dir: none`")
 
 
 def state_place(settings: Settings, environment: Mapping[str, str] = os.environ) -> StatePlace | None:
@@ -174,10 +192,11 @@ def open_state_dir(settings: Settings, observer: LogObserver) -> StateDir | None
         return None
     state_dir = StateDir(place.directory, settings.name, observer)
     try:
+        place.see_that_it_is_usable()
         _lock_and_read(state_dir)
     except FileUnusable as error:
         if place.is_asked_for:
-            raise
+            raise FileUnusable(f"state_dir: {error}") from error
         observer.complain(
             "state is not kept",
             cause=str(error),

@@ -11,13 +11,14 @@ while the loop could change it.
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 
 from partitioner.daemon.files import FileLock, check_usable, open_own, put_away, set_aside, write_whole
 from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.ops.log import LogObserver
 from partitioner.sessions.snapshot import Restored, read_snapshot, write_snapshot
 from partitioner.sessions.table import SessionTable
-from partitioner.units import format_duration
+from partitioner.units import format_duration, format_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,16 @@ class StateFile:
 
         Find out as well what would fail at the end. Raises FileUnusable.
         """
+        try:
+            self._lock()
+        except FileUnusable as error:
+            raise FileUnusable(f"--state-file: {error}") from error
+
+    def _lock(self) -> None:
+        directory = self.path.parent
+        if not directory.is_dir():
+            what = "is not a directory" if directory.exists() else "is not there"
+            raise FileUnusable(f"{directory} {what}; expected a directory that this user can write to")
         FileLock(self.path)
         check_usable(self.path)
 
@@ -65,6 +76,18 @@ class StateFile:
             after=format_duration(round(restored.downtime)),
         )
         return table
+
+    def why_not_writable(self, table: SessionTable) -> str | None:
+        """Say why the sessions of this table could not be written now; None if they could."""
+        try:
+            check_usable(self.path)
+        except FileUnusable as error:
+            return f"its {len(table)} sessions could not be kept: {error}"
+        free = disk_usage(self.path.parent).free
+        if free >= table.used_memory:
+            return None
+        sizes = f"they take up to {format_size(table.used_memory)}, and {format_size(free)} are free"
+        return f"its {len(table)} sessions could not be kept in {self.path}: {sizes}"
 
     def write(self, table: SessionTable) -> None:
         """Leave all sessions to the next server. Raises FileUnusable; an older file is still there then."""

@@ -114,7 +114,12 @@ async def run_state_server(
             requests = Rate(lambda: counters.answered, trio.current_time)
             background.start_soon(notifier.keep_telling, lambda: state_server_status(table, requests))
             background.start_soon(notifier.feed_watchdog)
-            controls = Controls(signals, notifier, options.shutdown)
+            controls = Controls(
+                signals,
+                notifier,
+                options.shutdown,
+                why_not_stop=lambda: None if state_file is None else state_file.why_not_writable(table),
+            )
             await serve_until_stopped(downstream, port.listeners, controls, observer)
             if admin is not None:
                 await admin.stop()

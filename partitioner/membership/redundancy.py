@@ -29,7 +29,7 @@ from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import Member, Pool
-from partitioner.units import format_duration
+from partitioner.units import format_age
 
 MOST_EVENTS = 3
 """That are told of in one sentence, the last ones; the others are counted."""
@@ -218,7 +218,7 @@ class Redundancy:
         if not last:
             return []
         told = sorted(last.values(), key=lambda gap: gap.opened_at, reverse=True)
-        events = [f"{gap.event} {_seconds(now - gap.opened_at)} ago" for gap in told[:MOST_EVENTS]]
+        events = [f"{gap.event} {format_age(now - gap.opened_at)} ago" for gap in told[:MOST_EVENTS]]
         if len(told) > MOST_EVENTS:
             events.append(f"{len(told) - MOST_EVENTS} more before")
         until = self._time_of_day(now + self._closes_in(told[0], now))
@@ -290,15 +290,6 @@ def _marks_left(count: int) -> list[str]:
         case 0:
             return []
         case 1:
-            return ["1 key is still marked: a server of it has to be put right"]
+            return ["1 session lacks a current copy on a server; it is repaired when that answers"]
         case _:
-            return [f"{count} keys are still marked: servers of them have to be put right"]
-
-
-def _seconds(duration: float) -> str:
-    """A duration as people say it: 90s, 45m, 2.5h."""
-    if duration < 120:
-        return f"{max(1, round(duration))}s"
-    if duration < 7200:
-        return f"{round(duration / 60)}m"
-    return format_duration(360 * round(duration / 360))
+            return [f"{count} sessions lack a current copy on a server; they are repaired when it answers"]

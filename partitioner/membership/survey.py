@@ -21,6 +21,7 @@ class Survey:
     terms: dict[BackendId, TermItem | None] = field(default_factory=dict)
     records: dict[BackendId, Record] = field(default_factory=dict)
     addresses: set[Address] = field(default_factory=set)  # of those that were read
+    failures: dict[BackendId, str] = field(default_factory=dict)  # why the others were not read
 
     @property
     def found(self) -> set[Term]:

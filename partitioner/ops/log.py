@@ -97,7 +97,9 @@ class LogObserver(Observer):
             **facts,
             backends=f"{eligible} of {self._pool_size()} answer",
             cause=standby,
-            consequence="it serves no client; `partitioner claim` makes it the active one at once",
+            consequence="it serves no client; `partitioner claim` makes it the active one at once"
+            if eligible
+            else "it serves no client until a state server answers",
         )
 
     def repeat_held_back(self) -> None:

@@ -1,14 +1,34 @@
 """Where lines of the log go, and how they look: for people or as JSON. Writing never holds up the program."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TextIO, cast
 
 import structlog
 
+from partitioner.ops.event_log import Level
 from partitioner.ops.log_queue import LogQueue, writer_to
 from partitioner.ops.printable import printable, printable_lines
+
+_least = Level.INFO
+
+
+def set_log_level(least: Level) -> None:
+    """From now on write no lines of a lesser level. The events on the status page are not concerned."""
+    global _least
+    _least = least
+
+
+_ORDER = tuple(Level)
+
+
+def _drop_lesser(_log: object, method: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if _ORDER.index(Level(method)) < _ORDER.index(_least):
+        raise structlog.DropEvent
+    return facts
 
 
 @contextmanager
@@ -44,14 +64,15 @@ def _tell_dropped(count: int) -> None:
 def configure_log(*, as_json: bool, stream: "_QueuedStream | None" = None) -> None:
     """Write the log to standard error or another stream, for people or as one JSON object a line."""
     rendering: list[structlog.typing.Processor]
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    has_colours = sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     if as_json:
         rendering = [structlog.processors.JSONRenderer()]  # it escapes by itself
     else:
-        for_people = structlog.dev.ConsoleRenderer(colors=is_terminal, sort_keys=False, pad_event_to=0)
+        for_people = structlog.dev.ConsoleRenderer(colors=has_colours, sort_keys=False, pad_event_to=0)
         rendering = [_escape, for_people]
     structlog.configure(
         processors=[
+            _drop_lesser,
             structlog.processors.add_log_level,
             _timestamper(as_json),
             structlog.processors.format_exc_info,
@@ -72,11 +93,17 @@ def _escape(_log: object, _method: str, facts: structlog.typing.EventDict) -> st
     return facts
 
 
-def _timestamper(as_json: bool) -> structlog.processors.TimeStamper:
-    """For people the time on their wall, for programs UTC to the microsecond."""
+def _timestamper(as_json: bool) -> structlog.typing.Processor:
+    """For people the time on their wall, with its zone, to the millisecond; for programs UTC."""
     if as_json:
         return structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ", utc=True)
-    return structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
+    return _stamp_local
+
+
+def _stamp_local(_log: object, _method: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    now = datetime.now().astimezone()
+    facts["timestamp"] = f"{now:%Y-%m-%d %H:%M:%S}.{now.microsecond // 1000:03d}{now:%z}"
+    return facts
 
 
 class _Unfailing:

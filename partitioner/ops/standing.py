@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from partitioner.membership.backend import BackendId
 from partitioner.membership.tenure import Role
 
+MOST_NAMED = 5
+"""Servers in one sentence."""
+
 if TYPE_CHECKING:  # a state server, whose status line stands beside that of routers, has no core
     from partitioner.routing.core import RouterCore
 
@@ -30,7 +33,26 @@ def why_standby(core: "RouterCore") -> str | None:
         case Role.CLAIMING:
             return "its claim is under way"
         case Role.STANDBY:
-            return core.tenure.why_not_claim() or "no other router is active, and no client has come here yet"
+            return (
+                why_none_answers(core)
+                or core.tenure.why_not_claim()
+                or "no other router is active, and no client has come here yet"
+            )
+
+
+def why_none_answers(core: "RouterCore") -> str | None:
+    """Which servers do not answer a standby, and why, where none of them does; None: some answer it."""
+    if core.tenure is None or core.tenure.servers_seen:
+        return None
+    failures = core.tenure.failures
+    silent = [
+        f"{member.backend.name} ({member.backend.address}) {failures[identity]}"
+        for identity, member in core.roster.pool.members.items()
+        if identity in failures
+    ]
+    more = len(silent) - MOST_NAMED
+    rest = [f"{more} more do not answer"] if more > 0 else []
+    return f"no state server answers: {', '.join([*silent[:MOST_NAMED], *rest])}" if silent else None
 
 
 def dirty_of(core: "RouterCore", identity: BackendId) -> frozenset[str]:

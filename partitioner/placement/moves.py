@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from partitioner.errors import EmptyPool
 from partitioner.placement.rendezvous import Ranking
 
 
@@ -50,19 +51,44 @@ class Plan:
 def plan_moves(before: Ranking, after: Ranking, keys: Iterable[bytes]) -> Plan:
     """Count what changes its first choice between two maps, for these placement keys.
 
+    Most servers are in both maps with one weight; what they score is found once.
+
     Raises EmptyPool if either map has no servers.
     """
+    if not before.weights or not after.weights:
+        raise EmptyPool("a plan was asked of a pool without servers")
+    same = dict(before.weights.items() & after.weights.items())
+    stay, leave, join = (
+        Ranking(same),
+        Ranking({name: each for name, each in before.weights.items() if name not in same}),
+        Ranking({name: each for name, each in after.weights.items() if name not in same}),
+    )
     owners_before: Counter[str] = Counter()
     owners_after: Counter[str] = Counter()
     moved: Counter[tuple[str, str]] = Counter()
     for key in keys:
-        (source,) = before.preference_list(key, 1)
-        (target,) = after.preference_list(key, 1)
+        staying = stay.best(key)
+        source = _better(staying, leave.best(key))
+        target = _better(staying, join.best(key))
         owners_before[source] += 1
         owners_after[target] += 1
         if source != target:
             moved[source, target] += 1
     return Plan(owners_before.total(), owners_before, owners_after, moved)
+
+
+_Choice = tuple[float, int, str]
+
+
+def _better(one: _Choice | None, other: _Choice | None) -> str:
+    """The name that a whole map prefers, given the first choices of its two parts."""
+    if one is None or other is None:
+        chosen = one or other
+        assert chosen is not None, "a map is not empty, so one of its parts is not"
+        return chosen[2]
+    if one[:2] == other[:2]:
+        return min(one[2], other[2])
+    return max(one, other)[2]
 
 
 def sample_keys(count: int) -> Iterable[bytes]:

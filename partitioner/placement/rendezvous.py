@@ -13,7 +13,7 @@ Sources: Thaler & Ravishankar (1998); weights after Schindelhauer & Schomaker (2
 the bit in design.md 4.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from math import log
 from typing import NamedTuple
@@ -39,13 +39,14 @@ class _Score(NamedTuple):
 class Ranking:
     """The servers of a map with their weights, ready to rank them for any session."""
 
-    __slots__ = ("_ranked", "_servers", "weights")
+    __slots__ = ("_alike", "_ranked", "_servers", "weights")
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         """Take the servers' names and weights; a weight is greater than 0."""
         self.weights = dict(weights)
         # In order of name, so that a stable sort leaves full ties in that order.
         self._servers = [(name, _seed(name), self.weights[name]) for name in sorted(self.weights)]
+        self._alike = _by_weight(self._servers)
         self._ranked = lru_cache(REMEMBERED)(self._rank)
 
     def preference_list(self, key: bytes, length: int | None = None) -> tuple[str, ...]:
@@ -58,6 +59,25 @@ class Ranking:
         if not self._servers:
             raise EmptyPool("a preference list was asked of a pool without servers")
         return self._ranked(key)[:length]
+
+    def best(self, key: bytes) -> tuple[float, int, str] | None:
+        """The first choice with its score and hash, by which several maps compare; None: no servers.
+
+        Servers of one weight are in the order of their hashes, so that only the greatest one needs a score.
+        """
+        found: tuple[float, int, str] | None = None
+        for weight, seeds, names in self._alike:
+            digests = [xxh3_64_intdigest(key, seed) for seed in seeds]
+            digest = max(digests)
+            score = _of_digest(digest, weight)
+            name = names[digests.index(digest)]
+            if (
+                found is None
+                or (score, digest) > found[:2]
+                or ((score, digest) == found[:2] and name < found[2])
+            ):
+                found = (score, digest, name)
+        return found
 
     def first_choice(self, key: bytes, among: Container[str]) -> str | None:
         """Name the first of the preference list that is `among` these, without sorting the rest."""
@@ -78,7 +98,21 @@ def _seed(name: str) -> int:
     return xxh3_64_intdigest(name.encode("utf-8"))
 
 
+def _by_weight(servers: Sequence[tuple[str, int, float]]) -> list[tuple[float, list[int], list[str]]]:
+    """Servers of one weight together: the weight, their seeds, their names."""
+    found: dict[float, tuple[list[int], list[str]]] = {}
+    for name, seed, weight in servers:
+        seeds, names = found.setdefault(weight, ([], []))
+        seeds.append(seed)
+        names.append(name)
+    return [(weight, seeds, names) for weight, (seeds, names) in found.items()]
+
+
 def _score(key: bytes, seed: int, weight: float) -> _Score:
     digest = xxh3_64_intdigest(key, seed)
+    return _Score(_of_digest(digest, weight), digest)
+
+
+def _of_digest(digest: int, weight: float) -> float:
     u = ((digest >> 12) + 0.5) * _UNIT
-    return _Score(weight / -log(u), digest)
+    return weight / -log(u)

@@ -228,6 +228,10 @@ class Roster:
         for wanted in self._wanted_probes.values():
             wanted.set()
 
+    def known_backends(self) -> tuple[Backend, ...]:
+        """All of the pool, and those that were removed and are still asked."""
+        return tuple(member.backend for member in self.pool.members.values())
+
     # --- what is observed ---
 
     def note_full(self, server: BackendId) -> None:

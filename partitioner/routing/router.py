@@ -112,7 +112,9 @@ class Router:
         session = self._ledger_keeper.session_of(head.target)
         canonical = canonical_form(session.key)
         if canonical.startswith(ITEMS.encode()):
-            raise MalformedRequest("a key that is kept for routers")
+            raise MalformedRequest(
+                "a key that is kept for routers: is this router entered as a backend there?"
+            )
         if self._tenure is not None:
             await self._tenure.ensure_active(canonical, head.operation, request.deadline)
         self._farm_mismatch.note(canonical, session.placement)

@@ -1,7 +1,6 @@
 """Asks all servers at once whose they are: reads canaries, terms and records (design.md 5.3)."""
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 import trio
 
@@ -52,8 +51,11 @@ class Surveyor:
             async def read(channel: Channel) -> None:
                 await self._read_all(backend, channel, survey, records_of, claims)
 
-            with suppress(BackendFailure):  # it cannot be asked, and that is all that is said of it
+            try:
                 channel, _ = await self._connector.look(backend, within, read)
+            except BackendFailure as failure:
+                survey.failures[backend.identity] = failure.detail
+            else:
                 channel.close_in_order()
 
         async with trio.open_nursery() as asking:

@@ -10,7 +10,7 @@ The newest record says what this router begins with. Only then is anything else 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Protocol
@@ -18,7 +18,7 @@ from typing import Protocol
 import trio
 
 from partitioner.errors import ListingFailed, NoBackendLeft
-from partitioner.membership.backend import Backend, Intent
+from partitioner.membership.backend import Backend, BackendId, Intent
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.inheritance import Inheritance, inherit
 from partitioner.membership.items import Term, TermItem
@@ -102,6 +102,7 @@ class Tenure:
         self._surveyor = Surveyor(connector, authority, roster, policy.farm, policy.wall_clock, observer)
         self._sightings = Sightings(trio.current_time())
         self.since = trio.current_time()  # when this router became, or ceased to be, the active one
+        self.failures: Mapping[BackendId, str] = {}  # why servers did not answer the last look, by identity
         self._is_active_router_seen: bool | None = None  # as it was reported
         self._one_at_a_time = trio.Lock()
         self._one_look_at_a_time = trio.Lock()
@@ -198,6 +199,7 @@ class Tenure:
         """Look at all servers once, as a standby."""
         survey = await self._surveyor.survey(CLAIM_TIMEOUT)
         self._note_sightings(survey)
+        self.failures = survey.failures
         if self.authority.role is Role.STANDBY:  # and has not begun to claim meanwhile
             self._report_active_router()
             self._roster.note_seen(survey.canaries)
@@ -246,6 +248,7 @@ class Tenure:
         """
         survey = await self._surveyor.survey(CLAIM_TIMEOUT, records_of=())
         self._note_sightings(survey)
+        self.failures = survey.failures
         ours = self._record_on_disk()
         newest = max((each.order[0] for each in survey.records_of_this_farm(ours)), default=None)
         is_ours = ours is not None and not any(term > ours.order[0] for term in survey.found)

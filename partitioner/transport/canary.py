@@ -134,6 +134,8 @@ class Canary:
                 return content
             case 404:
                 return None
+        if head.status == 400:
+            raise MalformedAnswer(f"answered 400 for {what}, as a router does; expected a state server")
         raise MalformedAnswer(f"answered {head.status} for {what}; expected 200 or 404")
 
     async def _write(

@@ -152,6 +152,11 @@ _under_way: set[Address] = set()
 """What is being looked up just now, in some thread."""
 
 
+async def hosts_of(address: Address) -> frozenset[str]:
+    """The IP addresses of a host. Raises Unreachable or OutOfFiles; the caller owns the time-out."""
+    return frozenset(str(where[0]) for _, where in await _resolve(address) if isinstance(where, tuple))
+
+
 async def _resolve(address: Address) -> Found:
     """The addresses of a host, or those of last time where the name service fails or takes long.
 

@@ -19,6 +19,7 @@ from partitioner.errors import (
     Unreachable,
 )
 from partitioner.membership.backend import Backend
+from partitioner.membership.items import ITEMS
 from partitioner.protocol.messages import AnswerHead, Operation
 from partitioner.protocol.target import encode_target
 from partitioner.protocol.writer import write_request
@@ -30,6 +31,7 @@ from partitioner.units import format_duration
 
 TIMEOUT_MINUTES = 1
 MOST_BYTES = 1024
+_IS_IT_ONE = "; is it a state server or a router, and not an admin port?"
 _OLD, _NEW = b"partitioner check, first content", b"partitioner check, second content"
 
 
@@ -72,6 +74,14 @@ async def _see_it_closed(channel: Channel) -> None:
             pass
 
 
+async def is_router(backend: Backend, dial: Dial, within: float) -> bool:
+    """Whether a router answers there: it refuses the keys of routers, whatever it does with its clients."""
+    target = encode_target(f"{ITEMS}{token_hex(12)}/check")
+    reading = write_request(Operation.GET, target, host="partitioner")
+    answer = await _ask_once(backend, dial, within, Operation.GET, reading)
+    return answer is not None and answer[0] == 400
+
+
 async def find_twins(backends: Sequence[Backend], dial: Dial, within: float) -> dict[str, Backend]:
     """Find the backends that are the same server as one before them: by name, that one.
 
@@ -85,8 +95,8 @@ async def find_twins(backends: Sequence[Backend], dial: Dial, within: float) -> 
     for backend in backends:
         reading = write_request(Operation.GET, target, host="partitioner")
         found = await _ask_once(backend, dial, within, Operation.GET, reading)
-        if found is not None:
-            shown[backend.name] = found
+        if found is not None and found[0] == 200:
+            shown[backend.name] = found[1]
     for backend in backends:
         await remove_item(backend, dial, target, within)
     return _twins(backends, shown)
@@ -126,14 +136,14 @@ def _twins(backends: Sequence[Backend], shown: Mapping[str, bytes]) -> dict[str,
 
 async def _ask_once(
     backend: Backend, dial: Dial, within: float, operation: Operation, request: bytes
-) -> bytes | None:
-    """Ask over a connection of its own; the content of the answer, or None if that failed."""
+) -> tuple[int, bytes] | None:
+    """Ask over a connection of its own; status and content of the answer, or None if that failed."""
     channel: Channel | None = None
     try:
         with trio.fail_after(within):
             channel = await dial(backend.address)
             head, content = await ask(channel, operation, request, MOST_BYTES)
-            return content if head.status == 200 else None
+            return head.status, content
     except (trio.TooSlowError, ConnectionEnded, ConnectionBroken, NotListening, Unreachable, OutOfFiles):
         return None
     except MalformedAnswer:
@@ -151,7 +161,7 @@ class _Examination:
         self._target = encode_target(f"/partitioner-check/{token_hex(12)}")
 
     async def run(self) -> None:
-        await self._expect("an item that does not exist", Operation.GET, 404)
+        await self._expect("an item that does not exist", Operation.GET, 404, ask_back=_IS_IT_ONE)
         await self._expect("storing an item", Operation.SET, 200, body=_OLD)
         await self._expect("reading it", Operation.GET, 200, content=_OLD)
         locked = await self._expect("locking it", Operation.ACQUIRE, 200, content=_OLD)
@@ -172,6 +182,7 @@ class _Examination:
         cookie: int = 0,
         body: bytes = b"",
         content: bytes | None = None,
+        ask_back: str = "",
     ) -> AnswerHead:
         request = write_request(
             operation,
@@ -183,7 +194,7 @@ class _Examination:
         )
         head, received = await ask(self._channel, operation, request, MOST_BYTES)
         if head.status != status:
-            raise _Wrong(f"answered {head.status} to {step}; expected {status}")
+            raise _Wrong(f"answered {head.status} to {step}; expected {status}{ask_back}")
         if content is not None and received != content:
             raise _Wrong(
                 f"answered {len(received)} other bytes to {step}; expected the {len(content)} stored"

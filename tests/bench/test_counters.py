@@ -86,3 +86,14 @@ def test_findings_are_counted_beyond_those_kept() -> None:
         findings.count(Kind.STALE),
         findings.count(Kind.LOST),
     )
+
+
+def test_what_was_refused() -> None:
+    """Requests answered 400, and connections; what was not found or is locked was served."""
+    counters = Counters(0.0)
+    for status in (200, 400, 404, 423, 400):
+        counters.count_answer(1, Operation.GET, status, 0.0, 1.0)
+    counters.count_failure(1, Failure.REFUSED, 0.0, 1.0)
+    counters.count_failure(1, Failure.CLOSED, 0.0, 1.0)
+
+    assert 3 == counters.refused

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from click.testing import CliRunner, Result
 
-from partitioner.cli.bench import bench
+from partitioner.cli import main
 from partitioner.membership.backend import Address
 from partitioner.transport.messages import Responder
 from tests.bench.servers import (
@@ -26,7 +26,7 @@ BRIEFLY = ("--connections", "4", "--sessions", "5", "--duration", "300ms", "--si
 
 def run(address: Address, *options: str) -> Result:
     """Run a short bench."""
-    return CliRunner().invoke(bench, [str(address), *BRIEFLY, *options])
+    return CliRunner().invoke(main, ["bench", str(address), *BRIEFLY, *options])
 
 
 def test_an_honest_server_is_good() -> None:
@@ -90,7 +90,7 @@ def test_nobody_listens() -> None:
     address = closed_port()
     result = run(address)
 
-    assert (1, "", f"Error: {address} refused the connection\n") == (
+    assert (1, "", f"partitioner: {address} refused the connection\n") == (
         result.exit_code,
         result.stdout,
         result.stderr,
@@ -112,7 +112,7 @@ def test_nobody_listens() -> None:
 )
 def test_bad_options(options: list[str], complaint: str) -> None:
     """A bad option exits 2 and says what was expected."""
-    result = CliRunner().invoke(bench, options)
+    result = CliRunner().invoke(main, ["bench", *options])
 
     assert result.exit_code == 2
     assert complaint in re.sub(r"\s+", " ", result.stderr)

@@ -144,12 +144,9 @@ def test_what_answers_too_late() -> None:
 
 BROKEN = {
     "nothing": (b"", "Remote end closed connection without response"),
-    "another protocol": (b"SSH-2.0-\x1b[2J\r\n", "its answer is broken: BadStatusLine"),
-    "half a body": (
-        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
-        "its answer is broken: IncompleteRead",
-    ),
-    "a header without end": (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, "its answer is broken: LineTooLong"),
+    "another protocol": (b"SSH-2.0-\x1b[2J\r\n", "not HTTP"),
+    "half a body": (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "broke off"),
+    "a header without end": (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, "not HTTP"),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from partitioner.cli.actions.plan import sample_size
 from partitioner.cli.plan import plan
 from tests.tables import each_case
 
@@ -205,3 +206,10 @@ def test_the_last_ready_server_cannot_be_removed(tmp_path: Path) -> None:
         result.exit_code,
         result.stderr,
     )
+
+
+@each_case(("servers", "sample"), [(1, 100_000), (100, 100_000), (200, 50_000), (1000, 10_000)])
+def test_a_large_pool_is_planned_in_seconds(servers: int, sample: int) -> None:
+    """What is computed is bounded: small shares are told as well by fewer sessions."""
+    assert sample == sample_size(servers)
+    assert sample * servers <= 10_000_000

@@ -79,7 +79,7 @@ def test_a_standby_says_why_it_is_one() -> None:
     )
 
     lines = "\n".join(lines_of(summary(seen), 200))
-    assert "standby for 1 min 30 s: another router is active and used, which has been watched for" in lines
+    assert "standby for 1m 30s: another router is active and used, which has been watched for" in lines
     assert "superseded once since its start" in lines
     assert "1 of 1 answer" in lines
 

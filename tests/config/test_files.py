@@ -15,7 +15,16 @@ NO_CONFIGURATIONS = [
     ("# nothing yet\n", "the file is empty; expected at least a list of backends"),
     ("- a\n- b", "the file is a list; expected keys and values"),
     ("hello", "the file is a single value; expected keys and values"),
-    ("a: b: c", "not YAML: mapping values are not allowed here (line 1, column 5)"),
+    (
+        "  name: x\nlisten: y",
+        "not YAML: expected '<document start>', but found '<block mapping start>'; "
+        "is it indented like its neighbours? (line 2, column 1)",
+    ),
+    (
+        "a: b: c",
+        "not YAML: mapping values are not allowed here; is it indented like its neighbours?"
+        " (line 1, column 5)",
+    ),
     (
         "name: x\n\tlisten: y",
         "not YAML: while scanning for the next token, found character '\\t' that cannot start any token"

@@ -122,6 +122,11 @@ WRONG_VALUES = [
     ("hash_key: id", "hash_key", "'id' is not one of the choices; expected 'session-id' or 'target'"),
     ("fast_path: both", "fast_path", "'both' is not one of the choices; expected 'on' or 'off'"),
     ("log_format: text", "log_format", "'text' is not one of the choices; expected 'console' or 'json'"),
+    (
+        "log_level: debug",
+        "log_level",
+        "'debug' is not one of the choices; expected 'info', 'warning' or 'error'",
+    ),
     ("log_format: [json]", "log_format", "['json'] is not one of the choices; expected 'console' or 'json'"),
     (
         "allow_clients: 10.0.0.0/8",

@@ -113,11 +113,16 @@ async def test_a_file_that_cannot_be_written_any_more(tmp_path: Path, capsys: Sc
 
 
 def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
-    """One sentence says which, and why."""
+    """One sentence says which key, which directory, and what was expected, in the words of `check`."""
     (tmp_path / "file").touch()
 
-    with pytest.raises(FileUnusable, match="file cannot be used: "):
-        opened(tmp_path / "file")
+    settings = parse(f"backends: [{{name: a, address: 'a:1'}}]\nstate_dir: {tmp_path}/file")
+    with pytest.raises(FileUnusable) as refused:
+        open_state_dir(settings, LogObserver())
+    assert (
+        f"state_dir: {tmp_path}/file is not a directory; expected a directory that can be, or "
+        "`state_dir: none`"
+    ) == str(refused.value)
 
 
 # --- Files that are not what they should be --------------------------------------------------------------

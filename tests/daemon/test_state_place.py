@@ -61,6 +61,14 @@ def test_a_directory_below_a_file(tmp_path: Path) -> None:
     assert f"{tmp_path}/file is not a directory" == reason
 
 
+def test_a_file_system_that_takes_none() -> None:
+    """Permissions do not tell; even root cannot make anything below /proc."""
+    reason = StatePlace(Path("/proc/partitioner"), is_asked_for=True).why_unusable()
+
+    assert reason is not None
+    assert reason.startswith("/proc cannot be written to")
+
+
 @pytest.fixture
 def ordinary_user() -> Iterator[None]:
     """Root may write everywhere, so tests that run as root are another user for a moment."""

@@ -88,7 +88,7 @@ def test_a_standby_serves_nobody_and_is_ready(pair: Pair) -> None:
     expected = {"ready": True, "role": "standby", "reasons": [], "warnings": []}
     assert (200, expected) == (readyz.status_code, readyz.json())
     assert (200, "ok\n") == (healthz.status_code, healthz.text)
-    assert (1, f"Error: {IS_STANDBY}") == outcome(drain)
+    assert (1, f"partitioner: {IS_STANDBY}") == outcome(drain)
     assert "standby for " in told.stdout
     assert "3 of 3 answer" in told.stdout
     assert pair.standby.program.output.count("client connection closed instead of an answer") <= 2
@@ -207,5 +207,7 @@ def test_a_claim_that_no_server_takes_is_exit_1(tmp_path: Path) -> None:
         code, complaint = outcome(steer("claim", admin=in_front.admin))
         role = status_of(in_front)["role"]
 
-    expected = "Error: this router could not become the active one: no server took the claim of this router"
+    expected = (
+        "partitioner: this router could not become the active one: no server took the claim of this router"
+    )
     assert (1, expected, "standby") == (code, complaint, role)

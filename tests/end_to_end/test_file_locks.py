@@ -10,7 +10,7 @@ STOPPED = 60.0
 def refusal(program: Program) -> str:
     """Wait until a program that cannot start has ended with exit code 1; the line that says why."""
     assert program.process.wait(STOPPED) == 1
-    return program.wait_for(r"Error: .*")[0]
+    return program.wait_for(r"partitioner: .*")[0]
 
 
 def test_a_second_router_in_a_state_dir(tmp_path: Path) -> None:
@@ -21,7 +21,9 @@ def test_a_second_router_in_a_state_dir(tmp_path: Path) -> None:
             said = refusal(second)
 
         holder = first.program.process.pid
-        assert said == f"Error: {tmp_path}/state/router-1.record is in use by process {holder}"
+        assert (
+            said == f"partitioner: state_dir: {tmp_path}/state/router-1.record is in use by process {holder}"
+        )
 
 
 def test_a_default_state_dir_that_is_in_use(tmp_path: Path) -> None:
@@ -45,7 +47,8 @@ def test_a_second_state_server_with_a_state_file(tmp_path: Path) -> None:
         with running("state-server", "--listen", "127.0.0.1:0", *arguments) as second:
             said = refusal(second)
 
-        assert said == f"Error: {tmp_path}/sessions is in use by process {first.program.process.pid}"
+        holder = first.program.process.pid
+        assert said == f"partitioner: --state-file: {tmp_path}/sessions is in use by process {holder}"
 
 
 def test_the_next_process_gets_the_file(tmp_path: Path) -> None:

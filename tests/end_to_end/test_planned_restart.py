@@ -89,22 +89,57 @@ def test_a_damaged_file_is_set_aside(file: Path) -> None:
         assert damaged == file.with_name("sessions.damaged-1").read_bytes()
 
 
+def test_a_file_that_cannot_be_written_at_the_stop(file: Path) -> None:
+    """The server goes on with its sessions and says why; a second SIGTERM ends it all the same."""
+    in_the_way = file.with_name("sessions.writing")
+    with keeping(file) as server, WebServer(server.port) as web:
+        web.save(SESSION, b"kept")
+        (in_the_way / "x").mkdir(parents=True)
+        server.program.process.send_signal(signal.SIGTERM)
+        server.program.wait_for(
+            r"SIGTERM not obeyed.*cause='its 1 sessions could not be kept: .*cannot be written.*"
+            r"consequence='it goes on serving; a second one ends it'"
+        )
+        assert web.read(SESSION) == b"kept"
+        assert 1 == server.program.stop()
+        server.program.wait_for("sessions could not be kept.*sessions_lost=1")
+
+
+def test_a_stop_goes_on_when_the_file_can_be_written(file: Path) -> None:
+    """What was in the way is gone by the second SIGTERM: the sessions are kept."""
+    in_the_way = file.with_name("sessions.writing")
+    with keeping(file) as server, WebServer(server.port) as web:
+        web.save(SESSION, b"kept")
+        (in_the_way / "x").mkdir(parents=True)
+        server.program.process.send_signal(signal.SIGTERM)
+        server.program.wait_for("SIGTERM not obeyed")
+        shutil.rmtree(in_the_way)
+        assert 0 == server.program.stop()
+    with keeping(file) as server, WebServer(server.port) as web:
+        assert web.read(SESSION) == b"kept"
+
+
 def test_an_unwritable_file_is_found_at_the_start(tmp_path: Path) -> None:
     """A directory that does not exist is said at once, in one sentence, before sessions are at stake."""
     file = tmp_path / "nowhere" / "sessions"
     with running("state-server", "--listen", "127.0.0.1:0", "--state-file", str(file)) as program:
         assert 1 == program.process.wait(20)
-    assert program.output == f"Error: {file}.lock cannot be written: No such file or directory\n"
+    assert program.output == (
+        f"partitioner: --state-file: {file.parent} is not there; expected a directory that this user can "
+        "write to\n"
+    )
 
 
 def test_sessions_that_cannot_be_kept(tmp_path: Path) -> None:
-    """A write that fails at the end is an error in the log and in the exit code."""
+    """A write that fails at the end, on the second signal, is an error in the log and in the exit code."""
     directory = tmp_path / "directory"
     directory.mkdir()
     with keeping(directory / "sessions") as server, WebServer(server.port) as web:
         web.save(SESSION, b"lost")
         shutil.rmtree(directory)
         web.close()
+        server.program.process.send_signal(signal.SIGTERM)
+        server.program.wait_for("SIGTERM not obeyed.*cannot be written: No such file or directory")
 
         assert server.program.stop() == 1
     assert "sessions could not be kept" in server.program.output

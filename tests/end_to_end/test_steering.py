@@ -203,7 +203,7 @@ def test_no_router_is_one_sentence() -> None:
         code, complaint = outcome(steer("status", admin=f"http://127.0.0.1:{port}"))
 
     assert 3 == code
-    assert complaint.startswith(f"Error: no router answers at http://127.0.0.1:{port}: ")
+    assert complaint.startswith(f"partitioner: no router answers at http://127.0.0.1:{port}: ")
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://[::1", "http://127.0.0.1:99999"])
@@ -244,7 +244,7 @@ def test_hostile_words_do_nothing_to_the_terminal() -> None:
     with something_else(answer) as admin:
         code, complaint = outcome(steer("status", admin=admin))
 
-    assert (1, r"Error: \x1b[2J\u202egone") == (code, complaint)
+    assert (1, r"partitioner: \x1b[2J\u202egone") == (code, complaint)
 
 
 OTHERS = {
@@ -261,7 +261,10 @@ def test_another_program_is_no_router(answer: bytes) -> None:
     with something_else(answer) as admin:
         code, complaint = outcome(steer("status", admin=admin))
 
-    assert (1, f"Error: what answers at http://{admin} is not a router of this version") == (code, complaint)
+    assert (1, f"partitioner: what answers at http://{admin} is not a router of this version") == (
+        code,
+        complaint,
+    )
 
 
 def test_a_token_is_asked_for_and_taken(tmp_path: Path) -> None:

@@ -316,8 +316,8 @@ WHY_NOT: list[tuple[Step, str]] = [
     (do(World.keep, 4), "3 servers serve; expected 4, one for each copy"),
     (all_but_one_fall, "1 server serves; expected 2, one for each copy"),
     (do(World.keep, 1), "sessions are kept on one server only: copies is 1"),
-    (MARKED, "1 key is still marked: a server of it has to be put right"),
-    (do(World.mark, "bc"), "2 keys are still marked: servers of them have to be put right"),
+    (MARKED, "1 session lacks a current copy on a server; it is repaired when that answers"),
+    (do(World.mark, "bc"), "2 sessions lack a current copy on a server; they are repaired when it answers"),
 ]
 
 
@@ -464,7 +464,7 @@ def test_stopping_what_was_handed_off(copies: int) -> None:
     [
         ([FELL, do(World.fell, "c")], 2, "no other server than a serves"),
         ([], 1, "the sessions on a have no copies: copies is 1; drain it first"),
-        ([MARKED], 2, "1 key is still marked: a server of it has to be put right"),
+        ([MARKED], 2, "1 session lacks a current copy on a server; it is repaired when that answers"),
         (
             [RESTARTED],
             2,

@@ -1,6 +1,7 @@
 """What a change of the map moves: shares, and who hands over to whom."""
 
 from collections import Counter
+from random import Random
 
 import pytest
 
@@ -106,3 +107,24 @@ def test_sample_is_the_same_in_every_run() -> None:
 def test_sample_keys_are_distinct() -> None:
     """A sample of so many is so many sessions."""
     assert len(KEYS) == len(set(KEYS))
+
+
+@each_case("seed", range(20))
+def test_plan_is_what_the_lists_say(seed: int) -> None:
+    """Whatever joins, leaves or gets another weight: each first choice is the head of the preference list."""
+    random = Random(seed)
+    names = [f"state-{number}" for number in range(random.randint(2, 12))]
+    before, after = (
+        Ranking(
+            {
+                name: random.choice((0.5, 1.0, 1.0, 3.0))
+                for name in random.sample(names, random.randint(1, len(names)))
+            }
+        )
+        for _ in range(2)
+    )
+    pairs = [(before.preference_list(key)[0], after.preference_list(key)[0]) for key in KEYS[:300]]
+    plan = plan_moves(before, after, KEYS[:300])
+
+    assert Counter(pair for pair in pairs if pair[0] != pair[1]) == plan.moved
+    assert [Counter(side) for side in zip(*pairs, strict=True)] == [plan.before, plan.after]

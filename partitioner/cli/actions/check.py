@@ -11,12 +11,13 @@ from partitioner.cli.configuration import listing
 from partitioner.cli.output import percent, print_json, warn
 from partitioner.cli.tables import print_rich, table
 from partitioner.config import Settings, load, trust_warnings
+from partitioner.daemon.own_addresses import backends_that_lead_here
 from partitioner.daemon.state_dir import state_place
 from partitioner.errors import ConfigurationInvalid
 from partitioner.membership.backend import Backend, Intent
 from partitioner.ops.printable import printable
 from partitioner.transport.channel import dial_tcp
-from partitioner.transport.checkup import examine, find_twins
+from partitioner.transport.checkup import examine, find_twins, is_router
 from partitioner.units import format_duration, format_size
 
 
@@ -28,10 +29,12 @@ def check_configuration(config: Path | None, *, connect: bool, as_json: bool) ->
     context = click.get_current_context()
     try:
         settings = load(config)
+        if problems := trio.run(backends_that_lead_here, settings):
+            raise ConfigurationInvalid(problems)
     except ConfigurationInvalid as invalid:
         if as_json:
-            problems = [{"path": each.path, "message": each.message} for each in invalid.problems]
-            print_json({"ok": False, "problems": problems})
+            told = [{"path": each.path, "message": each.message} for each in invalid.problems]
+            print_json({"ok": False, "problems": told})
         else:
             click.echo(f"partitioner: {listing(invalid.problems, config)}", err=True)
         context.exit(2)
@@ -47,7 +50,11 @@ async def _examine_all(settings: Settings) -> dict[str, str | None]:
     troubles: dict[str, str | None] = {}
 
     async def examine_one(backend: Backend) -> None:
-        troubles[backend.name] = await examine(backend, dial_tcp, settings.timeouts.exchange)
+        within = settings.timeouts.exchange
+        if await is_router(backend, dial_tcp, within):
+            troubles[backend.name] = "is a router, this one or another; expected a state server"
+        else:
+            troubles[backend.name] = await examine(backend, dial_tcp, within)
 
     async with trio.open_nursery() as at_once:
         for backend in settings.pool_backends():

@@ -5,20 +5,24 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
+import trio
 from rich.table import Table
 
 from partitioner import __version__
 from partitioner.cli.actions.check import warnings
-from partitioner.cli.configuration import settings_of
+from partitioner.cli.configuration import listing, settings_of
+from partitioner.cli.options import Refused
 from partitioner.cli.output import percent, warn
 from partitioner.cli.tables import print_rich, table
 from partitioner.config import LogFormat, Settings, load
+from partitioner.daemon.own_addresses import backends_that_lead_here
 from partitioner.daemon.process import run_daemon
 from partitioner.daemon.router import StartupBanner, run_router
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
-from partitioner.ops.log_output import open_log
+from partitioner.ops.event_log import Level
+from partitioner.ops.log_output import open_log, set_log_level
 
 
 def serve_until_stopped(config: Path | None, listen: Address | None, admin: Address | None) -> None:
@@ -27,6 +31,8 @@ def serve_until_stopped(config: Path | None, listen: Address | None, admin: Addr
     Raises Refused where the file is wrong, and ClickException where something is in the way.
     """
     settings = _with_addresses(settings_of(config), listen, admin)
+    if problems := trio.run(backends_that_lead_here, settings):
+        raise Refused(listing(problems, config))
     for sentence in warnings(settings, config):
         warn(sentence)
 
@@ -38,6 +44,7 @@ def serve_until_stopped(config: Path | None, listen: Address | None, admin: Addr
     def read() -> Settings:
         return _with_addresses(load(config), listen, admin)
 
+    set_log_level(Level(settings.log_level.value))
     try:
         with open_log(as_json=settings.log_format is LogFormat.JSON):
             run_daemon(run_router, settings, announce, read if config else None)
@@ -60,15 +67,22 @@ def _print_banner(settings: Settings, banner: StartupBanner) -> None:
     if banner.standby is None:
         print_rich(_pool_table(settings, banner.pool))
     else:
-        print_rich(
-            f"This router is a standby: {banner.standby}. It serves no client until it is the active one; "
-            "`partitioner claim` makes it that at once."
-        )
+        print_rich(_standby(banner.standby, answered=bool(banner.pool.eligible)))
     if settings.embedded:
         print_rich("These state servers live in this process: when it ends, their sessions are gone.")
     url = admin_url(banner.admin)
     click.echo(f"What it sees: {url}/ in a browser, `partitioner status`, or {url}/api/v1/status")
     print_rich("Stop with Ctrl-C or SIGTERM: exchanges under way are finished. A second one stops at once.\n")
+
+
+def _standby(reason: str, *, answered: bool) -> str:
+    """Why no client is served, and how that ends: without a server there is nothing to claim."""
+    if not answered:
+        return f"No client is served yet: {reason}. That begins when one does."
+    return (
+        f"This router is a standby: {reason}. It serves no client until it is the active one; "
+        "`partitioner claim` makes it that at once."
+    )
 
 
 def session_state_snippet(address: Address) -> str:

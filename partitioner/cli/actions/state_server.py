@@ -8,11 +8,12 @@ from partitioner.daemon.process import run_daemon
 from partitioner.daemon.state_server import StateServerOptions, run_state_server
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address
-from partitioner.ops.log_output import open_log
+from partitioner.ops.event_log import Level
+from partitioner.ops.log_output import open_log, set_log_level
 from partitioner.units import format_size
 
 
-def serve_until_stopped(options: StateServerOptions, *, log_as_json: bool) -> None:
+def serve_until_stopped(options: StateServerOptions, *, log_as_json: bool, log_level: str) -> None:
     """Serve sessions until a signal says to stop. Raises ClickException if that cannot be."""
 
     def announce(address: Address, admin: Address | None) -> None:
@@ -22,6 +23,7 @@ def serve_until_stopped(options: StateServerOptions, *, log_as_json: bool) -> No
             beside = f"admin port on {admin}; " if admin is not None else ""
             click.echo(f"state server on {address}, {limit}; {beside}stop with Ctrl-C or SIGTERM")
 
+    set_log_level(Level(log_level))
     try:
         with open_log(as_json=log_as_json):
             run_daemon(run_state_server, options, announce)

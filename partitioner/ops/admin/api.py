@@ -11,25 +11,30 @@ import trio
 
 from partitioner import __version__
 from partitioner.errors import NoBackendLeft, Refused, UnknownBackend
-from partitioner.membership.backend import BackendId, Intent
+from partitioner.membership.backend import Backend, BackendId, Intent
 from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Member
 from partitioner.membership.tenure import Role
+from partitioner.ops.admin.memory_watch import Held
 from partitioner.ops.admin.reports import (
     BackendReport,
     ClaimReport,
     DrainReport,
     EventReport,
     HealingReport,
+    HistoryReport,
     LockReport,
     Locks,
+    MemoryReport,
     Status,
+    TrackReport,
     TrafficReport,
     VerifyReport,
 )
 from partitioner.ops.event_log import Event, EventLog
+from partitioner.ops.history import STEP, History, Track
 from partitioner.ops.out_of_service import IS_FULL, Situation, why_out
 from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
 from partitioner.ops.standing import (
@@ -70,6 +75,8 @@ class RouterAdminApi:
     read_again: Reload
     event_log: EventLog
     sampler: Sampler
+    past: History
+    held_by: Callable[[Backend], Held | None]  # what a server of the project's own holds
     clients: Callable[[], int]  # how many are connected
     superseded: Callable[[], int]  # how often that has happened to this router
     is_full: Callable[[BackendId], bool]  # whether a server has refused a session for memory just now
@@ -147,6 +154,18 @@ class RouterAdminApi:
 
     def backends(self) -> tuple[BackendReport, ...]:
         return self._backends(self.sampler.growth())
+
+    def history(self) -> HistoryReport:
+        """What the last hour was like."""
+        now, members = trio.current_time(), self.core.roster.pool.members
+        memory = {identity: self.held_by(member.backend) for identity, member in members.items()}
+        return HistoryReport(
+            step=STEP,
+            router=_track(self.past.router),
+            lacking=tuple(self.past.lacking),
+            backends={identity: _track(track) for identity, track in self.past.backends.items()},
+            memory={identity: _memory(held, now) for identity, held in memory.items() if held is not None},
+        )
 
     def locate(self, key: bytes) -> Location:
         """Find the preference list of a key. Raises ValueError if that is none."""
@@ -279,7 +298,13 @@ class RouterAdminApi:
         return why_out(situation, now, core.ledger.longest_life, core.time_of_day)
 
     def _trouble(self, identity: BackendId, record: HealthRecord) -> str | None:
-        """The last thing that was wrong with a backend; of one that was entered twice, which server it is."""
+        """The last thing that was wrong with a backend; of one that was entered twice, which server it is.
+
+        A standby tells why one did not answer when it looked last.
+        """
+        tenure = self.core.tenure
+        if tenure is not None and not tenure.is_active:
+            return tenure.failures.get(identity)
         if record.symptom is None:
             return None
         trouble: str = record.symptom.value
@@ -341,6 +366,21 @@ class RouterAdminApi:
             reachable=self.core.ledger_keeper.can_reach(lock, key),
             age=now - lock.since,
         )
+
+
+def _track(track: Track) -> TrackReport:
+    steps = tuple(track.steps)
+    return TrackReport(
+        rates=tuple(step.rate for step in steps),
+        p99=tuple(step.p99 for step in steps),
+        failed=tuple(step.failed for step in steps),
+        states=tuple(step.state for step in steps),
+        has_flapped=track.has_flapped,
+    )
+
+
+def _memory(held: Held, now: float) -> MemoryReport:
+    return MemoryReport(held.sessions, held.used, held.limit, ago=now - held.seen_at)
 
 
 def _drain(name: str, drain: Drain, now: float) -> DrainReport:

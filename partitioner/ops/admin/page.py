@@ -17,7 +17,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from partitioner.ops.admin import units
-from partitioner.ops.admin.reports import BackendReport, EventReport, LockReport, Locks, Status
+from partitioner.ops.admin.drawing import curve, strip, told
+from partitioner.ops.admin.reports import (
+    BackendReport,
+    EventReport,
+    HistoryReport,
+    LockReport,
+    Locks,
+    Status,
+    TrackReport,
+)
 from partitioner.ops.printable import printable
 
 USUAL_REFRESH = 5
@@ -65,6 +74,7 @@ class View:
     old_locks: tuple[LockReport, ...]
     more_old_locks: bool
     events: tuple[EventReport, ...]
+    history: HistoryReport
     headline: Headline
     reasons: tuple[str, ...]  # why the pool is not redundant, where it could be
     notes: tuple[str, ...]  # these, and whatever else keeps servers from being safe to stop
@@ -73,12 +83,29 @@ class View:
     refresh: int  # seconds; 0 if it shall stay as it is
     now: datetime
 
+    def track_of(self, backend: BackendReport) -> TrackReport | None:
+        """The last hour of a backend; None where nothing has been seen of it yet."""
+        return self.history.backends.get(backend.identity)
+
+    @property
+    def highest_rate(self) -> float:
+        """Exchanges a second: what all curves of servers have for their upper edge."""
+        return max((rate for each in self.history.backends.values() for rate in each.rates), default=0.0)
+
+    @property
+    def highest_p99(self) -> float:
+        """Seconds: the same for the curves of durations."""
+        found = (each for track in self.history.backends.values() for each in track.p99)
+        return max((each for each in found if each is not None), default=0.0)
+
     def notes_of(self, backend: BackendReport) -> list[int]:
         """The numbers of the notes that concern a backend, from 1."""
         return sorted(self.notes.index(reason) + 1 for reason in backend.not_safe_to_stop)
 
 
-def view(status: Status, locks: Locks, events: tuple[EventReport, ...], refresh: int) -> View:
+def view(
+    status: Status, locks: Locks, events: tuple[EventReport, ...], history: HistoryReport, refresh: int
+) -> View:
     """What there is to show."""
     old = tuple(lock for lock in locks.locks if lock.age >= OLD_LOCK)
     reasons = status.not_redundant if status.copies > 1 else ()
@@ -88,6 +115,7 @@ def view(status: Status, locks: Locks, events: tuple[EventReport, ...], refresh:
         old_locks=old[:MOST_OLD_LOCKS],
         more_old_locks=len(old) > MOST_OLD_LOCKS,
         events=events,
+        history=history,
         headline=headline(status),
         reasons=reasons,
         doubts=tuple(doubt for each in status.backends for doubt in units.doubts(each)),
@@ -182,6 +210,10 @@ def _environment() -> Environment:
         "share": units.share,
         "number": units.number,
         "clock_time": units.clock_time,
+        "size": units.size,
+        "curve": curve,
+        "strip": strip,
+        "told": told,
     }
     environment.globals["style"] = Markup(_STYLE)
     return environment

@@ -119,6 +119,38 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackReport:
+    """What the last hour was like for a backend, or for the clients of the router; the oldest step first."""
+
+    rates: tuple[float, ...]  # exchanges a second
+    p99: tuple[float | None, ...]  # seconds; None where nothing was answered
+    failed: tuple[int, ...]  # exchanges; of clients, those that were closed instead of answered
+    states: tuple[str, ...]  # the worst of each step; of the router, its role
+    has_flapped: bool  # more than twice another state
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReport:
+    """What one of the project's own state servers holds."""
+
+    sessions: int
+    used: int  # bytes of sessions
+    limit: int | None  # bytes; None: no limit
+    ago: float  # seconds since it was asked
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryReport:
+    """The last hour, in steps; a backend that joined meanwhile has fewer of them."""
+
+    step: float  # seconds
+    router: TrackReport
+    lacking: tuple[int, ...]  # sessions that are known to lack a copy, the most in each step
+    backends: dict[str, TrackReport]  # by identity
+    memory: dict[str, MemoryReport]  # by identity: of those that can be asked
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimReport:
     """What came of a claim."""
 

@@ -20,7 +20,15 @@ from partitioner.membership.backend import Intent
 from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
 from partitioner.ops.admin.refusals import refuse, refuse_http
-from partitioner.ops.admin.reports import BackendReport, ClaimReport, EventReport, Locks, Status, VerifyReport
+from partitioner.ops.admin.reports import (
+    BackendReport,
+    ClaimReport,
+    EventReport,
+    HistoryReport,
+    Locks,
+    Status,
+    VerifyReport,
+)
 from partitioner.ops.event_log import EventLog
 from partitioner.placement.location import Location
 
@@ -51,6 +59,9 @@ class AdminApi(Protocol):
 
     def events(self) -> tuple[EventReport, ...]:
         """The last lines of the log, the youngest first."""
+
+    def history(self) -> HistoryReport:
+        """What the last hour was like."""
 
     async def set_intent(self, name: str, intent: Intent, *, force: bool = False) -> BackendReport:
         """With `force` also where that takes the last good copy of sessions away.
@@ -95,6 +106,7 @@ def router_app(
             Route("/api/v1/locate", routes.locate),
             Route("/api/v1/locks", routes.locks),
             Route("/api/v1/events", routes.events),
+            Route("/api/v1/history", routes.history),
             Route("/api/v1/backends/{name}/{intent}", routes.set_intent, methods=["POST"]),
             Route("/api/v1/verify", routes.verify),
             Route("/api/v1/verify", routes.begin_verify, methods=["POST"]),
@@ -118,7 +130,9 @@ class _Routes:
         except ValueError as error:
             return refuse(400, str(error))
         admin_api = self._admin_api
-        shown = page.view(admin_api.status(), admin_api.locks(MOST_LOCKS), admin_api.events(), refresh)
+        shown = page.view(
+            admin_api.status(), admin_api.locks(MOST_LOCKS), admin_api.events(), admin_api.history(), refresh
+        )
         return HTMLResponse(await page.render(shown), headers=page.HEADERS)
 
     async def healthz(self, request: Request) -> Response:
@@ -154,6 +168,9 @@ class _Routes:
 
     async def events(self, request: Request) -> Response:
         return JSONResponse({"events": [asdict(each) for each in self._admin_api.events()]})
+
+    async def history(self, request: Request) -> Response:
+        return JSONResponse(asdict(self._admin_api.history()))
 
     async def set_intent(self, request: Request) -> Response:
         name, order = request.path_params["name"], request.path_params["intent"]

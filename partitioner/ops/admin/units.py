@@ -1,33 +1,30 @@
 """How numbers and times are written for people, on the status page and by the verbs."""
 
 from datetime import datetime
-from itertools import pairwise
 
 from partitioner.ops.admin.reports import BackendReport, Status
-
-UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-
+from partitioner.units import format_age, format_size
 
 _REASONS = {"write": "saves", "remove": "removals", "lock": "locks"}
 """What a dirty backend may lack, by the record's word for it (design.md 5.2)."""
 
 
 def age(seconds: float) -> str:
-    """A length of time, in its two largest units: `3 min 20 s`."""
-    whole = max(0, round(seconds))
-    for (unit, size), (lesser, lesser_size) in pairwise(UNITS):
-        if whole >= size:
-            rest = whole % size // lesser_size
-            return f"{whole // size} {unit} {rest} {lesser}" if rest else f"{whole // size} {unit}"
-    return f"{whole} s"
+    """A length of time, as everywhere: `3m 20s`."""
+    return format_age(seconds)
 
 
 def duration(seconds: float | None) -> str:
-    """A short length of time to three digits: `0.42 ms`; a dash for none."""
+    """A short length of time to three digits: `0.42ms`; a dash for none."""
     if seconds is None:
         return "–"
     value, unit = (seconds, "s") if seconds >= 1 else (seconds * 1000, "ms")
-    return f"{_three_digits(value)} {unit}"
+    return f"{_three_digits(value)}{unit}"
+
+
+def size(count: int) -> str:
+    """Bytes, in the unit that keeps it short: `1.5GiB`."""
+    return format_size(count)
 
 
 def rate(per_second: float) -> str:

@@ -7,6 +7,7 @@ import trio
 from partitioner.errors import Refused
 from partitioner.ops.admin.api import Reload, RouterAdminApi
 from partitioner.ops.event_log import EventLog
+from partitioner.ops.history import History, look_at
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.rates import Sampler, sample_of
 from partitioner.placement.session_id import HashKey
@@ -38,6 +39,8 @@ def admin_api_of(
         reload,
         event_log or EventLog(),
         Sampler(lambda: sample_of(core, counted)),
+        History(lambda: look_at(core, counted)),
+        held_by=lambda backend: None,
         clients=lambda: clients,
         superseded=lambda: counted.superseded_times,
         is_full=counted.is_full,

@@ -9,9 +9,11 @@ from partitioner.ops.admin.reports import (
     ClaimReport,
     DrainReport,
     EventReport,
+    HistoryReport,
     LockReport,
     Locks,
     Status,
+    TrackReport,
     TrafficReport,
     VerifyReport,
 )
@@ -110,6 +112,9 @@ def lock_report(age: float) -> LockReport:
     return LockReport(key="d1e8a70b", server="state-1", reachable=True, age=age)
 
 
+NOTHING_YET = HistoryReport(30.0, TrackReport((), (), (), (), has_flapped=False), (), {}, {})
+
+
 @dataclass
 class FakeAdminApi:
     """Says always the same."""
@@ -117,6 +122,7 @@ class FakeAdminApi:
     told: Status
     held: tuple[LockReport, ...] = ()
     event_log: tuple[EventReport, ...] = field(default=())
+    past: HistoryReport = NOTHING_YET
 
     def why_not_ready(self) -> tuple[str, ...]:
         return self.told.not_ready
@@ -141,6 +147,9 @@ class FakeAdminApi:
 
     def events(self) -> tuple[EventReport, ...]:
         return self.event_log
+
+    def history(self) -> HistoryReport:
+        return self.past
 
     async def set_intent(self, name: str, intent: Intent, *, force: bool = False) -> BackendReport:
         raise AssertionError("the page changes nothing")

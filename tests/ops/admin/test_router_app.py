@@ -10,12 +10,13 @@ from trio.testing import MockClock
 from partitioner.errors import ConfigurationInvalid, Problem
 from partitioner.membership.backend import Intent
 from partitioner.membership.health import HealthPolicy, HealthRecord
-from partitioner.ops.admin.api import IS_FULL, Reload
+from partitioner.ops.admin.api import Reload
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.log import LogObserver
 from partitioner.ops.metrics.counters import Counters
+from partitioner.ops.out_of_service import IS_FULL
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import HashKey
 from partitioner.protocol.messages import Operation
@@ -139,7 +140,7 @@ async def test_a_server_that_is_full(nursery: trio.Nursery, autojump_clock: Mock
         readyz.status_code,
         readyz.json()["warnings"],
     )
-    assert [[IS_FULL], [IS_FULL], []] == [each["shortcomings"] for each in answer]
+    assert [IS_FULL, IS_FULL, None] == [each["why_out"] for each in answer]
     assert 2 == page.count(IS_FULL)
 
 

@@ -15,11 +15,21 @@ from hypothesis import strategies as st
 from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.page import MOST_OLD_LOCKS, headline, read_refresh, view
-from partitioner.ops.admin.reports import EventReport, HealingReport, LockReport, Locks, Status
+from partitioner.ops.admin.reports import (
+    EventReport,
+    HealingReport,
+    HistoryReport,
+    LockReport,
+    Locks,
+    MemoryReport,
+    Status,
+    TrackReport,
+)
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.printable import printable
 from tests.ops.admin.asking import Operator
 from tests.ops.admin.pages import (
+    NOTHING_YET,
     FakeAdminApi,
     StatusPage,
     backend_report,
@@ -65,11 +75,11 @@ async def test_each_backend_has_a_row() -> None:
     found = await shown(status_of(backend_report("state-1"), out))
 
     assert (
-        "state-1 10.0.0.1:42424 UP for 1 h 1 min 1 50.0 % 50.0 % 12.5 0.40 ms 12.0 ms 0 0.50 ms 0 yes"
+        "state-1 10.0.0.1:42424 UP for 1h 1m 1 50.0 % 50.0 % 12.5 0.40ms 12.0ms 0 0.50ms – 0 yes"
         == found.row_of("state-1")
     )
     assert (
-        "state-2 10.0.0.1:42424 DOWN for 6 s · timed out 2.5 50.0 % 50.0 % 12.5 0.40 ms 12.0 ms 0 – 12 no 1"
+        "state-2 10.0.0.1:42424 DOWN for 6s · timed out 2.5 50.0 % 50.0 % 12.5 0.40ms 12.0ms 0 – – 12 no 1"
         == found.row_of("state-2")
     )
 
@@ -90,7 +100,7 @@ async def test_what_is_wanted_and_what_is_seen_are_told_apart(
     """A server that is put aside is not ill, and of one that is not spoken to nothing is seen."""
     found = await shown(status_of(backend_report("state-1"), replace(backend_report("state-2"), **changed)))  # type: ignore[arg-type]
 
-    since = "not known yet" if expected == "UNKNOWN" else "for 1 h 1 min"
+    since = "not known yet" if expected == "UNKNOWN" else "for 1h 1m"
     assert found.row_of("state-2").startswith(f"state-2 10.0.0.1:42424 {expected} {since} ")
 
 
@@ -99,17 +109,57 @@ async def test_the_router_itself() -> None:
     found = await shown()
 
     for expected in (
-        "router-1 partitioner 1.2.3 up 1 d 2 h",
-        "Role active active for 1 d 2 h, term 3-c0ffee",
+        "router-1 partitioner 1.2.3 up 1d 2h",
+        "Role active active for 1d 2h, term 3-c0ffee",
         "Ready yes",
-        "Redundant yes for 1 h",
+        "Redundant yes for 1h",
         "Requests 1 203/s ok 1 200 · miss 3.00",
         "Clients 64",
         "Locks 0 none held",
-        "Pool epoch 7 map 0123456789ab",
+        "Pool change 7 placement 0123456789ab",
+        "Nothing yet: the first 30s are under way.",
         "every session is in its place",
     ):
         assert expected in found.text
+
+
+def track(*states: str) -> TrackReport:
+    """An hour in which the last steps were like this."""
+    steps = len(states)
+    return TrackReport((2.0,) * steps, (None,) * steps, (0,) * (steps - 1) + (3,), states, has_flapped=False)
+
+
+PAST = HistoryReport(
+    step=30.0,
+    router=track("standby", "active", "active"),
+    lacking=(40, 10, 0),
+    backends={"state-1": track("up", "up", "down"), "state-2": replace(track("up"), has_flapped=True)},
+    memory={"state-2": MemoryReport(7, 2**30, 2**31, 4.0)},
+)
+
+
+async def test_the_last_hour() -> None:
+    """Curves and strips, and the same in words; who came and went is named, and how full a server is."""
+    admin_api = FakeAdminApi(WELL, past=PAST)
+    html = (await Operator(router_app(admin_api, AccessPolicy(is_loopback=True))).get("/")).text
+    found = StatusPage(html)
+
+    for expected in ("Requests 2.00/s most 2.00/s", "Closed instead of answered 3 most 3", "copy 0 most 40"):
+        assert expected in found.text
+    assert "came and went" in found.row_of("state-2")
+    assert "1GiB of 2GiB" in found.row_of("state-2")
+    assert 'aria-label="in the last 1m 30s: up 1m, down 30s"' in html
+    assert "standby, 1m 30s ago to 1m ago" in html
+    assert " style=" not in html
+
+
+async def test_the_last_hour_for_programs() -> None:
+    """The same as JSON."""
+    operator = Operator(router_app(FakeAdminApi(WELL, past=PAST), AccessPolicy(is_loopback=True)))
+    told = (await operator.get("/api/v1/history")).json()
+
+    assert ["standby", "active", "active"] == told["router"]["states"]
+    assert {"sessions": 7, "used": 2**30, "limit": 2**31, "ago": 4.0} == told["memory"]["state-2"]
 
 
 async def test_what_a_server_may_lack() -> None:
@@ -138,7 +188,7 @@ async def test_what_a_server_may_lack() -> None:
         (
             {"redundant_since": None, "healing": HealingReport(8.0, 400, 1000, 40, 3, 5.0, 12.0)},
             "Healing 400 of 1 000 copies looked at, 40 sessions put right, 5.00/s, 3 to be tried again, "
-            "about 12 s to go · began 8 s ago",
+            "about 12s to go · began 8s ago",
         ),
         (
             {"redundant_since": None, "not_healed": {"state-1": "it wants <a> token"}},
@@ -184,7 +234,7 @@ async def test_a_drain_shows_its_progress() -> None:
     stock = replace(backend_report("state-1"), drain=drain_report("state-1", 30, None))
     without_bar = await shown(status_of(stock))
 
-    assert "state-1 30 sessions moved, 90 left, 5.00/s, at most 1 min to go · began 20 s ago" in found.text
+    assert "state-1 30 sessions moved, 90 left, 5.00/s, at most 1m to go · began 20s ago" in found.text
     assert ("30", "120") == (found.attribute("progress value"), found.attribute("progress max"))
     assert "the number left is unknown" in without_bar.text
     assert "progress" not in [tag for tag, _ in without_bar.elements]
@@ -206,8 +256,8 @@ async def test_old_locks() -> None:
     away = replace(lock_report(75.0), reachable=False, key="aaaaaaaa")
     found = await shown(locks=(away, lock_report(10.0), replace(lock_report(9.9), key="bbbbbbbb")))
 
-    assert "aaaaaaaa state-1, which is away: the router stands for it 1 min 15 s" == found.row_of("aaaaaaaa")
-    assert "d1e8a70b state-1 10 s" == found.row_of("d1e8a70b")
+    assert "aaaaaaaa state-1, which is away: the router stands for it 1m 15s" == found.row_of("aaaaaaaa")
+    assert "d1e8a70b state-1 10s" == found.row_of("d1e8a70b")
     assert "bbbbbbbb" not in found.text
 
 
@@ -225,7 +275,7 @@ async def test_events() -> None:
     row = found.rows[-2]
 
     assert row.endswith(
-        "1 min 1 s ago backend is down backend state-2 stays out at least 10s "
+        "1m 1s ago backend is down backend state-2 stays out at least 10s "
         "refused the connection its sessions are served by their copies; 2 of 3 serve"
     )
     assert "backend is up its sessions" in found.rows[-1]
@@ -363,7 +413,7 @@ async def test_the_page_cannot_be_posted_to() -> None:
 async def test_others_have_their_turn_while_a_page_is_written() -> None:
     """A page of 50 servers and 100 events takes milliseconds, and is written in pieces."""
     status = status_of(*(backend_report(f"state-{number}") for number in range(50)))
-    written = view(status, Locks(0, ()), (EVENT,) * 100, refresh=5)
+    written = view(status, Locks(0, ()), (EVENT,) * 100, NOTHING_YET, refresh=5)
     turns = 0
 
     async def take_turns() -> None:
@@ -418,13 +468,14 @@ def hostile_page(text: str) -> FakeAdminApi:
     )
     lock = replace(lock_report(60.0), key=text, server=text)
     event = replace(EVENT, event=text, cause=text, consequence=text, facts={"fact": text})
-    return FakeAdminApi(status, (lock,), (event,))
+    past = replace(PAST, backends={text: track(text)}, router=track(text), memory={})
+    return FakeAdminApi(status, (lock,), (event,), past)
 
 
 async def elements_and_text(text: str) -> StatusPage:
     admin_api = hostile_page(text)
     written = await page.render(
-        view(admin_api.status(), admin_api.locks(1000), admin_api.events(), refresh=5)
+        view(admin_api.status(), admin_api.locks(1000), admin_api.events(), admin_api.history(), refresh=5)
     )
     written.encode("utf-8")  # it can be sent
     return StatusPage(written)
