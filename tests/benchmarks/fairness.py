@@ -19,7 +19,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.yardstick.native import Load, LoadPlan, compile_programs
+from tests.benchmarks.yardstick.native import CREATING, Load, LoadPlan, compile_programs
 from tests.benchmarks.yardstick.rivals import Rival, partitioner, pick_cores
 
 PATHS = ("/healthz", "/readyz", "/api/v1/backends", "/metrics")
@@ -73,7 +73,7 @@ def under_load(
 ) -> tuple[dict[str, list[float]], float, list[float]]:
     """The same under load; the load's rate, and how long the last probes took."""
     plan = LoadPlan(connections, SESSIONS, SIZE, seconds + 1, 0)
-    load = Load(rival.programs.load, plan, rival.port, "", "fairness", creates=True, core=rival.core)
+    load = Load(rival.programs.load, plan, rival.port, "", "fairness", kind=CREATING, core=rival.core)
     rates: list[float] = []
 
     def run() -> None:

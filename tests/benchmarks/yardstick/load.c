@@ -1,14 +1,15 @@
 /* Web requests at one server, as many as it takes or at a steady rate.
  *
- *     load PORT CONNECTIONS SESSIONS SIZE SECONDS RATE SLASH NAME [create]
+ *     load PORT CONNECTIONS SESSIONS SIZE SECONDS RATE SLASH NAME [create | new]
  *
  * SESSIONS are shared out among the connections, so that no two ever ask for one at a time. A page is an
  * acquire and a set (70 %), an acquire and a release (20 %) or a get (10 %). RATE is in exchanges a second;
  * 0 is as fast as answers come. SLASH is "/" where targets have to begin with it, else "". NAME tells the
- * sessions of one load from another's. With `create` all sessions are stored first.
+ * sessions of one load from another's. With `create` all sessions are stored first. With `new` each page is
+ * the first one of a session that nobody has stored: an acquire that is answered 404, and a set.
  *
  * Connects, warms up, says "ready", waits for a line, works, and prints what it saw as JSON. Every answer
- * is looked at: anything but a 200, or a body that is not this session's, ends it with exit code 1. A
+ * is looked at: anything but what is due, or a body that is not this session's, ends it with exit code 1. A
  * latency begins when its exchange was due, so a server that stalls is charged for all that had to wait.
  */
 #define _GNU_SOURCE
@@ -26,7 +27,7 @@
 #define WARM_UP_PAGES 4
 #define MOST_CONNECTIONS 16384
 
-enum step { CREATE, GET, ACQUIRE, SET, RELEASE };
+enum step { CREATE, GET, ACQUIRE, SET, RELEASE, MISS };
 
 struct connection {
     int file, session, cookie, first, count, pages;
@@ -41,7 +42,7 @@ struct connection {
 static struct connection connections[MOST_CONNECTIONS];
 static const char *slash, *name;
 static long size, session_count;
-static int reactor, connection_count, is_creating;
+static int reactor, connection_count, is_creating, are_new, new_count;
 static unsigned generator = 1;
 
 static long long now_ns(void) {
@@ -56,7 +57,7 @@ static unsigned throw_rng(unsigned sides) {
 }
 
 static void give_up(struct connection *connection, const char *what) {
-    static const char *steps[] = {"create", "get", "acquire", "set", "release"};
+    static const char *steps[] = {"create", "get", "acquire", "set", "release", "first acquire"};
     fprintf(stderr, "%s of session %d: %s: %.*s\n", steps[connection->step], connection->session, what,
             (int)(connection->in_length < 200 ? connection->in_length : 200), connection->in);
     exit(1);
@@ -84,7 +85,7 @@ static void flush_out(struct connection *connection) {
 }
 
 static void ask(struct connection *connection, enum step step, long long due) {
-    static const char *verbs[] = {"PUT", "GET", "GET", "PUT", "GET"};
+    static const char *verbs[] = {"PUT", "GET", "GET", "PUT", "GET", "GET"};
     int has_body = step == CREATE || step == SET;
     connection->step = step;
     connection->due = due;
@@ -94,7 +95,7 @@ static void ask(struct connection *connection, enum step step, long long due) {
     if (has_body)
         out += sprintf(out, "Timeout:20\r\nContent-Length:%ld\r\nExtraFlags:0\r\nLockCookie:%d\r\n", size,
                        step == SET ? connection->cookie : 0);
-    if (step == ACQUIRE) out += sprintf(out, "Exclusive: acquire\r\n");
+    if (step == ACQUIRE || step == MISS) out += sprintf(out, "Exclusive: acquire\r\n");
     if (step == RELEASE) out += sprintf(out, "Exclusive: release\r\nLockCookie:%d\r\n", connection->cookie);
     out += sprintf(out, "\r\n");
     if (has_body) {
@@ -108,6 +109,11 @@ static void ask(struct connection *connection, enum step step, long long due) {
 }
 
 static enum step begin_page(struct connection *connection) {
+    if (are_new) {
+        connection->session = new_count++;
+        connection->cookie = 0;
+        return MISS;
+    }
     connection->session = connection->first + throw_rng(connection->count);
     unsigned kind = throw_rng(10);
     connection->sets_after = kind < 7;
@@ -117,6 +123,7 @@ static enum step begin_page(struct connection *connection) {
 /* What comes next of the page that this connection is in; -1 when it is over. */
 static int next_step(struct connection *connection) {
     if (connection->step == CREATE && ++connection->session < connection->first + connection->count) return CREATE;
+    if (connection->step == MISS) return SET;
     if (connection->step == ACQUIRE) return connection->sets_after ? SET : RELEASE;
     return -1;
 }
@@ -127,7 +134,8 @@ static void check_head(struct connection *connection) {
     char kept = end[2];
     end[2] = '\0';
     char *status = strncmp(connection->in, "HTTP/1.1 ", 9) ? connection->in : connection->in + 9;
-    if (strncasecmp(status, "200 ", 4)) give_up(connection, "expected a 200");
+    const char *due = connection->step == MISS ? "404 " : "200 ";
+    if (strncasecmp(status, due, 4)) give_up(connection, "another status than was due");
     char *length = strcasestr(connection->in, "\r\ncontent-length: ");
     char *cookie = strcasestr(connection->in, "\r\nlockcookie: ");
     if (length == NULL || (cookie == NULL) != (connection->step != ACQUIRE)) give_up(connection, "an odd answer");
@@ -220,7 +228,7 @@ static void warm_up(void) {
             struct connection *connection = &connections[events[i].data.u32];
             if (connection->waits_for_room) flush_out(connection);
             if (!(events[i].events & ~EPOLLOUT) || !receive(connection)) continue;
-            if (connection->step != CREATE && connection->step != ACQUIRE) connection->pages++;
+            if (connection->step != CREATE && connection->step != ACQUIRE && connection->step != MISS) connection->pages++;
             if (!go_on(connection, connection->pages == WARM_UP_PAGES, 0)) {
                 rest(connection);
                 busy--;
@@ -269,7 +277,8 @@ int main(int count, char **arguments) {
     double seconds = atof(arguments[5]), rate = atof(arguments[6]);
     slash = arguments[7];
     name = arguments[8];
-    is_creating = count > 9;
+    is_creating = count > 9 && !strcmp(arguments[9], "create");
+    are_new = count > 9 && !strcmp(arguments[9], "new");
     generator = (unsigned)now_ns() | 1;
     reactor = epoll_create1(0);
     for (int i = 0; i < connection_count; i++) {

@@ -9,6 +9,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
+CREATING, NEW, KNOWN = "create", "new", ""
+"""Loads that store their sessions first, whose sessions are all new, and whose sessions are there."""
+
 
 @dataclass(frozen=True)
 class Programs:
@@ -62,10 +65,11 @@ class Load:
     """One run of the load: warmed up once it is made, and counted when it is told to go."""
 
     def __init__(
-        self, program: Path, plan: LoadPlan, port: int, slash: str, name: str, *, creates: bool, core: int
+        self, program: Path, plan: LoadPlan, port: int, slash: str, name: str, *, kind: str, core: int
     ) -> None:
+        """`kind` is one of CREATING, NEW and KNOWN."""
         arguments = (port, plan.connections, plan.sessions, plan.size, plan.seconds, plan.rate, slash, name)
-        command = pinned(core, program, *arguments, *(["create"] if creates else []))
+        command = pinned(core, program, *arguments, *([kind] if kind else []))
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n", "the load could not be warmed up"

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.benchmarks.accounting import running_seconds
-from tests.benchmarks.yardstick.native import Load, LoadPlan, LoadResult, Programs, pinned, standins
+from tests.benchmarks.yardstick.native import (
+    CREATING,
+    KNOWN,
+    NEW,
+    Load,
+    LoadPlan,
+    LoadResult,
+    Programs,
+    pinned,
+    standins,
+)
 from tests.end_to_end.processes import router, state_server
 
 BACKENDS = 3
@@ -65,20 +75,16 @@ class Rival:
     slash: str = ""
     admin: str = ""  # a URL
     _sizes: set[tuple[int, int]] = field(default_factory=set)  # for which there are sessions
+    _loads: int = 0
 
-    def measure(self, plan: LoadPlan) -> Measured:
+    def measure(self, plan: LoadPlan, kind: str = KNOWN) -> Measured:
         """Load it, and take the CPU that its process has used meanwhile."""
-        kind = (plan.size, plan.sessions)
-        load = Load(
-            self.programs.load,
-            plan,
-            self.port,
-            self.slash,
-            f"size{plan.size}",
-            creates=kind not in self._sizes,
-            core=self.core,
-        )
-        self._sizes.add(kind)
+        self._loads += 1
+        name = f"size{plan.size}" if kind is not NEW else f"new{self._loads}x"
+        if kind is KNOWN and (plan.size, plan.sessions) not in self._sizes:
+            self._sizes.add((plan.size, plan.sessions))
+            kind = CREATING
+        load = Load(self.programs.load, plan, self.port, self.slash, name, kind=kind, core=self.core)
         before = running_seconds(self.pid)
         result = load.run()
         return Measured(result, running_seconds(self.pid) - before)
