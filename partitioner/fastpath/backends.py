@@ -15,6 +15,7 @@ from partitioner.transport.backend_connections import HELD_BODY
 from partitioner.transport.channel import broken
 
 _HEAD_END = b"\r\n\r\n"
+_NOT_FOUND = 404
 _SENDING, _READING, _READING_COPY = LinkState.SENDING, LinkState.READING, LinkState.READING_COPY
 _SET, _REMOVE, _RESET_TIMEOUT = Operation.SET, Operation.REMOVE, Operation.RESET_TIMEOUT
 
@@ -88,6 +89,10 @@ class LinkReactions:
             client.link, client.status = None, status
             self._links.free(link, now, status)
             self._round.answers.append((client, data))
+        elif status == _NOT_FOUND and self._recorder.is_to_be_searched(client, now):
+            client.link, client.status = None, status
+            self._links.free(link, now, status)
+            self._copies.search(client, data)
         elif _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
             self._hand_over.link(link, data)
         else:
@@ -100,8 +105,8 @@ class LinkReactions:
         now, route, operation = self._reactor.now, client.route, client.operation
         assert route is not None
         self._links.free(link, now)
-        if route.copies and (operation is _SET or operation is _REMOVE):
-            self._copies.write(client, route.copies, data, now)
+        if (operation is _SET or operation is _REMOVE) and (route.copies or client.leftovers is not None):
+            self._copies.spread(client, data)
         else:
             self._round.answers.append((client, data))
 

@@ -78,7 +78,7 @@ class ClientReactions:
         limit.free -= 1
         link.client = client
         client.link = link
-        client.operation, _, client.size, client.minutes, _ = frame
+        client.operation, _, client.size, client.minutes, client.cookie = frame
         client.route = route
         client.pool = pool
         client.request = data

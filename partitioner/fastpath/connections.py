@@ -1,7 +1,8 @@
 """What the fast path knows of its connections, and where requests go: data, which others act on."""
 
 import socket
-from typing import TypeAlias
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
 
 from partitioner.fastpath.states import ClientState, LinkState
 from partitioner.membership.backend import NO_IDENTITY, Backend, BackendId
@@ -29,6 +30,23 @@ OPENED_AT_A_TIME = 4
 """Links that the slow path is to open in one round: of a burst of requests the others wait."""
 
 
+class Step(IntEnum):
+    """What an exchange asks of servers besides the acting primary, once that has answered."""
+
+    COPYING = 0  # a write goes to the acting copies
+    REMOVING = 1  # then whatever former holders may have is removed
+    SEARCHING = 2  # the session is missed where it belongs: all who can have it are asked
+
+
+class Confirmation(NamedTuple):
+    """What such a server has answered, as it was expected to."""
+
+    step: Step
+    server: BackendId  # its identity
+    sent_at: float
+    answer: bytes
+
+
 class Client:
     """A client's connection, and its exchange if there is one under way."""
 
@@ -37,8 +55,11 @@ class Client:
         "answer",
         "backend_links",
         "began_at",
-        "copying",
+        "confirmed",
+        "cookie",
         "descriptor",
+        "follow_ups",
+        "leftovers",
         "link",
         "minutes",
         "operation",
@@ -55,6 +76,7 @@ class Client:
         "socket",
         "state",
         "status",
+        "step",
         "wanted",
     )
 
@@ -73,13 +95,17 @@ class Client:
         self.request = b""
         self.size = 0  # of the content
         self.minutes: bytes | None = None
+        self.cookie: bytes | None = None  # of the lock that it names
         self.operation = _GET
         self.route: Route | None = None
         self.pool: Pool | None = None  # under which it began
         self.link: BackendConnection | None = None
         self.backend_links: BackendLinks | None = None  # in whose queue it waits
-        self.answer = b""  # which it gets when all copies are written
-        self.copying: list[BackendConnection] = []  # on which copies are being written
+        self.answer = b""  # of the acting primary, which it gets when all follow-ups are confirmed
+        self.step = Step.COPYING
+        self.follow_ups: list[BackendConnection] = []  # on which others are being asked
+        self.confirmed: list[Confirmation] = []
+        self.leftovers: tuple[BackendLinks, ...] | None = None  # to clear; None: the key is settled
         self.sent_at = 0.0
         self.status = 0  # of the answer
         self.ahead: bytes | None = None  # what a PAUSED client has sent out of turn; nothing if it has left
@@ -135,12 +161,26 @@ class BackendLinks:
 _NEVER = UnchangedSince(float("inf"), 0)
 
 
+class FormerHolders(NamedTuple):
+    """Who may have something of a key that is not settled, under one pool."""
+
+    cleared: tuple[BackendLinks, ...] | None
+    """Those from whom it is removed after a write; None where one of them may not be told to."""
+    missed: tuple[BackendId, ...]
+    """Those who are away, and are marked instead."""
+    asked: tuple[BackendLinks, ...]
+    """Those who are asked for a session that is missed."""
+    silent: tuple[BackendId, ...]
+    """Those who cannot be asked."""
+
+
 class Route:
     """What is known of a target, and who is asked for it under one pool."""
 
     __slots__ = (
         "backend_links",
         "copies",
+        "former_holders",
         "has_copies",
         "is_session",
         "key",
@@ -164,6 +204,7 @@ class Route:
         self.has_copies = False
         self.copies: tuple[BackendLinks, ...] | None = None  # None if a write concerns others than these
         self.unchanged = _NEVER  # since when these have been what they are
+        self.former_holders: FormerHolders | None = None  # None: nobody has looked yet
 
 
 class Touch:

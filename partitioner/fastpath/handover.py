@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded
-from partitioner.fastpath.connections import BackendConnection, Client, Touch
+from partitioner.fastpath.connections import BackendConnection, Client, Step, Touch
 from partitioner.fastpath.round import Round
+from partitioner.membership.backend import BackendId
 from partitioner.protocol.grammar import Dialect, parse_answer_head, parse_request_head
 from partitioner.routing import internal_requests
 from partitioner.routing.core import RouterCore
-from partitioner.routing.dispatch import Begun, RoutedRequest
+from partitioner.routing.dispatch import Begun, FollowUps, RoutedRequest
 from partitioner.transport.backend_connections import HELD_BODY
 from partitioner.transport.channel import socket_channel
 from partitioner.transport.client_connection import ANSWER_MARGIN, ConversationPolicy, Opening
@@ -52,17 +53,27 @@ class HandOver:
             first = self._begun(client.link, request, failure)
         else:
             first = BegunExchange(client.sent_at, _answered(client.answer))
-        copies = {link.identity: self._begun(link, request, failure) for link in client.copying}
-        client.copying = []
-        routed = RoutedRequest(
-            request, client.route.session, Begun(client.route.server, client.pool, first), copies
-        )
+        begun = Begun(client.route.server, client.pool, first)
+        follow_ups = self._follow_ups(client, request, failure)
+        routed = RoutedRequest(request, client.route.session, begun, follow_ups)
         opening = Opening(client.began_at, client.ahead or b"", request.head, self._respond(routed))
         self._round.clients.give_away(client, opening)
 
+    def _follow_ups(self, client: Client, request: Request, failure: LinkFailure | None) -> FollowUps:
+        """What was confirmed, and what is under way."""
+        begun: dict[Step, dict[BackendId, BegunExchange]] = {step: {} for step in Step}
+        for step, server, sent_at, answer in client.confirmed:
+            begun[step][server] = BegunExchange(sent_at, _answered(answer))
+        links, client.follow_ups = client.follow_ups, []
+        client.confirmed = []
+        for link in links:
+            asked = _asked(client.step, request)
+            begun[client.step][link.identity] = self._begun(link, asked, failure)
+        return FollowUps(begun[Step.COPYING], begun[Step.REMOVING], begun[Step.SEARCHING])
+
     def touch(self, touch: Touch, failure: LinkFailure | None = None) -> None:
         """Something has happened on a link over which copies are touched."""
-        request = Request(internal_requests.touch(touch.route.session.target).head, b"", None, float("inf"))
+        request = _internal(internal_requests.touch(touch.route.session.target))
         begun = {link.identity: self._begun(link, request, failure) for link in touch.copying}
         touch.copying = []
         self._expiry_sync.go_on(touch.route.session, touch.route.server, begun)
@@ -107,8 +118,22 @@ class HandOver:
         return lambda: self._router.go_on(routed)
 
 
+def _asked(step: Step, request: Request) -> Request:
+    """What was asked in a step on behalf of this request."""
+    if step is Step.COPYING:
+        return request
+    target = request.head.target
+    if step is Step.REMOVING:
+        return _internal(internal_requests.remove(target, request.head.lock_cookie or 0))
+    return _internal(internal_requests.touch(target))
+
+
+def _internal(internal_request: internal_requests.InternalRequest) -> Request:
+    return Request(internal_request.head, b"", None, float("inf"))
+
+
 def _answered(answer: bytes) -> Callable[[], Awaitable[Response]]:
-    """The first server has answered already."""
+    """A server has answered already."""
     end = answer.index(_HEAD_END) + len(_HEAD_END)
 
     async def finish() -> Response:

@@ -5,7 +5,8 @@ It is what routing.router does for an exchange that goes as it should, in the sa
 ledger and expiry sync. Whatever else there would be to do makes an exchange out of the ordinary.
 """
 
-from partitioner.fastpath.connections import BackendConnection, Client, Route
+from partitioner.fastpath.connections import BackendConnection, Client, FormerHolders, Route, Step
+from partitioner.fastpath.routes import Routes
 from partitioner.membership.exchange import EFFECTS, RULES, Finish, admit, finish
 from partitioner.membership.ledger import Lock
 from partitioner.protocol.messages import Operation
@@ -16,6 +17,8 @@ from partitioner.transport.client_connection import SLOW
 # Looking up a member of an Enum takes a quarter of a microsecond, each time.
 _SET, _REMOVE, _RESET_TIMEOUT = Operation.SET, Operation.REMOVE, Operation.RESET_TIMEOUT
 
+_REMOVING = Step.REMOVING
+
 _ON_SUCCESS = {operation: EFFECTS[operation, 200] for operation in Operation}
 
 _MOST_TIMEOUTS = 64
@@ -24,13 +27,15 @@ _MOST_TIMEOUTS = 64
 class ExchangeRecorder:
     """Gate, ledger and expiry sync, as an ordinary exchange needs them."""
 
-    def __init__(self, core: RouterCore) -> None:
+    def __init__(self, core: RouterCore, routes: Routes) -> None:
         self._core = core
+        self._routes = routes
         self._roster = core.roster
         self._ledger = core.ledger
         self._gate = core.gate
         self._expiry_sync = core.expiry_sync
         self._observer = core.observer
+        self._keeper = core.keeper
         self._beats = None if core.tenure is None else core.tenure.authority.beats
         self._timeouts: dict[bytes, int] = {}  # that have been noted, in minutes, as they are written
 
@@ -39,12 +44,34 @@ class ExchangeRecorder:
         key = route.key
         if self._beats is not None and not self._is_settled_for_heirs(operation, key):
             return False
-        if route.copies is None and RULES[operation].is_write:
+        if RULES[operation].is_write and not self._can_be_spread(operation, route, now):
             return False
-        unchanged = route.unchanged
-        if not admit(self._ledger, unchanged, operation, key, route.server, link.incarnation, now):
+        if not admit(self._ledger, key, route.server, link.incarnation, now, self._roster.pool.away):
             return False
         return self._gate.enter_at_once(key)
+
+    def _can_be_spread(self, operation: Operation, route: Route, now: float) -> bool:
+        """Whether all can be told whom a write concerns besides its first server, or are away for a save.
+
+        A remove that some server misses has to be written down before it is sent.
+        """
+        if route.copies is None:
+            return False
+        if self._ledger.is_settled(route.key, route.unchanged, now):
+            return True
+        former = self._routes.former_holders(route)
+        if former.cleared is None:
+            return False
+        return operation is not _REMOVE or not (former.missed or self._ledger.marks(route.key))
+
+    def _may_be_answered(self, key: bytes) -> bool:
+        """Whether those who are marked do not matter to an answer about this key, and it is written down."""
+        marks = self._ledger.marks(key)
+        if not marks:
+            return True
+        return marks.keys() <= self._roster.pool.away and (
+            self._keeper is None or self._keeper.is_written_down(key)
+        )
 
     def _is_settled_for_heirs(self, operation: Operation, key: bytes) -> bool:
         """Whether neither the router before this one nor the next one makes this exchange a special one."""
@@ -66,10 +93,13 @@ class ExchangeRecorder:
         operation, route, ledger = client.operation, client.route, self._ledger
         assert route is not None
         key, effects = route.key, _ON_SUCCESS[operation]
+        if not self._may_be_answered(key):
+            return False
         if effects.spreads:
-            if cookie is not None or not self._is_still_settled(client):
+            if cookie is not None or not self._is_still_spread(client):
                 return False
             ledger.end_lock(key)
+            ledger.note_served(key, now)
             self._note_answered(key)
             return True
         if (cookie is None) is effects.grants_lock:
@@ -87,6 +117,7 @@ class ExchangeRecorder:
             )
         if route.has_copies:
             self._expiry_sync.note_renewed(route.session, route.server, timeout)
+        ledger.note_served(key, now)
         return True
 
     def _note_answered(self, key: bytes) -> None:
@@ -94,8 +125,8 @@ class ExchangeRecorder:
         if self._core.tenure is not None and (quarantine := self._core.tenure.quarantine) is not None:
             quarantine.note_answered(key)
 
-    def _is_still_settled(self, client: Client) -> bool:
-        """Whether an accepted write concerns its copies alone.
+    def _is_still_spread(self, client: Client) -> bool:
+        """Whether all can be told whom an accepted write concerns, and who that is.
 
         If the pool has changed since it began, others may have to be told as well. So they have if sessions
         turn out to live longer than was known, perhaps by this very write: a change of the acting set may not
@@ -107,13 +138,19 @@ class ExchangeRecorder:
             return False
         if client.minutes is not None and client.minutes not in self._timeouts:
             self._note_timeout(route.key, client.minutes)
-        return self._ledger.is_settled(route.key, route.unchanged, client.sent_at)
+        if self._ledger.is_settled(route.key, route.unchanged, client.sent_at):
+            client.leftovers = None
+            return True
+        client.leftovers = self._routes.former_holders(route).cleared
+        return client.leftovers is not None
 
     def record_refusal(self, client: Client, status: int, now: float) -> bool:
         """Remember what a 404 or 423 says, if the slow path would do nothing more about it; else nothing."""
         route, operation = client.route, client.operation
         assert route is not None
         key, effects = route.key, EFFECTS[operation, status]
+        if not self._may_be_answered(key):
+            return False
         if status == 404:
             if not effects.is_miss or not self._is_absent(route, now):
                 return False
@@ -123,6 +160,8 @@ class ExchangeRecorder:
             return False  # which takes no heed of locks
         if effects.renews and route.has_copies:
             self._expiry_sync.note_renewed(route.session, route.server, None)
+        if effects.is_served:
+            self._ledger.note_served(key, now)
         return True
 
     def _is_absent(self, route: Route, now: float) -> bool:
@@ -133,23 +172,87 @@ class ExchangeRecorder:
 
     def admit_touch(self, route: Route) -> bool:
         """Begin with a touch, if nothing speaks against it."""
-        return not self._ledger.marks(route.key) and self._gate.enter_at_once(route.key)
+        return self._ledger.marks(route.key).keys() <= self._roster.pool.away and self._gate.enter_at_once(
+            route.key
+        )
+
+    def record_touched(self, route: Route, now: float) -> None:
+        """All copies have said that the session is there."""
+        self._ledger.note_served(route.key, now)
+        self.finish_touch(route)
 
     def finish_touch(self, route: Route) -> None:
         self._gate.leave(route.key)
 
-    def record_copied(self, client: Client) -> None:
-        """All copies of a write are written."""
-        route = client.route
+    def record_spread(self, client: Client, now: float) -> bool:
+        """All whom a write concerns have it; false, and nothing is noted, if that may be others by now."""
+        route, pool = client.route, self._roster.pool
         assert route is not None
         assert route.copies is not None
+        if client.leftovers is not None:
+            if pool is not client.pool or not self._note_missed(client):
+                return False
+            if not self._ledger.marks(route.key):
+                self._ledger.note_settled(route.key, pool.epoch, route.unchanged, now)
         if client.operation is _SET:
             for backend_links in route.copies:
                 self._observer.copy_written(backend_links.upstream.backend, True)
             minutes = None if client.minutes is None else int(client.minutes)
             self._expiry_sync.note_written(route.session, minutes)
+            self._note_moved(client)
         else:
             self._expiry_sync.note_removed(route.session)
+        return True
+
+    def _note_missed(self, client: Client) -> bool:
+        """Mark former holders that are away: a save has passed them by. False if that is not all there is."""
+        route, ledger = client.route, self._ledger
+        assert route is not None
+        marks = ledger.marks(route.key)
+        for server in self._routes.former_holders(route).missed:
+            if server not in marks or not marks[server].is_stale:
+                self._core.ledger_keeper.mark(route.session, server, is_stale=True)
+        if ledger.marks(route.key):
+            reached = {route.server, *(each.server for each in client.confirmed)}
+            ledger.note_saved(route.key, reached, client.request[-client.size :])
+        return self._may_be_answered(route.key)
+
+    def _note_moved(self, client: Client) -> None:
+        """What a former holder still had has moved with its save."""
+        for step, server, _, answer in client.confirmed:
+            if step is _REMOVING and answer.startswith(b"200"):
+                self._core.replicator.note_moved(server, "saved")
+
+    # --- a session that is missed ---
+
+    def is_to_be_searched(self, client: Client, now: float) -> bool:
+        """Whether others may have what the acting primary misses, and all of them can be asked."""
+        route = client.route
+        assert route is not None
+        if not EFFECTS[client.operation, 404].is_miss or self._roster.pool is not client.pool:
+            return False
+        if self._ledger.is_settled(route.key, route.unchanged, now):
+            return False
+        former, marks = self._routes.former_holders(route), self._ledger.marks(route.key)
+        if not marks.keys() <= self._roster.pool.away:
+            return False
+        silent = [each for each in former.silent if each not in marks or not marks[each].is_stale]
+        return not silent or self._is_trusted(route, former, now)
+
+    def _is_trusted(self, route: Route, former: FormerHolders, now: float) -> bool:
+        """Whether what one of those does not have who are asked is nowhere, whoever else cannot be asked."""
+        pool, since = self._roster.pool, now - self._ledger.longest_life
+        asked = (each.upstream.backend.identity for each in former.asked)
+        return any(pool.has_always_held(each, route.session.placement, since) for each in asked)
+
+    def record_absent(self, client: Client) -> bool:
+        """Nobody has the session; false, and nothing is noted, if there are others by now who might."""
+        route = client.route
+        assert route is not None
+        if self._roster.pool is not client.pool or not self._may_be_answered(route.key):
+            return False
+        self._ledger.end_lock(route.key)
+        return True
 
     def _note_timeout(self, key: bytes, written: bytes) -> int:
         minutes = self._timeouts.get(written)
@@ -199,4 +302,6 @@ class ExchangeRecorder:
             self._observer.failed_over(route.passed_over)
         client.route = client.pool = None
         client.request = client.answer = b""
+        if client.confirmed:
+            client.confirmed = []
         return route

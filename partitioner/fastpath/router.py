@@ -58,8 +58,8 @@ class FastRouter(FastListener):
         self.hand_over = HandOver(core, policy, self.round)
         self.links = Links(self.round, self.hand_over)
         self.recogniser = AnswerRecogniser()
-        recorder = ExchangeRecorder(core)
-        self._copies = Copies(self.round, recorder, self.links, self.hand_over, self.recogniser)
+        recorder = ExchangeRecorder(core, self.routes)
+        self._copies = Copies(self.round, recorder, self.routes, self.links, self.hand_over, self.recogniser)
         link_reactions = LinkReactions(
             self.round, recorder, self.links, self._copies, self.hand_over, self.recogniser
         )

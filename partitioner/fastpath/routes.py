@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from partitioner.fastpath.connections import BackendLinks, Route
+from partitioner.fastpath.connections import BackendLinks, FormerHolders, Route
 from partitioner.membership.items import ITEMS
 from partitioner.membership.pool import Pool
 from partitioner.protocol.ordinary import is_ordinary_target
@@ -80,3 +80,30 @@ class Routes:
             if first.identity != acting.primary and first.identity not in pool.placed:
                 route.passed_over = first
         return route
+
+    def former_holders(self, route: Route) -> FormerHolders:
+        """Who may have something of this key until it is settled, as on the slow path."""
+        if route.former_holders is None:
+            route.former_holders = self._new_former_holders(route)
+        return route.former_holders
+
+    def _new_former_holders(self, route: Route) -> FormerHolders:
+        pool, links_to, upstreams = route.pool, self._links_to, self._roster.upstreams
+        assert pool is not None
+        acting = pool.acting_set(route.session.placement)
+        if acting is None:
+            return FormerHolders(None, (), (), ())
+        members, holders = pool.members, pool.possible_holders(route.session.placement)
+        leftovers = [each for each in holders if each not in acting.written]
+        missed = tuple(each for each in leftovers if each in pool.away)
+        told = [each for each in leftovers if each not in pool.away]
+        readable = [each for each in holders if members[each].is_readable]
+        cleared: tuple[BackendLinks, ...] | None = None
+        if all(members[each].is_reachable and pool.may_remove_from(each, acting.written) for each in told):
+            cleared = tuple(links_to(upstreams[each]) for each in told)
+        return FormerHolders(
+            cleared,
+            missed,
+            tuple(links_to(upstreams[each]) for each in readable),
+            tuple(each for each in holders if each not in readable),
+        )

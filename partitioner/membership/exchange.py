@@ -5,7 +5,7 @@ read for it. Which of that an answer changes depends on the operation and the st
 table, and each path carries the effects out in its own way: the slow path (routing.router) awaits what there
 is to await, the fast path (fastpath.recorder) does nothing for which it would have to.
 
-    admit     before a request is sent: may one server alone be asked, by what the ledger knows?
+    admit     before a request is sent: may its acting primary be asked first, by what the ledger knows?
     EFFECTS   when its server has answered: what changes in ledger and expiry sync
     finish    when the client has its answer, or has gone: what becomes of the gate, a lock, the counters
 
@@ -13,11 +13,11 @@ EFFECTS and RULES are shared data and not functions: the fast path looks into th
 call costs as much as all that is done then.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 from enum import Enum
 
 from partitioner.membership.backend import BackendId
-from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger
 from partitioner.protocol.messages import Operation
 
@@ -113,21 +113,19 @@ EFFECTS: dict[tuple[Operation, int], Effects] = {
 
 def admit(
     ledger: Ledger,
-    unchanged: UnchangedSince,
-    operation: Operation,
     key: bytes,
     server: BackendId,
     incarnation: bytes,
     now: float,
+    away: Set[BackendId] = frozenset(),
 ) -> bool:
-    """Whether this server, and its copies where that is a write, are all whom a request concerns.
+    """Whether this server, in this incarnation, is the one to be asked first.
 
-    So it is where the ledger knows of nothing but perhaps a lock on this server, in this incarnation of it; a
-    write may concern former holders, too, until the key is settled. Notes that the session is used if so.
+    So it is where the ledger knows of nothing but perhaps a lock on this server, and marks of servers that
+    are `away`: nobody could ask those, nor put them right. Notes that the session is used if so. Until the
+    key is settled a write concerns former holders as well, and so does a miss.
     """
-    if not ledger.note_alive_at(key, server, incarnation, now):
-        return False
-    return not RULES[operation].is_write or ledger.is_settled(key, unchanged, now)
+    return ledger.note_alive_at(key, server, incarnation, now, away)
 
 
 class StandIn(Enum):

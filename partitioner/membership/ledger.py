@@ -30,7 +30,7 @@ In settled times, between two pages of a user, the ledger holds nothing of a ses
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -197,18 +197,29 @@ class Ledger:
         settled = self._settled.get(key)
         return settled is not None and settled >= unchanged.epoch
 
-    def note_alive_at(self, key: bytes, server: BackendId, incarnation: bytes, now: float) -> bool:
-        """`note_alive`, if all that is remembered of this key is a lock on this server in this incarnation of
-        it.
+    def note_alive_at(
+        self,
+        key: bytes,
+        server: BackendId,
+        incarnation: bytes,
+        now: float,
+        away: Set[BackendId] = frozenset(),
+    ) -> bool:
+        """`note_alive`, if this server is to be asked, whatever is remembered of this key.
 
-        Nothing at all is fine as well, where there is room for a lock. Returns whether it is so; else nothing
-        was noted.
+        So it is where that is a lock on this server in this incarnation of it, or marks of servers that are
+        `away` and would not be read anyway; nothing at all is fine as well, where there is room for a lock.
+        Returns whether it is so; else nothing was noted.
         """
         entry = self._entries.get(key)
         if entry is None:
             return len(self._locked) < self._most_keys
         lock = entry.lock
-        if entry.marks or entry.is_unsettled or entry.lock_expires_at < now:
+        if entry.marks and not entry.marks.keys() <= away:
+            return False
+        if lock is None and len(self._locked) >= self._most_keys:
+            return False
+        if lock is not None and entry.lock_expires_at < now:
             return False
         if lock is not None and (lock.server != server or lock.incarnation != incarnation):
             return False

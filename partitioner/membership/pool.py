@@ -120,6 +120,9 @@ class Pool:
     placed: frozenset[BackendId] = field(init=False)  # by intent and health: these hold their places
     incarnations: dict[BackendId, bytes | None] = field(init=False)  # of the eligible and the placed
     other_eras: tuple[Era, ...] = field(init=False)  # those in which something was not as it is now
+    away: frozenset[BackendId] = field(
+        init=False
+    )  # that cannot be asked, and hold no place: nobody looks for them
     unrecorded: frozenset[BackendId] = field(init=False)  # that are out, which is not written down yet
 
     def __post_init__(self) -> None:
@@ -141,6 +144,8 @@ class Pool:
         object.__setattr__(self, "eligible", frozenset(eligible))
         object.__setattr__(self, "placed", frozenset(placed))
         object.__setattr__(self, "incarnations", incarnations)
+        away = (each for each, member in self.members.items() if not member.is_reachable)
+        object.__setattr__(self, "away", frozenset(away) - self.placed)
         object.__setattr__(self, "other_eras", tuple(era for era in self.eras if not self._is_like(era)))
         object.__setattr__(self, "unrecorded", frozenset(self._unrecorded()))
 

@@ -123,6 +123,10 @@ class AnswerRecogniser:
                 self._empty_answers[data] = answer
         return answer
 
+    def recognise_empty(self, data: bytes) -> int | None:
+        """The status of a whole answer that says nothing more; None if this is something else."""
+        return 200 if self.is_empty_success(data) else recognise_refusal(data)
+
     def is_empty_success(self, data: bytes) -> bool:
         """Whether this is a whole success that says nothing more."""
         return len(data) < _SHORT and _is_empty(self.recognise(data), data)

@@ -94,7 +94,7 @@ class RouterCore:
         self.gate = KeyGate()
         self.body_budget = BodyBudget(policy.body_memory)
         self.internal_requests = InternalRequests(self.roster, self.body_budget, policy.copy)
-        self._replicator = Replicator(self.roster, self.ledger_keeper, self.internal_requests, observer)
+        self.replicator = Replicator(self.roster, self.ledger_keeper, self.internal_requests, observer)
         self.lookup = self._new_lookup()
         self.expiry_sync = ExpirySync(self.roster, self.ledger_keeper, self.gate, self.internal_requests)
         # What goes on beside the exchanges.
@@ -143,7 +143,7 @@ class RouterCore:
             self.roster,
             self.ledger_keeper,
             self.internal_requests,
-            self._replicator,
+            self.replicator,
             losses,
             self.observer,
         )
@@ -154,7 +154,7 @@ class RouterCore:
             self.ledger_keeper,
             self.gate,
             self.internal_requests,
-            self._replicator,
+            self.replicator,
             self.lookup,
             self.expiry_sync,
             self.observer,
@@ -165,7 +165,7 @@ class RouterCore:
             self.roster,
             self.ledger_keeper,
             self.gate,
-            self._replicator,
+            self.replicator,
             self.lookup,
             self.observer,
             list_keys,
@@ -213,7 +213,7 @@ class RouterCore:
             self.gate,
             self.body_budget,
             self.internal_requests,
-            self._replicator,
+            self.replicator,
             self.lookup,
             self.expiry_sync,
             self.undelivered_locks,

@@ -35,6 +35,22 @@ class Begun:
     exchange: BegunExchange
 
 
+def _none() -> Mapping[BackendId, BegunExchange]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUps:
+    """What the fast path has asked of other servers, after that one had answered; by server.
+
+    Each of them is gone on with exactly once, whatever has become of its server meanwhile.
+    """
+
+    copies: Mapping[BackendId, BegunExchange] = field(default_factory=_none)
+    removes: Mapping[BackendId, BegunExchange] = field(default_factory=_none)
+    searches: Mapping[BackendId, BegunExchange] = field(default_factory=_none)
+
+
 @dataclass(slots=True)
 class RoutedRequest:
     """What a client asks, and of which session."""
@@ -42,7 +58,7 @@ class RoutedRequest:
     request: Request
     session: SessionRef
     begun: Begun | None = None  # is taken up by the first to ask
-    begun_copies: Mapping[BackendId, BegunExchange] = field(default_factory=dict)  # by server
+    follow_ups: FollowUps = field(default_factory=FollowUps)
 
     @property
     def operation(self) -> Operation:

@@ -43,6 +43,10 @@ TOGETHER = 0.01
 NEXT_LOOK = 0.1
 """Seconds after which to look again at a key that is busy. It may be with a write, which touches as well."""
 
+PAGE = 1.0
+"""Seconds that a page has that has just locked a session, before its copies are touched on its account. Most
+pages end before, and with a save; one that is about to come would find its key busy with the touch."""
+
 FEW = 64
 """Looks at keys that are gone which are not worth being swept out."""
 
@@ -140,8 +144,8 @@ class ExpirySync:
     def _take_up(self, key: bytes, now: float, touching: trio.Nursery) -> None:
         known = self._keys[key]
         if known.renewed_by is not None:
-            if self.shortcuts and not self._gate.is_free(key):
-                self._look_at(key, now + NEXT_LOOK)
+            if self.shortcuts and (again_at := self._maybe_later(key, now)) is not None:
+                self._look_at(key, again_at)
                 return
             renewed_by, known.renewed_by, known.touched_at = known.renewed_by, None, now
             self._look_at(key, now + known.window)
@@ -153,6 +157,13 @@ class ExpirySync:
             self._look_at(key, known.touched_at + known.window)
         else:
             del self._keys[key]
+
+    def _maybe_later(self, key: bytes, now: float) -> float | None:
+        """When to look again at a key that is just being worked at; None if it is not."""
+        lock = self._ledger_keeper.ledger.maybe_lock(key, now)
+        if lock is not None and now < lock.since + PAGE:
+            return lock.since + PAGE
+        return None if self._gate.is_free(key) else now + NEXT_LOOK
 
     def _look_at(self, key: bytes, when: float) -> None:
         self._keys[key].look_at = when

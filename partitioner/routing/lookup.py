@@ -14,6 +14,7 @@ session: the ledger, or an era in which it was kept on none but the silent serve
 nothing else happens to what servers hold: leftovers are removed after the next write, never on a suspicion.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -41,12 +42,16 @@ from partitioner.routing.internal_requests import (
     put,
     release,
     remove,
+    side_by_side,
     touch,
 )
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
+from partitioner.transport.messages import BegunExchange
 from partitioner.transport.observer import Observer
+
+_NONE_BEGUN: Mapping[BackendId, BegunExchange] = {}
 
 DECLARE_LOSSES = frozenset({Operation.GET, Operation.ACQUIRE, Operation.CREATE_UNINITIALIZED})
 """Operations upon which a session may be declared lost: their clients begin a new one then."""
@@ -96,11 +101,16 @@ class Lookup:
         self._observer = observer
 
     async def find(
-        self, missed: SessionRef, operation: Operation | None, *, is_settled: bool = False
+        self,
+        missed: SessionRef,
+        operation: Operation | None,
+        *,
+        is_settled: bool = False,
+        begun: Mapping[BackendId, BegunExchange] = _NONE_BEGUN,
     ) -> SearchResult | LockedElsewhere:
         """Find out whether a session exists, and bring it home; `operation` is what asks for it, if any.
 
-        Only the acting set can have one that `is_settled`.
+        Only the acting set can have one that `is_settled`. Some servers may have been asked already: `begun`.
         Raises NoBackendLeft where no server can tell.
         """
         pool = self._roster.pool
@@ -108,7 +118,7 @@ class Lookup:
         holders = (
             pool.possible_holders(missed.placement) if acting is None else (acting.primary, *acting.copies)
         )
-        backend_reply, owners = await self._ask_holders(missed, pool, holders)
+        backend_reply, owners = await self._ask_holders(missed, pool, holders, begun)
         if owners:
             return await self._move(missed, owners)
         for server in holders:
@@ -167,12 +177,22 @@ class Lookup:
         return True
 
     async def _ask_holders(
-        self, missed: SessionRef, pool: Pool, holders: tuple[BackendId, ...]
+        self,
+        missed: SessionRef,
+        pool: Pool,
+        holders: tuple[BackendId, ...],
+        begun: Mapping[BackendId, BegunExchange] = _NONE_BEGUN,
     ) -> tuple[dict[BackendId, BackendReply | None], list[BackendId]]:
-        """Ask who has the session of those that may be read for it: what they told, and who has it."""
+        """Ask who has the session of those that may be read for it: what they told, and who has it.
+
+        What others tell who have been asked already is not listened to: they may not be read any more.
+        """
         marks = self._ledger_keeper.ledger.marks(missed.key)
         asked = [each for each in holders if each not in marks and pool.members[each].is_readable]
-        backend_reply = await self._ask(asked, touch(missed.target), SEARCH_PATIENCE)
+        backend_reply = await self._ask(
+            list(dict.fromkeys((*asked, *begun))), touch(missed.target), SEARCH_PATIENCE, begun
+        )
+        backend_reply = {each: backend_reply[each] for each in asked}
         owners = [
             each for each in asked if (answer := backend_reply[each]) is not None and answer.status == 200
         ]
@@ -230,10 +250,15 @@ class Lookup:
                 return status
 
     async def _ask(
-        self, servers: list[BackendId], internal_request: InternalRequest, patience: float = 0.0
+        self,
+        servers: list[BackendId],
+        internal_request: InternalRequest,
+        patience: float = 0.0,
+        begun: Mapping[BackendId, BegunExchange] = _NONE_BEGUN,
     ) -> dict[BackendId, BackendReply | None]:
-        outcomes = await self._internal_requests.run_all(
-            [(server, internal_request) for server in servers], patience
+        run = self._internal_requests.run
+        outcomes = await side_by_side(
+            lambda server: run(server, internal_request, patience, begun.get(server)), servers
         )
         return dict(zip(servers, outcomes, strict=True))
 

@@ -85,6 +85,11 @@ class RecordKeeper:
             needs[server] = needs.get(server, _NONE) | {mark.reason}
         return needs
 
+    def is_written_down(self, key: bytes) -> bool:
+        """Whether nothing has to be written down any more before an answer about this key."""
+        needs = self.needs_of(key)
+        return not needs or self._covers(needs)
+
     async def ensure(self, needs: Reasons) -> None:
         """Return when it is written down, safely, that these servers may lack these things.
 

@@ -41,6 +41,7 @@ class Write:
     sent_at: float
     pool: Pool  # under which it began
     begun: Mapping[BackendId, BegunExchange]  # copies that are being written already, by server
+    begun_removes: Mapping[BackendId, BegunExchange]  # where it does not belong, the same
 
     @property
     def operation(self) -> Operation:
@@ -91,11 +92,12 @@ class Replicator:
         ledger.note_put_right(key, write.first, write.sent_at)
         acting_set = self._ledger_keeper.acting_set
         with trio.CancelScope(shield=True):
+            begun = await self._end_removes(write, pool)
             backend_reply = await self._copy(write, pool)
             acting = acting_set(pool, write.session, ledger.marks(key)) or ActingSet(write.first, ())
-            if not was_settled or write.first not in acting.written:
+            if not was_settled or write.first not in acting.written or begun:
                 backend_reply |= await self._clear_up(
-                    write, pool, acting, reached={write.first, *backend_reply}
+                    write, pool, acting, begun, reached={write.first, *backend_reply}
                 )
         if write.operation is Operation.REMOVE:
             ledger.note_removed(key)
@@ -106,6 +108,19 @@ class Replicator:
         if is_home and not ledger.marks(key) and self._roster.pool.epoch == write.pool.epoch:
             ledger.note_settled(key, pool.epoch, unchanged, trio.current_time())
         return list(backend_reply.values())
+
+    async def _end_removes(self, write: Write, pool: Pool) -> dict[BackendId, BegunExchange]:
+        """Wait for removes that are under way where the session belongs by now, lest they follow its copy.
+
+        Returns the others.
+        """
+        homes = [each for each in write.begun_removes if each in self._wanted(write, pool)]
+        internal_request = _remove(write)
+        await side_by_side(
+            lambda each: self._internal_requests.run(each, internal_request, begun=write.begun_removes[each]),
+            homes,
+        )
+        return {each: begun for each, begun in write.begun_removes.items() if each not in homes}
 
     async def _copy(self, write: Write, pool: Pool) -> dict[BackendId, BackendReply]:
         """Write it wherever it belongs.
@@ -146,7 +161,12 @@ class Replicator:
         return homes
 
     async def _clear_up(
-        self, write: Write, pool: Pool, acting: ActingSet, reached: set[BackendId]
+        self,
+        write: Write,
+        pool: Pool,
+        acting: ActingSet,
+        begun: Mapping[BackendId, BegunExchange],
+        reached: set[BackendId],
     ) -> dict[BackendId, BackendReply]:
         """Remove what is left over wherever it does not belong, and will not belong without the marks either.
 
@@ -154,12 +174,14 @@ class Replicator:
         session, it would be put right by that, and be believed when it says that there is none.
         """
         belongs = {*acting.written, *self._homes(write, pool)}
-        leftovers = [each for each in pool.possible_holders(write.session.placement) if each not in belongs]
+        holders = dict.fromkeys((*pool.possible_holders(write.session.placement), *begun))
+        leftovers = [each for each in holders if each not in belongs or each in begun]
         if acting.primary not in reached and write.first in leftovers:
             leftovers.remove(write.first)  # until now it is the only one that has the session
-        internal_request = remove(write.session.target, write.internal_request.head.lock_cookie or 0)
+        internal_request = _remove(write)
         outcomes = await side_by_side(
-            lambda each: self.clear(write.session.key, each, internal_request, belongs), leftovers
+            lambda each: self.clear(write.session.key, each, internal_request, belongs, begun.get(each)),
+            leftovers,
         )
         reached_too = self._note_outcomes(write, leftovers, outcomes)
         if write.operation is not Operation.REMOVE:
@@ -220,15 +242,20 @@ class Replicator:
         return await self.insist(key, server, internal_request, begun)
 
     async def clear(
-        self, key: bytes, server: BackendId, internal_request: InternalRequest, belongs: Iterable[BackendId]
+        self,
+        key: bytes,
+        server: BackendId,
+        internal_request: InternalRequest,
+        belongs: Iterable[BackendId],
+        begun: BegunExchange | None = None,
     ) -> BackendReply | None:
         """Have a server remove what it holds and others should; None where that failed or is not safe.
 
         By another address it might be one of those where the session belongs (design.md 5.1).
         """
-        if not self._roster.pool.may_remove_from(server, belongs):
+        if begun is None and not self._roster.pool.may_remove_from(server, belongs):
             return None
-        return await self.insist(key, server, internal_request)
+        return await self.insist(key, server, internal_request, begun)
 
     async def insist(
         self,
@@ -264,3 +291,8 @@ class Replicator:
         if missing or len(acting.copies) < pool.copies - 1:
             without = tuple(pool.members[each].backend for each in missing)
             self._observer.write_degraded(without, write.operation)
+
+
+def _remove(write: Write) -> InternalRequest:
+    """What those are told where a write does not belong."""
+    return remove(write.session.target, write.internal_request.head.lock_cookie or 0)

@@ -31,7 +31,7 @@ from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status
 from partitioner.protocol.target import canonical_form
 from partitioner.protocol.writer import write_answer_head
-from partitioner.routing.dispatch import Dispatcher, RoutedRequest
+from partitioner.routing.dispatch import Dispatcher, FollowUps, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.farm_mismatch import FarmMismatch
 from partitioner.routing.internal_requests import (
@@ -437,7 +437,8 @@ class Router:
             answered_by.server,
             answered_by.sent_at,
             answered_by.pool,
-            routed.begun_copies,
+            routed.follow_ups.copies,
+            routed.follow_ups.removes,
         )
         replies = await self._replicator.spread(write)
         if routed.operation is Operation.REMOVE:
@@ -500,10 +501,11 @@ class Router:
         Raises NoBackendLeft where no server can tell.
         """
         is_settled = self._is_settled(routed.session)
-        if is_settled and not self._may_lack_removes():
+        begun, routed.follow_ups = routed.follow_ups.searches, FollowUps()
+        if is_settled and not begun and not self._may_lack_removes():
             return SearchResult.ABSENT
         with trio.move_on_at(routed.request.deadline):
-            return await self._lookup.find(routed.session, operation, is_settled=is_settled)
+            return await self._lookup.find(routed.session, operation, is_settled=is_settled, begun=begun)
         raise NoBackendLeft("the session was not found in time")
 
     def _may_lack_removes(self) -> bool:

@@ -20,7 +20,7 @@ from partitioner.membership.pool import first_pool
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.messages import Operation
 from partitioner.routing.core import RouterCore, RouterPolicy
-from partitioner.routing.expiry_sync import NEXT_LOOK
+from partitioner.routing.expiry_sync import PAGE
 from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
 from partitioner.transport.canary import Canary
 from partitioner.transport.channel import dial_tcp, listening_address
@@ -170,7 +170,7 @@ class RouterRun(RecordingObserver):
 
         def is_touching() -> bool:
             due = expiry_sync._due
-            return bool(due) and due[0][0] < trio.current_time() + NEXT_LOOK
+            return bool(due) and due[0][0] < trio.current_time() + PAGE
 
         async with trio.open_nursery() as tending:
             tending.start_soon(expiry_sync.run)

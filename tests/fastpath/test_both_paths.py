@@ -27,6 +27,7 @@ FARMS = {
     "one server": Farm(1, 1),
     "three": Farm(3, 1),
     "unsettled": Farm(3, 1, ANSWERS, is_settled=False),
+    "unsettled, two copies": Farm(4, 2, ANSWERS, is_settled=False, length=40),
     "two copies": Farm(3, 2, ANSWERS),
     "one of two fails": Farm(2, 2, all_fail=False),
 }

@@ -313,18 +313,3 @@ async def test_a_set_during_which_the_pool_has_changed(router_setup: RouterSetup
     router_setup.turn()
 
     assert router_setup.client_handoff.openings[0].respond is not None
-
-
-async def test_a_set_that_tells_of_longer_lives(nursery: trio.Nursery) -> None:
-    """What an earlier pool has left behind may be alive by that time-out, so others are told of the write."""
-    router_setup = RouterSetup(nursery, longest_life=86_400.0)
-    backend, _ = router_setup.link()
-    near, _ = router_setup.client()
-    near.sendall(SET)
-    router_setup.turn()
-    backend.recv(1000)
-    backend.sendall(ok())
-    router_setup.turn()
-
-    assert router_setup.client_handoff.openings[0].respond is not None
-    router_setup.close()

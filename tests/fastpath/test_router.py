@@ -230,21 +230,6 @@ async def test_what_is_refused_for_no_common_reason(
         assert 1 == len(router_setup.client_handoff.openings)
 
 
-async def test_a_404_in_unsettled_times(nursery: trio.Nursery) -> None:
-    """The session may be elsewhere: the slow path looks for it."""
-    router_setup = RouterSetup(nursery, is_settled=False)
-    backend, _ = router_setup.link()
-    near, _ = router_setup.client()
-    near.sendall(GET)
-    router_setup.turn()
-    backend.recv(1000)
-    backend.sendall(NOT_FOUND)
-    router_setup.turn()
-
-    assert 1 == len(router_setup.client_handoff.openings)
-    router_setup.close()
-
-
 async def test_a_404_ends_a_lock(router_setup: RouterSetup) -> None:
     """A session that is not there is not locked either."""
     backend, _ = router_setup.link()

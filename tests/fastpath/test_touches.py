@@ -9,7 +9,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.fastpath.connections import BackendConnection
 from partitioner.membership.backend import Intent
-from partitioner.routing.expiry_sync import NEXT_LOOK
+from partitioner.membership.ledger import Lock
+from partitioner.routing.expiry_sync import NEXT_LOOK, PAGE
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.sessions import GET, HEAD, TARGET
 from tests.fastpath.router_setup import RouterSetup, nothing_has_come
@@ -100,6 +101,26 @@ async def test_a_touch_that_is_due_is_offered_to_the_fast_path(scene: Scene) -> 
     assert FOUND == near.recv(1000)
     assert HEAD == asked
     assert scene.core.gate.is_free(KEY)
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+async def test_a_page_has_a_moment_to_save_what_it_has_locked(
+    is_saved: bool, scene: Scene, autojump_clock: MockClock
+) -> None:
+    """A save touches the copies, too, and would find its key busy. Without one they are touched after it."""
+    ledger, key_gate = scene.router_setup.router.ledger, scene.core.gate
+    session = scene.core.ledger_keeper.session_of(TARGET)
+    ledger.note_lock(KEY, TARGET, Lock(7, scene.primary, None, trio.current_time()), 20)
+    scene.core.expiry_sync.note_renewed(session, scene.primary, 20)
+    await trio.sleep(0.9 * PAGE)
+    early = nothing_has_come(scene.copy_backend) and key_gate.is_free(KEY)
+    if is_saved:
+        ledger.end_lock(KEY)
+        scene.core.expiry_sync.note_written(session, 20)
+    await trio.sleep(0.2 * PAGE)
+
+    assert early
+    assert is_saved is nothing_has_come(scene.copy_backend)
 
 
 @pytest.mark.parametrize("is_written", [True, False])

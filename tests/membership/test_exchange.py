@@ -110,16 +110,7 @@ KNOWN = [
 @each_case(("ledger", "expected"), KNOWN)
 def test_what_is_asked_of_one_server(ledger: Ledger, expected: bool) -> None:
     """A lock on the server that is asked is fine; a mark, or a lock of another memory, is not."""
-    for operation in Operation:
-        assert expected is admit(ledger, LONG_AGO, operation, KEY, HERE, INCARNATION, NOW)
-
-
-@each_case("operation", list(Operation))
-def test_a_write_while_its_key_is_unsettled(operation: Operation) -> None:
-    """After a change of its acting set a write concerns former holders as well; to read concerns one."""
-    admitted = admit(ledger_with(), UnchangedSince(NOW - 1, 1), operation, KEY, HERE, INCARNATION, NOW)
-
-    assert admitted is not RULES[operation].is_write
+    assert expected is admit(ledger, KEY, HERE, INCARNATION, NOW)
 
 
 STAND_INS = {

@@ -3,6 +3,7 @@
     python -m tests.benchmarks.yardstick.cold [--rounds 3] [--seconds 20] [--points new/2,killed/2] [--json]
 
     new/1, new/2            new sessions only: an acquire that is answered 404, then a set
+    new/unknown/2           the same from the start of a router that knows nothing of its servers
     restart/1, restart/2    from the start of a router that has its record
     unknown/2               from the start of a router that knows nothing of servers that are full of sessions
     killed/2                from when one of four servers was killed
@@ -113,6 +114,18 @@ def new_sessions(copies: int) -> Callable[[Setting], Slices]:
     return slices
 
 
+def new_at_unknown_servers(copies: int) -> Callable[[Setting], Slices]:
+    def slices(setting: Setting) -> Slices:
+        with setting.servers(4) as ports:
+            for number in range(1_000_000):
+                with setting.router(ports, copies, f"name: after-{number}\n") as started:
+                    load = setting.load(started.port, NEW, f"new{number}x")
+                    yield {"": setting.measure(started, load)}
+                    started.program.stop()
+
+    return slices
+
+
 def restarted(copies: int) -> Callable[[Setting], Slices]:
     def slices(setting: Setting) -> Slices:
         with setting.servers(4) as ports:
@@ -184,6 +197,7 @@ class ColdPoint:
 POINTS = {
     "new/1": ColdPoint(new_sessions(1), kind=NEW),
     "new/2": ColdPoint(new_sessions(2), kind=NEW),
+    "new/unknown/2": ColdPoint(new_at_unknown_servers(2), kind=NEW),
     "restart/1": ColdPoint(restarted(1)),
     "restart/2": ColdPoint(restarted(2)),
     "unknown/2": ColdPoint(over_unknown_servers(2)),

@@ -47,6 +47,7 @@ _UNCHANGED, _RECORD = "tests/membership/test_unchanged.py", "tests/membership/te
 _LOCK_QUARANTINE = "tests/routing/test_lock_quarantine.py"
 _LOSSES = "tests/routing/test_losses.py"
 _MOVING = "tests/routing/test_moving_memories.py"
+_UNSETTLED = "tests/fastpath/test_unsettled.py"
 _TENURE = "tests/routing/test_tenure.py"
 
 BY_UNIT_TEST = {
@@ -160,6 +161,23 @@ BY_UNIT_TEST = {
     "count no failover for a client that has left": (
         "tests/fastpath/test_failovers.py::test_a_client_that_resets_before_its_answer"
     ),
+    "a remove that is under way is not waited for": (
+        f"{_UNSETTLED}::test_a_remove_that_is_under_way_where_the_session_belongs_by_now"
+    ),
+    "the fast path answers before it is written down": (
+        f"{_UNSETTLED}::test_what_is_not_written_down_is_not_answered"
+    ),
+    "the fast path ends a search under another pool": f"{_UNSETTLED}::test_the_pool_changes_during_a_search",
+    "the fast path goes by no mark": f"{_UNSETTLED}::test_a_mark_of_who_can_be_asked",
+    "the fast path marks nobody who is away": f"{_UNSETTLED}::test_a_save_passes_by_who_is_away",
+    "the fast path removes nothing elsewhere": (
+        f"{_UNSETTLED}::test_a_write_is_removed_elsewhere_once_its_copies_are_written"
+    ),
+    "the fast path searches for nothing": (
+        f"{_UNSETTLED}::test_a_404_is_relayed_when_nobody_has_the_session"
+    ),
+    "the fast path takes any answer for a miss": f"{_UNSETTLED}::test_only_a_404_says_that_it_is_not_there",
+    "the fast path trusts anybody for who is silent": f"{_UNSETTLED}::test_one_that_cannot_be_asked",
     "repair keeps the flag": "tests/routing/test_repair.py::test_a_flag_is_given_back",
     "send a remove before it is written down": (
         f"{_KEEPER}::test_a_remove_is_written_down_before_it_is_sent"

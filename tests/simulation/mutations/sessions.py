@@ -6,8 +6,10 @@ from typing import Any
 import trio
 
 from partitioner.errors import BackendEjected, ConnectionBroken, Phase
+from partitioner.fastpath import copies
 from partitioner.fastpath.connections import Client
 from partitioner.fastpath.recorder import ExchangeRecorder
+from partitioner.fastpath.routes import Routes
 from partitioner.membership.backend import BackendId
 from partitioner.membership.eras import Era, UnchangedSince
 from partitioner.membership.failover import FAILOVER, Verdict
@@ -26,6 +28,7 @@ from partitioner.routing.inventory import Found
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper, RepairQueue
 from partitioner.routing.lookup import HandedOver, Lookup
+from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.repair import Repairer
 from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
@@ -467,9 +470,9 @@ def the_only_server_that_took_a_write_counts_as_a_leftover() -> Iterator[None]:
     original = Replicator._clear_up
 
     async def clear_up(
-        self: Replicator, write: Write, pool: Pool, acting: ActingSet, reached: set[BackendId]
+        self: Replicator, write: Write, pool: Pool, acting: ActingSet, begun: Any, reached: set[BackendId]
     ) -> Any:
-        return await original(self, write, pool, acting, reached | {acting.primary})
+        return await original(self, write, pool, acting, begun, reached | {acting.primary})
 
     return replaced(Replicator, "_clear_up", clear_up)
 
@@ -536,6 +539,74 @@ def a_copy_in_doubt_expires_early() -> Iterator[None]:
 def repair_keeps_the_flag() -> Iterator[None]:
     """To read an uninitialized session for a repair consumes its flag."""
     return replaced(Repairer, "_give_flag_back", nothing_later)
+
+
+# --- keys that are not settled, on the fast path ---
+
+
+@mutation
+def the_fast_path_searches_for_nothing() -> Iterator[None]:
+    """A 404 of the acting primary is relayed, wherever the session is."""
+    return replaced(ExchangeRecorder, "_is_absent", lambda *_: True)
+
+
+@mutation
+def the_fast_path_takes_any_answer_for_a_miss() -> Iterator[None]:
+    """Whoever is asked for a session that is missed may say what it likes."""
+    return replaced(copies, "_CONFIRMS", ((200,), (200, 404), (200, 404, 423)))
+
+
+@mutation
+def the_fast_path_ends_a_search_under_another_pool() -> Iterator[None]:
+    """Others might be asked by now."""
+    return replaced(ExchangeRecorder, "record_absent", lambda *_: True)
+
+
+@mutation
+def the_fast_path_trusts_anybody_for_who_is_silent() -> Iterator[None]:
+    return replaced(ExchangeRecorder, "_is_trusted", lambda *_: True)
+
+
+@mutation
+def the_fast_path_removes_nothing_elsewhere() -> Iterator[None]:
+    """A key is settled by its first save, whatever former holders hold."""
+    original = Routes.former_holders
+    return replaced(
+        Routes, "former_holders", lambda self, route: original(self, route)._replace(cleared=(), missed=())
+    )
+
+
+@mutation
+def the_fast_path_marks_nobody_who_is_away() -> Iterator[None]:
+    original = Routes.former_holders
+    return replaced(Routes, "former_holders", lambda self, route: original(self, route)._replace(missed=()))
+
+
+@mutation
+def the_fast_path_goes_by_no_mark() -> Iterator[None]:
+    """Marks of servers that can be asked keep no request off it."""
+    original = ExchangeRecorder.admit
+
+    def admit(self: ExchangeRecorder, *given: Any) -> bool:
+        with without(Ledger, "marks", lambda *_: {}), without(Ledger, "note_alive_at", lambda *_: True):
+            return original(self, *given)
+
+    return replaced(ExchangeRecorder, "admit", admit)
+
+
+@mutation
+def the_fast_path_answers_before_it_is_written_down() -> Iterator[None]:
+    return replaced(RecordKeeper, "is_written_down", lambda *_: True)
+
+
+@mutation
+def a_remove_that_is_under_way_is_not_waited_for() -> Iterator[None]:
+    """It may be carried out after the copy that is written there, and take it away."""
+
+    async def end_removes(self: Replicator, write: Write, pool: Pool) -> Any:
+        return dict(write.begun_removes)
+
+    return replaced(Replicator, "_end_removes", end_removes)
 
 
 # --- what is counted ---
