@@ -173,9 +173,7 @@ BY_UNIT_TEST = {
     "the fast path removes nothing elsewhere": (
         f"{_UNSETTLED}::test_a_write_is_removed_elsewhere_once_its_copies_are_written"
     ),
-    "the fast path searches for nothing": (
-        f"{_UNSETTLED}::test_a_404_is_relayed_when_nobody_has_the_session"
-    ),
+    "the fast path searches for nothing": f"{_UNSETTLED}::test_a_mark_that_is_made_during_a_search",
     "the fast path takes any answer for a miss": f"{_UNSETTLED}::test_only_a_404_says_that_it_is_not_there",
     "the fast path trusts anybody for who is silent": f"{_UNSETTLED}::test_one_that_cannot_be_asked",
     "repair keeps the flag": "tests/routing/test_repair.py::test_a_flag_is_given_back",
