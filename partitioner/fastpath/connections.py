@@ -206,6 +206,16 @@ class Route:
         self.unchanged = _NEVER  # since when these have been what they are
         self.former_holders: FormerHolders | None = None  # None: nobody has looked yet
 
+    def follow(self, pattern: "Route") -> None:
+        """Go the same way, under the same pool."""
+        self.server, self.backend_links, self.passed_over = (
+            pattern.server,
+            pattern.backend_links,
+            pattern.passed_over,
+        )
+        self.copies, self.unchanged = pattern.copies, pattern.unchanged
+        self.former_holders = pattern.former_holders
+
 
 class Touch:
     """A touch of the copies of a session, by which they live on like their primary."""

@@ -16,6 +16,9 @@ REMEMBERED = 4096
 """Targets of a generation, of which there are two. A page makes two exchanges, and a user one page after the
 other: those whom a router serves in a minute should find their routes again. A route takes half a KiB."""
 
+MOST_PATTERNS = 1024
+"""Preference lists of one pool whose routes are remembered; of four servers there are 24."""
+
 NOTED_FOR = 25.0
 """Seconds: less than half of the minute for which routing.farm_mismatch remembers."""
 
@@ -36,6 +39,9 @@ class Routes:
         self._links_to = links_to
         self._young: dict[bytes, Route] = {}
         self._old: dict[bytes, Route] = {}
+        self._patterns: dict[tuple[str, ...], Route] = {}  # by preference list, of one pool
+        self._pool_of_patterns: Pool | None = None
+        self._has_patterns = False
         self.find = self._young.get
 
     def look_up(self, target: bytes) -> Route | None:
@@ -67,9 +73,37 @@ class Routes:
         route.noted_until = old.noted_until
         route.pool = pool
         route.has_copies = pool.copies > 1
-        acting = pool.acting_set(route.session.placement)
-        if acting is None or pool.unrecorded or self._roster.is_cut_off:
+        if pool.unrecorded or self._roster.is_cut_off:
             return route
+        pattern = self._maybe_pattern(route, pool)
+        if pattern is not None:
+            route.follow(pattern)
+            return route
+        self._work_out(route, pool)
+        if self._has_patterns and route.backend_links is not None:
+            if len(self._patterns) >= MOST_PATTERNS:
+                self._patterns.clear()
+            self._patterns[pool.ranking.preference_list(route.session.placement)] = route
+        return route
+
+    def _maybe_pattern(self, route: Route, pool: Pool) -> Route | None:
+        """A route under this pool that goes the same way, whatever its session.
+
+        Two sessions with one preference list have all in common, unless an era had another map.
+        """
+        if pool is not self._pool_of_patterns:
+            self._pool_of_patterns = pool
+            self._patterns.clear()
+            self._has_patterns = bool(pool.places) and is_one_map(pool)
+        if not self._has_patterns:
+            return None
+        return self._patterns.get(pool.ranking.preference_list(route.session.placement))
+
+    def _work_out(self, route: Route, pool: Pool) -> None:
+        """Find out who is asked."""
+        acting = pool.acting_set(route.session.placement)
+        if acting is None:
+            return
         route.unchanged = pool.unchanged_since(route.session.placement)
         route.server = acting.primary
         route.backend_links = self._links_to(self._roster.upstreams[acting.primary])
@@ -79,12 +113,15 @@ class Routes:
             first = pool.first_choice(route.session.placement)
             if first.identity != acting.primary and first.identity not in pool.placed:
                 route.passed_over = first
-        return route
 
     def former_holders(self, route: Route) -> FormerHolders:
         """Who may have something of this key until it is settled, as on the slow path."""
         if route.former_holders is None:
-            route.former_holders = self._new_former_holders(route)
+            assert route.pool is not None
+            pattern = self._maybe_pattern(route, route.pool) or route
+            if pattern.former_holders is None:
+                pattern.former_holders = self._new_former_holders(pattern)
+            route.former_holders = pattern.former_holders
         return route.former_holders
 
     def _new_former_holders(self, route: Route) -> FormerHolders:
@@ -107,3 +144,9 @@ class Routes:
             tuple(links_to(upstreams[each]) for each in readable),
             tuple(each for each in holders if each not in readable),
         )
+
+
+def is_one_map(pool: Pool) -> bool:
+    """Whether all eras have placed sessions as this pool does."""
+    weights = pool.ranking.weights
+    return all(era.ranking is pool.ranking or era.ranking.weights == weights for era in pool.eras)

@@ -176,6 +176,7 @@ BY_UNIT_TEST = {
     "the fast path searches for nothing": f"{_UNSETTLED}::test_a_mark_that_is_made_during_a_search",
     "the fast path takes any answer for a miss": f"{_UNSETTLED}::test_only_a_404_says_that_it_is_not_there",
     "the fast path trusts anybody for who is silent": f"{_UNSETTLED}::test_one_that_cannot_be_asked",
+    "routes are shared between maps": "tests/fastpath/test_routes.py::test_each_route_is_what_the_pool_says",
     "repair keeps the flag": "tests/routing/test_repair.py::test_a_flag_is_given_back",
     "send a remove before it is written down": (
         f"{_KEEPER}::test_a_remove_is_written_down_before_it_is_sent"

@@ -6,7 +6,7 @@ from typing import Any
 import trio
 
 from partitioner.errors import BackendEjected, ConnectionBroken, Phase
-from partitioner.fastpath import copies
+from partitioner.fastpath import copies, routes
 from partitioner.fastpath.connections import Client
 from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.fastpath.routes import Routes
@@ -607,6 +607,12 @@ def a_remove_that_is_under_way_is_not_waited_for() -> Iterator[None]:
         return dict(write.begun_removes)
 
     return replaced(Replicator, "_end_removes", end_removes)
+
+
+@mutation
+def routes_are_shared_between_maps() -> Iterator[None]:
+    """Sessions with one preference list are taken to have had one under each former map, too."""
+    return replaced(routes, "is_one_map", lambda pool: True)
 
 
 # --- what is counted ---
