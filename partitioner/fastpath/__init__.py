@@ -8,7 +8,11 @@ In a router most exchanges find the session's server well, no other exchange at 
 and their answer whole. FastRouter passes them on:
 
     client --- request ---> FastRouter: gate, ledger ---> link to the acting primary
-                                                          a write: then links to all acting copies
+                                                          a write: then links to all acting copies, and
+                                                                   while its key is not settled
+                                                                   to former holders, for removes
+                                                          a 404 of such a key: links to all who may
+                                                                   have the session
     client <--- answer ---- FastRouter: ledger, gate <--- links
 
 In a state server nearly all are requests of ordinary size and form. FastStateServer answers them itself:
@@ -38,7 +42,7 @@ A module imports only those above it in this list:
     recorder.py           gate, ledger and expiry sync, as both paths share them
     handover.py           what goes to the slow path
     links.py              links are taken over, given requests, freed, and shared with the slow path
-    copies.py             writes and touches of copies
+    copies.py             who is asked besides the acting primary: copies, former holders
     backends.py           reactions of links
     clients.py            reactions of clients
     router.py             FastRouter

@@ -17,7 +17,7 @@ A link, which is a connection to a backend:
     IDLE ---request---> READING ---answer---> IDLE
       short send: SENDING --^
 
-or, where its request is the copy of a write, whose client WAITS until all copies are written:
+or, where it is asked after the acting primary has answered (connections.Step), while the client WAITS:
 
     IDLE ---copy---> READING_COPY ---success---> IDLE
       short send: SENDING_COPY --^
