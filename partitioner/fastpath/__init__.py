@@ -37,7 +37,6 @@ A module imports only those above it in this list:
     task.py               the task, for either listener
     state_server.py       FastStateServer
 
-    answers.py            answers are recognised
     routes.py             where the requests of a target go
     recorder.py           gate, ledger and expiry sync, as both paths share them
     handover.py           what goes to the slow path
