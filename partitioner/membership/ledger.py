@@ -217,6 +217,8 @@ class Ledger:
         lock = entry.lock
         if entry.marks and not entry.marks.keys() <= away:
             return False
+        if lock is None and len(self._locked) >= self._most_keys:
+            return False
         if lock is not None and entry.lock_expires_at < now:
             return False
         if lock is not None and (lock.server != server or lock.incarnation != incarnation):

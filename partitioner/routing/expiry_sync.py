@@ -43,6 +43,10 @@ TOGETHER = 0.01
 NEXT_LOOK = 0.1
 """Seconds after which to look again at a key that is busy. It may be with a write, which touches as well."""
 
+PAGE = 1.0
+"""Seconds that a page has that has just locked a session, before its copies are touched on its account. Most
+pages end before, and with a save; one that is about to come would find its key busy with the touch."""
+
 FEW = 64
 """Looks at keys that are gone which are not worth being swept out."""
 
