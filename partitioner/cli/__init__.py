@@ -6,6 +6,7 @@ import sys
 import click
 
 from partitioner import __version__
+from partitioner.cli.accept_loss import accept_loss
 from partitioner.cli.bench import bench
 from partitioner.cli.check import check
 from partitioner.cli.claim import claim
@@ -25,7 +26,7 @@ def main() -> None:
 
 
 PREPARING = (serve, state_server, check, locate, plan, example, bench)
-STEERING = (status, backends, locks, drain, ready, maint, claim)
+STEERING = (status, backends, locks, drain, ready, maint, claim, accept_loss)
 
 for verb in (*PREPARING, *STEERING):
     main.add_command(verb)

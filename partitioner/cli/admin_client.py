@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from partitioner.cli.http_client import HttpClient, NotReached
 from partitioner.cli.options import DEFAULT_URL, TOKEN, Refused
 from partitioner.errors import UnknownBackend
-from partitioner.ops.admin.reports import BackendReport, ClaimReport, Locks, Status
+from partitioner.ops.admin.reports import AcceptedLoss, BackendReport, ClaimReport, Locks, Status, StoreStatus
 from partitioner.ops.printable import printable
 
 TIMEOUT = 10.0
@@ -38,6 +38,14 @@ class AdminClient:
 
     def status(self) -> Status:
         return self._read(self._ask("GET", "/api/v1/status"), Status)
+
+    def has_store(self) -> bool:
+        """Whether it is a state server whose sessions are on an engine, and no router."""
+        told = self._ask("GET", "/api/v1/status")
+        return isinstance(told, dict) and "shards" in told
+
+    def store_status(self) -> StoreStatus:
+        return self._read(self._ask("GET", "/api/v1/status"), StoreStatus)
 
     def backends(self) -> list[BackendReport]:
         return self._read(self._ask("GET", "/api/v1/backends")["backends"], list[BackendReport])
@@ -65,6 +73,11 @@ class AdminClient:
         How long that may take is the router's business: it waits for state servers, `lost_after` at most.
         """
         return self._read(self._ask("POST", "/api/v1/claim", waits=True), ClaimReport)
+
+    def accept_loss(self) -> str:
+        """Have a state server with a store take its engine as it stands; what that means, in a sentence."""
+        told = self._ask("POST", "/api/v1/accept-loss")
+        return self._read(told, AcceptedLoss).said
 
     def _ask(self, method: str, path: str, *, waits: bool = False) -> Any:
         """Ask, and return the JSON that is told; if it `waits`, however long that takes.

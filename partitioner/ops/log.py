@@ -227,7 +227,7 @@ class LogObserver(Observer):
         self._log.info("stopped", **counted, moved=counters.moved.total())
 
     def client_turned_away(self, peer: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"turned away {peer}",
             "client turned away",
             client=peer,
@@ -235,7 +235,7 @@ class LogObserver(Observer):
         )
 
     def clients_filled_up(self, limit: int) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             "full",
             "client connections are at their limit",
             limit=limit,
@@ -243,12 +243,12 @@ class LogObserver(Observer):
         )
 
     def accepting_failed(self, reason: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             "accepting", "clients cannot be accepted just now", cause=reason, consequence="they have to wait"
         )
 
     def request_rejected(self, peer: str, reason: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"rejected {peer}",
             "malformed request refused",
             client=peer,
@@ -257,7 +257,7 @@ class LogObserver(Observer):
         )
 
     def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"slow {backend}",
             "slow exchange",
             client=peer,
@@ -268,7 +268,7 @@ class LogObserver(Observer):
         )
 
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"closed {reason}",
             "client connection closed instead of an answer",
             client=peer,
@@ -279,7 +279,7 @@ class LogObserver(Observer):
     def applications_mixed(self, first: str, second: str) -> None:
         is_one_id = first.rpartition("(")[0] == second.rpartition("(")[0]
         unlike = "machine key or their framework version" if is_one_id else "application ID"
-        self._warn_at_times(
+        self.warn_at_times(
             f"mixed {first} {second}",
             "one session ID comes under two applications",
             applications=f"{first} and {second}",
@@ -358,7 +358,7 @@ class LogObserver(Observer):
         )
 
     def claim_failed(self, reason: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"claim {reason}",
             "this router could not become the active one",
             cause=reason,
@@ -391,7 +391,7 @@ class LogObserver(Observer):
     def record_written(self, servers: int, wanted: int) -> None:
         if is_recorded(servers, wanted):
             return
-        self._warn_at_times(
+        self.warn_at_times(
             "record",
             "record not written everywhere",
             cause=f"{servers} of {wanted} state servers have taken it",
@@ -472,7 +472,7 @@ class LogObserver(Observer):
 
     def backend_troubled(self, failure: BackendFailure) -> None:
         if not isinstance(failure, BackendEjected):
-            self._warn_at_times(
+            self.warn_at_times(
                 f"trouble {failure.backend} {type(failure).__name__}",
                 "exchange with a backend failed",
                 backend=failure.backend,
@@ -515,7 +515,7 @@ class LogObserver(Observer):
         self._log.info("drain ended", backend=backend.name, moved=moved, cause=reason)
 
     def ghost_lock_released(self, backend: Backend) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"ghost {backend.name}",
             "ghost lock released",
             backend=backend.name,
@@ -549,7 +549,7 @@ class LogObserver(Observer):
         cause = f"{names} {'have' if len(without) > 1 else 'has'} none"
         if not without:
             cause = "there is no server left to put one on"
-        self._warn_at_times(
+        self.warn_at_times(
             f"degraded {names}",
             "session saved with too few copies",
             cause=cause,
@@ -561,7 +561,7 @@ class LogObserver(Observer):
 
     def loss_declared(self, operation: Operation, silent: tuple[str, ...], reason: LossReason) -> None:
         who = ", ".join(silent)
-        self._warn_at_times(
+        self.warn_at_times(
             f"lost {who}",
             "session declared lost",
             cause=f"only {who} may have it, and cannot be asked: {reason.value.replace('_', ' ')}",
@@ -569,7 +569,7 @@ class LogObserver(Observer):
         )
 
     def lock_taken_over(self, backend: Backend) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"taken over {backend.name}",
             "lock outlived its backend",
             cause=f"{backend.name} granted it, and cannot be reached",
@@ -577,7 +577,7 @@ class LogObserver(Observer):
         )
 
     def creation_refused(self, sessions: int, used_memory: int) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             "memory",
             "new session refused",
             cause=f"the memory limit is reached: {sessions} sessions, {format_size(used_memory)}",
@@ -595,7 +595,8 @@ class LogObserver(Observer):
             return _REFUSED_FIRST
         return _FATE[self.lost_sessions]
 
-    def _warn_at_times(self, subject: str, event: str, **facts: object) -> None:
+    def warn_at_times(self, subject: str, event: str, **facts: object) -> None:
+        """Write a line about what may come thousands of times: once a minute for each subject."""
         if self._throttle.admit(subject):
             self._last_said.pop(subject, None)
             self._last_said[subject] = (event, facts)

@@ -1,0 +1,442 @@
+"""The calls for one primary: a queue, the pipes that carry them, and what makes a reply count.
+
+All that waits when a pipe is free goes out as one batch:
+
+    calls ..., GET canary [, WAIT replicas]
+
+The canary after the calls proves that what they did not find had not been lost. WAIT proves that all
+replicas have what they changed; while it waits the next batch collects for another pipe. Where replicas are
+missing, the topology says whether the primary was one to the end. If that is not known either, the calls are
+sent again, under the same ids, to the primary of then.
+
+Whatever is wrong with one pipe, all of them are given up, and the primary is looked for anew: the other
+connections to an engine that has died would only find out later.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import trio
+
+from partitioner.errors import (
+    EngineEmpty,
+    EngineLost,
+    EngineTooSlow,
+    EngineUnfit,
+    StoreFailure,
+    StoreOverloaded,
+)
+from partitioner.store.calls import Call, Reply, ReplyError
+from partitioner.store.canary import Canary, Finding
+from partitioner.store.connecting import NOT_NOW, Connector
+from partitioner.store.facts import SECTIONS, EngineFacts, read_facts
+from partitioner.store.observer import StoreObserver
+from partitioner.store.pipe import Batch, Pipe, is_refusal
+from partitioner.store.policy import Acknowledge, Otherwise, StorePolicy
+from partitioner.store.resp import write_command
+from partitioner.store.topology import Primary, Topology
+from partitioner.transport.traffic import DURATIONS, Histogram
+
+MOST_CALLS = 256
+MOST_BYTES = 1024 * 1024
+"""How much goes out in one batch; a single call may be larger."""
+
+WAIT_FOR_REPLICAS = 0.5
+WAIT_WHILE_DEGRADED = 0.05
+"""Seconds for replicas to have a batch. Where the batch before was not acknowledged by all, a replica is
+away, and a long wait would only delay everybody; those that are there take a millisecond."""
+
+WATCH_INTERVAL = 5.0
+"""Seconds between two looks at how the engine is."""
+
+NOT_CARRIED_OUT = ("NOSCRIPT", "MOVED", "ASK", *NOT_NOW)
+"""Errors after which a call goes out again, as if it had not been sent."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+"""Seconds between two attempts to find and reach a primary, doubled from one to the other."""
+
+
+@dataclass(slots=True, eq=False)
+class _CallBatch:
+    """Calls that went out together, and what is known of them."""
+
+    calls: list[Call]
+    replies: list[Reply] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Serving:
+    """The time with one primary."""
+
+    primary: Primary
+    replicas: int  # that have to acknowledge
+    pipes: list[Pipe]
+    nursery: trio.Nursery
+    canary: Canary | None
+    get_canary: bytes  # the command
+    failure: StoreFailure | None = None
+
+    def end(self, failure: StoreFailure) -> None:
+        """Give all pipes up."""
+        self.failure = self.failure or failure
+        self.nursery.cancel_scope.cancel()
+
+
+class Shard:
+    """Carries calls out at the primary of the moment."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        connector: Connector,
+        canaries: Callable[[bytes], Canary],
+        policy: StorePolicy,
+        observer: StoreObserver,
+        redirect: Callable[[Call, Reply], None] | None = None,
+    ) -> None:
+        """`canaries` tells what is expected of the canary of this name; `redirect` takes calls that belong
+        to another shard, where there are several.
+        """
+        self._topology = topology
+        self._connector = connector
+        self._canaries = canaries
+        self._redirect = redirect
+        self._policy = policy
+        self._observer = observer
+        self._queue: deque[Call] = deque()
+        self._queued_bytes = 0
+        self._out: dict[_CallBatch, None] = {}  # sent, and not settled
+        self._serving: _Serving | None = None
+        self._is_degraded = False
+        self.facts: EngineFacts | None = None  # what the engine has said of itself last
+        self.round_trips = Histogram(DURATIONS)  # of batches, in seconds
+        self.trouble: StoreFailure | None = EngineLost("the engine has not been reached yet")
+        """Why calls are not carried out now; None while they are."""
+
+    def __repr__(self) -> str:
+        return f"<Shard, {len(self._queue)} calls wait, {len(self._out)} batches are out>"
+
+    # --- what the store is asked ---
+
+    @property
+    def pipe(self) -> Pipe | None:
+        """A pipe to the primary, for what is asked rarely; None while there is no primary."""
+        return self._serving.pipes[0] if self._serving is not None else None
+
+    @property
+    def primary(self) -> Primary | None:
+        """Who carries calls out now."""
+        return self._serving.primary if self._serving is not None else None
+
+    @property
+    def replicas(self) -> int | None:
+        """How many replicas have to acknowledge a change; None while there is no primary."""
+        return self._serving.replicas if self._serving is not None else None
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether the latest batch was acknowledged by fewer replicas than there are."""
+        return self._is_degraded
+
+    def submit(self, call: Call) -> None:
+        """Have a call carried out before its deadline, or settled with a StoreFailure."""
+        trouble = self.trouble
+        if isinstance(trouble, EngineUnfit | EngineEmpty):
+            call.settle_with(trouble)
+        elif self._queued_bytes + call.size > self._policy.waiting_memory:
+            call.settle_with(StoreOverloaded("too many bytes of requests wait for the engine"))
+        else:
+            self._queue.append(call)
+            self._queued_bytes += call.size
+            self._wake()
+
+    def take_queue(self) -> list[Call]:
+        """Give away all calls that wait: this shard does not run any more."""
+        calls = [call for call in self._queue if call.settle is not None]
+        self._fill_queue([])
+        return calls
+
+    def settle_overdue(self, now: float) -> None:
+        """Settle the calls whose deadline has inherited."""
+        for call in (*self._queue, *(call for batch in self._out for call in batch.calls)):
+            if call.deadline <= now:
+                call.settle_with(self.trouble or EngineTooSlow("the engine has not replied in time"))
+        if self._serving is None:
+            self._fill_queue([call for call in self._queue if call.settle is not None])
+
+    # --- the primary of the moment ---
+
+    async def run(self) -> None:
+        """Keep connected to the primary."""
+        pause = FIRST_PAUSE
+        while True:
+            began_at = trio.current_time()
+            try:
+                await self._serve()
+            except StoreFailure as failure:
+                self._note_trouble(failure)
+            if trio.current_time() - began_at > 2 * LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _note_trouble(self, failure: StoreFailure) -> None:
+        is_new = self.trouble is None or str(self.trouble) != str(failure)
+        self.trouble = failure
+        if is_new:
+            self._observer.engine_lost(failure)
+        if isinstance(failure, EngineUnfit | EngineEmpty):
+            for call in tuple(self._queue):
+                call.settle_with(failure)
+            self._fill_queue([])
+
+    async def _serve(self) -> None:
+        """Carry calls out until something is wrong. Raises StoreFailure, never returns."""
+        primary = await self._topology.find()
+        pipes: list[Pipe] = []
+        try:
+            replicas = await self._open(primary, pipes)
+            await self._serve_over(pipes, primary, replicas)
+        finally:
+            self._serving = None
+            for pipe in pipes:
+                pipe.close()
+            self._take_back()
+
+    async def _open(self, primary: Primary, pipes: list[Pipe]) -> int:
+        """Open the pipes, and look whether the sessions are still there.
+
+        Returns how many replicas have to acknowledge.
+        """
+        connected = 0
+        for _ in range(self._policy.connections):
+            pipe, greeting = await self._connector.open(primary.address)
+            pipes.append(pipe)
+            connected = greeting.replicas
+        replicas = connected if primary.replicas is None else primary.replicas
+        with trio.move_on_after(self._policy.answer_timeout) as scope:
+            if primary.canary is not None:
+                await self._look_at_canary(pipes[0], self._policy.prefix + primary.canary, replicas)
+        if scope.cancelled_caught:
+            raise EngineTooSlow(f"{primary.address} did not tell its canary in time")
+        return replicas if self._policy.acknowledge is Acknowledge.REPLICAS else 0
+
+    async def _serve_over(self, pipes: list[Pipe], primary: Primary, replicas: int) -> None:
+        async with trio.open_nursery() as nursery:
+            canary, get_canary = None, b""
+            if primary.canary is not None:
+                name = self._policy.prefix + primary.canary
+                canary, get_canary = self._canaries(name), write_command(b"GET", name)
+            serving = _Serving(primary, replicas, pipes, nursery, canary, get_canary)
+            self._serving = serving
+            self.trouble = None
+            self._observer.engine_found(primary.address, replicas)
+            for pipe in pipes:
+                nursery.start_soon(self._run_pipe, pipe, serving)
+            nursery.start_soon(self._watch, pipes[0], serving)
+        assert serving.failure is not None
+        raise serving.failure
+
+    async def _run_pipe(self, pipe: Pipe, serving: _Serving) -> None:
+        in_flight: dict[_CallBatch, None] = {}
+        try:
+            await pipe.run(lambda: self._next_batch(pipe, serving, in_flight))
+        except StoreFailure as failure:
+            serving.end(failure)
+
+    async def _watch(self, pipe: Pipe, serving: _Serving) -> None:
+        """Ask now and then how the engine is."""
+        while True:
+            self.facts = read_facts(await pipe.ask(b"INFO", *SECTIONS))
+            if self.facts.trouble is not None:
+                serving.end(EngineUnfit(f"{serving.primary.address}: {self.facts.trouble}"))
+            await self._look_for_replicas(serving, self.facts.replicas)
+            await trio.sleep(WATCH_INTERVAL)
+
+    async def _look_for_replicas(self, serving: _Serving, connected: int) -> None:
+        """Have replicas that have joined acknowledge as well: any of them may be the next primary."""
+        if self._policy.acknowledge is not Acknowledge.REPLICAS:
+            return
+        try:
+            named = await self._topology.find()
+        except StoreFailure:
+            return  # whether that matters is seen when a reply is in doubt
+        if named.address != serving.primary.address:
+            serving.end(EngineLost(f"{named.address} is the primary now"))
+        serving.replicas = max(serving.replicas, connected, named.replicas or 0)
+
+    async def _look_at_canary(self, pipe: Pipe, name: bytes, replicas: int) -> None:
+        """Raises EngineEmpty if the sessions are lost."""
+        canary = self._canaries(name)
+        for _ in range(3):
+            (found,) = await pipe.introduce([(b"GET", name)])
+            if isinstance(found, ReplyError):
+                raise EngineUnfit(f"the canary {name.decode()} cannot be read: {found}")
+            item = found if isinstance(found, bytes) else None
+            finding = canary.judge(item)
+            if finding is Finding.FITS:
+                return
+            if finding is Finding.LOST:
+                said = "is gone" if item is None else "is another one"
+                raise EngineEmpty(
+                    f"the engine has lost its sessions: its canary {name.decode()} {said}; "
+                    "`partitioner accept-loss` has it taken as it stands"
+                )
+            if finding is Finding.PLANT_ANEW:
+                self._observer.loss_accepted()
+            value = canary.next_value(item)
+            only_if_absent = (b"NX",) if item is None else ()
+            waiting = (b"WAIT", b"%d" % replicas, b"%d" % int(WAIT_FOR_REPLICAS * 1000))
+            planted, _ = await pipe.introduce([(b"SET", name, value, *only_if_absent), waiting])
+            if isinstance(planted, ReplyError):
+                raise EngineUnfit(f"the canary {name.decode()} cannot be written: {planted}")
+            if planted == b"OK":
+                canary.remember(value)
+        raise EngineEmpty("the engine's canary changes all the time: several farms may use one prefix")
+
+    def _take_back(self) -> None:
+        """Have sent again what was sent and got no reply that counts."""
+        again = [call for batch in self._out for call in batch.calls if call.settle is not None]
+        self._out.clear()
+        for call in again:
+            if not call.is_again:
+                call.is_again = True
+                self._observer.call_repeated()
+        self._fill_queue([*again, *self._queue])
+
+    def _fill_queue(self, calls: Iterable[Call]) -> None:
+        self._queue = deque(calls)
+        self._queued_bytes = sum(call.size for call in self._queue)
+
+    def _wake(self) -> None:
+        """Have a pipe that is free look at the queue. One that is not does so when it has its replies.
+
+        While nobody has to acknowledge, one pipe carries everything: fewer and larger batches cost less.
+        """
+        serving = self._serving
+        if serving is None:
+            return
+        for pipe in serving.pipes if serving.replicas else serving.pipes[:1]:
+            if not pipe.is_busy:
+                pipe.wake()
+                return
+
+    # --- batches ---
+
+    def _next_batch(self, pipe: Pipe, serving: _Serving, in_flight: dict[_CallBatch, None]) -> Batch | None:
+        """What this pipe is to send next: one batch at a time, so that batches grow with the load."""
+        if not self._queue or in_flight or not (serving.replicas or pipe is serving.pipes[0]):
+            return None
+        calls = self._take_calls()
+        if not calls:
+            return None
+        batch = _CallBatch(calls)
+        self._out[batch] = in_flight[batch] = None
+        pieces = [call.write(pipe.clock_offset) for call in calls]
+        pieces.append(serving.get_canary)
+        count = len(calls) + sum(call.is_asking for call in calls) + (serving.canary is not None)
+        wanted = serving.replicas
+        if wanted:
+            patience = WAIT_WHILE_DEGRADED if self._is_degraded else WAIT_FOR_REPLICAS
+            pieces.append(write_command(b"WAIT", b"%d" % wanted, b"%d" % int(patience * 1000)))
+            count += 1
+
+        sent_at = trio.current_time()
+
+        def take(replies: list[Reply]) -> None:
+            del in_flight[batch]
+            self.round_trips.add(trio.current_time() - sent_at)
+            self._take_replies(batch, replies, serving, wanted)
+
+        return Batch(b"".join(pieces), count, take)
+
+    def _take_calls(self) -> list[Call]:
+        """The next calls, as many as go out at once."""
+        queue, calls, size = self._queue, list[Call](), 0
+        while queue and len(calls) < MOST_CALLS and (not calls or size + queue[0].size <= MOST_BYTES):
+            call = queue.popleft()
+            self._queued_bytes -= call.size
+            if call.settle is not None:
+                calls.append(call)
+                size += call.size
+        return calls
+
+    def _take_replies(self, batch: _CallBatch, replies: list[Reply], serving: _Serving, wanted: int) -> None:
+        """Settle the calls of a batch, or see to what has to be done before that.
+
+        So many replicas were wanted to acknowledge it.
+        """
+        if batch not in self._out:
+            return  # it was taken back
+        acknowledged = replies.pop() if wanted else 0
+        canary = replies.pop() if serving.canary is not None else None
+        batch.replies = _without_permissions(batch.calls, replies)
+        if is_refusal(canary, "MOVED", "ASK"):
+            serving.end(EngineLost(f"{serving.primary.address} hands slots over"))
+        elif serving.canary is not None and canary != serving.canary.value:
+            serving.end(EngineEmpty("the engine's canary is not there any more, or is another one"))
+            return
+        for call, reply in zip(tuple(batch.calls), tuple(batch.replies), strict=True):
+            if isinstance(reply, ReplyError) and is_refusal(reply, *NOT_CARRIED_OUT):
+                self._take_refusal(batch, call, reply, serving)
+        if serving.failure is not None:
+            return
+        if isinstance(acknowledged, ReplyError):
+            serving.end(EngineUnfit(f"{serving.primary.address} does not allow WAIT: {acknowledged}"))
+        elif not batch.calls or (isinstance(acknowledged, int) and acknowledged >= wanted):
+            self._is_degraded = False
+            self._settle(batch)
+        else:
+            self._is_degraded = True
+            serving.nursery.start_soon(self._settle_unacknowledged, batch, serving)
+
+    def _take_refusal(self, batch: _CallBatch, call: Call, reply: Reply, serving: _Serving) -> None:
+        """The engine has not carried a call out: it goes out again, and is no repetition by that."""
+        index = batch.calls.index(call)
+        del batch.calls[index], batch.replies[index]
+        if is_refusal(reply, "MOVED", "ASK") and self._redirect is not None:
+            self._redirect(call, reply)
+            return
+        call.by_source = is_refusal(reply, "NOSCRIPT")
+        self._queue.appendleft(call)
+        self._queued_bytes += call.size
+        if not call.by_source:
+            serving.end(EngineLost(f"{serving.primary.address} does not serve now: {reply!s}"))
+
+    async def _settle_unacknowledged(self, batch: _CallBatch, serving: _Serving) -> None:
+        """A replica does not have what these calls have changed. The primary may have been replaced."""
+        if not await self._topology.has_stayed(serving.primary):
+            where = serving.primary.address
+            serving.end(EngineLost(f"whether {where} was still the primary when it replied is not known"))
+            return
+        if self._policy.otherwise is Otherwise.CLOSE:
+            self._out.pop(batch, None)
+            for call in batch.calls:
+                call.settle_with(EngineLost("not all replicas have the change (`store.otherwise: close`)"))
+            return
+        self._observer.calls_degraded(len(batch.calls))
+        self._settle(batch)
+
+    def _settle(self, batch: _CallBatch) -> None:
+        self._out.pop(batch, None)
+        for call, reply in zip(batch.calls, batch.replies, strict=True):
+            settle, call.settle = call.settle, None
+            if settle is not None:
+                settle(reply)
+        if self._queue:
+            self._wake()
+
+
+def _without_permissions(calls: list[Call], replies: list[Reply]) -> list[Reply]:
+    """The replies to calls, without those to the ASKING before some of them."""
+    if not any(call.is_asking for call in calls):
+        return replies
+    following = iter(replies)
+    own: list[Reply] = []
+    for call in calls:
+        if call.is_asking:
+            next(following)
+            call.is_asking = False
+        own.append(next(following))
+    return own

@@ -1,0 +1,57 @@
+"""`partitioner` with one rule of the store switched off, to see that the judge notices.
+
+The variable STORE_WITHOUT says which: ids, giving_back, or stays. That nothing is carried out late is seen by
+tests/store/test_scripts.py.
+"""
+
+import os
+
+from partitioner.store import calls, giving_back, topology
+
+VARIABLE = "STORE_WITHOUT"
+
+
+def _without_ids() -> None:
+    """What is sent again is not known by its id: each try has another one."""
+    write = calls.Call.write
+
+    def write_with_another_id(call: calls.Call, clock_offset: float) -> bytes:
+        if call.is_again and call.script.name in ("acquire", "set", "insert"):
+            call.arguments = (os.urandom(8), *call.arguments[1:])
+            call.is_again = False
+        return write(call, clock_offset)
+
+    calls.Call.write = write_with_another_id  # type: ignore[method-assign, assignment]
+
+
+def _without_giving_back() -> None:
+    """The lock of a page that has failed stays."""
+    giving_back.GivingBack._begin = lambda *_: None  # type: ignore[method-assign]
+
+
+def _without_stays() -> None:
+    """A primary that replicas have left is believed."""
+
+    async def has_stayed(self: topology.SentinelTopology, primary: topology.Primary) -> bool:
+        return True
+
+    topology.SentinelTopology.has_stayed = has_stayed  # type: ignore[method-assign]
+
+
+RULES = {
+    "ids": _without_ids,
+    "giving_back": _without_giving_back,
+    "stays": _without_stays,
+}
+
+
+def main() -> None:
+    """The same as the console script."""
+    from partitioner.__main__ import run
+
+    RULES[os.environ[VARIABLE]]()
+    run()
+
+
+if __name__ == "__main__":
+    main()

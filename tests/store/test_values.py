@@ -1,0 +1,146 @@
+"""What the store decides without an engine: names, canaries, URLs, slots, and what Sentinels say."""
+
+from dataclasses import replace
+
+import pytest
+
+from partitioner.membership.backend import Address
+from partitioner.membership.losses import LostSessions
+from partitioner.store.canary import Canary, Finding
+from partitioner.store.cluster import CANARY_DISTANCE, SLOTS, ShardView, canary_of_slot, slot_of
+from partitioner.store.facts import read_facts
+from partitioner.store.policy import Credentials, Engine, StorePolicy, Tls, parse_store_url
+from partitioner.store.records import read_header, record_name
+from partitioner.store.topology import Opinion, is_steady
+from tests.tables import each_case
+
+HERE = Address("127.0.0.1", 6379)
+OPINION = Opinion(HERE, frozenset({"master"}), config_epoch=4, replicas=1, vote_epoch=4)
+
+
+def test_a_name_is_a_hash() -> None:
+    """Prefix and 27 characters, whatever the key; two keys have two names."""
+    one, other = (record_name(b"aspnet:", key) for key in (b"/app(hash)/one", b"/app(hash)/other"))
+
+    assert [len(one), len(other)] == [34, 34]
+    assert one != other
+    assert b"one" not in one
+
+
+@pytest.mark.parametrize("record", [b"", b"short", b"\xff" * 33])
+def test_what_is_no_session_has_no_header(record: bytes) -> None:
+    assert read_header(record) is None
+
+
+# --- canaries ---
+
+
+def test_an_engine_without_a_canary_is_new_to_us() -> None:
+    assert Canary(LostSessions.CLOSE).judge(None) is Finding.PLANT_FIRST
+
+
+def test_an_engine_with_a_canary_is_taken_by_who_knows_none() -> None:
+    kept: list[bytes] = []
+    canary = Canary(LostSessions.CLOSE, keep=kept.append)
+
+    assert canary.judge(b"token") is Finding.FITS
+    assert [canary.value, kept] == [b"token", [b"token"]]
+
+
+@pytest.mark.parametrize("found", [None, b"another", b"another older"])
+def test_an_engine_with_another_canary_has_lost_its_sessions(found: bytes | None) -> None:
+    """Unless losses are taken as they come, or an operator has accepted this one."""
+    canary = Canary(LostSessions.CLOSE, b"token")
+
+    assert canary.judge(found) is Finding.LOST
+    assert Canary(LostSessions.NEW, b"token").judge(found) is Finding.PLANT_ANEW
+    canary.accept_loss()
+    assert canary.judge(found) is Finding.PLANT_ANEW
+
+
+def test_a_canary_that_was_planted_anew_names_those_before_it() -> None:
+    """So all who knew the former one accept it."""
+    planter, other = (Canary(LostSessions.CLOSE, b"token older") for _ in range(2))
+    value = planter.next_value(b"stranger")
+
+    assert value.split()[1:] == [b"token", b"older", b"stranger"]
+    assert other.judge(value) is Finding.FITS
+
+
+# --- Sentinels ---
+
+UNSTEADY = [
+    replace(OPINION, address=Address("127.0.0.1", 6380)),
+    replace(OPINION, flags=frozenset({"master", "failover_in_progress"})),
+    replace(OPINION, vote_epoch=5),
+]
+
+
+def test_a_sentinel_that_has_not_voted_since_stands_by_its_primary() -> None:
+    assert is_steady(OPINION, HERE)
+
+
+@each_case("opinion", UNSTEADY)
+def test_a_sentinel_may_have_begun_a_failover(opinion: Opinion) -> None:
+    """It names another primary, replaces this one, or has promised its vote for that."""
+    assert not is_steady(opinion, HERE)
+
+
+# --- Clusters ---
+
+
+def test_slots_are_those_of_the_cluster_specification() -> None:
+    assert [slot_of(b"123456789"), slot_of(b"foo")] == [0x31C3, 12182]
+
+
+def test_a_shard_has_a_canary_in_its_own_slots() -> None:
+    view = ShardView(((5000, 5100), (5461, 10922)), frozenset({"node"}), HERE, 1)
+
+    assert view.canary == canary_of_slot(-(-5461 // CANARY_DISTANCE) * CANARY_DISTANCE)
+    assert replace(view, ranges=((5000, 5100),)).canary is None
+
+
+@each_case("slot", range(0, SLOTS, 16 * CANARY_DISTANCE))
+def test_a_canary_belongs_to_its_slot(slot: int) -> None:
+    """Of a name with a hash tag only the tag counts."""
+    name = canary_of_slot(slot)
+    tag = name.partition(b"{")[2].partition(b"}")[0]
+
+    assert slot_of(tag) == slot
+
+
+# --- what is written ---
+
+URLS = [
+    ("redis://10.0.0.1", StorePolicy(Address("10.0.0.1", 6379), engine=Engine.REDIS)),
+    ("valkey://10.0.0.1:7000/3", StorePolicy(Address("10.0.0.1", 7000), database=3)),
+    (
+        "valkeys://me:p%40ss@localhost",
+        StorePolicy(Address("localhost", 6379), credentials=Credentials("me", "p@ss"), tls=Tls()),
+    ),
+    (
+        "redis://:secret@[::1]:6379",
+        StorePolicy(Address("::1", 6379), engine=Engine.REDIS, credentials=Credentials("", "secret")),
+    ),
+]
+
+
+@each_case(("url", "policy"), URLS)
+def test_a_url_says_where_the_engine_is(url: str, policy: StorePolicy) -> None:
+    assert parse_store_url(url) == policy
+
+
+@each_case("url", ["http://10.0.0.1", "10.0.0.1:6379", "redis://", "redis://host/name", "redis://host:no"])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(ValueError):
+        parse_store_url(url)
+
+
+def test_a_policy_that_drops_sessions_is_trouble() -> None:
+    usual = b"used_memory:50\r\nmaxmemory:200\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n"
+    facts = read_facts(usual)
+
+    assert [facts.memory_ratio, facts.is_persistent, facts.trouble] == [0.25, True, None]
+    evicting = read_facts(usual.replace(b"noeviction", b"allkeys-lru"))
+    assert evicting.trouble is not None
+    assert "allkeys-lru" in evicting.trouble
