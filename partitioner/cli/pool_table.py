@@ -59,6 +59,9 @@ def summary(seen: Status) -> Table:
     copies = "1 copy" if seen.copies == 1 else f"{seen.copies} copies"
     verb = "serve" if seen.standby_because is None else "answer"
     rows.add_row("state servers", f"{seen.serving} of {len(seen.wanted)} {verb}, {copies} kept")
+    short = [f"{each.name} {what}" for each in seen.backends for what in each.shortcomings]
+    if short:
+        rows.add_row("not as it should be", "; ".join(short))
     rows.add_row("redundant", _redundancy(seen))
     rows.add_row("requests", f"{requests}; {seen.clients} clients")
     rows.add_row("locks", f"{seen.locks_held} held{oldest}")

@@ -51,7 +51,9 @@ def build_core(
 ) -> RouterCore:
     """Put the slow path together. What is known of its backends it finds out when it starts."""
     policy = _core_policy(settings)
-    pool = first_pool(backends, policy.health, settings.copies_kept(), trio.current_time())
+    # Embedded servers begin with this router, and empty: there is nothing that it does not know.
+    known_since = float("-inf") if settings.embedded else trio.current_time()
+    pool = first_pool(backends, policy.health, settings.copies_kept(), known_since)
     connector = Connector(dial_tcp, Canary(settings.name))
     return RouterCore(pool, policy, connector, observer, background, list_keys=list_keys, disk=state_dir)
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from partitioner.fastpath.states import ClientState, LinkState
 from partitioner.membership.backend import Backend
 from partitioner.membership.fencing import RouterConnection
-from partitioner.membership.pool import Pool
+from partitioner.membership.pool import Pool, UnchangedSince
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import Frame
@@ -114,6 +114,9 @@ class BackendLinks:
         return min(free, len(self.idle_links)) if self.has_enough else free
 
 
+_NEVER = UnchangedSince(float("inf"), 0)
+
+
 class Route:
     """What is known of a target, and who is asked for it under one pool."""
 
@@ -128,6 +131,7 @@ class Route:
         "pool",
         "server",
         "session",
+        "unchanged",
     )
 
     def __init__(self, session: SessionRef) -> None:
@@ -141,6 +145,7 @@ class Route:
         self.passed_over: Backend | None = None  # the first choice, if that is out
         self.has_copies = False
         self.copies: tuple[BackendLinks, ...] | None = None  # None if a write concerns others than these
+        self.unchanged = _NEVER  # since when these have been what they are
 
 
 class Touch:

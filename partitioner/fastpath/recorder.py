@@ -41,8 +41,8 @@ class ExchangeRecorder:
             return False
         if route.copies is None and RULES[operation].is_write:
             return False
-        pool = self._roster.pool
-        if not admit(self._ledger, pool, operation, key, route.server, link.incarnation, now):
+        unchanged = route.unchanged
+        if not admit(self._ledger, unchanged, operation, key, route.server, link.incarnation, now):
             return False
         return self._gate.enter_at_once(key)
 
@@ -92,7 +92,8 @@ class ExchangeRecorder:
         """Whether an accepted write concerns its copies alone.
 
         If the pool has changed since it began, others may have to be told as well. So they have if sessions
-        turn out to live longer than was known, perhaps by this very write: no change is long enough ago then.
+        turn out to live longer than was known, perhaps by this very write: a change of the acting set may not
+        be long enough ago then.
         """
         route, pool = client.route, self._roster.pool
         assert route is not None
@@ -100,7 +101,7 @@ class ExchangeRecorder:
             return False
         if client.minutes is not None and client.minutes not in self._timeouts:
             self._note_timeout(route.key, client.minutes)
-        return self._ledger.is_settled(route.key, pool, client.sent_at)
+        return self._ledger.is_settled(route.key, route.unchanged, client.sent_at)
 
     def record_refusal(self, client: Client, status: int, now: float) -> bool:
         """Remember what a 404 or 423 says, if the slow path would do nothing more about it; else nothing."""
@@ -108,7 +109,7 @@ class ExchangeRecorder:
         assert route is not None
         key, effects = route.key, EFFECTS[operation, status]
         if status == 404:
-            if not effects.is_miss or not self._ledger.is_settled(key, self._roster.pool, now):
+            if not effects.is_miss or not self._is_absent(route, now):
                 return False
             self._ledger.end_lock(key)  # or it would be there
             return True
@@ -117,6 +118,12 @@ class ExchangeRecorder:
         if effects.renews and route.has_copies:
             self._expiry_sync.note_renewed(route.session, route.server, None)
         return True
+
+    def _is_absent(self, route: Route, now: float) -> bool:
+        """Whether a 404 of the acting primary says that there is no such session."""
+        if not self._ledger.is_settled(route.key, route.unchanged, now):
+            return False
+        return not self._roster.pool.may_lack_removes(now - self._ledger.longest_life)
 
     def admit_touch(self, route: Route) -> bool:
         """Begin with a touch, if nothing speaks against it."""

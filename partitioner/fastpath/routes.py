@@ -70,6 +70,7 @@ class Routes:
         acting = pool.acting_set(route.session.placement)
         if acting is None or pool.unrecorded or self._roster.is_cut_off:
             return route
+        route.unchanged = pool.unchanged_since(route.session.placement)
         route.server = acting.primary
         route.backend_links = self._links_to(self._roster.upstreams[acting.primary])
         if len(acting.copies) == pool.copies - 1 and not acting.recovering:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger
-from partitioner.membership.pool import Pool
+from partitioner.membership.pool import UnchangedSince
 from partitioner.protocol.messages import Operation
 
 
@@ -111,7 +111,13 @@ EFFECTS: dict[tuple[Operation, int], Effects] = {
 
 
 def admit(
-    ledger: Ledger, pool: Pool, operation: Operation, key: bytes, server: str, incarnation: bytes, now: float
+    ledger: Ledger,
+    unchanged: UnchangedSince,
+    operation: Operation,
+    key: bytes,
+    server: str,
+    incarnation: bytes,
+    now: float,
 ) -> bool:
     """Whether this server, and its copies where that is a write, are all whom a request concerns.
 
@@ -120,7 +126,30 @@ def admit(
     """
     if not ledger.note_alive_at(key, server, incarnation, now):
         return False
-    return not RULES[operation].is_write or ledger.is_settled(key, pool, now)
+    return not RULES[operation].is_write or ledger.is_settled(key, unchanged, now)
+
+
+class StandIn(Enum):
+    """What a router does about a request where the server that holds the session's lock is out of reach.
+
+    Where that server can be asked but is not one that should have the session, the same holds, except that
+    its own 423 is relayed, and a release goes to it.
+    """
+
+    LOCKED = "answers 423"
+    TOUCHED = "answers 200: the session is there, and its page keeps it alive"
+    LET_GO = "asks another server, if the lock's holder asks, whose lock is over; else answers 423"
+
+
+STAND_IN: dict[Operation, StandIn] = {
+    Operation.GET: StandIn.LOCKED,
+    Operation.ACQUIRE: StandIn.LOCKED,
+    Operation.RELEASE: StandIn.LET_GO,
+    Operation.SET: StandIn.LET_GO,
+    Operation.CREATE_UNINITIALIZED: StandIn.TOUCHED,  # a create of what is there is answered 200 (row 15)
+    Operation.REMOVE: StandIn.LET_GO,
+    Operation.RESET_TIMEOUT: StandIn.TOUCHED,
+}
 
 
 class Finish(Enum):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from partitioner.membership.pool import Pool
+from partitioner.membership.redundancy import RedundancyGap
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +16,4 @@ class Inheritance:
     empty: frozenset[bytes] = frozenset()
     trusts_unknown: bool = True  # no record was found, so memories are taken as they stand
     longest_life: float = 0.0  # T_max in seconds; 0: not known
+    gaps: tuple[RedundancyGap, ...] = ()  # why sessions may lack copies

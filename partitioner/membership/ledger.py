@@ -23,8 +23,8 @@ A session may also be declared *lost*, because it can only be on servers that ar
 marked, so that it does not come back after its user was told that it does not exist. Nothing is removed
 for that, only after the next acknowledged change.
 
-A key with a mark is *unsettled*: it may lie in places where it does not belong. So is every key after
-a change of the pool, until a write has put it where it belongs (design.md 7.3, 7.4).
+A key with a mark is *unsettled*: it may lie in places where it does not belong. So is a key whose acting set
+was another one within T_max, until a write has put it where it belongs (design.md 7.3, 7.4).
 
 In settled times, between two pages of a user, the ledger holds nothing of a session.
 """
@@ -36,7 +36,7 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-from partitioner.membership.pool import Pool
+from partitioner.membership.pool import Pool, UnchangedSince
 
 SWEEP_BATCH = 500
 """Keys that are looked at in one go, a fraction of a millisecond."""
@@ -113,9 +113,8 @@ class Ledger:
         self._marked: dict[str, dict[bytes, None]] = {}  # keys by server
         self._reasons: dict[str, set[str]] = {}  # of all marks since a server was last without any
         self._lost: Counter[str] = Counter()  # marks of sessions that were declared lost, by server
-        self._settled: set[bytes] = set()
+        self._settled: dict[bytes, int] = {}  # in which epoch a write did that, the oldest first
         self._agreed: set[bytes] = set()
-        self._settled_epoch = -1
         self.longest_life = 0.0
         """T_max: how long a session may live untouched, in seconds (design.md 5)."""
         self.note_longest_life(policy.session_timeout)
@@ -180,14 +179,19 @@ class Ledger:
 
     # --- settled or not ---
 
-    def is_settled(self, key: bytes, pool: Pool, now: float) -> bool:
-        """Whether the key lies where it belongs, and nowhere else."""
+    def is_settled(self, key: bytes, unchanged: UnchangedSince, now: float) -> bool:
+        """Whether the key lies where it belongs, and nowhere else.
+
+        `unchanged` is what the pool says of it: for T_max, or since a write that began and ended under one
+        and the same epoch, its acting set must have been what it is.
+        """
         entry = self._entries.get(key)
         if entry is not None and (entry.marks or entry.is_unsettled):
             return False
-        if not self.is_unsettled_time(pool, now):
+        if now - unchanged.moment > self.longest_life:
             return True
-        return self._settled_epoch == pool.epoch and key in self._settled
+        settled = self._settled.get(key)
+        return settled is not None and settled >= unchanged.epoch
 
     def note_alive_at(self, key: bytes, server: str, incarnation: bytes, now: float) -> bool:
         """`note_alive`, if all that is remembered of this key is a lock on this server in this incarnation of
@@ -208,23 +212,21 @@ class Ledger:
         return True
 
     def is_unsettled_time(self, pool: Pool, now: float) -> bool:
-        """Whether the pool has changed within the last T_max."""
-        return now - pool.changed_at <= self.longest_life
+        """Whether the acting set of any key was another one within the last T_max."""
+        return now - pool.unsettled_since <= self.longest_life
 
-    def note_settled(self, key: bytes, pool: Pool, now: float) -> None:
-        """A write or remove that began and ended in this pool's epoch has put the key where it belongs."""
+    def note_settled(self, key: bytes, epoch: int, unchanged: UnchangedSince, now: float) -> None:
+        """A write or remove that began and ended in this epoch has put the key where it belongs."""
         entry = self._entries.get(key)
         if entry is not None and not entry.marks and entry.is_unsettled:
             entry.is_unsettled = False
             self._tidy(key, entry)
-        if not self.is_unsettled_time(pool, now):
-            self.forget_settled(pool, now)
-            return
-        if self._settled_epoch != pool.epoch:
-            self._settled.clear()
-            self._settled_epoch = pool.epoch
-        if len(self._settled) < self._policy.keys:
-            self._settled.add(key)
+        if now - unchanged.moment > self.longest_life:
+            return  # it is settled anyway
+        self._settled.pop(key, None)  # it has its place by this epoch
+        self._settled[key] = epoch
+        if len(self._settled) > self._policy.keys:
+            del self._settled[next(iter(self._settled))]
 
     def forget_settled(self, pool: Pool, now: float) -> None:
         """In settled times nobody need remember who was settled before."""
@@ -313,7 +315,7 @@ class Ledger:
         entry = self._entry(key, target)
         entry.is_unsettled = True
         entry.alive_at = now
-        self._settled.discard(key)
+        self._settled.pop(key, None)
         mark = entry.marks.get(server)
         if mark is None:
             mark = entry.marks[server] = Mark(since=now, reason=reason)
@@ -425,7 +427,7 @@ class Ledger:
     def unmark_all(self, server: str) -> None:
         """Drop all marks of a server that is empty or not read at all.
 
-        Either way the pool changes, and until it is settled all keys are unsettled, those of before too.
+        Either way the acting sets change of all keys that it held, and these are unsettled by that.
         """
         for key in self.keys_marked_on(server):
             self.unmark(key, server)

@@ -15,6 +15,7 @@ from xxhash import xxh3_64_hexdigest
 from partitioner.errors import MalformedFile
 from partitioner.membership.items import Term
 from partitioner.membership.ledger import Entry, Ledger, Lock, Mark
+from partitioner.membership.numbers import check_numbers
 
 VERSION = 1
 _HEADLINE = re.compile(rb"partitioner ledger, format ([0-9]{1,9}), checksum ([0-9a-f]{16})")
@@ -149,7 +150,10 @@ def _written(key: bytes, entry: Entry, now: float) -> _Entry:
 
 
 def _check(legacy: Legacy) -> None:
-    """Raises ValueError where a text does not stand for bytes; its types are right."""
+    """Raises ValueError where texts do not stand for bytes, or numbers for times; its types are right."""
+    check_numbers(legacy)
+    if len({each.key for each in legacy.entries}) < len(legacy.entries):
+        raise ValueError("a key is in it twice")
     for each in legacy.entries:
         incarnation = None if each.lock is None else each.lock.incarnation
         for text in (each.key, each.target, incarnation or ""):

@@ -73,8 +73,9 @@ def lay_only_on(servers: Iterable[str], key: bytes, pool: Pool) -> bool:
     the first server to answer after the router's start would have held every session alone.
     """
     silent = frozenset(servers)
-    unknown = {server for era in pool.eras for server in era.places.values()}
-    for era in pool.eras:
+    seen = [era for era in pool.eras if era.is_certain]
+    unknown = {server for era in seen for server in era.places.values()}
+    for era in seen:
         unknown -= era.eligible
         names = era.ranking.preference_list(key)
         held = [server for name in names if (server := era.places[name]) in era.eligible or server in unknown]

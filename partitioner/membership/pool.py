@@ -3,14 +3,15 @@
 A request takes one pool at its start and keeps it; a second try takes a fresh one. Every change makes
 a new pool with the next epoch, so nothing is ever seen half changed.
 
-Sessions outlive changes. For as long as any of them may live (T_max), the pool remembers its *eras*,
-the maps and the eligible servers that were in force, because a session may still lie where an older
-era has put it.
+Sessions outlive changes. For as long as any of them may live (T_max), the pool remembers its *eras*:
+which map was in force, who served, and in which incarnation. A session may still lie where an older era
+has put it. A key whose acting set was the same in all of them lies where it belongs (design.md 7.4).
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from partitioner.errors import EmptyPool
 from partitioner.membership.backend import Backend, Intent
@@ -73,6 +74,11 @@ class Member:
         """The memory that it has, or had when it was last UP; None where that was never seen."""
         return self.record.incarnation or self.record.served_incarnation
 
+    def may_return(self, moment: float) -> bool:
+        """Whether it is away, and not for so long that it is in doubt when it returns: before this moment."""
+        is_away = not self.record.answers and self.incarnation is not None
+        return is_away and (self.record.health is Health.UNKNOWN or self.record.since >= moment)
+
     @property
     def is_unidentified(self) -> bool:
         """Whether it is unknown which memory answers at its address, and it may turn out to be any."""
@@ -97,6 +103,17 @@ class ActingSet:
         return (self.primary, *self.copies, *self.recovering)
 
 
+class UnchangedSince(NamedTuple):
+    """Since when the acting set of a key has been what it is, incarnations included."""
+
+    moment: float  # monotonic seconds; -inf: since ever, as far as it matters
+    epoch: int  # the first one of that time in this router
+
+
+_NEVER_AWAY: Mapping[str, float] = {}
+_UNKNOWN: Mapping[str, bytes | None] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Era:
     """What was in force for a time: a map, and who served."""
@@ -105,8 +122,37 @@ class Era:
     ended_at: float
     ranking: Ranking
     places: dict[str, str]  # identities by name; never changed in place
-    eligible: frozenset[str]
+    eligible: frozenset[str]  # empty: it is not known who served
     copies: int
+    placed: frozenset[str] = frozenset()  # those that served, or of which nothing was known yet
+    incarnations: Mapping[str, bytes | None] = field(default_factory=lambda: _UNKNOWN)  # of those that served
+    epoch: int = -1  # the last one in it; -1: of a router before this one
+    returned_at: Mapping[str, float] = field(default_factory=lambda: _NEVER_AWAY)
+    """When servers that served then have come back since, with what they held. A memory that is away does
+    not age: its clock may stand still, so that its sessions do not expire (design.md 5.1)."""
+    is_certain: bool = True  # it is known what its router had marked, and that no remove was cut off half-way
+
+    def acting(self, key: bytes) -> dict[str, bytes | None]:
+        """Who held the session of `key`, and in which incarnation."""
+        servers = _acting(self.ranking, self.places, self.placed, self.eligible, self.copies, key)
+        return {server: self.incarnations.get(server) for server in servers}
+
+    @property
+    def served(self) -> dict[str, bytes | None]:
+        """The incarnations of those that served."""
+        return {each: self.incarnations.get(each) for each in self.eligible}
+
+    def ended_for(self, holders: Iterable[str]) -> float:
+        """From when on what these servers held, if it is still there, has grown old."""
+        returned = self.returned_at
+        if not returned:
+            return self.ended_at
+        away = [returned[each] for each in (holders if self.eligible else returned) if each in returned]
+        return max([self.ended_at, *away])
+
+    def is_over(self, moment: float) -> bool:
+        """Whether everything that was stored in this era had expired T_max after this moment."""
+        return self.ended_at < moment and all(each < moment for each in self.returned_at.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +165,8 @@ class Pool:
     copies: int = 1  # how many servers shall hold a session
     changed_at: float = float("-inf")
     eras: tuple[Era, ...] = ()  # former ones, the oldest first
+    known_since: float = float("-inf")  # of what was before nothing is known
+    is_served: bool = True  # False while its router finds out who is there: no session hangs on that time
     dirty: Mapping[str, frozenset[str]] | None = (
         None  # as it is written down, by identity; None: no record is kept
     )
@@ -126,10 +174,13 @@ class Pool:
     ready: frozenset[str] = field(init=False)  # by intent
     eligible: frozenset[str] = field(init=False)  # by intent and health: these serve
     placed: frozenset[str] = field(init=False)  # by intent and health: these hold their places
+    incarnations: dict[str, bytes | None] = field(init=False)  # of the eligible and the placed
+    other_eras: tuple[Era, ...] = field(init=False)  # those in which something was not as it is now
     unrecorded: frozenset[str] = field(init=False)  # that are out, which is not written down yet
 
     def __post_init__(self) -> None:
         places, ready, eligible, placed = {}, [], [], []
+        incarnations: dict[str, bytes | None] = {}
         for identity, member in self.members.items():
             if member.removed_at is not None:
                 continue
@@ -140,11 +191,23 @@ class Pool:
                 eligible.append(identity)
             if member.holds_its_place:
                 placed.append(identity)
+                incarnations[identity] = member.incarnation
         object.__setattr__(self, "places", places)
         object.__setattr__(self, "ready", frozenset(ready))
         object.__setattr__(self, "eligible", frozenset(eligible))
         object.__setattr__(self, "placed", frozenset(placed))
+        object.__setattr__(self, "incarnations", incarnations)
+        object.__setattr__(self, "other_eras", tuple(era for era in self.eras if not self._is_like(era)))
         object.__setattr__(self, "unrecorded", frozenset(self._unrecorded()))
+
+    def _is_like(self, era: Era) -> bool:
+        """Whether each key had the acting set that it has now."""
+        return (
+            bool(self.eligible)
+            and (era.eligible, era.placed, era.copies) == (self.eligible, self.placed, self.copies)
+            and (era.places, era.incarnations) == (self.places, self.incarnations)
+            and (era.ranking is self.ranking or era.ranking.weights == self.ranking.weights)
+        )
 
     def _unrecorded(self) -> Iterator[str]:
         """Those in whose place others serve, before the next router would know (design.md 5.2)."""
@@ -221,15 +284,60 @@ class Pool:
     def has_always_held(self, identity: str, key: bytes, since: float) -> bool:
         """Whether this server was in the acting set of `key` all the time since then, in one incarnation.
 
-        What it does not have then does not exist: its word is good for those that cannot be asked.
+        What it does not have then does not exist: its word is good for those that cannot be asked. Not so
+        where a router has ended without leaving word: a remove may have reached this server, and no other.
         """
-        if (self.eras[0].began_at if self.eras else self.changed_at) > since:
-            return False  # so far back nothing is remembered
-        eras = [era for era in self.eras if era.ended_at >= since]
-        if not all(_held(era, identity, key) for era in eras):
+        if self.known_since > since or self.may_lack_removes(since):
             return False
-        acting = self.acting_set(key)
-        return acting is not None and identity in (acting.primary, *acting.copies)
+        now = self._acting(key)
+        if identity not in now:
+            return False
+        held = now[identity]
+        return all(era.acting(key).get(identity) == held for era in self.other_eras if not era.is_over(since))
+
+    def may_lack_removes(self, since: float) -> bool:
+        """Whether a remove of the time since then may have been cut off half-way, with its router.
+
+        A server that says 404 is no witness for its copies then (design.md 5.2.5).
+        """
+        return any(not era.is_certain and era.ended_at >= since for era in self.eras)
+
+    # --- settled or not ---
+
+    def unchanged_since(self, key: bytes) -> UnchangedSince:
+        """Since when the acting set of `key` (what placement_key returns) has been what it is.
+
+        A session that was stored before then may lie elsewhere. Where no server serves the key: never.
+        Source: design.md 7.4.
+        """
+        if not self.other_eras and self.eligible:
+            return UnchangedSince(self.known_since, 0)
+        acting = self._acting(key)
+        if not acting:
+            return UnchangedSince(float("inf"), self.epoch + 1)
+        moment, epoch = self.known_since, 0
+        for era in self.other_eras:
+            was = era.acting(key)
+            if was != acting or not era.eligible:
+                moment = max(moment, era.ended_for(was.keys() - acting.keys()))
+                epoch = max(epoch, era.epoch + 1)
+        return UnchangedSince(moment, epoch)
+
+    @property
+    def unsettled_since(self) -> float:
+        """The last moment at which the acting set of any key may have been another one than now."""
+        return max([self.known_since, *(era.ended_for(era.eligible) for era in self.other_eras)])
+
+    @property
+    def serving_since(self) -> float:
+        """Since when the same servers have served, in the same incarnations; not before anything is known."""
+        served = {each: self.incarnations[each] for each in self.eligible}
+        others = [era.ended_at for era in self.other_eras if era.served != served]
+        return max([self.known_since, *others])
+
+    def _acting(self, key: bytes) -> dict[str, bytes | None]:
+        servers = _acting(self.ranking, self.places, self.placed, self.eligible, self.copies, key)
+        return {server: self.incarnations[server] for server in servers}
 
     # --- which memory is whose ---
 
@@ -265,14 +373,66 @@ class Pool:
 
     def succeeded_by(self, members: dict[str, Member], ranking: Ranking, copies: int, now: float) -> "Pool":
         """The snapshot of the next epoch, which remembers this one as an era."""
-        began_at = self.changed_at
-        era = Era(began_at, now, self.ranking, self.places, self.eligible, self.copies)
-        return Pool(self.epoch + 1, members, ranking, copies, now, _bounded((*self.eras, era)), self.dirty)
+        returned = dict(self._returned(members))
+        eras = tuple(_with_returned(each, returned, now) for each in self.eras) if returned else self.eras
+        known_since, changed_at = self.known_since, self.changed_at
+        if self.is_served:
+            eras, known_since = _bounded((*eras, self.era_until(now)), known_since)
+            changed_at = now
+        return replace(
+            self,
+            epoch=self.epoch + 1,
+            members=members,
+            ranking=ranking,
+            copies=copies,
+            changed_at=changed_at,
+            eras=eras,
+            known_since=known_since,
+        )
+
+    def era_until(self, now: float) -> Era:
+        """What is in force now, as an era that ends."""
+        return Era(
+            self.changed_at,
+            now,
+            self.ranking,
+            self.places,
+            self.eligible,
+            self.copies,
+            self.placed,
+            self.incarnations,
+            self.epoch,
+        )
+
+    def _returned(self, members: Mapping[str, Member]) -> Iterator[tuple[str, bytes | None]]:
+        """Those that were away until now, with their memories; not those that are seen at the start."""
+        for identity, member in members.items():
+            before = self.members.get(identity)
+            if before is None or before.record.answers or not member.record.answers:
+                continue
+            if self.is_served or before.record.health is Health.DOWN:
+                yield identity, member.incarnation
 
     def without_eras_before(self, moment: float) -> "Pool":
-        """The same snapshot, without the eras that had ended by then."""
-        eras = tuple(era for era in self.eras if era.ended_at >= moment)
-        return replace_eras(self, eras) if len(eras) < len(self.eras) else self
+        """The same snapshot, without the eras of which everything that was stored in them has expired.
+
+        What lies on a server that is away does not expire meanwhile. One that is away for longer than since
+        `moment` is in doubt when it returns.
+        """
+        away = [each for each, member in self.members.items() if member.may_return(moment)]
+        eras, known_since = [], self.known_since
+        for era in self.eras:
+            may_return = any(
+                each in era.incarnations and era.incarnations[each] == self.members[each].incarnation
+                for each in away
+            )
+            if may_return or not era.is_over(moment):
+                eras.append(era)
+            else:
+                known_since = max(known_since, era.ended_at)
+        if len(eras) == len(self.eras):
+            return self
+        return replace(self, eras=tuple(eras), known_since=known_since)
 
     def may_fall(self, identity: str, symptom: Symptom, policy: HealthPolicy) -> bool:
         """Whether this backend may be ejected for this symptom.
@@ -294,7 +454,7 @@ def first_pool(
 ) -> Pool:
     """The snapshot at the start: nothing is known of anybody yet."""
     members = {backend.identity: Member(backend, newcomer(policy)) for backend in backends}
-    return Pool(0, members, ranking_of(members.values()), copies, now)
+    return Pool(0, members, ranking_of(members.values()), copies, now, known_since=now)
 
 
 def ranking_of(members: Iterable[Member]) -> Ranking:
@@ -303,26 +463,56 @@ def ranking_of(members: Iterable[Member]) -> Ranking:
     return Ranking({backend.name: backend.weight for backend in kept})
 
 
-def replace_eras(pool: Pool, eras: tuple[Era, ...]) -> Pool:
-    return replace(pool, eras=eras)
+def _acting(
+    ranking: Ranking,
+    places: Mapping[str, str],
+    placed: Container[str],
+    eligible: Container[str],
+    copies: int,
+    key: bytes,
+) -> list[str]:
+    """Who holds the session of a key for which no server is marked, as Pool.acting_set says."""
+    primary: str | None = None
+    others: list[str] = []
+    for name in ranking.preference_list(key) if places else ():
+        server = places[name]
+        if primary is None and server in placed:
+            primary = server
+        elif server in eligible:
+            others.append(server)
+        if primary is not None and len(others) >= copies - 1:
+            break
+    return [] if primary is None else [primary, *others[: copies - 1]]
 
 
-def _bounded(eras: tuple[Era, ...]) -> tuple[Era, ...]:
+def _with_returned(era: Era, returned: Mapping[str, bytes | None], now: float) -> Era:
+    """The era, some of whose servers may have come back just now with what they held in it."""
+    back = {each: now for each, token in returned.items() if era.incarnations.get(each, b"") == token}
+    return replace(era, returned_at={**era.returned_at, **back}) if back else era
+
+
+def _bounded(eras: tuple[Era, ...], known_since: float) -> tuple[tuple[Era, ...], float]:
     """Not more eras than may be: the oldest two of one map become one, of which it is unknown who served.
 
     What lies where an old map has put it must be found, however often servers fall and return meanwhile.
+    Returns the eras, and since when they are complete.
     """
     if len(eras) <= MOST_ERAS:
-        return eras
+        return eras, known_since
     for index, (older, newer) in enumerate(pairwise(eras)):
         if older.ranking is newer.ranking and older.places == newer.places:
-            both = replace(older, ended_at=newer.ended_at, eligible=frozenset())
-            return (*eras[:index], both, *eras[index + 2 :])
-    return eras[1:]
+            return (*eras[:index], _of_unknown_servers(older, newer), *eras[index + 2 :]), known_since
+    return eras[1:], max(known_since, eras[0].ended_at)
 
 
-def _held(era: Era, identity: str, key: bytes) -> bool:
-    serving = [
-        era.places[name] for name in era.ranking.preference_list(key) if era.places[name] in era.eligible
-    ]
-    return identity in serving[: era.copies]
+def _of_unknown_servers(older: Era, newer: Era) -> Era:
+    returned = {each: now for era in (older, newer) for each, now in era.returned_at.items()}
+    return replace(
+        newer,
+        began_at=older.began_at,
+        eligible=frozenset(),
+        placed=frozenset(),
+        incarnations={**older.incarnations, **newer.incarnations},
+        returned_at=returned,
+        is_certain=older.is_certain and newer.is_certain,
+    )

@@ -24,11 +24,11 @@ class Quarantine:
         self._answered: set[bytes] = set()
         self._entries = {each.backend.identity: each for each in record.members}
         self._began_at = clock.milliseconds - _MILLISECONDS
-        self._maps = [
-            (Ranking(each.weights), each.places)
-            for each in record.maps_until(clock.milliseconds)
-            if each.ended_at >= self._began_at
-        ]
+        self._maps: list[tuple[Ranking, dict[str, str]]] = []
+        for each in record.maps_until(clock.milliseconds):
+            is_known = any((each.weights, each.places) == (map_.weights, seen) for map_, seen in self._maps)
+            if each.ended_at >= self._began_at and not is_known:
+                self._maps.append((Ranking(each.weights), each.places))
 
     def is_over(self, now: float) -> bool:
         return now >= self.claimed_at + LONGEST_PAGE

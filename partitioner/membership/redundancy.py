@@ -6,9 +6,13 @@ away, and that is remembered as a *gap*:
 - a server that was read is not read any more, or has a new and empty incarnation: whatever it held has one
   copy less. The gap closes when the server is read again in the incarnation that it had, and what it missed
   meanwhile is marked in the ledger.
-- something may be missing anywhere: the router has just started and does not know what went before, the
+- something may be missing anywhere: the router has started and does not know what went before, the
   number of copies was raised, or there were fewer servers than copies and it is not marked who missed
   what. Only time closes such a gap.
+
+A router leaves its gaps to the next one, in the record. The next one begins with these, and with one more for
+each server that was read, until that is found as it was. So a restart of the router by itself takes nothing
+away.
 
 Every gap closes when the longest life of a session has passed: whatever was not touched has expired,
 and whatever was touched has been copied again. A pool that has enough servers, no marks and no gaps is
@@ -18,7 +22,7 @@ To stop one server is a smaller question. Its own gaps and marks do not count, s
 somebody else has what it lacks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from partitioner.membership.backend import Intent
@@ -26,6 +30,11 @@ from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import Member, Pool
 from partitioner.units import format_duration
+
+MOST_EVENTS = 3
+"""That are told of in one sentence, the last ones; the others are counted."""
+
+STARTED = "the router was started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +50,12 @@ class RedundancyGap:
 class Redundancy:
     """What is known about the copies of all sessions together; it is told of every change of the pool."""
 
-    def __init__(self, pool: Pool, ledger: Ledger) -> None:
-        """The router has started with this pool: of what went before nothing is known."""
-        self.gaps: tuple[RedundancyGap, ...] = (RedundancyGap("the router was started", pool.changed_at),)
+    def __init__(self, pool: Pool, ledger: Ledger, time_of_day: Callable[[float], str]) -> None:
+        """The router has started with this pool; `time_of_day` says when a moment is by people's clocks."""
+        self.gaps: tuple[RedundancyGap, ...] = _unknown_before(pool)
         self._pool = pool
         self._ledger = ledger
+        self._time_of_day = time_of_day
         self._is_guarded = True  # whoever missed a write of the time with too few servers is marked for it
         self._since: float | None = None
         self._marks_seen = ledger.marks_made
@@ -70,8 +80,7 @@ class Redundancy:
             serving = "1 server serves" if len(pool.eligible) == 1 else f"{len(pool.eligible)} servers serve"
             reasons.append(f"{serving}; expected {pool.copies}, one for each copy")
         reasons += _marks_left(self._ledger.keys_marked - self._ledger.keys_lost)
-        reasons += [self._sentence(gap, now) for gap in self._open_gaps(now)]
-        return tuple(reasons)
+        return (*reasons, *self._sentence(self._open_gaps(now), now))
 
     def why_not_safe_to_stop(
         self, identity: str, now: float, *, is_handed_off: bool = False
@@ -94,7 +103,7 @@ class Redundancy:
             return (f"the sessions on {name} have no copies: copies is 1; drain it first",)
         marked_elsewhere = self._ledger.keys_marked - self._ledger.marks_of(identity)
         marked_elsewhere -= self._ledger.keys_lost - self._ledger.lost_on(identity)
-        return (*_marks_left(marked_elsewhere), *(self._sentence(gap, now) for gap in theirs))
+        return (*_marks_left(marked_elsewhere), *self._sentence(theirs, now))
 
     # --- what it is told ---
 
@@ -110,10 +119,12 @@ class Redundancy:
         self._note_shortage(before, after, now)
         self.look(now)
 
-    def begin(self, pool: Pool) -> None:
-        """The router begins with this pool: of what went before nothing is known."""
-        self.gaps = (RedundancyGap("the router was started", pool.changed_at),)
+    def begin(self, pool: Pool, gaps: Iterable[RedundancyGap] = ()) -> None:
+        """The router begins with this pool, and with what the one before it has left."""
         self._pool = pool
+        self.gaps = _unknown_before(pool)
+        for gap in gaps:
+            self._open(gap)
         self._is_guarded = True
         self._since = None
 
@@ -140,9 +151,9 @@ class Redundancy:
 
     def _note_shortage(self, before: Pool, after: Pool, now: float) -> None:
         """With fewer servers than copies writes go on. Were all that missed them marked?"""
-        if _is_short(before):
+        if _is_short(before) and before.is_served:
             # Writes of settled times mark no server. With no server to serve there are none.
-            is_settled = now - before.changed_at > self._ledger.longest_life and before.eligible
+            is_settled = now - before.serving_since > self._ledger.longest_life and before.eligible
             comes_without_marks = any(_comes_without_marks(before, after))
             self._is_guarded = self._is_guarded and not is_settled and not comes_without_marks
         if not _is_short(after):
@@ -165,9 +176,25 @@ class Redundancy:
     def _closes_in(self, gap: RedundancyGap, now: float) -> float:
         return gap.opened_at + self._ledger.longest_life - now
 
-    def _sentence(self, gap: RedundancyGap, now: float) -> str:
-        ago, left = _seconds(now - gap.opened_at), _seconds(self._closes_in(gap, now))
-        return f"{gap.event} {ago} ago; sessions untouched since then may lack a copy for {left} more"
+    def _sentence(self, gaps: Iterable[RedundancyGap], now: float) -> list[str]:
+        """What has opened these gaps, each server once, and when the last of them closes."""
+        last = {gap.identity or gap.event: gap for gap in sorted(gaps, key=lambda gap: gap.opened_at)}
+        if not last:
+            return []
+        told = sorted(last.values(), key=lambda gap: gap.opened_at, reverse=True)
+        events = [f"{gap.event} {_seconds(now - gap.opened_at)} ago" for gap in told[:MOST_EVENTS]]
+        if len(told) > MOST_EVENTS:
+            events.append(f"{len(told) - MOST_EVENTS} more before")
+        until = self._time_of_day(now + self._closes_in(told[0], now))
+        lacking = "sessions untouched since then may lack a copy; redundant"
+        return [f"{', '.join(events)}; {lacking} by {until} at the latest"]
+
+
+def _unknown_before(pool: Pool) -> tuple[RedundancyGap, ...]:
+    """The gap of a router that does not know what was before; none where nothing was."""
+    if pool.known_since == float("-inf"):
+        return ()
+    return (RedundancyGap(STARTED, pool.known_since),)
 
 
 def _is_short(pool: Pool) -> bool:

@@ -417,6 +417,15 @@ class LogObserver(Observer):
             consequence="what is known of it goes with it; nothing is removed from it",
         )
 
+    def backend_falls_short(self, backend: Backend, detail: str) -> None:
+        self._log.warning(
+            "backend is not a state server that web servers take",
+            backend=backend.name,
+            address=str(backend.address),
+            cause=f"it {detail}",
+            consequence="pages that need it fail; `partitioner check --connect` refuses it",
+        )
+
     def memory_was_copied(self, backend: Backend, original: Backend) -> None:
         self._log.warning(
             "backend began as a copy of another one",

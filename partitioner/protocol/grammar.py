@@ -35,7 +35,9 @@ _LIBERAL_FIELDS = _FIELD_OF_LOWER_CASE | {b"lock-cookie": b"LockCookie"}  # prot
 _NUMBER = re.compile(rb"[ \t]*([+-]?)0*([0-9]+)")
 _MOST_DIGITS = 10
 _EXCERPT = 8
+_MOST_SHOWN = 100
 _CONTROL = re.compile(rb"[\x00-\x20\x7f]")
+_LIKE_A_STATUS = re.compile(rb"(?:HTTP/|[0-9]{3} )[ -~]*\Z")
 _STATUS = re.compile(rb"(?:HTTP/1\.[01] )?([1-9][0-9][0-9])(?: .*)?", re.DOTALL)
 
 
@@ -99,7 +101,7 @@ def parse_answer_head(raw: bytes) -> AnswerHead:
     lines = raw.removesuffix(_HEAD_END).split(b"\r\n")
     status_line = _STATUS.fullmatch(lines[0])
     if status_line is None:
-        raise MalformedAnswer(f"the status line is {_excerpt(lines[0])}; expected one like '200 OK'")
+        raise MalformedAnswer(f"the status line is {_shown_line(lines[0])}; expected one like '200 OK'")
     status = int(status_line[1])
     content_length: int | None = None
     lock_cookie: int | None = None
@@ -184,6 +186,16 @@ def _excerpt(seen: bytes) -> str:
     return repr(seen[:_EXCERPT].decode("latin-1")) + ("..." if len(seen) > _EXCERPT else "")
 
 
+def _shown(seen: bytes) -> str:
+    """What a backend wrote as a name or a number, whole: an operator has to find it, and it is no secret."""
+    return repr(seen[:_MOST_SHOWN].decode("latin-1")) + ("..." if len(seen) > _MOST_SHOWN else "")
+
+
+def _shown_line(seen: bytes) -> str:
+    """What stands for a status line; where it does not begin like one it may be a piece of a session."""
+    return _shown(seen) if _LIKE_A_STATUS.match(seen) else _excerpt(seen)
+
+
 def _operation(verb: bytes, fields: _Fields) -> Operation:
     match verb:
         case b"PUT":
@@ -222,7 +234,7 @@ def _answer_number(name: bytes, value: bytes, allowed: range) -> int:
     number = _signed(value.rstrip(b" \t"))
     if number is None or number not in allowed:
         expected = f"a number from {allowed.start} to {allowed.stop - 1}"
-        raise MalformedAnswer(f"{_excerpt(name)} is {_excerpt(value)}; expected {expected}")
+        raise MalformedAnswer(f"{_shown(name)} is {_shown(value.strip())}; expected {expected}")
     return number
 
 

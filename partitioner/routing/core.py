@@ -1,5 +1,6 @@
 """The slow path, put together: a roster, a ledger, a gate, and all that works with them."""
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -52,6 +53,7 @@ class RouterPolicy:
     body_memory: int = 256 * 1024 * 1024
     lost_after: float = 60.0  # for which a server must have been DOWN by time-outs
     tenure: TenurePolicy | None = None  # None where no other router can serve these servers
+    wall_clock: Callable[[], float] = time.time  # seconds since 1970
 
 
 class RouterCore:
@@ -80,14 +82,21 @@ class RouterCore:
         self.ledger = Ledger(policy.ledger)
 
         def open_upstream(backend: Backend) -> Upstream:
-            return Upstream(backend, connector, policy.upstream, self.ledger_keeper, background)
+            return Upstream(
+                backend,
+                connector,
+                policy.upstream,
+                self.ledger_keeper,
+                background,
+                observer.backend_falls_short,
+            )
 
         self.observer = observer
         self.roster = Roster(
             pool,
             policy.health,
             observer,
-            Redundancy(pool, self.ledger),
+            Redundancy(pool, self.ledger, self._time_of_day),
             open_upstream,
             longest_life=lambda: self.ledger.longest_life,
         )
@@ -148,9 +157,16 @@ class RouterCore:
     async def start(self) -> None:
         """See who is there, and be the active router if no other one can be."""
         if self.tenure is None:
+            self.roster.find_out_first()
             await self.probing.first_look()
+            self.roster.begin_to_serve()
         else:
             await self.tenure.start()
+
+    def _time_of_day(self, moment: float) -> str:
+        """What people's clocks show here at a moment of monotonic time, as 14:32."""
+        seconds = self.policy.wall_clock() + moment - trio.current_time()
+        return time.strftime("%H:%M", time.localtime(seconds))
 
     async def run(self) -> None:
         """Do everything that goes on beside the exchanges, for as long as the router runs."""

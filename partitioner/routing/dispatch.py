@@ -19,7 +19,7 @@ from partitioner.protocol.messages import Operation
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lookup import Lookup
 from partitioner.routing.roster import Roster
-from partitioner.transport.messages import BegunExchange, Request, Response
+from partitioner.transport.messages import AnsweredBy, BegunExchange, Request, Response
 
 RETRY_PAUSE = 0.1
 """Seconds to wait before connecting again where nothing was sent yet, unless the pool changes sooner."""
@@ -52,21 +52,6 @@ class RoutedRequest:
         return self.request.head.lock_cookie
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a backend answered, and under which pool it was asked."""
-
-    response: Response
-    server: str
-    pool: Pool
-    sent_at: float
-    passed_over: str | None = None  # the first choice, where that was out of use for this session
-
-    @property
-    def status(self) -> int:
-        return self.response.head.status
-
-
 class Dispatcher:
     """Has requests answered by the backends that are responsible for them."""
 
@@ -76,7 +61,7 @@ class Dispatcher:
         self._ledger = ledger_keeper.ledger
         self._lookup = lookup
 
-    async def ask(self, routed: RoutedRequest) -> Reply | Lock:
+    async def ask(self, routed: RoutedRequest) -> Response | Lock:
         """Have it answered by the server responsible; or return the lock whose server cannot be reached.
 
         Raises NoBackendLeft or BackendFailure.
@@ -95,7 +80,7 @@ class Dispatcher:
                     continue  # it has just been put right
                 server = whom
             try:
-                reply = await self.ask_at(server, routed, pool)
+                response = await self.ask_at(server, routed, pool)
             except BackendFailure as failure:
                 sendings += failure.phase is not Phase.CONNECTING
                 is_late = trio.current_time() + RETRY_PAUSE > request.deadline
@@ -104,8 +89,7 @@ class Dispatcher:
                 # Nothing has changed yet: give it a moment before connecting again.
                 needs_pause = failure.phase is Phase.CONNECTING and self._roster.pool.epoch == pool.epoch
             else:
-                passed_over = self._maybe_passed_over(session, server, pool)
-                return reply if passed_over is None else replace(reply, passed_over=passed_over)
+                return self._with_passed_over(response, session)
             if needs_pause:
                 with trio.move_on_after(RETRY_PAUSE):
                     await self._roster.wait_for_change()
@@ -134,7 +118,7 @@ class Dispatcher:
             return None
         return server
 
-    async def ask_at(self, server: str, routed: RoutedRequest, pool: Pool) -> Reply:
+    async def ask_at(self, server: str, routed: RoutedRequest, pool: Pool) -> Response:
         """One exchange with one backend.
 
         Raises BackendFailure, which has been reported then.
@@ -149,7 +133,7 @@ class Dispatcher:
         except BackendFailure as failure:
             self._roster.exchange_failed(failure)
             raise
-        return Reply(self._report_its_rest(response), server, pool, sent_at)
+        return replace(self._report_its_rest(response), answered_by=AnsweredBy(server, pool, sent_at))
 
     async def _acting_primary(self, session: SessionRef, pool: Pool, deadline: float) -> str | None:
         """Whom to ask; None if that has to be thought over again.
@@ -172,6 +156,14 @@ class Dispatcher:
             if await self._lookup.put_right(session):
                 return None
         raise NoBackendLeft("every backend that is up has still to be put right for this session")
+
+    def _with_passed_over(self, response: Response, session: SessionRef) -> Response:
+        answered_by = response.answered_by
+        assert answered_by is not None
+        passed_over = self._maybe_passed_over(session, answered_by.server, answered_by.pool)
+        if passed_over is None:
+            return response
+        return replace(response, answered_by=replace(answered_by, passed_over=passed_over))
 
     def _maybe_passed_over(self, session: SessionRef, server: str, pool: Pool) -> str | None:
         """The first choice for a session, if this server had to answer because that one is out or marked.

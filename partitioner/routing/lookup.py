@@ -1,6 +1,6 @@
 """Finds a session that is missed where it belongs, before anybody says that it does not exist.
 
-In unsettled times a 404 of the acting primary proves nothing: the session may still lie where an older map,
+A 404 of the acting primary proves nothing of an unsettled key: the session may still lie where an older map,
 or a failure, has put it. So everybody who can have it is asked at once by HEAD, which takes no lock and
 consumes no flag. Who has it unmarked has the session, and it is moved to where it belongs. If nobody has it,
 it does not exist; but only if nobody who might have it is silent (promise P2). For a server that cannot be
@@ -95,13 +95,19 @@ class Lookup:
         self.losses = losses
         self._observer = observer
 
-    async def find(self, missed: SessionRef, operation: Operation | None) -> SearchResult | LockedElsewhere:
+    async def find(
+        self, missed: SessionRef, operation: Operation | None, *, is_settled: bool = False
+    ) -> SearchResult | LockedElsewhere:
         """Find out whether a session exists, and bring it home; `operation` is what asks for it, if any.
 
+        Only the acting set can have one that `is_settled`.
         Raises NoBackendLeft where no server can tell.
         """
         pool = self._roster.pool
-        holders = pool.possible_holders(missed.placement)
+        acting = pool.acting_set(missed.placement) if is_settled else None
+        holders = (
+            pool.possible_holders(missed.placement) if acting is None else (acting.primary, *acting.copies)
+        )
         backend_reply, owners = await self._ask_holders(missed, pool, holders)
         if owners:
             return await self._move(missed, owners)

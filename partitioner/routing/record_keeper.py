@@ -216,7 +216,14 @@ class RecordKeeper:
         pool, now = roster.pool, trio.current_time()
         dirty = _merged(self._dirty, self._wanted, suspects, self._present_needs())
         beats = {each: self.beats.answered(member.incarnation) for each, member in pool.members.items()}
-        known = Knowledge(self._ledger.longest_life, roster.departed, frozenset(roster.empty), dirty, beats)
+        known = Knowledge(
+            self._ledger.longest_life,
+            roster.departed,
+            frozenset(roster.empty),
+            dirty,
+            beats,
+            roster.redundancy.gaps,
+        )
         record = replace(record_of(former, pool, known, now, self.beats.clock), has_stopped=has_stopped)
         written = write_record(record)
         self._has_taken_back = False

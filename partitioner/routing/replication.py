@@ -85,7 +85,8 @@ class Replicator:
         pool = self._roster.pool
         # If the pool has changed meanwhile, former copies may have to be told that they are none any more.
         is_same = pool.epoch == write.pool.epoch
-        was_settled = is_same and ledger.is_settled(key, pool, trio.current_time())
+        unchanged = pool.unchanged_since(write.session.placement)
+        was_settled = is_same and ledger.is_settled(key, unchanged, trio.current_time())
         ledger.note_put_right(key, write.first, write.sent_at)
         acting_set = self._ledger_keeper.acting_set
         with trio.CancelScope(shield=True):
@@ -102,7 +103,7 @@ class Replicator:
         self._judge(write, acting, pool)
         is_home = all(each in backend_reply or each == write.first for each in acting.written)
         if is_home and not ledger.marks(key) and self._roster.pool.epoch == write.pool.epoch:
-            ledger.note_settled(key, pool, trio.current_time())
+            ledger.note_settled(key, pool.epoch, unchanged, trio.current_time())
         return list(backend_reply.values())
 
     async def _copy(self, write: Write, pool: Pool) -> dict[str, BackendReply]:

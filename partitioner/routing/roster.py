@@ -41,14 +41,16 @@ from partitioner.membership.health import (
     newcomer,
     observe_success,
     observe_symptom,
+    prolong_doubt,
     put_aside,
     suspect,
     trust,
 )
 from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.pool import Member, Pool, first_pool, ranking_of
-from partitioner.membership.redundancy import Redundancy
+from partitioner.membership.redundancy import Redundancy, RedundancyGap
 from partitioner.transport.backend_connections import Upstream
+from partitioner.transport.half_closed import PATIENCE
 from partitioner.transport.observer import Observer
 
 # What a failed exchange says about the backend's health. A clean close does not count: a stock server
@@ -72,6 +74,9 @@ DOWN_FOR_GOOD = 60.0
 """Seconds after which a backend that was removed and is DOWN is not waited for any more (design.md 5)."""
 
 HOUR = 3600.0
+
+PROLONGED_EVERY = 5.0
+"""Seconds between two notes that a backend in doubt was asked for something."""
 
 BY_FILE = "the configuration says so"
 BY_ORDER = "an order, by a verb or over the admin port"
@@ -175,21 +180,30 @@ class Roster:
         self._trusts_unknown = inheritance.trusts_unknown
         self.empty = set(inheritance.empty)
         self.departed = dict(inheritance.departed)
-        self._begin(replace(inheritance.pool, epoch=self.pool.epoch + 1, dirty=self.pool.dirty))
+        begun = replace(inheritance.pool, epoch=self.pool.epoch + 1, dirty=self.pool.dirty, is_served=False)
+        self._begin(begun, inheritance.gaps)
+
+    def find_out_first(self) -> None:
+        """Nothing is served yet: who is there is found out first."""
+        self.pool = replace(self.pool, is_served=False)
+
+    def begin_to_serve(self) -> None:
+        """From now on sessions are stored as the pool says, and what it says is remembered."""
+        self.pool = replace(self.pool, is_served=True)
 
     def stand_by(self) -> None:
         """Another router is the active one: cut all connections, and know nothing."""
         self.departed = {}
         self._begin(replace(self.configured_pool(), epoch=self.pool.epoch + 1, dirty=self.pool.dirty))
 
-    def _begin(self, pool: Pool) -> None:
+    def _begin(self, pool: Pool, gaps: Iterable[RedundancyGap] = ()) -> None:
         for identity in tuple(self.upstreams):
             self._close_upstream(identity)
         self.pool = pool
         for identity in pool.members:
             self._wanted_probes.setdefault(identity, trio.Event())
         self.open_upstreams()
-        self.redundancy.begin(pool)
+        self.redundancy.begin(pool, gaps)
         self._wake_all()
 
     def note_seen(self, answering: Container[str]) -> None:
@@ -488,6 +502,19 @@ class Roster:
             record, now + self._longest_life(), record.incarnation or record.served_incarnation, now
         )
         self._publish(identity, doubted, "more keys were marked on it than can be remembered")
+
+    def prolong_doubt(self, identity: str) -> None:
+        """A backend in doubt was asked for a session, which lives on there from now on, stale or not.
+
+        Only what may reach it late makes that uncertain by some seconds, so it is noted once in a while.
+        """
+        member = self.pool.members.get(identity)
+        if member is None or member.record.health is not Health.RECOVERING:
+            return
+        now = trio.current_time()
+        until = now + self._longest_life() + PROLONGED_EVERY + PATIENCE
+        if until - member.record.doubted_until > PROLONGED_EVERY:
+            self.pool = self.pool.with_record(identity, prolong_doubt(member.record, until), now)
 
     def forget_the_gone(self) -> list[str]:
         """Forget removed backends when whatever they hold has expired, or they have been DOWN for long.

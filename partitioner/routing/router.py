@@ -10,16 +10,19 @@ failover table what to do when that fails.
     set, remove                             to the acting primary, then to everybody whom it concerns
     create_uninitialized                    the same, where the session does not exist yet
 
+One loop asks for all of them (`_ask`). What may be different between operations stands in tables, which the
+fast path goes by as well (membership.exchange).
+
 While a lock is held, every request of its key goes to the server that granted it. When that server
 cannot be reached, the router itself stands for the lock (design.md 7.3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
 from partitioner.errors import MalformedRequest, NoBackendLeft
-from partitioner.membership.exchange import EFFECTS, RULES, Effects, Finish, finish
+from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, Effects, Finish, StandIn, finish
 from partitioner.membership.items import ITEMS
 from partitioner.membership.ledger import REMOVE, Lock
 from partitioner.membership.pool import ActingSet, Pool
@@ -28,11 +31,10 @@ from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status
 from partitioner.protocol.target import canonical_form
 from partitioner.protocol.writer import write_answer_head
-from partitioner.routing.dispatch import Dispatcher, Reply, RoutedRequest
+from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.farm_mismatch import FarmMismatch
 from partitioner.routing.internal_requests import (
-    BackendReply,
     InternalRequest,
     InternalRequests,
     release,
@@ -46,7 +48,7 @@ from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.tenure import Tenure
 from partitioner.transport.limits import BodyBudget, HeldBody
-from partitioner.transport.messages import Request, Response
+from partitioner.transport.messages import AnsweredBy, Request, Response
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import local_ticks
 
@@ -106,7 +108,7 @@ class Router:
         if self._tenure is not None:
             await self._tenure.ensure_active(canonical, head.operation, request.deadline)
         self._farm_mismatch.note(canonical, session.placement)
-        if request.is_whole or not self._is_copied(session.key):
+        if request.is_whole or not self._is_copied(session):
             return await self._respond_behind_the_gate(RoutedRequest(request, session))
         held = self._body_budget.hold(head.content_length)
         try:
@@ -131,12 +133,16 @@ class Router:
 
     # --- around every exchange ---
 
-    def _is_copied(self, key: bytes) -> bool:
+    def _is_copied(self, session: SessionRef) -> bool:
         """Whether a body may have to be written more than once."""
-        pool, now = self._roster.pool, trio.current_time()
-        if pool.copies > 1 or self._ledger.maybe_lock(key, now) is not None:
+        if self._roster.pool.copies > 1:
             return True
-        return not self._ledger.is_settled(key, pool, now)
+        has_lock = self._ledger.maybe_lock(session.key, trio.current_time()) is not None
+        return has_lock or not self._is_settled(session)
+
+    def _is_settled(self, session: SessionRef) -> bool:
+        unchanged = self._roster.pool.unchanged_since(session.placement)
+        return self._ledger.is_settled(session.key, unchanged, trio.current_time())
 
     async def _respond_behind_the_gate(self, routed: RoutedRequest) -> Response:
         try:
@@ -156,9 +162,8 @@ class Router:
             self._note_closed(routed)
             self._gate.leave(key)
             raise
-        if isinstance(answer, Reply):
-            self._note_passed_over(answer)
-            answer = answer.response
+        if answer.answered_by is not None:
+            self._note_passed_over(answer.answered_by)
         await self._write_down(routed, answer)
         effects = EFFECTS[routed.operation, answer.head.status]
         if effects.is_served:
@@ -261,20 +266,9 @@ class Router:
             return
         raise NoBackendLeft("other requests of the same session took all the time")
 
-    def _note_passed_over(self, reply: Reply) -> None:
-        if reply.passed_over is not None:
-            self._observer.failed_over(reply.pool.members[reply.passed_over].backend)
-
-    async def _answer(self, routed: RoutedRequest) -> Response | Reply:
-        match routed.operation:
-            case Operation.GET | Operation.ACQUIRE | Operation.RESET_TIMEOUT:
-                return await self._read(routed)
-            case Operation.RELEASE:
-                return await self._release(routed)
-            case Operation.SET | Operation.REMOVE:
-                return await self._write(routed)
-            case Operation.CREATE_UNINITIALIZED:
-                return await self._create(routed)
+    def _note_passed_over(self, answered_by: AnsweredBy) -> None:
+        if answered_by.passed_over is not None:
+            self._observer.failed_over(answered_by.pool.members[answered_by.passed_over].backend)
 
     def _leave_at_the_end(self, routed: RoutedRequest, response: Response) -> Response:
         """Keep the gate until the answer is delivered, and a lock that is not until it is given back."""
@@ -287,7 +281,7 @@ class Router:
             else:
                 self._gate.leave(routed.session.key)
 
-        return Response(response.head, response.body, response.rest, takes_lock, end, response.backend)
+        return replace(response, takes_lock=takes_lock, finish=end)
 
     def give_back_soon(self, session: SessionRef) -> None:
         """Have a lock released that did not reach its client, and then leave the gate."""
@@ -327,7 +321,7 @@ class Router:
         Some server may have carried the request out all the same, and let its session live longer.
         """
         if self._roster.pool.copies > 1:
-            self._note_renewed(routed, None, None)
+            self._expiry_sync.note_renewed(routed.session, None, None)
         if not RULES[routed.operation].ends_page:
             return
         session = routed.session
@@ -336,29 +330,144 @@ class Router:
             self._ledger.end_lock(session.key)
             self._ledger_keeper.mark(session, lock.server, is_stale=False)
 
-    # --- reading: get, acquire, reset_timeout ---
+    # --- asking ---
 
-    async def _read(self, routed: RoutedRequest) -> Response | Reply:
-        session = routed.session
+    async def _answer(self, routed: RoutedRequest) -> Response:
+        if routed.operation is Operation.CREATE_UNINITIALIZED:
+            return await self._create(routed)
+        if routed.operation is Operation.RELEASE:
+            await self._release_everywhere(routed)
+        return await self._ask(routed)
+
+    async def _create(self, routed: RoutedRequest) -> Response:
+        """Create where nothing is; where the session exists, its server says so and nothing is copied."""
+        request, session = routed.request, routed.session
+        probe = RoutedRequest(Request(touch(session.target).head, b"", None, request.deadline), session)
+        seen = await self._ask(probe, Operation.CREATE_UNINITIALIZED, is_probe=True)
+        if seen.answered_by is None:
+            return seen
+        return await self._ask(routed, is_insert=seen.status == 404)
+
+    async def _ask(
+        self,
+        routed: RoutedRequest,
+        missed_by: Operation | None = None,
+        *,
+        is_probe: bool = False,
+        is_insert: bool = True,
+    ) -> Response:
+        """Ask until the server of the session has answered, or the router itself can; then do what follows.
+
+        A session that is missed is searched for, on behalf of `missed_by` if that is another operation. Of an
+        answer to a probe nothing is remembered but that the session is not there. A create is no write, and
+        is followed by nothing, unless it `is_insert`.
+
+        Raises NoBackendLeft or BackendFailure.
+        """
+        has_let_go = False
         while True:
-            reply = await self._dispatcher.ask(routed)
-            if isinstance(reply, Lock):
-                if routed.operation is Operation.RESET_TIMEOUT:
-                    self._note_renewed(routed, None, None)
-                    return _own(Answer(Status.OK))
-                return self._refuse_for(routed, reply)
-            effects = self._record(routed, reply)
-            if effects.is_miss:
-                found = await self._look_elsewhere(routed, reply)
-                if found is SearchResult.AT_HOME:
-                    continue
-                if isinstance(found, LockedElsewhere):
-                    is_touched = routed.operation is Operation.RESET_TIMEOUT
-                    return _own(Answer(Status.OK)) if is_touched else Response(found.backend_reply.head, b"")
-                return reply
-            if reply.response.head.has_action_flags:
-                await self._consume_flag(session, reply.server)
-            return reply
+            answer = await self._dispatcher.ask(routed)
+            if isinstance(answer, Lock):
+                own = self._stand_in(routed, answer)
+                if own is not None:
+                    return own
+                has_let_go = True
+                continue
+            effects = EFFECTS[routed.operation, answer.status]
+            if not effects.is_miss:
+                if is_probe or (effects.spreads and not is_insert):
+                    return answer
+                return await self._follow_up(routed, answer, effects)
+            if has_let_go:
+                return _own(Answer(Status.OK))  # row 10: the router was the lock, wherever the session is
+            self._record(routed, answer, effects)
+            found = await self._look_elsewhere(routed, missed_by or routed.operation)
+            if found is SearchResult.ABSENT:
+                return answer
+            if isinstance(found, LockedElsewhere):
+                return await self._answer_of_locked(routed, found)
+
+    def _stand_in(self, routed: RoutedRequest, lock: Lock) -> Response | None:
+        """Answer in the place of the server that granted this lock; None if its holder lets go of it."""
+        match STAND_IN[routed.operation]:
+            case StandIn.LOCKED:
+                return self._refuse_for(routed, lock)
+            case StandIn.TOUCHED:
+                self._expiry_sync.note_renewed(routed.session, None, None)
+                return _own(Answer(Status.OK))
+            case StandIn.LET_GO:
+                if routed.cookie != lock.cookie:
+                    return self._refuse_for(routed, lock)
+                # A release changes no content; whatever else its holder asks makes that server's out of date.
+                self._take_over(routed.session, lock, is_stale=RULES[routed.operation].is_write)
+                return None
+
+    async def _answer_of_locked(self, routed: RoutedRequest, found: LockedElsewhere) -> Response:
+        """The session is locked on a server where it does not belong, and stays there until that is over."""
+        match STAND_IN[routed.operation]:
+            case StandIn.LOCKED:
+                return Response(found.backend_reply.head, b"")
+            case StandIn.TOUCHED:
+                return _own(Answer(Status.OK))
+            case StandIn.LET_GO:
+                return await self._dispatcher.ask_at(found.server, routed, self._roster.pool)
+
+    # --- what an answer is followed by ---
+
+    async def _follow_up(self, routed: RoutedRequest, answer: Response, effects: Effects) -> Response:
+        """Remember what the session's server says, and do what comes before its client is answered."""
+        answered_by = answer.answered_by
+        assert answered_by is not None
+        if effects.spreads:
+            return await self._spread(routed, answer, answered_by, effects)
+        self._record(routed, answer, effects)
+        if answer.head.has_action_flags:
+            await self._consume_flag(routed.session, answered_by.server)
+        if routed.operation is Operation.RELEASE:
+            await self._release_elsewhere(routed, answered_by.server)
+        return answer
+
+    def _record(self, routed: RoutedRequest, answer: Response, effects: Effects) -> None:
+        """Remember what an answer to a request of one server says."""
+        session, head, answered_by = routed.session, answer.head, answer.answered_by
+        assert answered_by is not None
+        server = answered_by.server
+        if effects.ends_lock and self._end_lock_of(session, server) and not effects.is_miss:
+            self._want_repair(session)
+        minutes = head.timeout_minutes if effects.tells_timeout else None
+        self._note_timeout(session, minutes)
+        if effects.grants_lock and head.lock_cookie is not None:
+            incarnation = answered_by.pool.members[server].record.incarnation
+            lock = Lock(head.lock_cookie, server, incarnation, trio.current_time())
+            self._ledger.note_lock(session.key, session.target, lock, minutes)
+        if effects.renews:
+            self._expiry_sync.note_renewed(session, server, minutes)
+
+    async def _spread(
+        self, routed: RoutedRequest, answer: Response, answered_by: AnsweredBy, effects: Effects
+    ) -> Response:
+        """A write is done by its first server: have all others follow; return what its client is told."""
+        session, request, minutes = routed.session, routed.request, routed.request.head.timeout_minutes
+        if effects.ends_lock:
+            self._ledger.end_lock(session.key)  # whoever granted it: a write goes through
+        self._note_timeout(session, minutes)
+        write = Write(
+            session,
+            InternalRequest(request.head, request.body if request.is_whole else b""),
+            answered_by.server,
+            answered_by.sent_at,
+            answered_by.pool,
+            routed.begun_copies,
+        )
+        replies = await self._replicator.spread(write)
+        if routed.operation is not Operation.REMOVE:
+            self._expiry_sync.note_written(session, minutes)
+        if effects.ends_lock:
+            self._want_repair(session)
+        found_elsewhere = [each for each in replies if each.status == 200]
+        if answer.status == 404 and found_elsewhere:
+            return Response(found_elsewhere[0].head, b"")  # it was there, and now it is gone
+        return answer
 
     async def _consume_flag(self, session: SessionRef, server: str) -> None:
         """This server has handed out the one-shot flag of a new session: its copies have it no longer."""
@@ -368,136 +477,33 @@ class Router:
         servers = tuple(each for each in copies if each != server and each not in marks)
         await self._expiry_sync.consume_flag(session.target, servers)
 
-    # --- releasing ---
-
-    async def _release(self, routed: RoutedRequest) -> Response | Reply:
-        session, has_let_go = routed.session, False
-        await self._release_everywhere(routed)
-        while True:
-            reply = await self._dispatcher.ask(routed)
-            if isinstance(reply, Lock):
-                if routed.cookie != reply.cookie:
-                    return self._refuse_for(routed, reply)
-                self._take_over(session, reply, is_stale=False)  # a release changes no content
-                has_let_go = True
-                continue
-            effects = EFFECTS[routed.operation, reply.status]
-            if effects.is_miss and has_let_go:
-                return _own(Answer(Status.OK))  # row 10: the router was the lock, wherever the session is
-            self._record(routed, reply)
-            if effects.is_miss:
-                found = await self._look_elsewhere(routed, reply)
-                if found is SearchResult.AT_HOME:
-                    continue
-                if isinstance(found, LockedElsewhere):
-                    return await self._dispatcher.ask_at(found.server, routed, self._roster.pool)
-                return reply
-            await self._release_elsewhere(routed, reply.server)
-            return reply
-
-    # --- writing: set, remove ---
-
-    async def _write(self, routed: RoutedRequest) -> Response | Reply:
-        session = routed.session
-        while True:
-            reply = await self._dispatcher.ask(routed)
-            if not isinstance(reply, Lock):
-                break
-            if routed.cookie != reply.cookie:
-                return self._refuse_for(routed, reply)
-            self._take_over(session, reply, is_stale=True)
-        effects = EFFECTS[routed.operation, reply.status]
-        if not effects.spreads:
-            return reply
-        self._ledger.end_lock(session.key)  # whoever granted it: a write goes through
-        self._note_timeout(session, routed.request.head.timeout_minutes)
-        backend_reply = await self._spread(routed, reply)
-        self._want_repair(session)
-        found_elsewhere = [each for each in backend_reply if each.status == 200]
-        if reply.status == 404 and found_elsewhere:
-            return Response(found_elsewhere[0].head, b"")  # it was there, and now it is gone
-        return reply
-
-    async def _spread(self, routed: RoutedRequest, reply: Reply) -> list[BackendReply]:
-        session, request = routed.session, routed.request
-        body = request.body if request.is_whole else b""
-        write = Write(
-            session,
-            InternalRequest(request.head, body),
-            reply.server,
-            reply.sent_at,
-            reply.pool,
-            routed.begun_copies,
-        )
-        backend_reply = await self._replicator.spread(write)
-        if routed.operation is not Operation.REMOVE:
-            minutes = request.head.timeout_minutes
-            self._expiry_sync.note_written(session, minutes)
-        return backend_reply
-
-    # --- creating ---
-
-    async def _create(self, routed: RoutedRequest) -> Response | Reply:
-        """Create where nothing is; where the session exists, its server says so and nothing is copied."""
-        session, request = routed.session, routed.request
-        probe = RoutedRequest(Request(touch(session.target).head, b"", None, request.deadline), session)
-        while True:
-            seen = await self._dispatcher.ask(probe)
-            if isinstance(seen, Lock):
-                self._note_renewed(routed, None, None)
-                return _own(Answer(Status.OK))  # row 15
-            is_new = EFFECTS[probe.operation, seen.status].is_miss
-            if is_new:
-                self._end_lock_of(session, seen.server)
-                found = await self._look_elsewhere(routed, seen)
-                if found is SearchResult.AT_HOME:
-                    continue
-                if isinstance(found, LockedElsewhere):
-                    return _own(Answer(Status.OK))
-            reply = await self._dispatcher.ask(routed)
-            if isinstance(reply, Lock):
-                continue
-            if is_new and EFFECTS[routed.operation, reply.status].spreads:
-                self._note_timeout(session, request.head.timeout_minutes)
-                await self._spread(routed, reply)
-            return reply
-
     # --- what they have in common ---
-
-    def _record(self, routed: RoutedRequest, reply: Reply) -> Effects:
-        """Remember what an answer to a request of one server says; return what it means."""
-        effects = EFFECTS[routed.operation, reply.status]
-        session, head = routed.session, reply.response.head
-        if effects.ends_lock and self._end_lock_of(session, reply.server) and not effects.is_miss:
-            self._want_repair(session)
-        minutes = head.timeout_minutes if effects.tells_timeout else None
-        self._note_timeout(session, minutes)
-        if effects.grants_lock and head.lock_cookie is not None:
-            incarnation = reply.pool.members[reply.server].record.incarnation
-            lock = Lock(head.lock_cookie, reply.server, incarnation, trio.current_time())
-            self._ledger.note_lock(session.key, session.target, lock, minutes)
-        if effects.renews:
-            self._note_renewed(routed, reply.server, minutes)
-        return effects
 
     def _note_timeout(self, session: SessionRef, minutes: int | None) -> None:
         if minutes is not None:
             self._ledger.note_timeout(session.key, minutes)
 
-    async def _look_elsewhere(self, routed: RoutedRequest, reply: Reply) -> SearchResult | LockedElsewhere:
+    async def _look_elsewhere(
+        self, routed: RoutedRequest, operation: Operation
+    ) -> SearchResult | LockedElsewhere:
         """A server says that the session is not there. Is that the truth?
 
         Raises NoBackendLeft where no server can tell.
         """
-        if self._ledger.is_settled(routed.session.key, self._roster.pool, trio.current_time()):
+        is_settled = self._is_settled(routed.session)
+        if is_settled and not self._may_lack_removes():
             return SearchResult.ABSENT
         with trio.move_on_at(routed.request.deadline):
-            return await self._lookup.find(routed.session, routed.operation)
+            return await self._lookup.find(routed.session, operation, is_settled=is_settled)
         raise NoBackendLeft("the session was not found in time")
+
+    def _may_lack_removes(self) -> bool:
+        """Whether the router before this one may have been cut off in the middle of a remove."""
+        return self._roster.pool.may_lack_removes(trio.current_time() - self._ledger.longest_life)
 
     def _refuse_for(self, routed: RoutedRequest, lock: Lock) -> Response:
         """Say in the place of its server that the session is locked."""
-        self._note_renewed(routed, None, None)
+        self._expiry_sync.note_renewed(routed.session, None, None)
         age = trio.current_time() - lock.since
         return _own(Answer(Status.LOCKED, lock_age=age, lock_cookie=lock.cookie))
 
@@ -519,9 +525,6 @@ class Router:
             return False
         self._ledger.end_lock(session.key)
         return True
-
-    def _note_renewed(self, routed: RoutedRequest, server: str | None, minutes: int | None) -> None:
-        self._expiry_sync.note_renewed(routed.session, server, minutes)
 
     def _want_repair(self, session: SessionRef) -> None:
         if self._ledger.marks(session.key):

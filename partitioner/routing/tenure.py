@@ -321,6 +321,7 @@ class Tenure:
         inheritance = self._inherit(record, look, read_by, is_clean=legacy is not None)
         if record is not None and not (record is ours or self._is_current(record, look)):
             inheritance = _doubting_the_late(inheritance, record, look, now)
+            inheritance = replace(inheritance, pool=replace(inheritance.pool, known_since=now))
         self._keeper.begin(self._first_record(record, item.term), written_by, inheritance.dirty)
         self._report_other_farms(record, look)
         is_by_another_router = record is not None and (ours is None or record.order[0] != ours.order[0])
@@ -336,6 +337,7 @@ class Tenure:
         if not is_written:
             raise NoBackendLeft("the record of this claim could not be written")
         self.quarantine = None if knows_locks or record is None else Quarantine(record, read_by, now)
+        self._roster.begin_to_serve()
         self.authority.role = Role.ACTIVE
         self._observer.claimed(str(item.term), cause, trio.current_time() - began_at)
         self._tell()
@@ -406,7 +408,8 @@ class Tenure:
     ) -> Inheritance:
         pool = self._roster.configured_pool()
         if record is None:
-            return Inheritance(replace(pool, changed_at=self._roster.pool.changed_at))
+            before = self._roster.pool
+            return Inheritance(replace(pool, changed_at=before.changed_at, known_since=before.known_since))
         now, policy = trio.current_time(), self._roster.policy
         inheritance = inherit(record, pool, policy, now, clock, is_clean=is_clean)
         until = now + record.longest_life

@@ -18,18 +18,23 @@ is ever made sense of.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from struct import Struct
 
 from xxhash import xxh3_64_intdigest
 
 from partitioner.errors import MalformedFile
-from partitioner.sessions.session import Session
+from partitioner.protocol.grammar import MAX_NUMBER
+from partitioner.sessions.session import NO_COOKIE, Session
 from partitioner.sessions.table import SessionTable
 
 MAGIC = b"partitioner sessions\n"
 VERSION = 1
 BLOCK_BYTES = 1024 * 1024
 """A block ends with the entry that makes it so long: large enough to be fast, and not to be noticed."""
+
+A_SECOND = 1.0
+"""By which a session may have longer to live than its time-out: differences of times are rounded."""
 
 _HEAD = Struct(f"<{len(MAGIC)}sIdQ")
 _LENGTH = Struct("<I")  # 4 GiB suffice: a body has at most 2 GiB (protocol.md 7)
@@ -84,6 +89,8 @@ def read_snapshot(read: Read, table: SessionTable, wall: float, now: float) -> R
         number += 1
     if seen > count or read(1):
         raise MalformedFile(f"holds more than the {count} sessions that it announces")
+    if len(table) != seen - expired:
+        raise MalformedFile("holds a session twice")
     return Restored(seen - expired, expired, downtime)
 
 
@@ -147,14 +154,35 @@ def _seal(part: bytes, place: int) -> bytes:
     return _SEAL.pack(xxh3_64_intdigest(part, place))
 
 
+def _check_entry(
+    block: bytes,
+    key_length: int,
+    end: int,
+    timeout: int,
+    cookie: int,
+    seconds_left: float,
+    lock_age: float,
+) -> None:
+    """A seal tells that a block is as it was written, and not by whom. Raises MalformedFile."""
+    fits = key_length > 0 and end <= len(block)
+    is_sensible = 0 <= timeout <= MAX_NUMBER and NO_COOKIE <= cookie <= MAX_NUMBER
+    longest = timeout * 60.0 if timeout else inf
+    # A comparison with what is not a number is false.
+    if not (fits and is_sensible and -inf < seconds_left <= longest + A_SECOND and -inf < lock_age < inf):
+        raise MalformedFile("has an entry that makes no sense; it was not written by this program")
+
+
 def _entries(block: bytes, downtime: float, now: float) -> Iterator[tuple[bytes, Session]]:
     """The sessions of a block by key, as they are `downtime` seconds after they were written."""
     offset = 0
     while offset < len(block):
+        if len(block) - offset < _ENTRY.size:
+            raise MalformedFile("has an entry that is cut off; it was not written by this program")
         key_length, size, timeout, cookie, flags, seconds_left, lock_age = _ENTRY.unpack_from(block, offset)
         key_at = offset + _ENTRY.size
         body_at = key_at + key_length
         offset = body_at + size
+        _check_entry(block, key_length, offset, timeout, cookie, seconds_left, lock_age)
         is_uninitialized = flags & _UNINITIALIZED != 0
         session = Session.create(block[body_at:offset], timeout, is_uninitialized=is_uninitialized)
         session.lock_cookie = cookie

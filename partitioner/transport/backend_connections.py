@@ -6,6 +6,7 @@ bounded; one that went unanswered counts until its end of file, so a frozen back
 more of them than a busy one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +14,14 @@ import trio
 
 from partitioner.errors import BackendEjected, BackendFailure, BackendRestarted, Phase
 from partitioner.membership.backend import Address, Backend
-from partitioner.transport.backend_exchange import Ending, Lease
+from partitioner.transport.backend_exchange import Lease
 from partitioner.transport.channel import Channel
 from partitioner.transport.connector import Connector
+from partitioner.transport.exchange_states import Ending
 from partitioner.transport.half_closed import HalfClosedWatch
 from partitioner.transport.limits import ConnectionLimit
 from partitioner.transport.messages import Request, Response
+from partitioner.transport.shortcomings import Shortcoming, Shortcomings
 from partitioner.transport.traffic import Traffic
 
 HELD_BODY = 64 * 1024
@@ -79,16 +82,21 @@ class Upstream:
         policy: UpstreamPolicy,
         unanswered_listener: UnansweredListener,
         background: trio.Nursery,
+        on_shortcoming: Callable[[Backend, Shortcoming], None] = lambda backend, shortcoming: None,
     ) -> None:
         """`background` outlives every exchange: unanswered connections are watched there."""
         self.backend = backend
         self._connector = connector
         self._policy = policy
         self._unanswered_listener = unanswered_listener
-        self.half_closed = HalfClosedWatch(background)
+        self.shortcomings = Shortcomings(lambda seen: on_shortcoming(self.backend, seen))
+        self.half_closed = HalfClosedWatch(
+            background, lambda: self.shortcomings.note(Shortcoming.KEEPS_HALF_CLOSED)
+        )
         self.traffic = Traffic()
         self.fast_links: FastPathLinks | None = None  # of the fast path, if there is one
         self.incarnation: bytes | None = None  # None while the backend is out
+        self._known_incarnation: bytes | None = None  # the last one
         self._idle: list[tuple[Channel, float]] = []  # the youngest last; with the time of their return
         self._leases: dict[Lease, None] = {}  # in order: a run of the simulation must be repeatable
         self.limit = ConnectionLimit(policy.connections)
@@ -122,7 +130,9 @@ class Upstream:
 
     def reinstate(self, incarnation: bytes) -> None:
         """Take exchanges for the backend, in this incarnation of it."""
-        self.incarnation = incarnation
+        if incarnation != self._known_incarnation:
+            self.shortcomings.clear()
+        self.incarnation = self._known_incarnation = incarnation
 
     def cut(self) -> None:
         """Take none any more, and let nothing reach a client that the backend says from now on."""
@@ -218,6 +228,7 @@ class Upstream:
             request,
             is_reused=is_reused,
             traffic=self.traffic,
+            shortcomings=self.shortcomings,
             on_end=self._on_lease_end,
         )
 

@@ -6,19 +6,13 @@ no use, or, where its request went unanswered, to be watched until its end.
 """
 
 from collections.abc import Awaitable, Callable
-from enum import Enum
 from typing import TypeVar
 
 import trio
 
 from partitioner.errors import (
-    BackendEjected,
     BackendFailure,
-    BackendHungUp,
-    BackendMalformed,
     BackendNotAtFault,
-    BackendReset,
-    BackendTooSlow,
     ClientGone,
     ConnectionBroken,
     ConnectionEnded,
@@ -29,7 +23,19 @@ from partitioner.membership.backend import Backend
 from partitioner.protocol.messages import AnswerHead
 from partitioner.protocol.reader import BodyPiece, Event, answer_reader
 from partitioner.transport.channel import Channel
+from partitioner.transport.exchange_states import (
+    ANSWERED,
+    OUTCOMES,
+    PHASES,
+    PROGRESS,
+    Ending,
+    Order,
+    Stage,
+    Step,
+    Trouble,
+)
 from partitioner.transport.messages import Request, Response
+from partitioner.transport.shortcomings import Shortcomings
 from partitioner.transport.traffic import Traffic
 
 T = TypeVar("T")
@@ -41,15 +47,6 @@ says nothing of the session, and a client would take it for "not found" (protoco
 FAIR_CHANCE = 1.0
 """Seconds that a backend must have had before it is blamed for being late. A client that takes its time
 over its request may leave it less."""
-
-
-class Ending(Enum):
-    """What became of a leased connection."""
-
-    REUSABLE = "reusable"
-    USELESS = "useless"
-    STALE = "stale"  # it had been kept idle, and was found dead before a byte was answered
-    UNANSWERED = "unanswered"
 
 
 class Lease:
@@ -64,6 +61,7 @@ class Lease:
         *,
         is_reused: bool,
         traffic: Traffic,
+        shortcomings: Shortcomings,
         on_end: Callable[["Lease", Ending], None],
     ) -> None:
         self.backend = backend
@@ -73,16 +71,15 @@ class Lease:
         self._whole_request = request
         self._is_reused = is_reused
         self._traffic = traffic
+        self._shortcomings = shortcomings
         self._on_end = on_end
-        self._phase = Phase.CONNECTING
+        self._stage = Stage.NEW
+        self._order = Order.GO_ON
+        self._ending: Ending | None = None
         self._unsent: bytes | memoryview = b""  # of a request that the fast path has begun to send
         self._reader = answer_reader(request.head.operation)
         self._status = 0  # of the answer, when its head has come
-        self._was_answered_a_byte = False
-        self._awaits_client = False
         self._awaits_backend_since = 0.0
-        self._is_cut = False
-        self.was_broken_off = False
         self._scope: trio.CancelScope | None = None
 
     def __repr__(self) -> str:
@@ -91,11 +88,21 @@ class Lease:
     @property
     def was_written(self) -> bool:
         """Whether the backend may have seen something of the request."""
-        return self._phase is not Phase.CONNECTING
+        return self._stage is not Stage.NEW
+
+    @property
+    def was_broken_off(self) -> bool:
+        """Whether its connection was closed by a decision of ours, with no end that could be seen."""
+        return self._order is Order.BROKEN_OFF
+
+    @property
+    def _phase(self) -> Phase:
+        return PHASES[self._stage]
 
     def cut(self) -> None:
         """Let nothing more of this exchange reach the client: the backend is being ejected."""
-        self._is_cut = True
+        if self._order is Order.GO_ON:
+            self._order = Order.CUT
         if self._scope is not None:
             self._scope.cancel()
 
@@ -105,7 +112,7 @@ class Lease:
         The backend is not to blame. What it has read already it may carry out, and no end of file will tell
         when it has.
         """
-        self.was_broken_off = True
+        self._order = Order.BROKEN_OFF
         self.cut()
         self.channel.close()
 
@@ -124,12 +131,14 @@ class Lease:
 
     def take_up(self, sent_at: float, unsent: bytes | memoryview, received: bytes) -> None:
         """Go on where the fast path has got to: so much of the request is left, this has been answered."""
-        self._phase = Phase.SENDING if unsent else Phase.READING
+        self._advance(Step.BEGIN)
         self._unsent = unsent
         self._awaits_backend_since = sent_at
         if received:
-            self._was_answered_a_byte = True
+            self._advance(Step.HEAR)
             self._reader.feed(received)
+        if not unsent:
+            self._advance(Step.SENT)
 
     async def go_on(self, held_body: int, trouble: ConnectionBroken | ConnectionEnded | None) -> Response:
         """The rest of `exchange` after `take_up`; or its end, if this trouble has befallen the connection."""
@@ -155,7 +164,7 @@ class Lease:
         if self._unsent:
             await trio.lowlevel.checkpoint_if_cancelled()  # an ejected backend is sent nothing more
             await self.channel.send(bytes(self._unsent))
-            self._phase = Phase.READING
+            self._advance(Step.SENT)
         return await self._read(held_body)
 
     async def _read(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
@@ -171,19 +180,19 @@ class Lease:
         )
 
     async def _send(self) -> None:
-        self._phase = Phase.SENDING
+        self._advance(Step.BEGIN)
         self._awaits_backend_since = trio.current_time()
         request = self._whole_request
         await self.channel.send(request.head.raw + request.body)
         while request.rest is not None:
-            self._awaits_client = True
+            self._advance(Step.ASK_CLIENT)
             piece = await request.rest()
-            self._awaits_client = False
+            self._advance(Step.HEAR_CLIENT)
             self._awaits_backend_since = trio.current_time()
             if not piece:
                 break
             await self.channel.send(piece)
-        self._phase = Phase.READING
+        self._advance(Step.SENT)
 
     async def _receive_head(self) -> AnswerHead:
         event = await self._next_event()
@@ -191,6 +200,7 @@ class Lease:
         if event.status not in RELAYED:
             raise MalformedAnswer(f"answered {event.status}; expected 200, 400, 404 or 423")
         self._status = event.status
+        self._shortcomings.look_at(self.request.operation, event)
         return event
 
     async def _receive_body(self) -> bytes:
@@ -204,7 +214,7 @@ class Lease:
             data = await self.channel.receive()
             if not data:
                 raise ConnectionEnded("closed the connection in the middle of an exchange")
-            self._was_answered_a_byte = True
+            self._advance(Step.HEAR)
             self._reader.feed(data)
         return event
 
@@ -226,70 +236,65 @@ class Lease:
         """
         try:
             with trio.CancelScope(deadline=self._whole_request.deadline) as self._scope:
-                if self._is_cut:  # between two pieces of an answer
+                if self._order is not Order.GO_ON:  # since the last piece of an answer
                     self._scope.cancel()
                 result = await work
         except ConnectionEnded as error:
-            self._end(Ending.STALE if self._is_stale else Ending.USELESS)
-            raise self._failed(BackendHungUp, str(error)) from error
+            trouble = Trouble.FOUND_CLOSED if self._is_unproven else Trouble.CLOSED
+            raise self._failed(trouble, error) from error
         except ConnectionBroken as error:
-            if self.was_broken_off:
-                raise self._end_cut() from error
-            # A pooled connection that is found dead says nothing about the backend of today.
-            kind = BackendHungUp if self._is_stale else BackendReset
-            self._end(Ending.STALE if self._is_stale else Ending.USELESS)
-            raise self._failed(kind, f"broke the connection: {error}") from error
+            trouble = Trouble.FOUND_BROKEN if self._is_unproven else Trouble.BROKEN
+            raise self._failed(trouble, error) from error
         except MalformedAnswer as error:
-            self._end(Ending.USELESS)
-            raise self._failed(BackendMalformed, str(error)) from error
+            raise self._failed(Trouble.MALFORMED, error) from error
         except ClientGone:
-            self._end(Ending.UNANSWERED)
+            self._end(OUTCOMES[Trouble.CLIENT_GONE, self._order].ending)
             raise
         except BaseException:  # mostly a cancellation: whoever wanted the answer has waited long enough
             self._traffic.failed(self._phase)
-            self._end(Ending.UNANSWERED)
+            self._end(OUTCOMES[Trouble.ABANDONED, self._order].ending)
             raise
-        if self._is_cut:
-            raise self._end_cut()
+        if self._order is not Order.GO_ON:
+            raise self._failed(Trouble.STOPPED)
         if self._scope.cancelled_caught:
-            self._end(Ending.UNANSWERED)
-            if self._awaits_client:
-                raise ClientGone("stalled in the middle of its request")
-            had_a_chance = trio.current_time() - self._awaits_backend_since >= FAIR_CHANCE
-            raise self._failed(
-                BackendTooSlow if had_a_chance else BackendNotAtFault, "did not answer in time"
-            )
+            raise self._late()
         return result
 
     @property
-    def _is_stale(self) -> bool:
-        return self._is_reused and not self._was_answered_a_byte
+    def _is_unproven(self) -> bool:
+        """Whether the connection may have been dead before the request was sent over it."""
+        return self._is_reused and self._stage not in ANSWERED
 
-    def _failed(self, kind: type[BackendFailure], detail: str) -> BackendFailure:
-        """Count the exchange as failed; return what to raise."""
+    def _late(self) -> BackendFailure | ClientGone:
+        """The time is over. The exchange ends; return what to raise."""
+        if self._stage is Stage.AWAITING_CLIENT:
+            self._end(OUTCOMES[Trouble.CLIENT_GONE, self._order].ending)
+            return ClientGone("stalled in the middle of its request")
+        had_a_chance = trio.current_time() - self._awaits_backend_since >= FAIR_CHANCE
+        return self._failed(Trouble.LATE if had_a_chance else Trouble.LATE_FOR_OTHERS)
+
+    def _failed(self, trouble: Trouble, error: Exception | None = None) -> BackendFailure:
+        """The exchange ends, and counts as failed; return what to raise."""
+        ending, kind, detail = OUTCOMES[trouble, self._order]
+        assert kind is not None
+        self._end(ending)
         self._traffic.failed(self._phase)
-        return kind(self.backend.identity, self._phase, detail)
-
-    def _end_cut(self) -> BackendFailure:
-        """The exchange is over before its end, by a decision of ours; return what to raise."""
-        self._end(Ending.UNANSWERED)
-        if self.was_broken_off:
-            return self._failed(BackendNotAtFault, "was left: the router stood still")
-        return self._failed(BackendEjected, "was ejected")
+        return kind(self.backend.identity, self._phase, detail.format(error))
 
     def _end_answered(self) -> None:
         """The answer is complete: the connection is as good as before, unless more came than was asked."""
         self._traffic.answered(self._status, trio.current_time() - self._awaits_backend_since)
         self._end(Ending.REUSABLE if self._reader.is_between_messages else Ending.USELESS)
 
+    def _advance(self, step: Step) -> None:
+        self._stage = PROGRESS[self._stage, step]
+
     def _end(self, ending: Ending) -> None:
-        on_end, self._on_end = self._on_end, _has_ended
-        on_end(self, ending)
+        """A lease ends once; a streamed answer may fail, and then be finished as undelivered as well."""
+        if self._ending is None:
+            self._ending = ending
+            self._on_end(self, ending)
 
 
 async def _fail(trouble: ConnectionBroken | ConnectionEnded) -> tuple[AnswerHead, bytes | None]:
     raise trouble
-
-
-def _has_ended(lease: Lease, ending: Ending) -> None:
-    """A lease ends once; a streamed answer may fail, and then be finished as undelivered as well."""

@@ -4,8 +4,8 @@ Stores, reads, locks, saves and removes one item of its own, under a random key 
 session, and compares every answer with what a state server says (protocol.md 6).
 """
 
-import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from secrets import token_hex
 
 import trio
@@ -25,12 +25,12 @@ from partitioner.protocol.writer import write_request
 from partitioner.transport.channel import Channel, Dial
 from partitioner.transport.connector import why_hung_up
 from partitioner.transport.one_exchange import ask
+from partitioner.transport.shortcomings import Shortcoming, lacks_version
 from partitioner.units import format_duration
 
 TIMEOUT_MINUTES = 1
 MOST_BYTES = 1024
 _OLD, _NEW = b"partitioner check, first content", b"partitioner check, second content"
-_VERSION = re.compile(rb"\r\nX-AspNet-Version: ([0-9]+)\.")
 
 
 class _Wrong(Exception):
@@ -47,6 +47,10 @@ async def examine(backend: Backend, dial: Dial, within: float) -> str | None:
         with trio.fail_after(within):
             channel = await dial(backend.address)
             await _Examination(channel).run()
+        with trio.move_on_after(within) as patience:
+            await _see_it_closed(channel)
+        if patience.cancelled_caught:
+            return f"{Shortcoming.KEEPS_HALF_CLOSED}, within {format_duration(within)}"
     except trio.TooSlowError:
         did_not = "take a connection" if channel is None else "answer"
         return f"did not {did_not} within {format_duration(within)}"
@@ -58,6 +62,14 @@ async def examine(backend: Backend, dial: Dial, within: float) -> str | None:
         if channel is not None:
             channel.close_in_order()
     return None
+
+
+async def _see_it_closed(channel: Channel) -> None:
+    """Say that nothing more will be sent, and wait for the other end: a router waits for it as well."""
+    with suppress(ConnectionBroken):
+        await channel.send_eof()
+        while await channel.receive():
+            pass
 
 
 async def find_twins(backends: Sequence[Backend], dial: Dial, within: float) -> dict[str, Backend]:
@@ -132,7 +144,7 @@ class _Examination:
         await self._expect("reading it", Operation.GET, 200, content=_OLD)
         locked = await self._expect("locking it", Operation.ACQUIRE, 200, content=_OLD)
         if locked.lock_cookie is None:
-            raise _Wrong("handed out a lock without a LockCookie")
+            raise _Wrong(Shortcoming.NO_LOCK_COOKIE)
         await self._expect("reading it while it is locked", Operation.GET, 423)
         await self._expect("saving it", Operation.SET, 200, cookie=locked.lock_cookie, body=_NEW)
         await self._expect("reading what was saved", Operation.GET, 200, content=_NEW)
@@ -164,7 +176,6 @@ class _Examination:
             raise _Wrong(
                 f"answered {len(received)} other bytes to {step}; expected the {len(content)} stored"
             )
-        version = _VERSION.search(head.raw)
-        if version is None or int(version[1]) < 2:
-            raise _Wrong("sends no X-AspNet-Version of 2 or above; ASP.NET refuses such a server")
+        if lacks_version(head):
+            raise _Wrong(Shortcoming.NO_VERSION)
         return head

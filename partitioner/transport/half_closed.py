@@ -23,8 +23,10 @@ GLANCE = 1.0
 class HalfClosedWatch:
     """Watches the unanswered connections to one backend, in the background."""
 
-    def __init__(self, background: trio.Nursery) -> None:
+    def __init__(self, background: trio.Nursery, on_patience_over: Callable[[], None]) -> None:
+        """`on_patience_over` is told where the backend, which answers probes, did not close its end."""
         self._background = background
+        self._on_patience_over = on_patience_over
         self._watched: dict[Lease, None] = {}
         self._answering_since: float | None = None  # None while probes fail
 
@@ -63,6 +65,9 @@ class HalfClosedWatch:
                     await _wait_for_end(lease)
                 if not glance.cancelled_caught:
                     break
+            else:
+                if not lease.was_broken_off:
+                    self._on_patience_over()
         finally:
             lease.channel.close()
             del self._watched[lease]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from partitioner.membership.fencing import RouterConnection
+from partitioner.membership.pool import Pool
 from partitioner.protocol.messages import AnswerHead, RequestHead
 
 Pieces = Callable[[], Awaitable[bytes]]
@@ -42,6 +43,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class AnsweredBy:
+    """The state server that gave an answer, and how it was asked."""
+
+    server: str  # its identity
+    pool: Pool  # under which
+    sent_at: float
+    passed_over: str | None = None  # the first choice, where that was out of use for this session
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """One answer: its bytes, all here or just begun, and who wants to know how it ended."""
 
@@ -52,6 +63,13 @@ class Response:
     finish: Callable[[bool], None] = lambda was_delivered: None
     """Called once, with whether the answer was handed to the network whole."""
     backend: str = ""  # the name of the one that gave it, if any did
+    answered_by: AnsweredBy | None = (
+        None  # None where a router answers in its own words, or for another server
+    )
+
+    @property
+    def status(self) -> int:
+        return self.head.status
 
 
 @dataclass(frozen=True, slots=True)

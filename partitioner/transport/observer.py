@@ -106,6 +106,9 @@ class Observer:
     def backend_answers_again(self, backend: Backend) -> None:
         """A backend that was kept although it seemed cut off answers probes again."""
 
+    def backend_falls_short(self, backend: Backend, detail: str) -> None:
+        """A backend does what no state server does, and web servers fail by. Told once of each memory."""
+
     def failed_over(self, backend: Backend) -> None:
         """A request was answered by another backend, because this one, the first choice, was out of use."""
 

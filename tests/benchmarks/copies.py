@@ -63,7 +63,7 @@ class Slice:
 
 
 @dataclass
-class SessionRef:
+class Measured:
     """A router that is measured."""
 
     name: str
@@ -131,14 +131,14 @@ def main(
         console.print(cpu_table(subjects), latency_table(subjects, rate))
 
 
-def start(stack: ExitStack, name: str, ports: list[int], of: str = "") -> SessionRef:
+def start(stack: ExitStack, name: str, ports: list[int], of: str = "") -> Measured:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     process = stack.enter_context(router(directory, ports, ROUTERS[name]))
-    return SessionRef(of + name, process, directory / CONFIGURATION)
+    return Measured(of + name, process, directory / CONFIGURATION)
 
 
 async def measure_all(
-    subjects: list[SessionRef],
+    subjects: list[Measured],
     rounds: int,
     duration: float,
     rate: float,
@@ -161,13 +161,13 @@ async def measure_all(
         subject.load.close()
 
 
-def in_turn(subjects: list[SessionRef], number: int) -> list[SessionRef]:
+def in_turn(subjects: list[Measured], number: int) -> list[Measured]:
     """Every round begins with another one, so that none always follows the same."""
     first = number % len(subjects)
     return subjects[first:] + subjects[:first]
 
 
-def cpu_table(subjects: list[SessionRef]) -> Table:
+def cpu_table(subjects: list[Measured]) -> Table:
     table = Table(
         "", "exchanges/s", "CPU us/exchange: full load", "fastest", "paced", "fastest", "ratio, paired"
     )
@@ -188,7 +188,7 @@ def cpu_columns(slices: list[Slice]) -> tuple[str, str]:
     return f"{statistics.median(costs):.0f}", f"{min(costs):.0f}"
 
 
-def ratios(subject: SessionRef, subjects: Iterable[SessionRef]) -> dict[str, float]:
+def ratios(subject: Measured, subjects: Iterable[Measured]) -> dict[str, float]:
     """CPU for each exchange under full load, as the median of the ratios in each round."""
     prefix, _, kind = subject.name.rpartition(", ")
     yardsticks = {f"{prefix}, copies 1".removeprefix(", "), f"before, {kind}"} - {subject.name}
@@ -202,7 +202,7 @@ def ratios(subject: SessionRef, subjects: Iterable[SessionRef]) -> dict[str, flo
     }
 
 
-def latency_table(subjects: list[SessionRef], rate: float) -> Table:
+def latency_table(subjects: list[Measured], rate: float) -> Table:
     table = Table("p50/p99, ms", *(each.value for each in OPERATIONS))
     for subject in subjects:
         for kind, slices in (("full load", subject.full), (f"{rate:g} pages/s", subject.paced)):
@@ -217,7 +217,7 @@ def quantiles(slices: list[Slice], operation: Operation) -> tuple[float, float]:
     return latencies.quantile(0.5) * 1e3, latencies.quantile(0.99) * 1e3
 
 
-def summary(subject: SessionRef) -> dict[str, object]:
+def summary(subject: Measured) -> dict[str, object]:
     """All that is known of one router; the rounds' figures in their order."""
     loads = {"full": subject.full, "paced": subject.paced}
     return {

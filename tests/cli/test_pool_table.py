@@ -102,3 +102,13 @@ def watched(found: Sequence[BackendReport], height: int) -> list[str]:
     watch = Watch(lambda: replace(status_of(*found), serving=serving), clock=lambda: 0.0)
     watch.refresh()
     return lines_of(watch.frame(100, height, datetime(2024, 5, 17, 3, 12)), 100)
+
+
+def test_a_server_that_web_servers_would_not_take() -> None:
+    """What it does stands below the state servers; where all is well there is no such line."""
+    seen = "handed out a lock without a LockCookie"
+    found = [backend_report("state-1"), replace(backend_report("state-2"), shortcomings=(seen,))]
+
+    told = " ".join(" ".join(lines_of(summary(status_of(*found)), width=200)).split())
+    assert f"not as it should be state-2 {seen}" in told
+    assert "not as it should be" not in " ".join(lines_of(summary(status_of(found[0])), width=200))

@@ -36,6 +36,9 @@ def backend(number: int) -> Backend:
     return Backend(f"state-{number}", Address(f"10.0.0.{number}", 42424))
 
 
+WALL_CLOCK_AT_START = 1.7e9
+"""What people's clocks show when a router is made: seconds since 1970."""
+
 LONGEST_TEST = 20_000.0
 """Virtual seconds after which a test has failed: nothing that it still waits for will come."""
 
@@ -89,7 +92,9 @@ class MemoryRouter:
             body_memory=body_memory,
             lost_after=lost_after,
             tenure=tenure,
+            wall_clock=lambda: WALL_CLOCK_AT_START + trio.current_time() - built_at,
         )
+        built_at = trio.current_time()
         pool = first_pool(self.backends, self.health, copies, began_at)
         self.core = RouterCore(
             pool, policy, self.connector, self.facts, nursery, _middle, self._list_keys, disk

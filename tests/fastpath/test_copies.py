@@ -351,7 +351,7 @@ async def test_an_end_of_lock_is_noted_before_the_copy_is_written(scene: Scene) 
     assert (1, 0) == (was_locked, scene.router_setup.router.ledger.locks_held)
 
 
-async def test_a_create_is_for_the_await_core(scene: Scene) -> None:
+async def test_a_create_is_for_the_slow_path(scene: Scene) -> None:
     """It asks first whether the session exists."""
     scene.near.sendall(CREATE)
     scene.router_setup.turn()

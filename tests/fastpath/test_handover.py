@@ -132,7 +132,7 @@ async def failure(router_setup: RouterSetup) -> BaseException | None:
     return None
 
 
-async def answer_of_await_core(router_setup: RouterSetup) -> bytes:
+async def answer_of_slow_path(router_setup: RouterSetup) -> bytes:
     """What the client gets whose exchange was handed over."""
     (opening,) = router_setup.client_handoff.openings
     assert opening.respond is not None
@@ -204,7 +204,7 @@ async def test_an_answer_that_is_not_ordinary(answer: bytes, router_setup: Route
     backend.sendall(answer)
     router_setup.turn()
 
-    assert answer == await answer_of_await_core(router_setup)
+    assert answer == await answer_of_slow_path(router_setup)
     assert len(router_setup.router.core.gate) == 0
 
 
@@ -246,7 +246,7 @@ async def test_an_answer_to_a_head_that_has_a_length(router_setup: RouterSetup) 
     backend.sendall(answer)
     router_setup.turn()
 
-    assert answer == await answer_of_await_core(router_setup)
+    assert answer == await answer_of_slow_path(router_setup)
 
 
 async def test_a_request_that_was_cut_off_while_it_was_sent(router_setup: RouterSetup) -> None:

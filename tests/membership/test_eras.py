@@ -35,7 +35,7 @@ def members(*all_of_them: Member) -> dict[str, Member]:
 def pool(count: int, copies: int = 1, changed_at: float = 0.0) -> Pool:
     """A pool of s-1, s-2 ..., all UP since long ago."""
     there = members(*(member(f"s-{number + 1}") for number in range(count)))
-    return Pool(1, there, ranking_of(there.values()), copies, changed_at)
+    return Pool(1, there, ranking_of(there.values()), copies, changed_at, known_since=changed_at)
 
 
 def changed(before: Pool, now: float, *there: Member) -> Pool:

@@ -1,10 +1,8 @@
 """The rules of one exchange: every cell of its tables, what is admitted, and how it ends."""
 
-from partitioner.membership.backend import Address, Backend
-from partitioner.membership.exchange import EFFECTS, RULES, Finish, admit, finish
-from partitioner.membership.health import HealthPolicy
+from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, Finish, StandIn, admit, finish
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger, LedgerPolicy, Lock
-from partitioner.membership.pool import Pool, first_pool
+from partitioner.membership.pool import UnchangedSince
 from partitioner.protocol.messages import Operation
 from tests.tables import each_case
 
@@ -84,9 +82,7 @@ def test_the_last_request_of_a_page() -> None:
     assert {Operation.SET, Operation.RELEASE, Operation.REMOVE} == last
 
 
-def pool(changed_at: float = float("-inf")) -> Pool:
-    backend = Backend(HERE, Address("10.0.0.1", 42424))
-    return first_pool((backend,), HealthPolicy(), 1, changed_at)
+LONG_AGO = UnchangedSince(float("-inf"), 0)
 
 
 def ledger_with(
@@ -113,15 +109,33 @@ KNOWN = [
 def test_what_is_asked_of_one_server(ledger: Ledger, expected: bool) -> None:
     """A lock on the server that is asked is fine; a mark, or a lock of another memory, is not."""
     for operation in Operation:
-        assert expected is admit(ledger, pool(), operation, KEY, HERE, INCARNATION, NOW)
+        assert expected is admit(ledger, LONG_AGO, operation, KEY, HERE, INCARNATION, NOW)
 
 
 @each_case("operation", list(Operation))
 def test_a_write_while_its_key_is_unsettled(operation: Operation) -> None:
-    """After a change of the pool a write concerns former holders as well; to read concerns one server."""
-    admitted = admit(ledger_with(), pool(NOW - 1), operation, KEY, HERE, INCARNATION, NOW)
+    """After a change of its acting set a write concerns former holders as well; to read concerns one."""
+    admitted = admit(ledger_with(), UnchangedSince(NOW - 1, 1), operation, KEY, HERE, INCARNATION, NOW)
 
     assert admitted is not RULES[operation].is_write
+
+
+STAND_INS = {
+    Operation.GET: StandIn.LOCKED,
+    Operation.ACQUIRE: StandIn.LOCKED,
+    Operation.RELEASE: StandIn.LET_GO,
+    Operation.SET: StandIn.LET_GO,
+    Operation.CREATE_UNINITIALIZED: StandIn.TOUCHED,
+    Operation.REMOVE: StandIn.LET_GO,
+    Operation.RESET_TIMEOUT: StandIn.TOUCHED,
+}
+
+
+@each_case("operation", list(Operation))
+def test_the_router_stands_for_a_lock(operation: Operation) -> None:
+    """Only the last request of a page ends the lock that it holds; a page that asks for it is refused."""
+    assert STAND_INS[operation] is STAND_IN[operation]
+    assert RULES[operation].ends_page is (STAND_IN[operation] is StandIn.LET_GO)
 
 
 ENDINGS = [

@@ -28,6 +28,8 @@ from partitioner.membership.items import MOST_RECORD_BYTES
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE
 from partitioner.membership.pool import MOST_ERAS, Member, Pool, first_pool, ranking_of
 from partitioner.membership.record import (
+    VERSION,
+    FormerGap,
     FormerMap,
     FormerMemory,
     Knowledge,
@@ -38,6 +40,7 @@ from partitioner.membership.record import (
     record_of,
     write_record,
 )
+from partitioner.membership.redundancy import RedundancyGap
 from tests.tables import each_case
 
 POLICY = HealthPolicy(fall=1, rise=1, hold_down=0.0)
@@ -262,20 +265,22 @@ def test_the_map_in_force_stays_so_until_its_router_ends() -> None:
     later = FarmClock(WALL + 5 * round(T_MAX * 1000), AFTER)
     first = first_pool([backend("a"), backend("b")], POLICY, 2, AFTER)
     pool = inherit(
-        replace(record, maps=(ended, *record.maps)), first, POLICY, AFTER, later, is_clean=False
+        replace(record, maps=(ended, *record.maps)), first, POLICY, AFTER, later, is_clean=True
     ).pool
 
     assert [({"a": 1.0, "b": 1.0}, AFTER)] == [(era.ranking.weights, era.ended_at) for era in pool.eras]
 
 
-def test_maps_are_kept_once() -> None:
-    """However often health has changed, a map that was in force all the time is one, T_max long."""
+def test_eras_are_kept_once() -> None:
+    """However often health has changed, who served under one map is kept once, each time it was so."""
     pool = pool_with(UP)
     for number in range(30):
-        pool = pool.with_record("b", FELL if number % 2 == 0 else UP, 100.0 + number)
-    (only,) = written(pool).maps
+        pool = pool.with_record("b", FELL if number % 2 == 0 else UP, BEFORE - 100 + number)
+    both, alone = written(pool).maps
 
-    assert (WALL - round(T_MAX * 1000), WALL) == (only.began_at, only.ended_at)
+    assert [{"a", "b"}, {"a"}] == [set(each.served) for each in (both, alone)]
+    assert (WALL - round(T_MAX * 1000), WALL) == (both.began_at, both.ended_at)
+    assert (WALL - 100_000, WALL - 71_000) == (alone.began_at, alone.ended_at)
 
 
 @each_case("after", [1.0, T_MAX - 1.0])
@@ -287,6 +292,177 @@ def test_nobody_s_word_is_good_for_the_time_before(after: float) -> None:
         pool = pool.with_record(name, record, AFTER + 0.5)
 
     assert not pool.has_always_held("a", b"key", AFTER + after - T_MAX)
+
+
+# --- settled or not, from one router to the next (design.md 5.2.5, 7.4) --------------------------------
+
+FOUR = "abcd"
+KEYS = [b"%d" % number for number in range(40)]
+LATER = BEFORE + 10 * T_MAX
+"""When the record is written of a router that has served for long."""
+
+
+def up(name: str, incarnation: bytes | None = None) -> HealthRecord:
+    token = incarnation or b"incarnation of %b" % name.encode()
+    return replace(UP, incarnation=token, served_incarnation=token)
+
+
+def steady_pool() -> Pool:
+    """Four servers that have served for long."""
+    members = {name: Member(backend(name), up(name)) for name in FOUR}
+    return Pool(3, members, ranking_of(members.values()), 2, 10.0)
+
+
+def left(pool: Pool, **changes: object) -> Record:
+    """The record of a pool that was written down before, when nothing had changed for long."""
+    first = written(steady_pool(), at=BEFORE)
+    return replace(written(pool, former=first, at=LATER), **changes)  # type: ignore[arg-type]
+
+
+def next_pool(
+    record: Record, *, is_clean: bool, found: dict[str, bytes] | None = None, drained: str = ""
+) -> Pool:
+    """The pool of the next router, that has found all servers as they were but for these incarnations."""
+    intents = {name: Intent.DRAIN if name in drained else Intent.READY for name in FOUR}
+    first = first_pool([backend(name, intent=intents[name]) for name in FOUR], POLICY, 2, AFTER)
+    reader = FarmClock(WRITER.at(LATER), AFTER)
+    pool = replace(inherit(record, first, POLICY, AFTER, reader, is_clean=is_clean).pool, is_served=False)
+    for name in FOUR:
+        token = (found or {}).get(name, b"incarnation of %b" % name.encode())
+        record_now = observe_success(pool.members[name].record, token, AFTER + 0.5, POLICY)
+        pool = pool.with_record(name, record_now, AFTER + 0.5)
+    return replace(pool, is_served=True)
+
+
+def unsettled(pool: Pool, now: float = AFTER + 1.0) -> set[bytes]:
+    return {key for key in KEYS if now - pool.unchanged_since(key).moment <= T_MAX}
+
+
+def of(name: str) -> set[bytes]:
+    """The keys that are kept on this server."""
+    return {key for key in KEYS if name in steady_pool().ranking.preference_list(key, 2)}
+
+
+@each_case("is_clean", [True, False])
+def test_a_restart_of_the_router_unsettles_nothing(is_clean: bool) -> None:
+    """With a current record, the same map and nobody dirty, all keys are as settled as they were."""
+    assert set() == unsettled(next_pool(left(steady_pool()), is_clean=is_clean))
+
+
+def test_what_changed_before_the_restart_goes_on_to_matter() -> None:
+    """A server fell and was back before the router stopped: what it holds is unsettled until T_max."""
+    pool = steady_pool().with_record("c", FELL, LATER - 100.0).with_record("c", up("c"), LATER - 90.0)
+    after = next_pool(left(pool), is_clean=True)
+
+    assert of("c") == unsettled(after)
+    assert of("c") == unsettled(after, AFTER - 90.0 + T_MAX)
+    assert set() == unsettled(after, AFTER - 89.0 + T_MAX)
+
+
+def test_eras_of_a_router_that_left_no_marks_count_as_ended_at_the_claim() -> None:
+    """It is not known what happened after its last record (design.md 5.2.5)."""
+    pool = steady_pool().with_record("c", FELL, LATER - 100.0).with_record("c", up("c"), LATER - 90.0)
+    after = next_pool(left(pool), is_clean=False)
+
+    assert of("c") == unsettled(after, AFTER + T_MAX)
+    assert set() == unsettled(after, AFTER + T_MAX + 1.0)
+
+
+def test_a_server_that_is_found_empty_unsettles_what_it_held() -> None:
+    """While no router looked, it has begun anew."""
+    after = next_pool(left(steady_pool()), is_clean=True, found={"b": b"another"})
+
+    assert of("b") == unsettled(after)
+
+
+def test_a_server_that_had_marks_unsettles_what_it_held_where_these_are_lost() -> None:
+    """The next of its list may have served meanwhile, and hold what was not removed there yet."""
+    first = written(steady_pool(), at=BEFORE)
+    marked = written(steady_pool(), {"d": frozenset({WRITE})}, first, LATER - 10.0)
+    record = written(steady_pool(), former=marked, at=LATER)
+
+    assert of("d") == unsettled(next_pool(record, is_clean=False))
+    assert set() == unsettled(next_pool(record, is_clean=True))
+
+
+def test_the_return_of_a_server_may_not_have_been_written_down() -> None:
+    """It was out in the last record of a router that was killed: keys may have been stored there since."""
+    record = left(steady_pool().with_record("a", FELL, LATER - 2 * T_MAX))
+    record = replace(record, maps=record.maps[-1:])
+    reader = FarmClock(WRITER.at(LATER), AFTER)
+    first = first_pool([backend(name) for name in FOUR], POLICY, 2, AFTER)
+    eras = inherit(record, first, POLICY, AFTER, reader, is_clean=False).pool.eras
+
+    assert {frozenset("abcd"), frozenset("bcd")} <= {era.eligible for era in eras}
+
+
+@each_case(("is_clean", "expected"), [(True, False), (False, True)])
+def test_removes_may_have_been_cut_off(is_clean: bool, expected: bool) -> None:
+    """For T_max after a router that was killed a 404 is no proof, and nobody is a witness."""
+    pool = next_pool(left(steady_pool()), is_clean=is_clean)
+    (name, *_) = pool.ranking.preference_list(KEYS[0])
+
+    assert expected is pool.may_lack_removes(AFTER + 1.0 - T_MAX)
+    assert (not expected) is pool.has_always_held(name, KEYS[0], AFTER + 1.0 - T_MAX)
+    assert not pool.may_lack_removes(AFTER + 1.0)
+
+
+def test_what_lies_on_a_server_that_was_away_has_not_grown_old() -> None:
+    """It is found again after the restart, and what it held before its sessions moved is looked for."""
+    pool = steady_pool()
+    drained = replace(pool.members["a"], backend=backend("a", intent=Intent.DRAIN))
+    pool = pool.succeeded_by(pool.members | {"a": drained}, pool.ranking, 2, LATER - 100.0)
+    after = next_pool(left(pool.with_record("a", FELL_OF_A, LATER - 90.0)), is_clean=True, drained="a")
+
+    assert of("a") == unsettled(after, AFTER + T_MAX)
+    assert set() == unsettled(after, AFTER + T_MAX + 1.0)
+
+
+FELL_OF_A = observe_symptom(up("a"), Symptom.TIMED_OUT, LATER - 90.0, POLICY, may_fall=True)
+
+
+def test_before_the_first_router_nothing_is_known() -> None:
+    """A router that had started a while ago itself knows no more than since then; its heir neither."""
+    pool = replace(steady_pool(), known_since=LATER - 60.0)
+    after = next_pool(left(pool), is_clean=True)
+
+    assert set(KEYS) == unsettled(after, AFTER - 60.0 + T_MAX)
+    assert set() == unsettled(after, AFTER - 59.0 + T_MAX)
+
+
+def test_what_keeps_copies_away_is_inherited() -> None:
+    """Gaps are told to the next router; a server that was read has one until it is found as it was."""
+    known = replace(
+        Knowledge(T_MAX, {}, frozenset(), {}, {}),
+        gaps=(RedundancyGap("c was restarted", BEFORE - 9.0, "c", b"before"),),
+    )
+    record = record_of(FIRST, steady_pool(), known, BEFORE, WRITER)
+    gaps = inherited(record, *(backend(name) for name in FOUR), is_clean=True).gaps
+
+    assert RedundancyGap("c was restarted", AFTER - 9.0, "c", b"before") == gaps[0]
+    assert {("a", b"incarnation of a"), ("b", b"incarnation of b")} <= {
+        (each.identity, each.incarnation) for each in gaps[1:]
+    }
+
+
+def test_too_few_servers_are_told_of() -> None:
+    """With one server for two copies, those that missed writes may not be marked for them."""
+    gaps = inherited(written(pool_with(FELL)), is_clean=True).gaps
+
+    assert ["there were too few servers for all copies until"] == [
+        each.event for each in gaps if each.identity is None
+    ]
+
+
+def test_a_server_that_was_away_for_long_is_in_doubt_after_a_clean_stop_too() -> None:
+    """What it missed is marked for no longer than T_max, and its clock may have stood still."""
+    out = written(pool_with(FELL))
+    later = written(pool_with(FELL), former=out, at=BEFORE + T_MAX + 1.0)
+    first = first_pool([backend("a"), backend("b")], POLICY, 2, AFTER)
+    reader = FarmClock(WRITER.at(BEFORE + T_MAX + 1.0), AFTER)
+    pool = inherit(later, first, POLICY, AFTER, reader, is_clean=True).pool
+
+    assert Health.RECOVERING is health_of(pool, b"incarnation")
 
 
 # --- What a record says from one to the next -----------------------------------------------------------
@@ -362,6 +538,7 @@ _entries = st.builds(
     st.none() | _times,
     st.none() | _times,
     st.booleans(),
+    st.none() | _times,
 )
 _maps = st.builds(
     lambda places, *others: FormerMap(dict.fromkeys(places, 0.1 + len(places)), places, *others),
@@ -369,7 +546,10 @@ _maps = st.builds(
     st.integers(1, 64),
     _times,
     _times,
+    st.dictionaries(_texts, _tokens, max_size=3),
+    st.booleans(),
 )
+_gaps = st.builds(FormerGap, _texts, _times, st.none() | _texts, _tokens)
 _records = st.builds(
     Record,
     st.just("farm"),
@@ -384,6 +564,8 @@ _records = st.builds(
     st.lists(st.builds(FormerMemory, _known_tokens, _times, _reasons), max_size=2).map(tuple),
     st.lists(_known_tokens, max_size=2).map(tuple),
     st.booleans(),
+    _times,
+    st.lists(_gaps, max_size=2).map(tuple),
 )
 
 
@@ -422,7 +604,8 @@ ONLY_MAP = FormerMap({"b": 1.0}, {"b": "b"}, 2, 0, 1)
 def packed(plain: bytes) -> bytes:
     """A record that says this, whatever it is, with a right checksum."""
     content = zlib.compress(plain)
-    return b"partitioner record, format 1, checksum %b\n" % xxh3_64_hexdigest(content).encode() + content
+    checksum = xxh3_64_hexdigest(content).encode()
+    return b"partitioner record, format %d, checksum %b\n" % (VERSION, checksum) + content
 
 
 def saying(before: bytes, after: bytes) -> bytes:
@@ -438,12 +621,13 @@ def saying(before: bytes, after: bytes) -> bytes:
     [
         (b"", "foreign or damaged"),
         (b"{}", "foreign or damaged"),
-        (WRITTEN.replace(b"format 1", b"format 2"), "has the format 2; this program reads format 1"),
+        (WRITTEN.replace(b"format 2", b"format 1"), "has the format 1; this program reads format 2"),
+        (WRITTEN.replace(b"format 2", b"format 3"), "has the format 3; this program reads format 2"),
         (WRITTEN + b" ", "wrong checksum"),
         (write_record(replace(FIRST, farm="other")), "belongs to the farm 'other'; expected 'farm'"),
         (FAR, "clock that is more than a year ahead"),
         (HUGE, "more than 4194304 bytes"),
-        (WRITTEN.replace(b"format 1", b"format " + b"9" * 5000), "foreign or damaged"),
+        (WRITTEN.replace(b"format 2", b"format " + b"9" * 5000), "foreign or damaged"),
         (packed(b""), "does not say what a record says"),
         (packed(b"[1]"), "does not say what a record says"),
         (saying(b'"term":7', b'"term":"x"'), "does not say what a record says: term: "),

@@ -17,7 +17,7 @@ from partitioner.membership.health import (
 )
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.pool import Member, first_pool, ranking_of
-from partitioner.membership.redundancy import Redundancy
+from partitioner.membership.redundancy import Redundancy, RedundancyGap
 from tests.tables import each_case
 
 T_MAX = 3600.0
@@ -35,7 +35,7 @@ class World:
         self.now = 1_000.0
         self.ledger = Ledger(LedgerPolicy(session_timeout=T_MAX))
         self.pool = first_pool([backend(name) for name in servers], POLICY, copies, self.now)
-        self.redundancy = Redundancy(self.pool, self.ledger)
+        self.redundancy = Redundancy(self.pool, self.ledger, lambda moment: f"{moment:g}")
 
     def wait(self, duration: float) -> None:
         self.now += duration
@@ -307,7 +307,7 @@ def all_but_one_fall(world: World) -> None:
 
 
 WHY_NOT: list[tuple[Step, str]] = [
-    (FELL, "b went down 40s ago; sessions untouched since then may lack a copy for 59m more"),
+    (FELL, "b went down 40s ago; sessions untouched since then may lack a copy; redundant by"),
     (RESTARTED, "b was restarted 40s ago"),
     (MAINTAINED, "b was put to maint 40s ago"),
     (DOUBTED, "b turned out to have missed more than can be remembered 40s ago"),
@@ -336,6 +336,65 @@ def test_all_reasons_are_told() -> None:
     world = after(FELL, MARKED)
 
     assert 2 == len(world.redundancy.why_not_redundant(world.now))
+
+
+def test_all_that_takes_copies_away_is_told_in_one_sentence() -> None:
+    """Each server once, by the last that became of it, the latest first; and when all of that is over."""
+    world = after(RESTARTED, do(World.restarted, "c"), FELL)
+    (sentence,) = world.redundancy.why_not_redundant(world.now)
+    ends = f"{world.redundancy.gaps[-1].opened_at + T_MAX:g}"
+
+    assert sentence == (
+        f"{BOTH}; sessions untouched since then may lack a copy; redundant by {ends} at the latest"
+    )
+
+
+BOTH = "b went down 1s ago, c was restarted 3s ago"
+
+
+def test_many_events_are_counted() -> None:
+    """A cell of a table does not become a page: the last three are told, and how many more there are."""
+    world = settled("abcdef")
+    for name in "bcdef":
+        world.restarted(name)
+
+    assert ", 2 more before; sessions" in world.why_not()
+
+
+# --- from one router to the next ---
+
+
+def begun(world: World, *gaps: RedundancyGap, known_since: float = float("-inf")) -> World:
+    """The next router has begun with what this one has left."""
+    world.pool = replace(world.pool, known_since=known_since)
+    world.redundancy.begin(world.pool, gaps)
+    return world
+
+
+def test_a_router_that_knows_all_begins_redundant() -> None:
+    """Nothing was left to it that would keep the pool from being redundant (design.md 5.2.5)."""
+    assert begun(after(FELL, do(World.up, "b"))).is_redundant
+
+
+def test_a_router_that_does_not_know_what_was_before_waits() -> None:
+    """Whatever is not touched for T_max has expired, known or not."""
+    world = settled()
+    begun(world, known_since=world.now)
+    before = world.why_not()
+    world.wait(T_MAX)
+
+    assert before.startswith("the router was started ")
+    assert world.is_redundant
+
+
+def test_gaps_are_inherited() -> None:
+    """A restart of the router brings no copy back; the return of the server does."""
+    world = after(FELL)
+    begun(world, *world.redundancy.gaps)
+    before = world.is_redundant
+    world.up("b")
+
+    assert (False, True) == (before, world.is_redundant)
 
 
 # --- Safe to stop -----------------------------------------------------------------------------------
@@ -404,7 +463,11 @@ def test_stopping_what_was_handed_off(copies: int) -> None:
         ([FELL, do(World.fell, "c")], 2, "no other server than a serves"),
         ([], 1, "the sessions on a have no copies: copies is 1; drain it first"),
         ([MARKED], 2, "1 key is still marked: a server of it has to be put right"),
-        ([RESTARTED], 2, "b was restarted 2s ago; sessions untouched since then may lack a copy for"),
+        (
+            [RESTARTED],
+            2,
+            "b was restarted 2s ago; sessions untouched since then may lack a copy; redundant",
+        ),
     ],
 )
 def test_why_not_safe_to_stop(steps: list[Step], copies: int, reason: str) -> None:

@@ -2,30 +2,31 @@
 
 import pytest
 
-from partitioner.membership.backend import Address, Backend
-from partitioner.membership.health import HealthPolicy
-from partitioner.membership.pool import Pool, first_pool
+from partitioner.membership.ledger import Ledger
+from partitioner.membership.pool import UnchangedSince
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
 
-
-def pool(changed_at: float = NOW) -> Pool:
-    return first_pool([Backend("a", Address("10.0.0.1", 42424))], HealthPolicy(), 1, changed_at)
-
+EPOCH = 7
+JUST_CHANGED = UnchangedSince(NOW, EPOCH)
+"""The acting set of the key is what it is since now, and since this epoch."""
 
 LATER = NOW + HOUR + 1
 """A moment at which nothing has changed for T_max."""
 
 
-def test_settled_times_begin_a_t_max_after_the_last_change() -> None:
-    """For T_max after any change of the pool, keys are unsettled (design.md 7.4)."""
+def is_settled(book: Ledger, key: bytes, now: float = NOW) -> bool:
+    return book.is_settled(key, JUST_CHANGED, now)
+
+
+def note_settled(book: Ledger, key: bytes, now: float = NOW, epoch: int = EPOCH) -> None:
+    book.note_settled(key, epoch, JUST_CHANGED, now)
+
+
+def test_a_key_is_settled_when_its_acting_set_was_the_same_for_t_max() -> None:
+    """For T_max after a change of its acting set a key may lie elsewhere (design.md 7.4)."""
     book = ledger()
 
-    assert [True, True, False] == [
-        book.is_unsettled_time(pool(), now) for now in (NOW, NOW + HOUR, NOW + HOUR + 1)
-    ]
-    assert [False, False, True] == [
-        book.is_settled(KEY, pool(), now) for now in (NOW, NOW + HOUR, NOW + HOUR + 1)
-    ]
+    assert [False, False, True] == [is_settled(book, KEY, now) for now in (NOW, NOW + HOUR, NOW + HOUR + 1)]
 
 
 def test_a_longer_time_out_makes_unsettled_times_longer() -> None:
@@ -33,63 +34,69 @@ def test_a_longer_time_out_makes_unsettled_times_longer() -> None:
     book = ledger()
     book.note_timeout(OTHER, 120)
 
-    assert not book.is_settled(KEY, pool(), NOW + 2 * HOUR)
+    assert not is_settled(book, KEY, NOW + 2 * HOUR)
 
 
 def test_a_write_settles_its_key() -> None:
     """A write or remove under the present epoch has put its key where it belongs, and no other."""
-    book, now = ledger(), pool()
-    book.note_settled(KEY, now, NOW)
+    book = ledger()
+    note_settled(book, KEY)
 
-    assert [True, False] == [book.is_settled(each, now, NOW) for each in (KEY, OTHER)]
-
-
-def test_a_new_epoch_unsettles() -> None:
-    """The next change of the pool may have the key belong elsewhere."""
-    book, before = ledger(), pool()
-    book.note_settled(KEY, before, NOW)
-    after = before.succeeded_by(before.members, before.ranking, 1, NOW + 1)
-
-    assert not book.is_settled(KEY, after, NOW + 1)
+    assert [True, False] == [is_settled(book, each) for each in (KEY, OTHER)]
 
 
-def test_what_was_settled_is_forgotten_with_its_epoch() -> None:
-    """Nor is it settled again by the write of another key under the new epoch."""
-    book, before = ledger(), pool()
-    book.note_settled(KEY, before, NOW)
-    after = before.succeeded_by(before.members, before.ranking, 1, NOW + 1)
-    book.note_settled(OTHER, after, NOW + 1)
+def test_another_acting_set_unsettles() -> None:
+    """Once its acting set has changed, what an earlier write has done says nothing."""
+    book = ledger()
+    note_settled(book, KEY)
 
-    assert [False, True] == [book.is_settled(each, after, NOW + 1) for each in (KEY, OTHER)]
+    assert not book.is_settled(KEY, UnchangedSince(NOW + 1, EPOCH + 1), NOW + 1)
+
+
+def test_a_change_elsewhere_does_not_unsettle() -> None:
+    """A new epoch that leaves the acting set of the key as it was leaves it settled, too."""
+    book = ledger()
+    note_settled(book, KEY, epoch=EPOCH + 3)
+
+    assert is_settled(book, KEY, NOW + 1)
+
+
+def test_a_write_of_another_key_leaves_a_key_settled() -> None:
+    """Each key is settled since its own last write."""
+    book = ledger()
+    note_settled(book, KEY)
+    note_settled(book, OTHER, NOW + 1, EPOCH + 1)
+
+    assert [True, True] == [is_settled(book, each, NOW + 1) for each in (KEY, OTHER)]
 
 
 @pytest.mark.parametrize("now", [NOW, LATER], ids=["unsettled times", "settled times"])
 def test_a_mark_unsettles_its_key(now: float) -> None:
     """From its first mark on a key may lie where it does not belong (design.md 7.4)."""
     book = ledger()
-    book.note_settled(KEY, pool(), now)
+    note_settled(book, KEY, now)
     book.mark(KEY, TARGET, "a", now, is_stale=True)
 
-    assert not book.is_settled(KEY, pool(), now)
+    assert not is_settled(book, KEY, now)
 
 
 def test_a_key_is_unsettled_beyond_its_last_mark() -> None:
     """A mark that has gone by repair or time leaves open where else the session lies: a write settles it."""
     book = marked("a", since=LATER)
     book.note_put_right(KEY, "a", LATER + 1)
-    before = book.is_settled(KEY, pool(), LATER + 1)
-    book.note_settled(KEY, pool(), LATER + 1)
+    before = is_settled(book, KEY, LATER + 1)
+    note_settled(book, KEY, LATER + 1)
 
-    assert (False, True) == (before, book.is_settled(KEY, pool(), LATER + 1))
+    assert (False, True) == (before, is_settled(book, KEY, LATER + 1))
     assert len(book) == 0
 
 
 def test_a_write_that_leaves_a_mark_does_not_settle() -> None:
     """A degraded write leaves its key unsettled (design.md 7.4)."""
     book = marked("a", since=LATER)
-    book.note_settled(KEY, pool(), LATER + 1)
+    note_settled(book, KEY, LATER + 1)
 
-    assert not book.is_settled(KEY, pool(), LATER + 1)
+    assert not is_settled(book, KEY, LATER + 1)
 
 
 def test_a_whole_repair_settles() -> None:
@@ -97,22 +104,22 @@ def test_a_whole_repair_settles() -> None:
     book = marked("a", "b", since=LATER)
     book.note_put_right(KEY, "a", LATER + 1)
     book.note_repaired(KEY)
-    between = book.is_settled(KEY, pool(), LATER + 1)
+    between = is_settled(book, KEY, LATER + 1)
     book.note_put_right(KEY, "b", LATER + 1)
     book.note_repaired(KEY)
 
-    assert (False, True) == (between, book.is_settled(KEY, pool(), LATER + 1))
+    assert (False, True) == (between, is_settled(book, KEY, LATER + 1))
 
 
 def test_a_mark_undoes_what_a_write_has_settled() -> None:
     """In unsettled times a key that was marked is asked for everywhere again, repaired or not."""
     book = ledger()
-    book.note_settled(KEY, pool(), NOW)
+    note_settled(book, KEY, NOW)
     book.mark(KEY, TARGET, "a", NOW + 1, is_stale=True)
     book.note_put_right(KEY, "a", NOW + 2)
     book.note_repaired(KEY)
 
-    assert not book.is_settled(KEY, pool(), NOW + 2)
+    assert not is_settled(book, KEY, NOW + 2)
 
 
 def test_an_unsettled_key_is_forgotten_when_its_session_has_expired() -> None:
@@ -129,8 +136,17 @@ def test_an_unsettled_key_is_forgotten_when_its_session_has_expired() -> None:
 
 def test_settled_keys_are_bounded() -> None:
     """In unsettled times not more keys are remembered as settled than may be; the others are asked for."""
-    book, now = ledger(keys=3), pool()
+    book = ledger(keys=3)
     for number in range(10):
-        book.note_settled(b"%d" % number, now, NOW)
+        note_settled(book, b"%d" % number)
 
-    assert 3 == sum(book.is_settled(b"%d" % number, now, NOW) for number in range(10))
+    assert 3 == sum(is_settled(book, b"%d" % number) for number in range(10))
+
+
+def test_keys_that_are_settled_anyway_are_not_remembered() -> None:
+    """Only what a write has settled need be remembered: the writes of settled times take no place."""
+    book = ledger(keys=1)
+    note_settled(book, KEY)
+    note_settled(book, OTHER, LATER)
+
+    assert is_settled(book, KEY)

@@ -77,6 +77,7 @@ EVERY_FACT: dict[str, Report] = {
     "backend_moved": lambda log: log.backend_moved(BACKEND, backend(2)),
     "other_farm_seen": lambda log: log.other_farm_seen(BACKEND),
     "memory_was_copied": lambda log: log.memory_was_copied(BACKEND, backend(2)),
+    "backend_falls_short": lambda log: log.backend_falls_short(BACKEND, "hands out no cookies"),
 }
 
 SILENT = {

@@ -267,3 +267,34 @@ def test_answer_that_cannot_be_framed_is_malformed(lines: bytes) -> None:
     """An answer is framed by one Content-Length, of at most 2147483646 (protocol.md 10.1.3, 7)."""
     with pytest.raises(MalformedAnswer):
         parse_answer_head(b"200 OK\r\n" + lines + b"\r\n\r\n")
+
+
+@each_case(
+    ("raw", "sentence"),
+    [
+        (
+            b"200 OK\r\nContent-Length: five and twenty\r\n\r\n",
+            "'Content-Length' is 'five and twenty'; expected a number",
+        ),
+        (b"200 OK\r\nLockCookie: not-a-cookie\r\n\r\n", "'LockCookie' is 'not-a-cookie'; expected a number"),
+        (
+            b"HTTP/2 200 OK, by a proxy\r\n\r\n",
+            "the status line is 'HTTP/2 200 OK, by a proxy'; expected one like",
+        ),
+        (b"HTTP/1.1 " + b"x" * 500 + b"\r\n\r\n", "the status line is 'HTTP/1.1 x+'\\.\\.\\.; expected"),
+    ],
+)
+def test_what_is_wrong_with_an_answer_is_shown_whole(raw: bytes, sentence: str) -> None:
+    """An operator has to find the program that writes so; names, numbers and status lines are no secrets."""
+    with pytest.raises(MalformedAnswer, match=sentence) as caught:
+        parse_answer_head(raw)
+    assert len(str(caught.value)) < 200
+
+
+@each_case("raw", [b"bpr4mimb2vjnvtn2jc4yp3uo\r\n\r\n", b"\x14\0\0\0secret of a session\r\n\r\n"])
+def test_what_may_be_a_piece_of_a_session_is_not_shown(raw: bytes) -> None:
+    """Where a status line should be may stand what is left of another answer's body."""
+    with pytest.raises(MalformedAnswer) as caught:
+        parse_answer_head(raw)
+    assert raw[:12].decode("latin-1") not in str(caught.value)
+    assert "session" not in str(caught.value)

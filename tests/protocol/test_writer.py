@@ -10,7 +10,7 @@ from partitioner.protocol.messages import Answer, AnswerHead, Operation, Request
 from partitioner.protocol.reader import BodyPiece, Event, Reader, answer_reader, request_reader
 from partitioner.protocol.target import encode_target, server_key
 from partitioner.protocol.writer import REFUSAL, write_answer, write_request
-from tests.samples.exchanges import EXCHANGES, Exchange, RoutedRequest
+from tests.samples.exchanges import EXCHANGES, Exchange, SampleRequest
 from tests.tables import each_case
 
 WRITTEN = [each for each in EXCHANGES if each.asked is not None and each.is_spelt_as_the_client_does]
@@ -19,7 +19,7 @@ SAID = [each for each in EXCHANGES if each.said is not None]
 WRITES = {Operation.SET, Operation.CREATE_UNINITIALIZED}
 
 
-def write(asked: RoutedRequest) -> bytes:
+def write(asked: SampleRequest) -> bytes:
     return write_request(
         asked.operation,
         asked.target,
@@ -115,7 +115,7 @@ def test_lock_date_is_when_the_lock_was_taken() -> None:
 _targets = st.text(min_size=1, max_size=80).filter(lambda text: text.isprintable()).map(encode_target)
 _numbers = st.integers(min_value=0, max_value=2_147_483_646)
 _asked = st.builds(
-    RoutedRequest,
+    SampleRequest,
     operation=st.sampled_from(Operation),
     target=_targets,
     timeout_minutes=_numbers,
@@ -125,7 +125,7 @@ _asked = st.builds(
 
 
 @given(asked=_asked, dialect=st.sampled_from(Dialect))
-def test_request_is_read_back(asked: RoutedRequest, dialect: Dialect) -> None:
+def test_request_is_read_back(asked: SampleRequest, dialect: Dialect) -> None:
     """Whatever is written is read back the same, in every dialect."""
     if asked.operation not in WRITES:
         asked = replace(asked, body=b"", timeout_minutes=None)

@@ -117,3 +117,17 @@ async def test_no_copy_breaks_it(nursery: trio.Nursery, autojump_clock: MockCloc
     assert farm.is_locked
     assert session is not None
     assert OLD == session.body
+
+
+async def test_what_is_asked_lives_on(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """To ask a server that is not read starts the time-outs of what is stale there anew, and so its doubt."""
+    farm = Crash(nursery)
+    await farm.lock()
+    await farm.eject_primary()
+    again = await farm.take_over()
+    await trio.sleep(LONGEST_PAGE / 2)
+    await ask(again, GET)
+    asked_at = trio.current_time()
+    record = again.roster.pool.members[farm.places[0]].record
+
+    assert record.doubted_until >= asked_at + again.ledger.longest_life

@@ -37,7 +37,7 @@ HANGS_UP = b""
 
 
 @dataclass(frozen=True, slots=True)
-class RoutedRequest:
+class SampleRequest:
     """What a request says, in the words of write_request."""
 
     operation: Operation
@@ -55,7 +55,7 @@ class Exchange:
     name: str
     title: str
     request: bytes
-    asked: RoutedRequest | None  # None where a stock server refuses to read it
+    asked: SampleRequest | None  # None where a stock server refuses to read it
     answer: bytes  # nothing where it hangs up
     said: Answer | None  # None where it hangs up, or says what we never say
     local_ticks: int = 0  # the server's clock, where the answer has a LockDate
@@ -67,7 +67,7 @@ EXCHANGES = [
         "X1",
         "acquire an absent item",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: acquire\r\n\r\n",
-        RoutedRequest(Operation.ACQUIRE, FIRST),
+        SampleRequest(Operation.ACQUIRE, FIRST),
         PLAIN_NOT_FOUND,
         Answer(Status.NOT_FOUND),
     ),
@@ -80,7 +80,7 @@ EXCHANGES = [
         b"Content-Length:7\r\n"
         b"ExtraFlags:1\r\n"
         b"LockCookie:0\r\n\r\n" + NEW_SESSION,
-        RoutedRequest(
+        SampleRequest(
             Operation.CREATE_UNINITIALIZED, FIRST, timeout_minutes=20, lock_cookie=0, body=NEW_SESSION
         ),
         PLAIN_OK,
@@ -90,7 +90,7 @@ EXCHANGES = [
         "X3",
         "acquire the fresh item: one-shot ActionFlags and the first lock cookie, which is 2",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: acquire\r\n\r\n",
-        RoutedRequest(Operation.ACQUIRE, FIRST),
+        SampleRequest(Operation.ACQUIRE, FIRST),
         b"200 OK\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"ActionFlags: 1\r\n"
@@ -104,7 +104,7 @@ EXCHANGES = [
         "X4",
         "second web server tries to acquire 3 s later",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: acquire\r\n\r\n",
-        RoutedRequest(Operation.ACQUIRE, FIRST),
+        SampleRequest(Operation.ACQUIRE, FIRST),
         b"423 Locked\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockDate: 638456778001234560\r\n"
@@ -119,7 +119,7 @@ EXCHANGES = [
         "X5",
         "plain (read-only page) GET of the locked item",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(Operation.GET, FIRST),
+        SampleRequest(Operation.GET, FIRST),
         b"423 Locked\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockDate: 638456778001234560\r\n"
@@ -139,7 +139,7 @@ EXCHANGES = [
         b"Content-Length:30\r\n"
         b"ExtraFlags:0\r\n"
         b"LockCookie:2\r\n\r\n" + KEY_VALUE,
-        RoutedRequest(Operation.SET, FIRST, timeout_minutes=20, lock_cookie=2, body=KEY_VALUE),
+        SampleRequest(Operation.SET, FIRST, timeout_minutes=20, lock_cookie=2, body=KEY_VALUE),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -147,7 +147,7 @@ EXCHANGES = [
         "X7",
         "plain GET of an unlocked item: no LockCookie header, no ActionFlags",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(Operation.GET, FIRST),
+        SampleRequest(Operation.GET, FIRST),
         b"200 OK\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"Timeout: 20\r\n"
@@ -159,7 +159,7 @@ EXCHANGES = [
         "X8",
         "acquire again: counter is now 3 (capture-shaped answer)",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: acquire\r\n\r\n",
-        RoutedRequest(Operation.ACQUIRE, FIRST),
+        SampleRequest(Operation.ACQUIRE, FIRST),
         b"200 OK\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockCookie: 3\r\n"
@@ -172,7 +172,7 @@ EXCHANGES = [
         "X9",
         "release with a wrong cookie",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: release\r\nLockCookie:2\r\n\r\n",
-        RoutedRequest(Operation.RELEASE, FIRST, lock_cookie=2),
+        SampleRequest(Operation.RELEASE, FIRST, lock_cookie=2),
         b"423 Locked\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockDate: 638456778041234560\r\n"
@@ -187,7 +187,7 @@ EXCHANGES = [
         "X10",
         "release with the right cookie",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: release\r\nLockCookie:3\r\n\r\n",
-        RoutedRequest(Operation.RELEASE, FIRST, lock_cookie=3),
+        SampleRequest(Operation.RELEASE, FIRST, lock_cookie=3),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -195,7 +195,7 @@ EXCHANGES = [
         "X11",
         "release of an item that is not locked (cookie is not compared)",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: release\r\nLockCookie:999\r\n\r\n",
-        RoutedRequest(Operation.RELEASE, FIRST, lock_cookie=999),
+        SampleRequest(Operation.RELEASE, FIRST, lock_cookie=999),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -203,7 +203,7 @@ EXCHANGES = [
         "X12",
         "release without LockCookie on an existing item",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: release\r\n\r\n",
-        RoutedRequest(Operation.RELEASE, FIRST),
+        SampleRequest(Operation.RELEASE, FIRST),
         PLAIN_BAD_REQUEST,
         Answer(Status.BAD_REQUEST),
     ),
@@ -211,7 +211,7 @@ EXCHANGES = [
         "X13",
         "release of an absent item",
         b"GET " + SECOND + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: release\r\nLockCookie:3\r\n\r\n",
-        RoutedRequest(Operation.RELEASE, SECOND, lock_cookie=3),
+        SampleRequest(Operation.RELEASE, SECOND, lock_cookie=3),
         PLAIN_NOT_FOUND,
         Answer(Status.NOT_FOUND),
     ),
@@ -219,7 +219,7 @@ EXCHANGES = [
         "X14",
         "reset timeout of an existing item (HEAD)",
         b"HEAD " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(Operation.RESET_TIMEOUT, FIRST),
+        SampleRequest(Operation.RESET_TIMEOUT, FIRST),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -227,7 +227,7 @@ EXCHANGES = [
         "X15",
         "reset timeout of an absent item",
         b"HEAD " + SECOND + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(Operation.RESET_TIMEOUT, SECOND),
+        SampleRequest(Operation.RESET_TIMEOUT, SECOND),
         PLAIN_NOT_FOUND,
         Answer(Status.NOT_FOUND),
     ),
@@ -240,7 +240,7 @@ EXCHANGES = [
         b"Content-Length:7\r\n"
         b"ExtraFlags:1\r\n"
         b"LockCookie:0\r\n\r\n" + NEW_SESSION,
-        RoutedRequest(
+        SampleRequest(
             Operation.CREATE_UNINITIALIZED, FIRST, timeout_minutes=20, lock_cookie=0, body=NEW_SESSION
         ),
         PLAIN_OK,
@@ -250,7 +250,7 @@ EXCHANGES = [
         "X17",
         "acquire (cookie 4), used by X18-X19",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: acquire\r\n\r\n",
-        RoutedRequest(Operation.ACQUIRE, FIRST),
+        SampleRequest(Operation.ACQUIRE, FIRST),
         b"200 OK\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockCookie: 4\r\n"
@@ -268,7 +268,7 @@ EXCHANGES = [
         b"Content-Length:7\r\n"
         b"ExtraFlags:0\r\n"
         b"LockCookie:3\r\n\r\n" + NEW_SESSION,
-        RoutedRequest(Operation.SET, FIRST, timeout_minutes=20, lock_cookie=3, body=NEW_SESSION),
+        SampleRequest(Operation.SET, FIRST, timeout_minutes=20, lock_cookie=3, body=NEW_SESSION),
         b"423 Locked\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockDate: 638456778101234560\r\n"
@@ -287,7 +287,7 @@ EXCHANGES = [
         b"Timeout:20\r\n"
         b"Content-Length:7\r\n"
         b"ExtraFlags:0\r\n\r\n" + NEW_SESSION,
-        RoutedRequest(Operation.SET, FIRST, timeout_minutes=20, body=NEW_SESSION),
+        SampleRequest(Operation.SET, FIRST, timeout_minutes=20, body=NEW_SESSION),
         b"423 Locked\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockDate: 638456778101234560\r\n"
@@ -307,7 +307,7 @@ EXCHANGES = [
         b"Content-Length:7\r\n"
         b"ExtraFlags:0\r\n"
         b"LockCookie:4\r\n\r\n" + NEW_SESSION_60,
-        RoutedRequest(Operation.SET, FIRST, timeout_minutes=60, lock_cookie=4, body=NEW_SESSION_60),
+        SampleRequest(Operation.SET, FIRST, timeout_minutes=60, lock_cookie=4, body=NEW_SESSION_60),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -315,7 +315,7 @@ EXCHANGES = [
         "X21",
         "next acquire after a timeout change: 4+1",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: acquire\r\n\r\n",
-        RoutedRequest(Operation.ACQUIRE, FIRST),
+        SampleRequest(Operation.ACQUIRE, FIRST),
         b"200 OK\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockCookie: 5\r\n"
@@ -328,7 +328,7 @@ EXCHANGES = [
         "X22",
         "DELETE with a foreign cookie",
         b"DELETE " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nLockCookie:4\r\n\r\n",
-        RoutedRequest(Operation.REMOVE, FIRST, lock_cookie=4),
+        SampleRequest(Operation.REMOVE, FIRST, lock_cookie=4),
         b"423 Locked\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockDate: 638456778121234560\r\n"
@@ -343,7 +343,7 @@ EXCHANGES = [
         "X23",
         "DELETE by the owner (Session.Abandon)",
         b"DELETE " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nLockCookie:5\r\n\r\n",
-        RoutedRequest(Operation.REMOVE, FIRST, lock_cookie=5),
+        SampleRequest(Operation.REMOVE, FIRST, lock_cookie=5),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -351,7 +351,7 @@ EXCHANGES = [
         "X24",
         "DELETE of an absent item",
         b"DELETE " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nLockCookie:5\r\n\r\n",
-        RoutedRequest(Operation.REMOVE, FIRST, lock_cookie=5),
+        SampleRequest(Operation.REMOVE, FIRST, lock_cookie=5),
         PLAIN_NOT_FOUND,
         Answer(Status.NOT_FOUND),
     ),
@@ -364,7 +364,7 @@ EXCHANGES = [
         b"Content-Length:30\r\n"
         b"ExtraFlags:0\r\n"
         b"LockCookie:0\r\n\r\n" + KEY_VALUE,
-        RoutedRequest(Operation.SET, SECOND, timeout_minutes=20, lock_cookie=0, body=KEY_VALUE),
+        SampleRequest(Operation.SET, SECOND, timeout_minutes=20, lock_cookie=0, body=KEY_VALUE),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -377,7 +377,7 @@ EXCHANGES = [
         b"Content-Length:7\r\n"
         b"ExtraFlags:0\r\n"
         b"LockCookie:12345\r\n\r\n" + NEW_SESSION,
-        RoutedRequest(Operation.SET, SECOND, timeout_minutes=20, lock_cookie=12345, body=NEW_SESSION),
+        SampleRequest(Operation.SET, SECOND, timeout_minutes=20, lock_cookie=12345, body=NEW_SESSION),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -389,7 +389,7 @@ EXCHANGES = [
         b"Content-Length:7\r\n"
         b"ExtraFlags:0\r\n"
         b"LockCookie:0\r\n\r\n" + NEW_SESSION,
-        RoutedRequest(Operation.SET, SECOND, lock_cookie=0, body=NEW_SESSION),
+        SampleRequest(Operation.SET, SECOND, lock_cookie=0, body=NEW_SESSION),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -402,7 +402,7 @@ EXCHANGES = [
         b"Content-Length:7\r\n"
         b"ExtraFlags:0\r\n"
         b"LockCookie:0\r\n\r\n" + NEW_SESSION,
-        RoutedRequest(Operation.SET, SECOND, timeout_minutes=525600, lock_cookie=0, body=NEW_SESSION),
+        SampleRequest(Operation.SET, SECOND, timeout_minutes=525600, lock_cookie=0, body=NEW_SESSION),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -415,7 +415,7 @@ EXCHANGES = [
         b"Content-Length:7\r\n"
         b"ExtraFlags:0\r\n"
         b"LockCookie:0\r\n\r\n" + NEW_SESSION,
-        RoutedRequest(Operation.SET, SECOND, timeout_minutes=525601, lock_cookie=0, body=NEW_SESSION),
+        SampleRequest(Operation.SET, SECOND, timeout_minutes=525601, lock_cookie=0, body=NEW_SESSION),
         PLAIN_BAD_REQUEST,
         Answer(Status.BAD_REQUEST),
     ),
@@ -423,7 +423,7 @@ EXCHANGES = [
         "X30",
         "same key, spec-style spelling: literal slashes and a leading slash",
         b"HEAD " + SECOND_LITERAL_SLASHES + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(
+        SampleRequest(
             Operation.RESET_TIMEOUT,
             SECOND_LITERAL_SLASHES,
         ),
@@ -434,7 +434,7 @@ EXCHANGES = [
         "X31",
         "same key, emitted by an app that configured AntiXssEncoder (upper-case hex, parentheses escaped)",
         b"HEAD " + SECOND_ANTI_XSS + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(
+        SampleRequest(
             Operation.RESET_TIMEOUT,
             SECOND_ANTI_XSS,
         ),
@@ -445,7 +445,7 @@ EXCHANGES = [
         "X32",
         "same key, ASP.NET 1.1 style double leading slash",
         b"HEAD " + SECOND_DOUBLE_SLASH + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(
+        SampleRequest(
             Operation.RESET_TIMEOUT,
             SECOND_DOUBLE_SLASH,
         ),
@@ -456,7 +456,7 @@ EXCHANGES = [
         "X33",
         "health probe (any unlikely key); 404 means the server is alive",
         b"HEAD %2fasp-probe HTTP/1.1\r\nHost: probe\r\n\r\n",
-        RoutedRequest(Operation.RESET_TIMEOUT, b"%2fasp-probe", host="probe"),
+        SampleRequest(Operation.RESET_TIMEOUT, b"%2fasp-probe", host="probe"),
         PLAIN_NOT_FOUND,
         Answer(Status.NOT_FOUND),
     ),
@@ -464,7 +464,7 @@ EXCHANGES = [
         "X34a",
         "first of two pipelined requests in one segment (the client never does this)",
         b"HEAD " + SECOND + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(Operation.RESET_TIMEOUT, SECOND),
+        SampleRequest(Operation.RESET_TIMEOUT, SECOND),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -472,7 +472,7 @@ EXCHANGES = [
         "X34b",
         "second of two pipelined requests in one segment",
         b"HEAD " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(Operation.RESET_TIMEOUT, FIRST),
+        SampleRequest(Operation.RESET_TIMEOUT, FIRST),
         PLAIN_NOT_FOUND,
         Answer(Status.NOT_FOUND),
     ),
@@ -488,7 +488,7 @@ EXCHANGES = [
         "X36",
         "header NAME in the wrong case is ignored: this silently becomes a plain GET and takes no lock",
         b"GET " + SECOND + b" HTTP/1.1\r\nHost: localhost\r\nexclusive: acquire\r\n\r\n",
-        RoutedRequest(Operation.GET, SECOND),
+        SampleRequest(Operation.GET, SECOND),
         b"200 OK\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"Timeout: 525600\r\n"
@@ -501,7 +501,7 @@ EXCHANGES = [
         "X37",
         "Lock-Cookie (spec examples) is an unknown header to the real server: release without cookie",
         b"GET " + SECOND + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: release\r\nLock-Cookie: 3\r\n\r\n",
-        RoutedRequest(Operation.RELEASE, SECOND),
+        SampleRequest(Operation.RELEASE, SECOND),
         PLAIN_BAD_REQUEST,
         Answer(Status.BAD_REQUEST),
         is_spelt_as_the_client_does=False,
@@ -539,7 +539,7 @@ EXCHANGES = [
         "X41",
         "service shutting down: managed runtime refuses the request",
         b"HEAD " + SECOND + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        RoutedRequest(Operation.RESET_TIMEOUT, SECOND),
+        SampleRequest(Operation.RESET_TIMEOUT, SECOND),
         b"503 Server Too Busy\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 0\r\n\r\n",
         None,
     ),
@@ -547,7 +547,7 @@ EXCHANGES = [
         "X42",
         "abandoned lock, part 1: a waiting request polls and sees LockAge reach executionTimeout (110 s)",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: acquire\r\n\r\n",
-        RoutedRequest(Operation.ACQUIRE, FIRST),
+        SampleRequest(Operation.ACQUIRE, FIRST),
         b"423 Locked\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockDate: 638456778001234560\r\n"
@@ -562,7 +562,7 @@ EXCHANGES = [
         "X43",
         "abandoned lock, part 2: the waiter releases the foreign lock with the cookie from the 423",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: release\r\nLockCookie:9\r\n\r\n",
-        RoutedRequest(Operation.RELEASE, FIRST, lock_cookie=9),
+        SampleRequest(Operation.RELEASE, FIRST, lock_cookie=9),
         PLAIN_OK,
         Answer(Status.OK),
     ),
@@ -570,7 +570,7 @@ EXCHANGES = [
         "X44",
         "abandoned lock, part 3: next poll (0.5 s later) succeeds",
         b"GET " + FIRST + b" HTTP/1.1\r\nHost: localhost\r\nExclusive: acquire\r\n\r\n",
-        RoutedRequest(Operation.ACQUIRE, FIRST),
+        SampleRequest(Operation.ACQUIRE, FIRST),
         b"200 OK\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockCookie: 10\r\n"
@@ -588,7 +588,7 @@ EXCHANGES = [
         b"Content-Length:7\r\n"
         b"ExtraFlags:0\r\n"
         b"LockCookie:9\r\n\r\n" + NEW_SESSION,
-        RoutedRequest(Operation.SET, FIRST, timeout_minutes=20, lock_cookie=9, body=NEW_SESSION),
+        SampleRequest(Operation.SET, FIRST, timeout_minutes=20, lock_cookie=9, body=NEW_SESSION),
         b"423 Locked\r\n"
         b"X-AspNet-Version: 4.0.30319\r\n"
         b"LockDate: 638456779101234560\r\n"

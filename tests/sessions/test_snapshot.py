@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from io import BytesIO
-from struct import pack_into
+from math import inf, nan
+from struct import pack, pack_into
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
 
 from partitioner.errors import MalformedFile
 from partitioner.protocol.messages import Answer, Operation, RequestHead, Status
@@ -263,4 +265,57 @@ REFUSALS = [
 def test_what_is_wrong_is_said(case: str, snapshot: bytes, sentence: str) -> None:
     """The operator learns whether the file is foreign, from another version, cut off, or damaged."""
     with pytest.raises(MalformedFile, match=sentence):
+        restore(snapshot)
+
+
+def sealed(*blocks: bytes, count: int) -> bytes:
+    """A snapshot with these blocks, whose seals are right: anybody can compute them."""
+    pieces = []
+    head = pack(f"<{len(MAGIC)}sIdQ", MAGIC, 1, WALL, count)
+    parts = [head, *(part for block in blocks for part in (pack("<I", len(block)), block))]
+    for place, part in enumerate(parts):
+        pieces += [part, pack("<Q", xxh3_64_intdigest(part, place))]
+    return b"".join(pieces)
+
+
+def entry(
+    key: bytes = b"/key",
+    size: int = 4,
+    timeout: int = 20,
+    cookie: int = 2,
+    seconds_left: float = 60.0,
+    lock_age: float = 0.0,
+) -> bytes:
+    """An entry as write_snapshot writes it, of a body of four bytes."""
+    return pack("<IIiiBdd", len(key), size, timeout, cookie, 2, seconds_left, lock_age) + key + b"body"
+
+
+def test_a_sealed_entry_is_read() -> None:
+    """What follows is refused for what it says, and for nothing else."""
+    assert 1 == restore(sealed(entry(), count=1))[1].sessions
+
+
+NONSENSE = [
+    ("cut off", sealed(entry()[:20], count=1)),
+    ("no key", sealed(entry(b""), count=1)),
+    ("longer than its block", sealed(entry(size=400), count=1)),
+    ("longer than anything", sealed(entry(size=2**32 - 1), count=1)),
+    ("a time-out before the beginning", sealed(entry(timeout=-1), count=1)),
+    ("a cookie that no client could send", sealed(entry(cookie=-5), count=1)),
+    ("a life that is no number", sealed(entry(seconds_left=nan), count=1)),
+    ("a life without end", sealed(entry(seconds_left=inf), count=1)),
+    ("more life than its time-out", sealed(entry(seconds_left=1202.0), count=1)),
+    ("a life that ended before all time", sealed(entry(seconds_left=-inf), count=1)),
+    ("a lock whose age is no number", sealed(entry(lock_age=nan), count=1)),
+    ("a lock of all time", sealed(entry(lock_age=inf), count=1)),
+    ("a session twice", sealed(entry() + entry(), count=2)),
+    ("no block for what is announced", sealed(count=2**64 - 1)),
+    ("blocks without an entry", sealed(b"", b"", count=1)),
+]
+
+
+@each_case(("case", "snapshot"), NONSENSE, ids=[case for case, _ in NONSENSE])
+def test_sealed_nonsense_is_refused(case: str, snapshot: bytes) -> None:
+    """It is set aside as damaged; the server neither fails to start nor serves what cannot be."""
+    with pytest.raises(MalformedFile):
         restore(snapshot)

@@ -46,11 +46,11 @@ REGRESSIONS = {
 THEMED_SEEDS = range(20_000, 20_009)
 """Of each theme that is asked for by name."""
 
-RoutedRequest = tuple[int, tuple[str, ...], str | None]
+SeedRequest = tuple[int, tuple[str, ...], str | None]
 """A seed, the rules that are broken, and a theme."""
 
 
-def findings(asked: RoutedRequest) -> list[str]:
+def findings(asked: SeedRequest) -> list[str]:
     """What is wrong with the history of a seed, as text: outcomes themselves are large."""
     seed, mutations, theme = asked
     violations = simulate(seed, mutations, theme, is_told=False).violations

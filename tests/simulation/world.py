@@ -303,6 +303,8 @@ class World:
                 acting = pool.acting_set(self.core.ledger_keeper.placement_of(key), marks)
                 if acting is None or not self.core.gate.is_free(key):
                     continue
+                if not pool.members[acting.primary].is_readable:
+                    continue  # it has not been seen since the router's start, and answers nobody yet
                 primary, *copies = (
                     self._look_at(each, key, now) for each in (acting.primary, *acting.copies)
                 )

@@ -70,12 +70,18 @@ class RouterAdminApi:
 
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the configuration, although requests are served, a sentence each."""
-        members = self.core.roster.pool.members.values()
-        return tuple(
+        members = [each for each in self.core.roster.pool.members.values() if each.removed_at is None]
+        aliases = (
             f"{each.backend.name} {self._trouble(each.backend.identity, each.record)}"
             for each in members
-            if each.record.symptom is Symptom.ALIAS and each.removed_at is None
+            if each.record.symptom is Symptom.ALIAS
         )
+        shortcomings = (
+            f"{each.backend.name} {seen}"
+            for each in members
+            for seen in self._shortcomings(each.backend.identity)
+        )
+        return (*aliases, *shortcomings)
 
     def role(self) -> str:
         """Whether this router is the active one of its farm: active, claiming or standby."""
@@ -209,6 +215,7 @@ class RouterAdminApi:
             safe_to_stop=not why_not_safe,
             not_safe_to_stop=why_not_safe,
             drain=None if drain is None else _drain(backend.name, drain, now),
+            shortcomings=self._shortcomings(identity),
         )
 
     def _trouble(self, identity: str, record: HealthRecord) -> str | None:
@@ -217,6 +224,10 @@ class RouterAdminApi:
             return None
         trouble: str = record.symptom.value
         return self.core.roster.aliases.get(identity, trouble) if record.symptom is Symptom.ALIAS else trouble
+
+    def _shortcomings(self, identity: str) -> tuple[str, ...]:
+        upstream = self.core.roster.upstreams.get(identity)
+        return () if upstream is None else tuple(each.value for each in upstream.shortcomings.seen)
 
     def _why_not_safe_to_stop(self, identity: str, drain: Drain | None, now: float) -> tuple[str, ...]:
         """A server that has handed everything off holds nothing that could be lost."""
@@ -233,7 +244,7 @@ class RouterAdminApi:
 
     def _unsettled_for(self, now: float) -> float | None:
         """Sessions move when they are used; those that were not used by then have expired."""
-        left = self.core.roster.pool.changed_at + self.core.ledger.longest_life - now
+        left = self.core.roster.pool.unsettled_since + self.core.ledger.longest_life - now
         return left if left > 0 else None
 
     def _probe(self, identity: str, record: HealthRecord) -> float | None:

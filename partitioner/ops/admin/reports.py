@@ -57,6 +57,7 @@ class BackendReport:
     safe_to_stop: bool
     not_safe_to_stop: tuple[str, ...]  # why not
     drain: DrainReport | None
+    shortcomings: tuple[str, ...] = ()  # what it does that web servers fail by, a sentence each
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a router tells its operators, and what it does when they say so (design.md 9.3)."""
 
+import time
 from dataclasses import dataclass, replace
 
 import pytest
@@ -18,8 +19,9 @@ from partitioner.ops.metrics.counters import Counters
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import HashKey
 from partitioner.protocol.messages import Operation
+from partitioner.transport.shortcomings import Shortcoming
 from tests.doubles.backends import MemoryStateServer
-from tests.doubles.routers import MemoryRouter
+from tests.doubles.routers import WALL_CLOCK_AT_START, MemoryRouter
 from tests.doubles.sessions import request, target
 from tests.ops.admin.apis import admin_api_of, reload_nothing
 from tests.ops.admin.asking import Operator
@@ -102,6 +104,23 @@ async def test_readyz(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     assert (503, ["it is stopping"]) == (stopping.status_code, stopping.json()["reasons"])
 
 
+async def test_a_server_that_web_servers_would_not_take(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """What `check --connect` would refuse is shown of the server that does it, and /readyz warns."""
+    site = Site(nursery)
+    await site.router.probe_on()
+    site.router.roster.upstreams["state-2"].shortcomings.note(Shortcoming.NO_LOCK_COOKIE)
+    readyz = await site.operator.get("/readyz")
+    answer = (await site.operator.get("/api/v1/backends")).json()["backends"]
+    page = (await site.operator.get("/")).text
+
+    seen = "handed out a lock without a LockCookie"
+    assert (200, [f"state-2 {seen}"]) == (readyz.status_code, readyz.json()["warnings"])
+    assert [[], [seen], []] == [each["shortcomings"] for each in answer]
+    assert 1 == page.count(seen)
+
+
 async def test_a_server_that_was_entered_twice(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Others serve, so the router is ready; /readyz warns, and the second entry's trouble says the same."""
     site = Site(nursery)
@@ -128,6 +147,7 @@ STATUS = (
 async def test_status(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The whole on one page, with ages in seconds."""
     site = Site(nursery, began_at=trio.current_time())
+    in_an_hour = time.strftime("%H:%M", time.localtime(WALL_CLOCK_AT_START + 3600.0))
     await site.router.probe_on()
     client = site.router.client()
     await client.ask(request(Operation.SET, target(1)))
@@ -148,7 +168,8 @@ async def test_status(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         "drains": [],
         "redundant_since": None,
         "not_redundant": [
-            "the router was started 10s ago; sessions untouched since then may lack a copy for 60m more"
+            "the router was started 10s ago; sessions untouched since then may lack a copy; "
+            f"redundant by {in_an_hour} at the latest"
         ],
     } == {key: status[key] for key in STATUS}
     assert ["state-1", "state-2", "state-3"] == [each["name"] for each in status["backends"]]

@@ -159,6 +159,7 @@ READ_ELSEWHERE = {
         "backend_entered_twice",
         "backend_moved",
         "memory_was_copied",
+        "backend_falls_short",
         "other_farm_seen",
     ),  # the log says so, once
 }

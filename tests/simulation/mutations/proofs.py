@@ -43,6 +43,7 @@ _MARKS = "tests/membership/test_marks.py"
 _QUARANTINE = "tests/membership/test_quarantine.py"
 _AGREEMENT = "tests/routing/test_agreement.py"
 _KEEPER = "tests/routing/test_record_keeper.py"
+_UNCHANGED, _RECORD = "tests/membership/test_unchanged.py", "tests/membership/test_record.py"
 _LOCK_QUARANTINE = "tests/routing/test_lock_quarantine.py"
 _LOSSES = "tests/routing/test_losses.py"
 _MOVING = "tests/routing/test_moving_memories.py"
@@ -63,7 +64,22 @@ BY_UNIT_TEST = {
     "a key is settled while it is marked": (
         "tests/membership/test_settled.py::test_a_mark_unsettles_its_key"
     ),
-    "a key that was settled stays settled": ("tests/membership/test_settled.py::test_a_new_epoch_unsettles"),
+    "a key is settled though an era differs": (
+        f"{_UNCHANGED}::test_the_fall_of_one_server_unsettles_what_it_held"
+    ),
+    "a key that was settled stays settled": (
+        "tests/membership/test_settled.py::test_another_acting_set_unsettles"
+    ),
+    "a 404 is the truth though a remove may have been cut off": (
+        "tests/routing/test_restarts.py::test_a_remove_that_was_cut_off_with_its_router"
+    ),
+    "a restart unsettles nothing though no marks were left": (
+        f"{_RECORD}::test_eras_of_a_router_that_left_no_marks_count_as_ended_at_the_claim"
+    ),
+    "incarnations do not matter to what is settled": (
+        f"{_RECORD}::test_a_server_that_is_found_empty_unsettles_what_it_held"
+    ),
+    "what is away grows old": f"{_UNCHANGED}::test_a_short_absence_keeps_leftovers_alive",
     "a lock keeps dirty servers from agreeing for ever": f"{_AGREEMENT}::test_a_lock_is_released_at_all",
     "a lock of before the claim is released at one server": (
         f"{_LOCK_QUARANTINE}::test_the_holder_releases_it_everywhere"

@@ -1,7 +1,6 @@
 """Copies, marks, locks, and whether a session exists: rules of design.md 7, each broken on purpose."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import trio
@@ -13,7 +12,7 @@ from partitioner.membership.failover import FAILOVER, Verdict
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger, Lock
 from partitioner.membership.losses import LossReason, maybe_loss
-from partitioner.membership.pool import ActingSet, Member, Pool
+from partitioner.membership.pool import ActingSet, Era, Member, Pool, UnchangedSince
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing import lookup
@@ -261,7 +260,7 @@ def answer_404_when_the_owner_is_unreachable() -> Iterator[None]:
 @mutation
 def no_fill_on_miss() -> Iterator[None]:
     """What the acting primary does not have does not exist."""
-    return replaced(Ledger, "is_settled", lambda self, key, pool, now: True)
+    return replaced(Ledger, "is_settled", lambda self, key, unchanged, now: True)
 
 
 @mutation
@@ -330,8 +329,8 @@ def a_key_that_was_settled_stays_settled() -> Iterator[None]:
     """Whatever the pool has become since."""
     original = Ledger.is_settled
 
-    def is_settled(self: Ledger, key: bytes, pool: Pool, now: float) -> bool:
-        return original(self, key, replace(pool, epoch=self._settled_epoch), now)
+    def is_settled(self: Ledger, key: bytes, unchanged: UnchangedSince, now: float) -> bool:
+        return original(self, key, unchanged._replace(epoch=0), now)
 
     return replaced(Ledger, "is_settled", is_settled)
 
@@ -340,10 +339,39 @@ def a_key_that_was_settled_stays_settled() -> Iterator[None]:
 def a_key_is_settled_while_it_is_marked() -> Iterator[None]:
     original = Ledger.is_settled
 
-    def is_settled(self: Ledger, key: bytes, pool: Pool, now: float) -> bool:
-        return not self.is_unsettled_time(pool, now) or original(self, key, pool, now)
+    def is_settled(self: Ledger, key: bytes, unchanged: UnchangedSince, now: float) -> bool:
+        return now - unchanged.moment > self.longest_life or original(self, key, unchanged, now)
 
     return replaced(Ledger, "is_settled", is_settled)
+
+
+@mutation
+def a_key_is_settled_though_an_era_differs() -> Iterator[None]:
+    return replaced(Pool, "unchanged_since", lambda self, key: UnchangedSince(self.known_since, self.epoch))
+
+
+@mutation
+def incarnations_do_not_matter_to_what_is_settled() -> Iterator[None]:
+    """A server that has begun anew is taken for the one that held the session."""
+    original = Pool.unchanged_since
+
+    def unchanged_since(self: Pool, key: bytes) -> UnchangedSince:
+        held = self._acting(key)
+
+        def acting(era: Era, key: bytes) -> dict[str, bytes | None]:
+            return {each: held.get(each) for each in former(era, key)}
+
+        former = Era.acting
+        with without(Era, "acting", acting):
+            return original(self, key)
+
+    return replaced(Pool, "unchanged_since", unchanged_since)
+
+
+@mutation
+def what_is_away_grows_old() -> Iterator[None]:
+    """A server that comes back with what it held is not asked for what it should not have any more."""
+    return replaced(Pool, "_returned", lambda self, members: iter(()))
 
 
 @mutation

@@ -11,10 +11,11 @@ from partitioner.membership.health import HealthRecord, newcomer
 from partitioner.membership.items import CanaryItem, Term, TermItem
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.legacy import Legacy
-from partitioner.membership.pool import Pool
+from partitioner.membership.pool import Era, Pool
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import MemberEntry, Record
 from partitioner.membership.tenure import Role, Sightings
+from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing import record_keeper, tenure
 from partitioner.routing.ledger_keeper import LedgerKeeper
@@ -112,6 +113,22 @@ def marks_and_locks_of_any_former_router_are_taken_over() -> Iterator[None]:
 @mutation
 def former_maps_are_not_inherited() -> Iterator[None]:
     return replaced(record._Heir, "eras", lambda self, ranking: ())
+
+
+@mutation
+def a_restart_unsettles_nothing_though_no_marks_were_left() -> Iterator[None]:
+    """The eras of a router that was killed count like those of one that stopped in order."""
+    original = record._Heir.eras
+
+    def eras(self: Any, ranking: Ranking) -> tuple[Era, ...]:
+        return original(replace(self, is_clean=True), ranking)
+
+    return replaced(record._Heir, "eras", eras)
+
+
+@mutation
+def a_404_is_the_truth_though_a_remove_may_have_been_cut_off() -> Iterator[None]:
+    return replaced(Pool, "may_lack_removes", lambda self, since: False)
 
 
 @mutation
