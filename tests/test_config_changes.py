@@ -81,12 +81,15 @@ def test_what_is_applied_at_once_takes_no_restart() -> None:
         copies: 1
         lost_sessions: close
         lost_after: 10s
+        heal: {rate: 5}
         allow_clients: [10.0.0.0/8]
         backends: [{name: c, address: 10.0.0.3:42424}]
     """)
 
     assert restarts_needed(parse(POOL), wanted) == []
-    assert {"allow_clients", "backends", "copies", "lost_after", "lost_sessions"} == APPLIED_AT_ONCE
+    assert {
+        *("allow_clients", "backends", "copies", "heal.rate", "lost_after", "lost_sessions")
+    } == APPLIED_AT_ONCE
 
 
 KEY_CHANGES = [
@@ -99,6 +102,7 @@ KEY_CHANGES = [
         "lost_after: 5m",
         "lost_after 1m -> 5m: so long a server must have timed out before what only it has counts as lost",
     ),
+    ("heal: {rate: 50}", "heal.rate 500 -> 50: so many sessions a second are put right from now on"),
     (
         "allow_clients: [10.0.0.0/8]",
         "allow_clients [127.0.0.0/8, ::1/128] -> [10.0.0.0/8]: "

@@ -17,6 +17,7 @@ from partitioner.cli.serve import serve
 from partitioner.cli.state_server import state_server
 from partitioner.cli.status import backends, locks, status
 from partitioner.cli.steer import drain, maint, ready
+from partitioner.cli.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,7 +27,7 @@ def main() -> None:
 
 
 PREPARING = (serve, state_server, check, locate, plan, example, bench)
-STEERING = (status, backends, locks, drain, ready, maint, claim, accept_loss)
+STEERING = (status, backends, locks, drain, ready, maint, claim, verify, accept_loss)
 
 for verb in (*PREPARING, *STEERING):
     main.add_command(verb)

@@ -15,7 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 from partitioner.cli.http_client import HttpClient, NotReached
 from partitioner.cli.options import DEFAULT_URL, TOKEN, Refused
 from partitioner.errors import UnknownBackend
-from partitioner.ops.admin.reports import AcceptedLoss, BackendReport, ClaimReport, Locks, Status, StoreStatus
+from partitioner.ops.admin.reports import (
+    AcceptedLoss,
+    BackendReport,
+    ClaimReport,
+    Locks,
+    Status,
+    StoreStatus,
+    VerifyReport,
+)
 from partitioner.ops.printable import printable
 
 TIMEOUT = 10.0
@@ -78,6 +86,14 @@ class AdminClient:
         """Have a state server with a store take its engine as it stands; what that means, in a sentence."""
         told = self._ask("POST", "/api/v1/accept-loss")
         return self._read(told, AcceptedLoss).said
+
+    def begin_verify(self) -> VerifyReport:
+        """Have a walk through all sessions begin. Raises ClickException where another one goes on."""
+        return self._read(self._ask("POST", "/api/v1/verify"), VerifyReport)
+
+    def verify(self) -> VerifyReport:
+        """What that walk has found so far."""
+        return self._read(self._ask("GET", "/api/v1/verify"), VerifyReport)
 
     def _ask(self, method: str, path: str, *, waits: bool = False) -> Any:
         """Ask, and return the JSON that is told; if it `waits`, however long that takes.

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import click
 
-from partitioner.ops.admin.reports import DrainReport
+from partitioner.ops.admin.reports import DrainReport, HealingReport
 from partitioner.ops.printable import printable
 from partitioner.units import format_share
 
@@ -38,6 +38,16 @@ def progress(drain: DrainReport) -> str:
         return f"{drain.moved} sessions moved, {left}; stalled: {printable(drain.stalled)}"
     until = "" if drain.estimate is None else f", at most {age(drain.estimate)} to go"
     return f"{drain.moved} sessions moved, {left}{until}"
+
+
+def healed(healing: HealingReport) -> str:
+    """How far a walk has come that puts sessions right, in a line."""
+    share = healing.seen / healing.told if healing.told else 0.0
+    left = "" if not healing.left else f", {healing.left} to be tried again"
+    until = "" if healing.estimate is None else f", about {age(healing.estimate)} to go"
+    return (
+        f"{percent(share)} looked at, {healing.healed} sessions put right, {healing.rate:.0f}/s{left}{until}"
+    )
 
 
 def age(seconds: float) -> str:

@@ -16,6 +16,7 @@ from partitioner.config.loading import load, parse
 from partitioner.config.settings import (
     BackendSettings,
     DefaultStateDir,
+    HealSettings,
     HealthSettings,
     LimitSettings,
     LogFormat,
@@ -32,6 +33,7 @@ from partitioner.config.trust import trust_warnings
 __all__ = [
     "BackendSettings",
     "DefaultStateDir",
+    "HealSettings",
     "HealthSettings",
     "LimitSettings",
     "LogFormat",

@@ -18,7 +18,9 @@ from partitioner.membership.losses import LostSessions
 from partitioner.placement.moves import Plan
 from partitioner.units import format_duration, format_share, format_size
 
-APPLIED_AT_ONCE = frozenset({"allow_clients", "backends", "copies", "lost_after", "lost_sessions"})
+APPLIED_AT_ONCE = frozenset(
+    {"allow_clients", "backends", "copies", "heal.rate", "lost_after", "lost_sessions"}
+)
 """Keys that a reload can change; in conf/partitioner.yml they have a line "Reload"."""
 
 _SECRETS = frozenset(
@@ -65,6 +67,9 @@ def key_changes(running: Settings, wanted: Settings) -> list[Change]:
         old_after, new_after = (_written("lost_after", each.lost_after) for each in (running, wanted))
         consequence = "so long a server must have timed out before what only it has counts as lost"
         found.append(Change("lost_after", f"{old_after} -> {new_after}", consequence))
+    if running.heal.rate != wanted.heal.rate:
+        consequence = "so many sessions a second are put right from now on"
+        found.append(Change("heal.rate", f"{running.heal.rate} -> {wanted.heal.rate}", consequence))
     if running.allow_clients != wanted.allow_clients:
         old_networks, new_networks = (
             _written("allow_clients", each.allow_clients) for each in (running, wanted)

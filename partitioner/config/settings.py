@@ -141,6 +141,7 @@ class LimitSettings(Section):
     """How much the router takes on."""
 
     connections: Annotated[int, whole_number(1, 1_000_000)] = 10_000
+    per_client: Annotated[int, whole_number(1, 1_000_000)] = 1000
     body: Annotated[int, size("1B", "1GiB")] = 64 * MEBIBYTE
     body_memory: Annotated[int, size("1MiB", "1TiB")] = 256 * MEBIBYTE
     per_backend_connections: Annotated[int, whole_number(1, 65_535)] = 256
@@ -198,6 +199,12 @@ class StoreSettings(Section):
     timeouts: StoreTimeouts = StoreTimeouts()
 
 
+class HealSettings(Section):
+    """How missing copies are restored."""
+
+    rate: Annotated[int, whole_number(1, 100_000)] = 500
+
+
 class Settings(Section):
     """Everything that can be configured.
 
@@ -230,6 +237,7 @@ class Settings(Section):
     health: HealthSettings = HealthSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
+    heal: HealSettings = HealSettings()
 
     def operators_token(self) -> str | None:
         """The token of the admin address, wherever it stands."""

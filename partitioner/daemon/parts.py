@@ -12,8 +12,8 @@ import trio
 
 from partitioner.config import Settings, Switch
 from partitioner.daemon.notify import Notifier
-from partitioner.daemon.process import allow_open_files, repeat_held_back
-from partitioner.daemon.reload import ReadSettings, Reloader, files_needed
+from partitioner.daemon.process import fit_to_open_files, repeat_held_back
+from partitioner.daemon.reload import ReadSettings, Reloader, connections_wanted
 from partitioner.daemon.state_dir import StateDir
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
 from partitioner.fastpath.router import router_fast_path
@@ -21,7 +21,7 @@ from partitioner.fastpath.task import IS_AVAILABLE
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import first_pool
-from partitioner.ops.admin.listing import HttpListing, LocalListing
+from partitioner.ops.admin.listing import HttpInventory, HttpListing, LocalInventory, LocalListing
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
@@ -30,6 +30,7 @@ from partitioner.ops.metrics.lag import watch_lag
 from partitioner.protocol.grammar import Dialect
 from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import ListKeys
+from partitioner.routing.inventory import ListSessions
 from partitioner.routing.tenure import TenurePolicy
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
@@ -48,6 +49,7 @@ def build_core(
     background: trio.Nursery,
     list_keys: ListKeys | None = None,
     state_dir: StateDir | None = None,
+    list_sessions: ListSessions | None = None,
 ) -> RouterCore:
     """Put the slow path together. What is known of its backends it finds out when it starts."""
     policy = _core_policy(settings)
@@ -55,14 +57,25 @@ def build_core(
     known_since = float("-inf") if settings.embedded else trio.current_time()
     pool = first_pool(backends, policy.health, settings.copies_kept(), known_since)
     connector = Connector(dial_tcp, Canary(settings.name))
-    return RouterCore(pool, policy, connector, observer, background, list_keys=list_keys, disk=state_dir)
+    return RouterCore(
+        pool,
+        policy,
+        connector,
+        observer,
+        background,
+        list_keys=list_keys,
+        disk=state_dir,
+        list_sessions=list_sessions,
+    )
 
 
 def build_downstream(settings: Settings, core: RouterCore, observer: Observer) -> Downstream:
     """Put together what clients connect to; the fast path goes with it, if there is one."""
     conversation = _conversation_policy(settings)
     fast_path = router_fast_path(core, conversation) if uses_fast_path(settings) else None
-    policy = DownstreamPolicy(settings.allow_clients, settings.limits.connections, conversation)
+    policy = DownstreamPolicy(
+        settings.allow_clients, settings.limits.connections, conversation, settings.limits.per_client
+    )
     downstream = Downstream(core.router.respond, policy, observer, fast_path)
     if core.tenure is not None:
         # The exchanges of the others fail, because their backends' connections are cut.
@@ -95,6 +108,7 @@ def _core_policy(settings: Settings) -> RouterPolicy:
         hash_key=settings.hash_key,
         copy=settings.timeouts.copying,
         body_memory=settings.limits.body_memory,
+        heal_rate=settings.heal.rate,
         lost_after=settings.lost_after,
         tenure=None if settings.embedded else TenurePolicy(settings.name, settings.lost_after),
     )
@@ -196,10 +210,22 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     embedded = await start_embedded(settings, background)
     backends = settings.pool_backends() or embedded.backends
     observers = build_observers(settings, backends, bootstrap.event_log)
-    allow_open_files(files_needed(settings, len(backends)))
+    settings = _fitted(settings, len(backends), observers.log)
     listing = LocalListing(embedded.tables, HttpListing(http, settings.backends_token()))
-    core = build_core(settings, backends, observers.fanout, background, listing, bootstrap.state_dir)
+    inventory = LocalInventory(embedded.tables, HttpInventory(http, settings.backends_token()))
+    core = build_core(
+        settings, backends, observers.fanout, background, listing, bootstrap.state_dir, inventory
+    )
     observers.log.follow(lambda: core.roster.pool)
     downstream = build_downstream(settings, core, observers.fanout)
-    reloader = Reloader(settings, bootstrap.read, core, downstream, observers.log, bootstrap.notifier)
+    reloader = Reloader(
+        bootstrap.settings, bootstrap.read, core, downstream, observers.log, bootstrap.notifier
+    )
     return RouterParts(settings, embedded, observers, core, downstream, reloader, bootstrap.state_dir)
+
+
+def _fitted(settings: Settings, backends: int, log: LogObserver) -> Settings:
+    """The settings with as many connections as there can be files."""
+    fitted = fit_to_open_files(connections_wanted(settings, backends), log)
+    counts = {"connections": fitted.clients, "per_backend_connections": fitted.per_backend}
+    return settings.model_copy(update={"limits": settings.limits.model_copy(update=counts)})

@@ -8,10 +8,9 @@ them, with all its sessions; here they are a line of the log.
 Which signals wait until they are received here is said in signals.py.
 """
 
-import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import TypeVarTuple
@@ -19,12 +18,11 @@ from typing import TypeVarTuple
 import trio
 
 from partitioner.daemon.notify import Notifier
+from partitioner.daemon.open_files import ConnectionCounts, allow_open_files
 from partitioner.ops.log import ONCE_A_MINUTE, LogObserver
 from partitioner.signals import WAITING
 from partitioner.transport.listener import Downstream
 from partitioner.units import format_duration
-
-FILES_BESIDE_CONNECTIONS = 256
 
 Given = TypeVarTuple("Given")
 
@@ -121,15 +119,21 @@ def _note_ignored(number: int, observer: LogObserver) -> None:
     observer.note(f"{signal.Signals(number).name} ignored", cause=cause)
 
 
-def allow_open_files(connections: int) -> None:
-    """Raise this process's limit of open files as far as so many connections need and it may be."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + FILES_BESIDE_CONNECTIONS
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # some systems have a lower limit of their own
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def fit_to_open_files(wanted: ConnectionCounts, observer: LogObserver) -> ConnectionCounts:
+    """Allow so many connections, or as many as there is room for in the limit of files, and say so then."""
+    files = allow_open_files(wanted.files)
+    fitted = wanted.fitted(files)
+    if fitted != wanted:
+        servers = f"{fitted.per_backend} to each state server (of {wanted.per_backend})"
+        observer.warn(
+            "connections fitted to the limit of open files",
+            limit=files,
+            clients=f"{fitted.clients} (of {wanted.clients})",
+            **({"servers": servers} if wanted.backends else {}),
+            consequence="further clients have to wait",
+            remedy=f"raise LimitNOFILE of the unit, or `ulimit -n`, to {wanted.files}",
+        )
+    return fitted
 
 
 async def repeat_held_back(observer: LogObserver) -> None:

@@ -18,7 +18,7 @@ import trio
 from partitioner.config import Settings
 from partitioner.config.changes import Change, backend_changes, key_changes, restarts_needed
 from partitioner.daemon.notify import Notifier
-from partitioner.daemon.process import allow_open_files
+from partitioner.daemon.open_files import ConnectionCounts, allow_open_files
 from partitioner.errors import ConfigurationInvalid, Problem, Refused
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.losses import LossPolicy
@@ -167,10 +167,11 @@ class Reloader:
         if (backends, wanted.copies_kept()) != (self._backends(), roster.pool.copies):
             roster.adopt(backends, wanted.copies_kept(), seen=seen)
         self._core.lookup.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
+        self._core.healing.rate = wanted.heal.rate
         self._observer.lost_sessions = wanted.lost_sessions
         self._downstream.allow(wanted.allow_clients)
         self.settings = wanted
-        allow_open_files(files_needed(wanted, len(roster.pool.members)))
+        allow_open_files(connections_wanted(wanted, len(roster.pool.members)).files)
 
     def _backends(self) -> tuple[Backend, ...]:
         """The backends of the pool as they would be configured: without their identities."""
@@ -201,9 +202,10 @@ class Reloader:
                     )
 
 
-def files_needed(settings: Settings, backends: int) -> int:
+def connections_wanted(settings: Settings, backends: int) -> ConnectionCounts:
     """How many connections may be open at once."""
-    return settings.limits.connections + backends * settings.limits.per_backend_connections
+    limits, ends_here = settings.limits, 2 if settings.embedded else 1
+    return ConnectionCounts(limits.connections, limits.per_backend_connections, backends, ends_here)
 
 
 async def _count_moves(before: Ranking, after: Ranking) -> Plan:

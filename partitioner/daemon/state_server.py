@@ -9,7 +9,7 @@ state server
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -17,9 +17,10 @@ import trio
 
 from partitioner.daemon.activation import InheritedSockets, Port, open_port, take_inherited
 from partitioner.daemon.notify import Rate, state_server_status, take_notifier
+from partitioner.daemon.open_files import ConnectionCounts
 from partitioner.daemon.process import (
     Controls,
-    allow_open_files,
+    fit_to_open_files,
     open_signals,
     repeat_held_back,
     serve_until_stopped,
@@ -36,11 +37,16 @@ from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.client_connection import ConversationPolicy
+from partitioner.transport.limits import BytesInFlight
 from partitioner.transport.listener import Downstream, DownstreamPolicy
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import StateServer
 
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+IN_FLIGHT_SHARE = 0.125
+"""Of --max-memory, for requests that come in while sessions take all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,8 @@ async def run_state_server(
     with open_signals() as signals:
         port = await open_port("listen", inherited.state, options.listen, observer)
         admin_port = await _open_admin(options, inherited, observer)
-        allow_open_files(options.connections)
+        fitted = fit_to_open_files(ConnectionCounts(options.connections), observer)
+        options = replace(options, connections=fitted.clients)
         table = SessionTable(options.max_memory)
         if state_file is not None:
             table = state_file.read(options.max_memory)
@@ -140,7 +147,18 @@ def build_state_server(
         client_idle=options.client_idle,
         max_body=options.max_body,
         held_body=options.max_body,
+        in_flight=BytesInFlight(lambda: _room(server.table)),
     )
     policy = DownstreamPolicy(options.allow, options.connections, conversation)
     fast_path = state_server_fast_path(server, conversation, observer) if options.is_fast else None
     return server, Downstream(server.respond, policy, observer, fast_path)
+
+
+def _room(table: SessionTable) -> int | None:
+    """How many bytes of requests may be on their way in: what is free, and always a share of all memory.
+
+    A full server still has to take in what replaces a session.
+    """
+    if table.max_memory is None:
+        return None
+    return max(table.max_memory - table.used_memory, int(table.max_memory * IN_FLIGHT_SHARE))

@@ -73,6 +73,7 @@ class StoreServerOptions:
     is_liberal: bool = False
     max_body: int = 16 * 1024 * 1024  # a save holds the engine up for 20 ms a MiB, and with it everybody
     connections: int = 10_000
+    per_client: int | None = None  # of these, from one address; None: all of them
     exchange: float = 8.0  # a client gives up after 10 s
     client_idle: float = 30.0
     shutdown: float = 30.0

@@ -10,14 +10,16 @@ state server
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import trio
 
 from partitioner.daemon.activation import open_port, take_inherited
 from partitioner.daemon.notify import Rate, store_status, take_notifier
+from partitioner.daemon.open_files import ConnectionCounts
 from partitioner.daemon.process import (
     Controls,
-    allow_open_files,
+    fit_to_open_files,
     open_signals,
     repeat_held_back,
     serve_until_stopped,
@@ -38,6 +40,7 @@ from partitioner.ops.store_log import StoreLog
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.target import canonical_key, server_key
 from partitioner.transport.client_connection import ConversationPolicy
+from partitioner.transport.limits import BytesInFlight
 from partitioner.transport.listener import Downstream, DownstreamPolicy
 
 
@@ -56,7 +59,8 @@ async def run_store_server(
         if options.admin is not None or inherited.admin:
             admin_port = await open_port("admin", inherited.admin, options.admin, observer)
             check_exposure(admin_port.addresses, options.admin_token)
-        allow_open_files(options.connections)
+        fitted = fit_to_open_files(ConnectionCounts(options.connections), observer)
+        options = replace(options, connections=fitted.clients)
         parts = _build(options, observer, event_log)
         store, downstream, counters = parts.store, parts.downstream, parts.counters
         async with trio.open_nursery() as background:
@@ -100,8 +104,9 @@ def _build(options: StoreServerOptions, log: LogObserver, event_log: EventLog) -
         client_idle=options.client_idle,
         max_body=options.max_body,
         held_body=options.max_body,
+        in_flight=BytesInFlight(lambda: options.store.waiting_memory),
     )
-    policy = DownstreamPolicy(options.allow, options.connections, conversation)
+    policy = DownstreamPolicy(options.allow, options.connections, conversation, options.per_client)
     observer = Fanout(log, counters)
     fast = (
         store_fast_path(store.sessions, conversation, observer) if options.is_fast and IS_AVAILABLE else None

@@ -37,8 +37,7 @@ class LinkReactions:
         self._links = links
         self._copies = copies
         self._hand_over = hand_over
-        self._recognise = recogniser.recognise
-        self._free = links.free
+        self._recogniser = recogniser
         self.take_confirmation = copies.take_confirmation
 
     def ignore(self, link: BackendConnection, event: EventData) -> None:
@@ -63,7 +62,7 @@ class LinkReactions:
                 return
             data = b"".join(link.pieces)
             link.pieces = []
-        answer = self._recognise(data)
+        answer = self._recogniser.recognise(data)
         client = link.client
         assert client is not None
         if answer is None:
@@ -87,7 +86,7 @@ class LinkReactions:
         status, now = recognise_refusal(data), self._reactor.now
         if status is not None and self._recorder.record_refusal(client, status, now):
             client.link, client.status = None, status
-            self._free(link, now, status)
+            self._links.free(link, now, status)
             self._round.answers.append((client, data))
         elif _HEAD_END in data or len(data) >= MAX_HEAD_BYTES:
             self._hand_over.link(link, data)
@@ -100,7 +99,7 @@ class LinkReactions:
         client.status = 200
         now, route, operation = self._reactor.now, client.route, client.operation
         assert route is not None
-        self._free(link, now)
+        self._links.free(link, now)
         if route.copies and (operation is _SET or operation is _REMOVE):
             self._copies.write(client, route.copies, data, now)
         else:

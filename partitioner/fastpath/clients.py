@@ -34,7 +34,7 @@ class ClientReactions:
         self._clients = round_.clients
         self._recorder = recorder
         self._routes = routes
-        self._adopt = links.adopt
+        self._links = links
         self._hand_over = hand_over
         self._policy = policy
         self._roster = core.roster
@@ -67,7 +67,7 @@ class ClientReactions:
         if not limit.free or (backend_links.queue and client.state is not _QUEUED):
             self._queue(client, data, backend_links, (target, frame))
             return True
-        if not links and not self._adopt(backend_links):
+        if not links and not self._links.adopt(backend_links):
             if backend_links.has_enough:
                 self._queue(client, data, backend_links, (target, frame))
             return backend_links.has_enough
@@ -135,6 +135,7 @@ class ClientReactions:
                 self._end_unusual(client)
             return
         if client.rest is None:
+            self._recorder.deliver_in_part(client)
             if client.state is _PAUSED:
                 self._reactor.register(client)
             self._reactor.await_room(client)

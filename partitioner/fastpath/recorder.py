@@ -70,6 +70,7 @@ class ExchangeRecorder:
             if cookie is not None or not self._is_still_settled(client):
                 return False
             ledger.end_lock(key)
+            self._note_answered(key)
             return True
         if (cookie is None) is effects.grants_lock:
             return False
@@ -87,6 +88,11 @@ class ExchangeRecorder:
         if route.has_copies:
             self._expiry_sync.note_renewed(route.session, route.server, timeout)
         return True
+
+    def _note_answered(self, key: bytes) -> None:
+        """No page of the router before holds the lock of a session that was saved or removed here."""
+        if self._core.tenure is not None and (quarantine := self._core.tenure.quarantine) is not None:
+            quarantine.note_answered(key)
 
     def _is_still_settled(self, client: Client) -> bool:
         """Whether an accepted write concerns its copies alone.
@@ -155,7 +161,8 @@ class ExchangeRecorder:
     def finish(self, client: Client, now: float) -> None:
         """The answer is on its way to its client."""
         route, finished = self._leave_route(client), self._observer.exchange_finished
-        self._gate.leave(route.key)
+        if not self._has_left_gate(client):
+            self._gate.leave(route.key)
         duration = now - client.began_at
         finished(client.operation, client.status, duration, client.size)
         if duration >= SLOW:
@@ -170,8 +177,17 @@ class ExchangeRecorder:
         route = self._leave_route(client)
         if finish(takes_lock=client.has_been_granted, was_delivered=False) is Finish.GIVE_LOCK_BACK:
             self._core.router.give_back_soon(route.session)
-        else:
+        elif not self._has_left_gate(client):
             self._gate.leave(route.key)
+
+    def deliver_in_part(self, client: Client) -> None:
+        """Its client does not take an answer at once: only a lock that is handed over keeps the gate."""
+        assert client.route is not None
+        if not client.has_been_granted:
+            self._gate.leave(client.route.key)
+
+    def _has_left_gate(self, client: Client) -> bool:
+        return client.rest is not None and not client.has_been_granted
 
     def _leave_route(self, client: Client) -> Route:
         """An exchange ends once, whatever goes wrong from now on: by then somebody else may be at the key."""

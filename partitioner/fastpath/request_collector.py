@@ -53,10 +53,15 @@ class RequestCollector:
     def take_more_of_request(self, client: Client, data: bytes) -> None:
         client.pieces.append(data)
         client.wanted -= len(data)
+        in_flight = self._clients.in_flight
         if client.wanted <= 0:
             whole = b"".join(client.pieces)
+            in_flight.give_back(len(whole) - len(data))
             client.pieces = []
             self.take_request(client, whole)
+        elif not in_flight.take(len(data)):
+            in_flight.used += len(data)  # given back with all its pieces
+            self.hand_over_request(client, b"")  # where it is refused
 
     def _take_other(self, client: Client, data: bytes) -> None:
         """The beginning of a head, or something that is not ordinary."""
@@ -85,6 +90,9 @@ class RequestCollector:
         return frame
 
     def _await_rest(self, client: Client, data: bytes, missing: int) -> None:
+        if not self._clients.in_flight.take(len(data)):
+            self.hand_over(client, data)  # where it is refused
+            return
         client.state = _RECEIVING
         client.pieces = [data]
         client.wanted = missing

@@ -10,14 +10,18 @@ from partitioner.fastpath.connections import BackendConnection, BackendLinks, Cl
 from partitioner.fastpath.reactor import Reactor
 from partitioner.fastpath.states import ClientState, LinkState
 from partitioner.transport.client_connection import Opening
+from partitioner.transport.limits import BytesInFlight
 from partitioner.transport.listener import ClientHandoff
 
 
 class ConnectedClients:
     """The clients of one listener, from the moment they come to the moment they go."""
 
-    def __init__(self, reactor: Reactor, client_handoff: ClientHandoff) -> None:
+    def __init__(
+        self, reactor: Reactor, client_handoff: ClientHandoff, in_flight: BytesInFlight | None = None
+    ) -> None:
         """The client handoff is where clients come from, and are handed over to."""
+        self.in_flight = BytesInFlight() if in_flight is None else in_flight
         self.reactor = reactor
         self.connected: dict[Client, None] = {}
         self.is_stopping = False
@@ -39,11 +43,14 @@ class ConnectedClients:
         """Close a client's connection."""
         self._forget(client)
         self.reactor.close(client)
-        self._client_handoff.client_left()
+        self._client_handoff.client_left(client.peer)
 
     def _forget(self, client: Client) -> None:
         del self.connected[client]
         client.state = ClientState.GONE
+        if client.pieces:
+            self.in_flight.give_back(sum(map(len, client.pieces)))
+            client.pieces = []
 
 
 @dataclass(eq=False, slots=True)

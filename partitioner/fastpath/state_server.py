@@ -47,7 +47,7 @@ class FastStateServer(FastListener):
         clock: Clock,
         client_handoff: ClientHandoff,
     ) -> None:
-        super().__init__(ConnectedClients(Reactor(clock), client_handoff))
+        super().__init__(ConnectedClients(Reactor(clock), client_handoff, policy.in_flight))
         self._server = server
         self._policy = policy
         self._observer = observer

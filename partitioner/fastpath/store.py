@@ -92,7 +92,7 @@ class FastStore(FastListener):
         clock: Clock,
         client_handoff: ClientHandoff,
     ) -> None:
-        super().__init__(ConnectedClients(Reactor(clock), client_handoff))
+        super().__init__(ConnectedClients(Reactor(clock), client_handoff, policy.in_flight))
         self._sessions = sessions
         self._policy = policy
         self._patience = policy.exchange - ANSWER_MARGIN

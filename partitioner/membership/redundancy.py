@@ -128,6 +128,13 @@ class Redundancy:
         self._is_guarded = True
         self._since = None
 
+    def note_walked(self, epoch: int, now: float) -> None:
+        """Every session of every server was seen to have its copies, in this epoch of the pool."""
+        if epoch == self._pool.epoch:
+            self.gaps = ()
+            self._is_guarded = True
+            self.look(now)
+
     def look(self, now: float) -> None:
         """See how things are: called now and then, so that "since" is not much later than the truth."""
         if self.why_not_redundant(now):

@@ -226,13 +226,8 @@ class LogObserver(Observer):
         }
         self._log.info("stopped", **counted, moved=counters.moved.total())
 
-    def client_turned_away(self, peer: str) -> None:
-        self.warn_at_times(
-            f"turned away {peer}",
-            "client turned away",
-            client=peer,
-            cause="its address is not in allow_clients",
-        )
+    def client_turned_away(self, peer: str, reason: str) -> None:
+        self.warn_at_times(f"turned away {peer}", "client turned away", client=peer, cause=reason)
 
     def clients_filled_up(self, limit: int) -> None:
         self.warn_at_times(
@@ -297,6 +292,16 @@ class LogObserver(Observer):
 
     def conversation_crashed(self, peer: str, error: Exception) -> None:
         self._log.error("a conversation ended in a fault of this program", client=peer, exc_info=error)
+
+    def backend_full(self, backend: Backend) -> None:
+        self.warn_at_times(
+            f"full {backend.identity}",
+            "backend is full",
+            backend=backend.name,
+            address=str(backend.address),
+            cause="it has refused a session that it did not hold yet (400)",
+            consequence="the next server of the session's list takes it; where none does, its page fails",
+        )
 
     def backend_missing(self, backend: Backend, detail: str, eligible: int) -> None:
         self._log.warning(
@@ -522,6 +527,24 @@ class LogObserver(Observer):
 
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         self._log.info("drain ended", backend=backend.name, moved=moved, cause=reason)
+
+    def healing_ended(self, seen: int, healed: int, duration: float) -> None:
+        self._log.info(
+            "healing ended",
+            looked_at=seen,
+            healed=healed,
+            took=format_duration(round(duration, 1)),
+            cause="the pool has changed",
+            consequence="every session has all its copies",
+        )
+
+    def walk_refused(self, backend: Backend, reason: str) -> None:
+        self._log.warning(
+            "backend not healed",
+            backend=backend.name,
+            cause=reason,
+            consequence="what it holds is not known; nothing is removed because of it",
+        )
 
     def ghost_lock_released(self, backend: Backend) -> None:
         self.warn_at_times(

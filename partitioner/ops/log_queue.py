@@ -57,18 +57,19 @@ class LogQueue:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
-    def put(self, line: str) -> None:
-        """Have a line written soon, or drop it where there is no room."""
+    def put(self, line: str) -> bool:
+        """Have a line written soon, or drop it where there is no room. Returns whether there was."""
         global _dropped_so_far
         data = line.encode(errors="backslashreplace")
         with self._changed:
             if self._size + len(data) > MOST_BYTES:
                 self._dropped += 1
                 _dropped_so_far += 1
-                return
+                return False
             self._lines.append(data)
             self._size += len(data)
             self._changed.notify_all()
+            return True
 
     def close(self, timeout: float = LAST_WAIT) -> None:
         """Wait until all lines are written, but no longer than this; a line that is stuck is left behind."""

@@ -10,11 +10,15 @@ Keys are UTF-8 bytes (lone surrogates pass): half the size of text, and what pla
 import re
 from collections.abc import Callable
 from urllib.parse import quote, unquote_to_bytes
+from zlib import crc32
 
 _UTF_16_UNIT = re.compile(rb"%u([0-9A-Fa-f]{4})")
 _SURROGATE = re.compile("([\ud800-\udfff])")
 # HttpUtility.UrlEncode leaves these literal (protocol.md 4.1); quote() always leaves letters, digits and _.-~
 _LITERAL = "-_.!*()"
+
+PIECES = 4096
+"""Into so many pieces a table of sessions is divided. Changing it changes the order of listings."""
 
 _MOST_APPLICATIONS = 256
 """More than a farm has. Whoever invents others is served all the same, at the price of decoding them."""
@@ -61,6 +65,20 @@ def target_of(key: bytes) -> bytes:
     return b"".join(spelt)
 
 
+def piece_of(key: bytes) -> int:
+    """The piece of a table in which a key is filed, 0..PIECES-1: the same in every process and release."""
+    return crc32(key) % PIECES
+
+
+def listing_place(key: bytes) -> tuple[int, bytes]:
+    """What listings of sessions are ordered by: the piece, then the key.
+
+    A server sorts one piece of a few hundred keys at a time, and a router that merges the listings of several
+    servers computes the same order from the keys alone.
+    """
+    return crc32(key) % PIECES, key
+
+
 class Applications:
     """Derives keys as one of the functions above does, at a fraction of the price.
 
@@ -83,6 +101,24 @@ class Applications:
             if len(self._decoded) < _MOST_APPLICATIONS:
                 self._decoded[application] = decoded
         return decoded + session_id
+
+
+class Spellings:
+    """Spells keys as `target_of` does, at a fraction of the price: applications are encoded once."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[bytes, bytes] = {}  # of applications: the beginning of their sessions' targets
+
+    def target_of(self, key: bytes) -> bytes:
+        application, slash, session_id = key.rpartition(b"/")
+        if not slash or not session_id.isalnum():
+            return target_of(key)
+        encoded = self._encoded.get(application)
+        if encoded is None:
+            encoded = target_of(application + slash)
+            if len(self._encoded) < _MOST_APPLICATIONS:
+                self._encoded[application] = encoded
+        return encoded + session_id
 
 
 def _decode(target: bytes) -> bytes:

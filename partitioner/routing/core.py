@@ -19,7 +19,9 @@ from partitioner.placement.session_id import HashKey
 from partitioner.routing.drain import HandOff, ListKeys
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.farm_mismatch import FarmMismatch
+from partitioner.routing.healing import RATE, Healing
 from partitioner.routing.internal_requests import InternalRequests
+from partitioner.routing.inventory import ListSessions
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lookup import Lookup
@@ -30,6 +32,7 @@ from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Parts, Router
 from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
+from partitioner.routing.verification import Verification
 from partitioner.transport.authority import Authority
 from partitioner.transport.backend_connections import Upstream, UpstreamPolicy
 from partitioner.transport.connector import Connector
@@ -51,6 +54,7 @@ class RouterPolicy:
     hash_key: HashKey = HashKey.SESSION_ID
     copy: float = 0.25  # for writing a copy, and a second more for each 16 MiB
     body_memory: int = 256 * 1024 * 1024
+    heal_rate: float = RATE  # sessions a second
     lost_after: float = 60.0  # for which a server must have been DOWN by time-outs
     tenure: TenurePolicy | None = None  # None where no other router can serve these servers
     wall_clock: Callable[[], float] = time.time  # seconds since 1970
@@ -69,10 +73,11 @@ class RouterCore:
         uniform: Callable[[float, float], float] = random_uniform,
         list_keys: ListKeys | None = None,
         disk: Disk | None = None,
+        list_sessions: ListSessions | None = None,
     ) -> None:
         """`background` outlives every exchange; `uniform` draws the jitter of probes.
 
-        `list_keys` asks state servers of our own which sessions they hold, if that is possible.
+        `list_keys` and `list_sessions` ask state servers of our own what they hold, if that is possible.
         `disk` is where the record is kept on this machine, if anywhere.
         """
         if policy.tenure is not None:
@@ -125,6 +130,19 @@ class RouterCore:
         self.handoff = HandOff(
             self.roster, self.ledger_keeper, self.gate, replicator, self.lookup, observer, list_keys
         )
+        self.healing = Healing(
+            self.roster,
+            self.ledger_keeper,
+            self.gate,
+            self.internal_requests,
+            self.lookup,
+            self.expiry_sync,
+            observer,
+            connector.canary.farm,
+            list_sessions,
+            policy.heal_rate,
+        )
+        self.verification = Verification(self.roster, self.healing)
         self.keeper: RecordKeeper | None = None  # None where no other router can come after this one
         self.tenure: Tenure | None = None
         if connector.authority is not None:
@@ -133,7 +151,15 @@ class RouterCore:
         if self.keeper is not None:
             assert policy.tenure is not None
             self.tenure = Tenure(
-                policy.tenure, connector, self.roster, self.ledger, self.keeper, self.probing, disk, observer
+                policy.tenure,
+                connector,
+                self.roster,
+                self.ledger,
+                self.keeper,
+                self.probing,
+                disk,
+                observer,
+                list_keys,
             )
         self.farm_mismatch = FarmMismatch(observer)
         parts = Parts(
@@ -192,6 +218,8 @@ class RouterCore:
             nursery.start_soon(self.expiry_sync.run)
             nursery.start_soon(self.repairer.run)
             nursery.start_soon(self.handoff.run)
+            nursery.start_soon(self.healing.run)
+            nursery.start_soon(self.verification.run)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._look_after)
 

@@ -57,3 +57,30 @@ class KeyGate:
             queue.popleft().set()
         else:
             del self._waiting[key]
+
+
+class GateHold:
+    """One exchange's stay behind the gate, which ends once."""
+
+    __slots__ = ("_gate", "_has_left", "_key")
+
+    def __init__(self, gate: KeyGate, key: bytes) -> None:
+        """The exchange has entered."""
+        self._gate = gate
+        self._key = key
+        self._has_left = False
+
+    def take_over(self) -> bool:
+        """Have the caller leave in its place; return whether it is still behind the gate."""
+        is_within, self._has_left = not self._has_left, True
+        return is_within
+
+    def leave(self) -> None:
+        """Let the next one pass, unless it has been let."""
+        if self.take_over():
+            self._gate.leave(self._key)
+
+    async def leave_after(self, duration: float) -> None:
+        """Leave when so many seconds have passed."""
+        await trio.sleep(duration)
+        self.leave()

@@ -297,7 +297,7 @@ class Lookup:
             reasons.append(reason)
         return main_reason(reasons)
 
-    async def _clear(self, missed: SessionRef, servers: list[str], belongs: tuple[str, ...]) -> None:
+    async def clear(self, missed: SessionRef, servers: list[str], belongs: tuple[str, ...]) -> None:
         """Have the session gone from servers where it does not belong; mark those that fail."""
         ledger = self._ledger_keeper.ledger
         internal_request = remove(missed.target)
@@ -334,16 +334,16 @@ class Lookup:
             if backend_reply.status == 404:
                 return SearchResult.AT_HOME  # it has just expired, or gone: its home will say so
             with trio.CancelScope(shield=True):
-                if not await self._settle_in(missed, acting.primary, backend_reply):
+                if not await self.settle_in(missed, acting.primary, backend_reply):
                     raise NoBackendLeft(f"{acting.primary} did not take the session from {owner}")
                 for copy in (*acting.copies, *acting.recovering):
                     if copy not in owners or copy in marks:
-                        await self._settle_in(missed, copy, backend_reply)
-        await self._clear(missed, [each for each in owners if each not in acting.written], acting.written)
+                        await self.settle_in(missed, copy, backend_reply)
+        await self.clear(missed, [each for each in owners if each not in acting.written], acting.written)
         self._replicator.note_moved(owner, "missed")
         return SearchResult.AT_HOME
 
-    async def _settle_in(self, missed: SessionRef, server: str, backend_reply: BackendReply) -> bool:
+    async def settle_in(self, missed: SessionRef, server: str, backend_reply: BackendReply) -> bool:
         """Store on a server what its owner told; a copy that fails is marked."""
         stored = await self._replicator.replace(missed.key, server, put(missed.target, backend_reply))
         if stored is not None and stored.status == 200:
@@ -393,7 +393,7 @@ class Lookup:
             if backend_reply.status != 200:
                 return HandedOver.LOCKED if backend_reply.status == 423 else HandedOver.GONE
             with trio.CancelScope(shield=True):
-                stored = [await self._settle_in(missed, server, backend_reply) for server in lacking]
+                stored = [await self.settle_in(missed, server, backend_reply) for server in lacking]
         return HandedOver.MOVED if all(stored) else HandedOver.LATER
 
     async def _let_go(self, missed: SessionRef, leaving: str, acting: ActingSet) -> HandedOver:

@@ -34,6 +34,9 @@ TAKEN_BACK_EVERY = 2.0
 ENOUGH = 2
 """Servers that must have a record before anything that hangs on it is answered."""
 
+TRIES = 2
+"""How often a record is stored before what hangs on it is closed: one slow answer is no reason."""
+
 _NONE: frozenset[str] = frozenset()
 Reasons = Mapping[str, frozenset[str]]
 """What servers may lack, by identity."""
@@ -95,8 +98,10 @@ class RecordKeeper:
         for server, reasons in needs.items():
             self._wanted[server] = self._wanted.get(server, _NONE) | reasons
         async with self._one_at_a_time:
-            if not self._covers(needs) and not await self._write(suspects=needs):
-                raise NoBackendLeft("what other servers lack could not be written down")
+            for _ in range(TRIES):
+                if self._covers(needs) or await self._write(suspects=needs):
+                    return
+            raise NoBackendLeft("what other servers lack could not be written down")
 
     async def announce_token(self, server: str) -> bytes:
         """Draw a token for the empty memory of this server, and write it down before it is planted.
@@ -112,6 +117,10 @@ class RecordKeeper:
             if self.record is not None and token.decode() not in self.record.empty:
                 await self._write(suspects={})
         return token
+
+    def has_planted(self, incarnation: bytes | None) -> bool:
+        """Whether this memory was empty, and has its token from this router."""
+        return incarnation in self._announced.values()
 
     async def write(self, *, has_stopped: bool = False) -> bool:
         """Write the record as things are now; return whether it is safe."""

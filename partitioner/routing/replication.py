@@ -178,6 +178,8 @@ class Replicator:
                 reached[server] = backend_reply
                 self._ledger_keeper.ledger.note_put_right(write.session.key, server, backend_reply.sent_at)
             else:
+                if backend_reply is not None and backend_reply.status == 400:
+                    self._roster.note_full(server)
                 reason = REMOVE if write.operation is Operation.REMOVE else WRITE
                 self._ledger_keeper.mark(write.session, server, is_stale=True, reason=reason)
         return reached

@@ -187,6 +187,11 @@ class Roster:
         """Nothing is served yet: who is there is found out first."""
         self.pool = replace(self.pool, is_served=False)
 
+    def note_empty(self) -> None:
+        """No server held anything when this router came to it: nothing can lie elsewhere, or lack a copy."""
+        self.pool = replace(self.pool, known_since=float("-inf"))
+        self.redundancy.begin(self.pool)
+
     def begin_to_serve(self) -> None:
         """From now on sessions are stored as the pool says, and what it says is remembered."""
         self.pool = replace(self.pool, is_served=True)
@@ -229,6 +234,12 @@ class Roster:
             wanted.set()
 
     # --- what is observed ---
+
+    def note_full(self, server: str) -> None:
+        """A server has refused a session for want of memory."""
+        member = self.pool.members.get(server)
+        if member is not None:
+            self._observer.backend_full(member.backend)
 
     def exchange_failed(self, failure: BackendFailure) -> None:
         """An exchange failed; its backend may not be well, and is probed at once."""
@@ -515,6 +526,12 @@ class Roster:
         until = now + self._longest_life() + PROLONGED_EVERY + PATIENCE
         if until - member.record.doubted_until > PROLONGED_EVERY:
             self.pool = self.pool.with_record(identity, prolong_doubt(member.record, until), now)
+
+    def note_healed(self, identity: str) -> None:
+        """Whatever this backend may have missed was put right, or is marked: it is read again."""
+        record = self._record(identity)
+        if record.health is Health.RECOVERING:
+            self._publish(identity, trust(record, trio.current_time()), "was healed")
 
     def forget_the_gone(self) -> list[str]:
         """Forget removed backends when whatever they hold has expired, or they have been DOWN for long.

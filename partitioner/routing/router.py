@@ -40,17 +40,21 @@ from partitioner.routing.internal_requests import (
     release,
     touch,
 )
-from partitioner.routing.key_gate import KeyGate
+from partitioner.routing.key_gate import GateHold, KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.tenure import Tenure
+from partitioner.sessions.table import LONGEST_TIMEOUT_MINUTES
 from partitioner.transport.limits import BodyBudget, HeldBody
 from partitioner.transport.messages import AnsweredBy, Request, Response
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import local_ticks
+
+LONGEST_DELIVERY = 1.0
+"""Seconds for which a client that is slow to read keeps its session's other requests waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,17 +275,35 @@ class Router:
             self._observer.failed_over(answered_by.pool.members[answered_by.passed_over].backend)
 
     def _leave_at_the_end(self, routed: RoutedRequest, response: Response) -> Response:
-        """Keep the gate until the answer is delivered, and a lock that is not until it is given back."""
+        """Keep the gate until the answer is delivered, and a lock that is not until it is given back.
+
+        A client that takes its time over a long answer keeps it for a second at most: what its server says is
+        settled, and the others of the session need not wait for its network.
+        """
         takes_lock = _takes_lock(routed, response)
+        hold = GateHold(self._gate, routed.session.key)
+        if response.rest is not None:
+            self._background.start_soon(hold.leave_after, LONGEST_DELIVERY)
 
         def end(was_delivered: bool) -> None:
             response.finish(was_delivered)
-            if finish(takes_lock=takes_lock, was_delivered=was_delivered) is Finish.GIVE_LOCK_BACK:
+            if finish(takes_lock=takes_lock, was_delivered=was_delivered) is not Finish.GIVE_LOCK_BACK:
+                hold.leave()
+            elif hold.take_over():
                 self.give_back_soon(routed.session)
             else:
-                self._gate.leave(routed.session.key)
+                self._background.start_soon(self._give_back_behind_the_gate, routed.session)
 
         return replace(response, takes_lock=takes_lock, finish=end)
+
+    async def _give_back_behind_the_gate(self, session: SessionRef) -> None:
+        """Release a lock that did not reach its client, where the gate was left meanwhile."""
+        lock = self._ledger.maybe_lock(session.key, trio.current_time())
+        await self._gate.enter(session.key)
+        if lock is not None and self._ledger.maybe_lock(session.key, trio.current_time()) == lock:
+            self.give_back_soon(session)
+        else:
+            self._gate.leave(session.key)  # another request has ended it
 
     def give_back_soon(self, session: SessionRef) -> None:
         """Have a lock released that did not reach its client, and then leave the gate."""
@@ -373,6 +395,7 @@ class Router:
                     return own
                 has_let_go = True
                 continue
+            answer = await self._take_to_one_with_room(routed, answer)
             effects = EFFECTS[routed.operation, answer.status]
             if not effects.is_miss:
                 if is_probe or (effects.spreads and not is_insert):
@@ -386,6 +409,37 @@ class Router:
                 return answer
             if isinstance(found, LockedElsewhere):
                 return await self._answer_of_locked(routed, found)
+
+    async def _take_to_one_with_room(self, routed: RoutedRequest, answer: Response) -> Response:
+        """Where a server refuses a new session because it is full, have the next one of its list take it.
+
+        A 400 to a request that the router found well-formed concerns the server. It changes nothing there, so
+        the save may be sent once more; who refused it is marked when another server has taken it, and gets it
+        back by repair. What no server takes is answered as the first one did.
+        Source: protocol.md 6, row 13; design.md 7.1.
+        """
+        session = routed.session
+        if answer.status != 400 or not _may_find_room(routed.request) or self._is_locked(session):
+            return answer
+        assert answer.answered_by is not None
+        refused = [answer.answered_by.server]
+        while True:
+            self._roster.note_full(refused[-1])
+            pool, marks = self._roster.pool, {*self._ledger.marks(session.key), *refused}
+            acting = self._ledger_keeper.acting_set(pool, session, marks)
+            if acting is None:
+                return answer
+            taken = await self._dispatcher.ask_at(acting.primary, routed, pool)
+            if taken.status != 400:
+                break
+            refused.append(acting.primary)
+        if taken.status == 200:
+            for server in refused:
+                self._ledger_keeper.mark(session, server, is_stale=True)
+        return taken
+
+    def _is_locked(self, session: SessionRef) -> bool:
+        return self._ledger.maybe_lock(session.key, trio.current_time()) is not None
 
     def _stand_in(self, routed: RoutedRequest, lock: Lock) -> Response | None:
         """Answer in the place of the server that granted this lock; None if its holder lets go of it."""
@@ -529,6 +583,13 @@ class Router:
     def _want_repair(self, session: SessionRef) -> None:
         if self._ledger.marks(session.key):
             self._ledger_keeper.want_repair(session.key)
+
+
+def _may_find_room(request: Request) -> bool:
+    """Whether a refusal says that its server is full: all else of the request is as a server wants it."""
+    minutes = request.head.timeout_minutes
+    is_save = request.head.operation in (Operation.SET, Operation.CREATE_UNINITIALIZED)
+    return is_save and request.is_whole and (minutes is None or minutes <= LONGEST_TIMEOUT_MINUTES)
 
 
 def _takes_lock(routed: RoutedRequest, response: Response) -> bool:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import trio
 
-from partitioner.errors import BackendFailure, MalformedFile, NoBackendLeft
+from partitioner.errors import BackendFailure, ListingFailed, MalformedFile, NoBackendLeft
 from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.inheritance import Inheritance
@@ -30,6 +30,7 @@ from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import Record, inherit, read_record
 from partitioner.membership.tenure import Role, Sightings, next_term
 from partitioner.protocol.messages import Operation
+from partitioner.routing.drain import ListKeys
 from partitioner.routing.probes import Probing
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.roster import Roster
@@ -104,8 +105,9 @@ class Tenure:
         probing: Probing,
         disk: Disk | None,
         observer: Observer,
+        list_keys: ListKeys | None = None,
     ) -> None:
-        """`probing` probes the servers of `roster`."""
+        """`probing` probes the servers of `roster`; `list_keys` asks those of our own what they hold."""
         authority = connector.authority
         assert authority is not None  # or there would be nothing to claim
         self.policy = policy
@@ -118,6 +120,7 @@ class Tenure:
         self._probing = probing
         self._disk = disk
         self._observer = observer
+        self._list_keys = list_keys
         self._sightings = Sightings(trio.current_time())
         self.since = trio.current_time()  # when this router became, or ceased to be, the active one
         self._is_active_router_seen: bool | None = None  # as it was reported
@@ -330,6 +333,8 @@ class Tenure:
         )
         knows_locks = record is None or legacy is not None
         await self._begin(inheritance, legacy, knows_locks=knows_locks)
+        if record is None and await self._is_known_to_be_empty():
+            self._roster.note_empty()
         is_written = await self._keeper.write()
         await trio.lowlevel.checkpoint_if_cancelled()  # it may have stood still since the last wait
         if self.authority.term is not item:
@@ -357,6 +362,34 @@ class Tenure:
             restore_ledger(self._ledger, legacy, trio.current_time())
         self._roster.start_over(inheritance, knows_locks=knows_locks)
         await self._probing.first_look()
+
+    async def _is_known_to_be_empty(self) -> bool:
+        """Whether no server held anything when this router came to it, as at the first start of a farm.
+
+        That is so where this router has planted all canaries, and all servers tell that they hold nothing.
+        """
+        members = [each for each in self._roster.pool.members.values() if each.removed_at is None]
+        if not all(self._keeper.has_planted(each.incarnation) for each in members):
+            return False
+        found: list[bool] = []
+
+        async def look(backend: Backend) -> None:
+            found.append(await self._holds_nothing(backend))
+
+        with trio.move_on_after(CLAIM_TIMEOUT):
+            async with trio.open_nursery() as looking:
+                for member in members:
+                    looking.start_soon(look, member.backend)
+        return len(found) == len(members) and all(found)
+
+    async def _holds_nothing(self, backend: Backend) -> bool:
+        """Whether the admin port of a server says so; one of another machine speaks for another server."""
+        if self._list_keys is None or backend.admin is None or backend.admin.host != backend.address.host:
+            return False
+        try:
+            return (await self._list_keys(backend.admin, None)).sessions == 0
+        except ListingFailed:
+            return False
 
     async def _find_record(self, item: TermItem, ours: Record | None) -> tuple["_Look", Record | None]:
         """Write our term everywhere, then read the records; try again until one of them is current.
@@ -499,13 +532,16 @@ class Tenure:
 
 
 def _of_this_farm(look: _Look, ours: Record | None) -> list[Record]:
-    """The records that were found of this farm's lineage: our own disk says which it is, or most servers."""
+    """The records that were found of this farm's lineage, which is that of most servers.
+
+    Where as many servers have one as another, our own disk decides. It may as well have the first record of a
+    claim that came to nothing, so it does not speak against the servers.
+    """
     found = [*look.records.values(), *([] if ours is None else [ours])]
     if not found:
         return []
     servers = Counter(each.lineage for each in look.records.values())
-    known = max(found, key=lambda each: (servers[each.lineage], each.order))
-    lineage = known.lineage if ours is None else ours.lineage
+    lineage = max(found, key=lambda each: (servers[each.lineage], each is ours, each.order)).lineage
     return [each for each in found if each.lineage == lineage]
 
 

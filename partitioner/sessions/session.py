@@ -14,6 +14,8 @@ second each time. It does not look into byte arrays.
 
 from struct import Struct
 
+from xxhash import xxh3_64_intdigest
+
 from partitioner.protocol.messages import Answer, RequestHead, Status
 
 FIRST_COOKIE = 1  # counts up before it is handed out, so the first lock has 2 (protocol.md 1, fact 7)
@@ -88,6 +90,14 @@ class Session:
     def body(self) -> bytes:
         """What was saved last."""
         return bytes(memoryview(self.record)[_HEADER.size :])
+
+    @property
+    def digest(self) -> int:
+        """What two servers compare to see whether they hold the same: xxh3_64 of the content.
+
+        Its seed is 1 while the one-shot flag of a new session is set, else 0. Lock and expiry do not count.
+        """
+        return xxh3_64_intdigest(memoryview(self.record)[_HEADER.size :], seed=self.is_uninitialized)
 
     def get(self, now: float) -> Answer:
         """Rows 2 and 3."""

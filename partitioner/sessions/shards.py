@@ -13,7 +13,9 @@ in which a drain works must be the same in every run of a simulation.
 from collections.abc import Iterator, MutableMapping
 from zlib import crc32
 
-SHARDS = 4096
+from partitioner.protocol.target import PIECES, piece_of
+
+SHARDS = PIECES
 """Of a million sessions 250 are in each piece; while there are none, all pieces together take 260 KB."""
 
 
@@ -63,3 +65,15 @@ class Shards(MutableMapping[bytes, bytearray]):
                 return found, index
             found += self._shards[index]
         return found, None
+
+    def sorted_from(self, first: bytes) -> Iterator[tuple[bytes, bytearray]]:
+        """All records from this key on, in the order of protocol.target.listing_place.
+
+        One piece is sorted at a time. Nothing may change before the next step.
+        """
+        begin = piece_of(first)
+        for index in range(begin, SHARDS):
+            shard = self._shards[index]
+            for key in sorted(shard) if len(shard) > 1 else shard:
+                if index > begin or key >= first:
+                    yield key, shard[key]

@@ -5,6 +5,7 @@ end, which is what makes the table's rows atomic.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.sessions.session import BAD_REQUEST, NOT_FOUND, OK, Session
@@ -32,6 +33,24 @@ _SET, _CREATE_UNINITIALIZED = Operation.SET, Operation.CREATE_UNINITIALIZED
 _REMOVE, _RESET_TIMEOUT = Operation.REMOVE, Operation.RESET_TIMEOUT
 
 
+PAGE_COST = 8 * 1024 * 1024
+"""Bytes of content that are digested for one page of an inventory: about a millisecond."""
+
+KEY_COST = 16
+"""A byte of a key is sent, and costs as much as so many bytes that are digested."""
+
+
+class Listed(NamedTuple):  # which is made in a third of the time of a frozen dataclass
+    """What an inventory tells of one session."""
+
+    key: bytes
+    timeout_minutes: int  # 0: it never expires
+    idle: float | None  # seconds since it was last used; None where it never expires
+    size: int  # bytes of the content
+    is_locked: bool
+    digest: int  # Session.digest
+
+
 class SessionTable:
     """Sessions by key, as protocol.md 4.2 derives it."""
 
@@ -53,7 +72,7 @@ class SessionTable:
         self._max_memory = max_memory
         self._key_bytes = 0
         self.body_bytes = 0
-        self.items = 0  # keys that are routers' own
+        self.items: dict[bytes, None] = {}  # keys that are routers' own
         self.expired = 0  # sessions forgotten since the start because their time-out had passed
         self.refused_creations = 0  # for want of memory, since the start
 
@@ -63,12 +82,16 @@ class SessionTable:
     @property
     def sessions_held(self) -> int:
         """How many sessions there are, routers' items apart."""
-        return len(self._records) - self.items
+        return len(self._records) - len(self.items)
 
     @property
     def max_memory(self) -> int | None:
         """How many bytes of sessions there may be before new ones are refused; None: there is no limit."""
         return self._max_memory
+
+    def limit(self, max_memory: int | None) -> None:
+        """From now on hold at most so many bytes of sessions. None of those that are there is evicted."""
+        self._max_memory = max_memory
 
     @property
     def used_memory(self) -> int:
@@ -86,6 +109,25 @@ class SessionTable:
         if not 0 <= cursor < SHARDS:
             raise ValueError(f"{cursor} is no cursor; expected what the page before said, or 0")
         return self._records.keys_from(cursor, at_least)
+
+    def inventory(self, first: bytes, at_most: int, now: float) -> tuple[list["Listed"], bytes | None]:
+        """Sessions from the key `first` on, in the order of listing_place; and the key that comes next.
+
+        None says that there is none any more. Routers' items and expired sessions are left out. A page ends
+        early where much had to be read for it, so that it is made in a few milliseconds.
+        """
+        listed: list[Listed] = []
+        budget = PAGE_COST
+        for key, record in self._records.sorted_from(first):
+            if key in self.items:
+                continue
+            if len(listed) >= at_most or budget <= 0:
+                return listed, key
+            session = Session(record)
+            if session.expires_at >= now:
+                listed.append(_listed(key, session, now))
+                budget -= len(record) + KEY_COST * len(key)
+        return listed, None
 
     def apply(self, head: RequestHead, key: bytes, body: bytes, now: float) -> Answer:
         """Carry out one request and answer it; `now` is monotonic seconds.
@@ -139,7 +181,8 @@ class SessionTable:
         """Take in a session that another table held, as it is; the limit of memory is for new ones."""
         self._key_bytes += len(key)
         self.body_bytes += session.size
-        self.items += key.startswith(ITEMS)
+        if key.startswith(ITEMS):
+            self.items[key] = None
         self._records[key] = session.record
         self._file(key, session)
 
@@ -173,7 +216,8 @@ class SessionTable:
         session = Session.create(body, _timeout_minutes(head), is_uninitialized=is_uninitialized)
         self._key_bytes += len(key)
         self.body_bytes += len(body)
-        self.items += is_item
+        if is_item:
+            self.items[key] = None
         self._records[key] = session.record
         self._keep(key, session, now)
         return OK
@@ -206,8 +250,14 @@ class SessionTable:
             self._wheel.forget(key, session.slot)
         self._key_bytes -= len(key)
         self.body_bytes -= session.size
-        self.items -= key.startswith(ITEMS)
+        self.items.pop(key, None)
 
 
 def _timeout_minutes(head: RequestHead) -> int:
     return DEFAULT_TIMEOUT_MINUTES if head.timeout_minutes is None else head.timeout_minutes
+
+
+def _listed(key: bytes, session: Session, now: float) -> Listed:
+    minutes = session.timeout_minutes
+    idle = max(0.0, now - (session.expires_at - minutes * 60.0)) if minutes else None
+    return Listed(key, minutes, idle, session.size, session.locked_since is not None, session.digest)

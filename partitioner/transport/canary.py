@@ -37,7 +37,7 @@ class Canary:
 
     def __init__(self, farm: str, new_token: Callable[[], str] = lambda: token_hex(16)) -> None:
         """`farm` is the configured name; `new_token` draws a token that nobody else draws."""
-        self._farm = farm
+        self.farm = farm
         self._canary = self._target("canary")
         self._term = self._target("term")
         self.new_token = new_token
@@ -118,7 +118,7 @@ class Canary:
         return self._target(f"record-{term.number}-{term.word}")
 
     def _target(self, item: str) -> bytes:
-        return encode_target(f"{ITEMS}{self._farm}/{item}")
+        return encode_target(f"{ITEMS}{self.farm}/{item}")
 
     async def _read(self, channel: Channel, target: bytes, most_bytes: int, what: str) -> bytes | None:
         head, content = await ask(

@@ -18,6 +18,12 @@ from partitioner.transport.sockets import SocketStream, drop_unsent_at_close
 
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
+LOOK_UP_PATIENCE = 0.1
+"""Seconds for the look-up of a name that is known from last time."""
+
+_NAME_SERVICE_FAILED = frozenset({socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_MEMORY, socket.EAI_SYSTEM})
+"""Failures of a look-up that say nothing of the name."""
+
 
 class Channel:
     """One connection to a client or a backend."""
@@ -124,23 +130,56 @@ async def dial_tcp(address: Address) -> Channel:
     raise trouble
 
 
-async def _resolve(address: Address) -> list[tuple[int, object]]:
-    """The addresses of a host: socket families, with what to connect to."""
+Found = list[tuple[int, object]]
+"""The addresses of a host: socket families, with what to connect to."""
+
+_last_found: dict[Address, Found] = {}
+"""What names stood for when they were looked up last; an entry for each backend that was ever configured."""
+
+_under_way: set[Address] = set()
+"""What is being looked up just now, in some thread."""
+
+
+async def _resolve(address: Address) -> Found:
+    """The addresses of a host, or those of last time where the name service fails or takes long.
+
+    A name service that is in trouble says nothing of the servers whose names it knows.
+    """
     try:
-        try:
-            found = _look_up(address, socket.AI_NUMERICHOST)
-        except socket.gaierror:
-            # A name. The look-up blocks a thread for as long as the name servers like, even when nobody
-            # waits for it any more; the limit keeps one slow name from starving all others.
-            limit = _look_ups_of(address.host)
-            found = await trio.to_thread.run_sync(_look_up, address, 0, limiter=limit, abandon_on_cancel=True)
-    except OSError as error:
-        if error.errno in OUT_OF_RESOURCES:
-            raise OutOfFiles(f"could not be tried: {error.strerror}") from error
-        raise Unreachable(f"has no address: {error.strerror}") from error
+        return _look_up(address, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass  # a name
     except UnicodeError as error:
         raise Unreachable(f"has no address: {address.host!r} is not a host name") from error
-    return [(family, where) for family, _, _, _, where in found]
+    known = _last_found.get(address)
+    if known is not None and address in _under_way:
+        return known
+    try:
+        with trio.move_on_after(float("inf") if known is None else LOOK_UP_PATIENCE) as patience:
+            # The look-up blocks a thread for as long as the name servers like, even when nobody waits for it
+            # any more; the limit keeps one slow name from starving all others.
+            return await trio.to_thread.run_sync(
+                _look_up_name, address, limiter=_look_ups_of(address.host), abandon_on_cancel=True
+            )
+    except OSError as error:
+        if known is not None:
+            return known
+        if error.errno in OUT_OF_RESOURCES or error.errno in _NAME_SERVICE_FAILED:
+            raise OutOfFiles(f"could not be tried: {error.strerror}") from error
+        raise Unreachable(f"has no address: {error.strerror}") from error
+    assert known is not None
+    assert patience.cancelled_caught
+    return known
+
+
+def _look_up_name(address: Address) -> Found:
+    """Look a name up, in a thread; remember what it stands for."""
+    _under_way.add(address)
+    try:
+        found = _last_found[address] = _look_up(address, 0)
+        return found
+    finally:
+        _under_way.discard(address)
 
 
 @lru_cache(maxsize=1024)
@@ -148,9 +187,9 @@ def _look_ups_of(host: str) -> trio.CapacityLimiter:
     return trio.CapacityLimiter(2)
 
 
-def _look_up(address: Address, flags: int) -> list[tuple[int, int, int, str, object]]:
+def _look_up(address: Address, flags: int) -> Found:
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
-    return [(*each,) for each in found]
+    return [(family, where) for family, _, _, _, where in found]
 
 
 async def _dial_one(connecting: trio.socket.SocketType, where: object, peer: str) -> Channel:

@@ -10,6 +10,7 @@ web server takes any other status for "no such session" and starts an empty one 
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from io import BytesIO
 
 import trio
 
@@ -28,6 +29,7 @@ from partitioner.protocol.messages import Operation, RequestHead
 from partitioner.protocol.reader import BodyPiece, Event, request_reader
 from partitioner.protocol.writer import REFUSAL
 from partitioner.transport.channel import Channel
+from partitioner.transport.limits import BytesInFlight
 from partitioner.transport.messages import Request, Responder, Response
 from partitioner.transport.observer import Observer
 
@@ -45,6 +47,10 @@ LINGER_BYTES = 1024 * 1024
 bytes in it resets the connection, and the client may then never see the 400."""
 
 
+_SENT_TOGETHER = 64 * 1024
+"""Bytes of a body up to which it is copied to be sent with its head; two sends cost more than that."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConversationPolicy:
     """What a client may do, and how long it may take. Times are seconds, sizes bytes."""
@@ -54,6 +60,7 @@ class ConversationPolicy:
     client_idle: float  # between exchanges
     max_body: int
     held_body: int  # a longer body is handed on while it still comes in
+    in_flight: BytesInFlight | None = None  # where held bodies are held against a limit as they come in
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,11 @@ class Conversation:
         self.router = None if opening is None else opening.router
         if self.router is not None:
             self.router.break_off = self.break_off
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self._channel.peer
 
     def end_when_idle(self) -> None:
         """Finish the exchange that is under way, if any, and close the connection after it."""
@@ -177,8 +189,7 @@ class Conversation:
             head = await self._receive_head()
             self._operation = head.operation
             deadline = began_at + self._policy.exchange - ANSWER_MARGIN
-            request = await self._receive_body(head, deadline)
-            response = await self._responder(request)
+            response = await self._respond(head, deadline)
         else:
             head = opening.head
             self._operation = head.operation
@@ -199,14 +210,24 @@ class Conversation:
             )
         return event
 
-    async def _receive_body(self, head: RequestHead, deadline: float) -> Request:
-        """Take in a body of ordinary size; of a longer one, only what has come so far."""
+    async def _respond(self, head: RequestHead, deadline: float) -> Response:
+        """Have the request answered, when a body of ordinary size has come in; a longer one is relayed."""
         if head.content_length > self._policy.held_body:
-            return Request(head, b"", self._next_piece, deadline, self)
-        pieces = []
-        while piece := await self._next_piece():
-            pieces.append(piece)
-        return Request(head, b"".join(pieces), None, deadline, self)
+            return await self._responder(Request(head, b"", self._next_piece, deadline, self))
+        in_flight, taken = self._policy.in_flight, 0
+        body = BytesIO()  # not a list of pieces: to join them would take the memory of a long one twice
+        try:
+            while piece := await self._next_piece():
+                if in_flight is not None:
+                    if not in_flight.take(len(piece)):
+                        raise MalformedRequest("too much of other requests is in memory already")
+                    taken += len(piece)
+                body.write(piece)
+            return await self._responder(Request(head, body.getvalue(), None, deadline, self))
+        finally:
+            body.close()  # a refusal's traceback would keep it for as long as the client is told
+            if in_flight is not None:
+                in_flight.give_back(taken)
 
     async def _next_piece(self) -> bytes:
         while (event := self._reader.next_event()) is Event.NEED_DATA:
@@ -227,7 +248,11 @@ class Conversation:
         try:
             if response.takes_lock and await self._client_has_left():
                 raise ClientGone("before its lock could be handed over")
-            await self._channel.send(response.head.raw + response.body)
+            if len(response.body) > _SENT_TOGETHER:
+                await self._channel.send(response.head.raw)
+                await self._channel.send(response.body)
+            else:
+                await self._channel.send(response.head.raw + response.body)
             if response.rest is not None:
                 while piece := await response.rest():
                     await self._channel.send(piece)

@@ -5,6 +5,7 @@ is refused: one that needs more memory waits, and nothing more is read from it u
 """
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -42,6 +43,30 @@ class ConnectionLimit:
             self._waiting.popleft().set()
         else:
             self.free += 1
+
+
+class BytesInFlight:
+    """Counts what has come of requests that are not whole, where that is held against a limit."""
+
+    def __init__(self, most: Callable[[], int | None] = lambda: None) -> None:
+        """`most` returns how many bytes there may be just now; None: as many as come."""
+        self._most = most
+        self.used = 0
+
+    def __repr__(self) -> str:
+        return f"<BytesInFlight, {self.used} bytes>"
+
+    def take(self, count: int) -> bool:
+        """Count so many bytes; return whether there is room for them. If not, they are not counted."""
+        most = self._most()
+        if most is not None and self.used + count > most:
+            return False
+        self.used += count
+        return True
+
+    def give_back(self, count: int) -> None:
+        """So many bytes are stored, or have been given up."""
+        self.used -= count
 
 
 class BodyBudget:

@@ -1,6 +1,7 @@
 """The side towards web servers: accepts connections and holds a conversation on each."""
 
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
@@ -26,6 +27,7 @@ class DownstreamPolicy:
     allow: tuple[Network, ...]
     connections: int
     conversation: ConversationPolicy
+    per_client: int | None = None  # of these connections, from one address; None: all of them
 
 
 class ClientHandoff(Protocol):
@@ -34,7 +36,7 @@ class ClientHandoff(Protocol):
     def converse(self, connected: socket.socket, peer: str, opening: Opening) -> None:
         """Serve a client here until its exchange is over, and then give it back."""
 
-    def client_left(self) -> None:
+    def client_left(self, peer: str) -> None:
         """A client's connection has been closed."""
 
 
@@ -79,6 +81,7 @@ class Downstream:
         self._policy = policy
         self._observer = observer
         self._places = trio.Semaphore(policy.connections)
+        self._connections_of: Counter[str] = Counter()  # by the client's address
         self._accepting = trio.CancelScope()
         self._listeners: tuple[trio.SocketListener, ...] = ()
         self._conversations: set[Conversation] = set()
@@ -185,20 +188,19 @@ class Downstream:
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         """Serve a newly accepted client, here or on the fast path."""
-        has_place = True
+        channel = self._admit(stream)
+        if channel is None:
+            self._places.release()
+            return
+        self._connections_of[channel.peer] += 1
+        if self._fast_path is not None:
+            self._give_away(channel)
+            return
         try:
-            channel = self._admit(stream)
-            if channel is None:
-                return
-            if self._fast_path is None:
-                policy = self._policy.conversation
-                await self._talk(Conversation(channel, self._responder, policy, self._observer))
-            else:
-                has_place = False
-                self._give_away(channel)
+            policy = self._policy.conversation
+            await self._talk(Conversation(channel, self._responder, policy, self._observer))
         finally:
-            if has_place:
-                self._places.release()
+            self.client_left(channel.peer)
 
     def _admit(self, stream: trio.SocketStream) -> Channel | None:
         """The client's channel; None if it is not to be talked with, and has been closed."""
@@ -209,8 +211,9 @@ class Downstream:
         if self.is_stopping:  # in the very moment of accepting
             stream.socket.close()
             return None
-        if not self._is_allowed(peer):
-            self._observer.client_turned_away(peer)
+        refusal = self._maybe_refuse(peer)
+        if refusal is not None:
+            self._observer.client_turned_away(peer, refusal)
             stream.socket.close()
             return None
         try:
@@ -239,16 +242,19 @@ class Downstream:
             conversation.end_when_idle()
         self._nursery.start_soon(self._converse_once, conversation, returned)
 
-    def client_left(self) -> None:
+    def client_left(self, peer: str) -> None:
         """A client's connection has been closed."""
         self._places.release()
+        self._connections_of[peer] -= 1
+        if not self._connections_of[peer]:
+            del self._connections_of[peer]
 
     async def _converse_once(self, conversation: Conversation, returned: "_Returned") -> None:
         try:
             await self._talk(conversation)
         finally:
             if returned.channel is None:
-                self._places.release()
+                self.client_left(conversation.peer)
             else:
                 self._give_away(returned.channel, conversation.router)
 
@@ -258,6 +264,15 @@ class Downstream:
         connected = channel.maybe_detach()
         assert connected is not None  # it has come over a socket
         self._fast_path.take(connected, channel.peer, router)
+
+    def _maybe_refuse(self, peer: str) -> str | None:
+        """Why a client is turned away, if it is."""
+        if not self._is_allowed(peer):
+            return "its address is not in allow_clients"
+        most = self._policy.per_client
+        if most is not None and self._connections_of[peer] >= most:
+            return f"it has {most} connections already, which is limits.per_client"
+        return None
 
     def _is_allowed(self, peer: str) -> bool:
         address = ip_address(peer)

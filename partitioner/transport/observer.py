@@ -16,8 +16,8 @@ class Observer:
 
     # --- clients ---
 
-    def client_turned_away(self, peer: str) -> None:
-        """A client connected from outside the allowed networks; its connection was closed."""
+    def client_turned_away(self, peer: str, reason: str) -> None:
+        """A client may not connect, or not once more; its connection was closed."""
 
     def clients_filled_up(self, limit: int) -> None:
         """As many clients are connected as are allowed; further ones wait to be accepted."""
@@ -44,6 +44,9 @@ class Observer:
         """This process has not run for so long; all connections were closed."""
 
     # --- backends ---
+
+    def backend_full(self, backend: Backend) -> None:
+        """A backend has refused a session that it did not hold yet: its memory is used up."""
 
     def backend_missing(self, backend: Backend, detail: str, eligible: int) -> None:
         """A backend of which nothing was known is DOWN from the start; so many can serve now."""
@@ -134,6 +137,17 @@ class Observer:
 
     def drain_ended(self, backend: Backend, moved: int, reason: str) -> None:
         """It does not do so any more; so many sessions have been moved."""
+
+    # --- healing ---
+
+    def healing_ended(self, seen: int, healed: int, duration: float) -> None:
+        """Every session was looked at in so many seconds, copies counted, and has all its copies now."""
+
+    def session_healed(self, reason: str) -> None:
+        """A session was put right that was lacking, differing or misplaced."""
+
+    def walk_refused(self, backend: Backend, reason: str) -> None:
+        """It cannot be told what this backend holds, for this reason, so nothing is concluded from it."""
 
     # --- locks ---
 

@@ -31,7 +31,8 @@ PROGRAM = (str(Path(sys.executable).with_name("partitioner")),)
 CONFIGURATION = """name: farm
 listen: 127.0.0.1:{port}
 admin: 127.0.0.1:{admin}
-state_dir: {state_dir}
+state_dir: {directory}/state
+backend_token_file: {directory}/token
 copies: 2
 backends:
 {backends}"""
@@ -57,11 +58,16 @@ async def measure(program: str, directory: Path, sessions: int, seconds: float) 
     """The CPU seconds of an exchange: before the restart, and in each slice after it."""
     ports = [free_port() for _ in range(SERVERS + 1)]
     path = directory / "partitioner.yml"
-    path.write_text(configuration(ports, directory / "state"))
+    admins = [free_port() for _ in range(SERVERS)]
+    path.write_text(configuration(ports, admins, directory))
+    token = directory / "token"
+    token.touch(0o600)
+    token.write_text("a token of state servers that list what they hold\n".replace(" ", "-"))
     with ExitStack() as stack:
-        for port in ports[1:]:
-            listen = f"127.0.0.1:{port}"
-            stack.enter_context(running(program, ["state-server", "--listen", listen], port, directory))
+        for port, admin in zip(ports[1:], admins, strict=True):
+            serve = ["state-server", "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"]
+            serve += ["--admin-token-file", str(token)]
+            stack.enter_context(running(program, serve, port, directory))
         load = Load(ports[0], CONNECTIONS, sessions, 1024)
         serve = ["serve", "-c", str(path)]
         with running(program, serve, ports[0], directory) as router:
@@ -82,12 +88,13 @@ async def cost(load: Load, router: "subprocess.Popen[bytes]", seconds: float) ->
     return (running_seconds(router.pid) - before) / counters.exchanges
 
 
-def configuration(ports: list[int], state_dir: Path) -> str:
+def configuration(ports: list[int], admins: list[int], directory: Path) -> str:
     lines = [
-        f"  - {{name: state-{number}, address: '127.0.0.1:{port}'}}" for number, port in enumerate(ports[1:])
+        f"  - {{name: state-{port}, address: '127.0.0.1:{port}', admin: '127.0.0.1:{admin}'}}"
+        for port, admin in zip(ports[1:], admins, strict=True)
     ]
     return CONFIGURATION.format(
-        port=ports[0], admin=free_port(), state_dir=state_dir, backends="\n".join(lines) + "\n"
+        port=ports[0], admin=free_port(), directory=directory, backends="\n".join(lines) + "\n"
     )
 
 

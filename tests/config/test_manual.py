@@ -8,6 +8,7 @@ import yaml
 
 from partitioner.config import (
     BackendSettings,
+    HealSettings,
     HealthSettings,
     LimitSettings,
     Settings,
@@ -48,6 +49,7 @@ def test_the_manual_shows_every_key() -> None:
     timeouts = {field.alias or name for name, field in TimeoutSettings.model_fields.items()}
     assert timeouts == shown["timeouts"].keys()
     assert LimitSettings.model_fields.keys() == shown["limits"].keys()
+    assert HealSettings.model_fields.keys() == shown["heal"].keys()
     assert all(BackendSettings.model_fields.keys() == backend.keys() for backend in shown["backends"])
 
 
@@ -88,9 +90,12 @@ def test_the_manual_names_the_range_of_every_key(path: str, least: str, most: st
 
 def test_the_manual_says_what_can_be_reloaded() -> None:
     """The keys with a line "Reload" are those that a running router takes a new value of, and no others."""
-    keys = Settings.model_fields.keys() - {"health", "timeouts", "limits"}
+    keys = Settings.model_fields.keys() - {"health", "timeouts", "limits", "heal"}
 
-    assert {key for key in keys if "\n#   Reload: " in comment_above(key)} == APPLIED_AT_ONCE
+    reloadable = {key for key in keys if "\n#   Reload: " in comment_above(key)}
+
+    assert "\n  #   Reload: " in comment_above("heal.rate")
+    assert reloadable | {"heal.rate"} == APPLIED_AT_ONCE
 
 
 @pytest.mark.parametrize("name", ["three-servers.yml", "weighted.yml"])

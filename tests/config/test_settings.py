@@ -57,6 +57,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert expected_timeouts == settings.timeouts.model_dump(by_alias=True)
     expected_limits = {
         "connections": 10_000,
+        "per_client": 1000,
         "body": 64 * 2**20,
         "body_memory": 256 * 2**20,
         "per_backend_connections": 256,
@@ -102,7 +103,8 @@ def test_every_key_is_read() -> None:
           - {name: c, address: "[fd00::2]:42424", admin: none}
         timeouts:
           {connect: 250ms, exchange: 1m, copy: 2s, client_idle: 2m, backend_idle: 14.9s, shutdown: 1h}
-        limits: {connections: 5, body: 1MiB, body_memory: 2MiB, per_backend_connections: 6, ledger: 7}
+        limits: {connections: 5, per_client: 4, body: 1MiB, body_memory: 2MiB,
+          per_backend_connections: 6, ledger: 7}
     """
 
     expected = Settings.model_construct(
@@ -136,7 +138,7 @@ def test_every_key_is_read() -> None:
             connect=0.25, exchange=60.0, copying=2.0, client_idle=120.0, backend_idle=14.9, shutdown=3600.0
         ),
         limits=LimitSettings.model_construct(
-            connections=5, body=2**20, body_memory=2**21, per_backend_connections=6, ledger=7
+            connections=5, per_client=4, body=2**20, body_memory=2**21, per_backend_connections=6, ledger=7
         ),
     )
     assert expected == parse(text)

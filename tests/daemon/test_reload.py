@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from partitioner.config import Settings, parse
 from partitioner.daemon.notify import Notifier
-from partitioner.daemon.process import FILES_BESIDE_CONNECTIONS
+from partitioner.daemon.open_files import BESIDE_CONNECTIONS
 from partitioner.daemon.reload import Outcome, Reloader
 from partitioner.errors import ConfigurationInvalid, Refused
 from partitioner.membership.backend import Address, Intent
@@ -207,7 +207,7 @@ async def test_files_for_more_connections(operator: Operator, few_files: int) ->
     """A larger pool may open more connections; the process's limit follows, as far as it may."""
     await operator.reload(THREE)
 
-    wanted = 10_000 + 3 * 256 + FILES_BESIDE_CONNECTIONS
+    wanted = 10_000 + 3 * 256 + BESIDE_CONNECTIONS
     assert min(wanted, few_files) == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 

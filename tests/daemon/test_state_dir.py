@@ -120,11 +120,11 @@ def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
 # --- Files that are not what they should be --------------------------------------------------------------
 
 
-def as_file(kind: str, plain: bytes) -> bytes:
-    """A file of this kind that says this, with a right checksum."""
+def as_file(kind: str, version: int, plain: bytes) -> bytes:
+    """A file of this kind and format that says this, with a right checksum."""
     content = zlib.compress(plain)
     checksum = xxh3_64_hexdigest(content).encode()
-    return b"partitioner %b, format 1, checksum %b\n" % (kind.encode(), checksum) + content
+    return b"partitioner %b, format %d, checksum %b\n" % (kind.encode(), version, checksum) + content
 
 
 @each_case(
@@ -132,10 +132,10 @@ def as_file(kind: str, plain: bytes) -> bytes:
     [
         ("record", b"", "is foreign or damaged"),
         ("record", write_record(RECORD)[:-1], "has a wrong checksum"),
-        ("record", as_file("record", b"{}"), "does not say what a record says"),
-        ("record", write_record(RECORD).replace(b"format 1", b"format 99"), "has the format 99"),
+        ("record", as_file("record", 2, b"{}"), "does not say what a record says"),
+        ("record", write_record(RECORD).replace(b"format 2", b"format 99"), "has the format 99"),
         ("ledger", b"", "is foreign or damaged"),
-        ("ledger", as_file("ledger", b"{}"), "does not say what a ledger says"),
+        ("ledger", as_file("ledger", 1, b"{}"), "does not say what a ledger says"),
         ("ledger", write_record(RECORD), "is foreign or damaged"),
     ],
 )

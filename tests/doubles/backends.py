@@ -9,10 +9,12 @@ import trio
 
 from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address
+from partitioner.ops.admin.key_pages import inventory_of
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.messages import Answer, Operation
 from partitioner.protocol.target import server_key, target_of
 from partitioner.routing.drain import Page
+from partitioner.routing.inventory import InventoryPage
 from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.client_connection import Conversation, ConversationPolicy
@@ -167,6 +169,10 @@ class MemoryStateServer:
         self._server = StateServer(self._table, self._observer, clock=trio.current_time)
         self._network.listen(self.address, self.serve)
 
+    def fill(self, *, is_full: bool = True) -> None:
+        """Have no memory for sessions that are not held yet; or have as much as is wanted."""
+        self._table.limit(0 if is_full else None)
+
     def kill(self) -> None:
         """Die on the spot: connections in which something lies unread are reset, the others closed."""
         self._network.stop_listening(self.address)
@@ -241,6 +247,13 @@ class MemoryStateServer:
         keys, following = self._table.page(int(cursor or 0), 10)
         targets = tuple(target for key in keys if (target := target_of(key)) != CANARY_TARGET)
         return Page(targets, None if following is None else str(following), self._table.sessions_held)
+
+    async def list_sessions(self, admin: Address, first: bytes) -> InventoryPage:
+        """What its admin port says of its inventory, a few sessions at a time."""
+        await trio.lowlevel.checkpoint()
+        if self.is_listing_down:
+            raise ListingFailed("its admin port refused the connection")
+        return inventory_of(self._table, first, 10, trio.current_time())
 
     async def serve(self, stream: MemoryStream) -> None:
         """Serve one connection for as long as this incarnation lasts."""

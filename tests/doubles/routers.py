@@ -14,6 +14,7 @@ from partitioner.ops.fanout import Fanout
 from partitioner.protocol.grammar import Dialect
 from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import Page
+from partitioner.routing.inventory import InventoryPage, ListSessions
 from partitioner.routing.tenure import Disk, TenurePolicy
 from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
 from partitioner.transport.canary import Canary
@@ -61,6 +62,7 @@ class MemoryRouter:
         began_at: float = float("-inf"),
         body_memory: int = 256 * 1024 * 1024,
         listed: bool = False,
+        healed: bool = False,
         watcher: Observer | None = None,
         standstills: Standstills | None = None,
         tenure: TenurePolicy | None = None,
@@ -69,6 +71,7 @@ class MemoryRouter:
         """`began_at` is when the pool was changed last: the default makes the times settled.
 
         `listed`: the backends have admin ports; `listings` says what these answer.
+        `healed`: they have, `inventories` says what these answer, and the router heals by that.
         `watcher` hears every fact, beside `observer`.
         `tenure`: other routers may serve the same servers; `start` sees whether this one is the active one.
         """
@@ -79,9 +82,10 @@ class MemoryRouter:
         self.observer = RecordingObserver()
         self.facts = self.observer if watcher is None else Fanout(self.observer, watcher)
         self.backends = tuple(backend(number + 1) for number in range(backends))
-        if listed:
+        if listed or healed:
             self.backends = tuple(replace(each, admin=each.address) for each in self.backends)
         self.listings: dict[Address, Callable[[str | None], Awaitable[Page]]] = {}
+        self.inventories: dict[Address, ListSessions] = {}
         self.standstills = standstills or Standstills(lambda: 0.0)
         self.connector = Connector(self.network.dial, Canary(ROUTER_NAME), standstills=self.standstills)
         policy = RouterPolicy(
@@ -97,7 +101,15 @@ class MemoryRouter:
         built_at = trio.current_time()
         pool = first_pool(self.backends, self.health, copies, began_at)
         self.core = RouterCore(
-            pool, policy, self.connector, self.facts, nursery, _middle, self._list_keys, disk
+            pool,
+            policy,
+            self.connector,
+            self.facts,
+            nursery,
+            _middle,
+            self._list_keys,
+            disk,
+            self._list_sessions if healed else None,
         )
         self.roster = self.core.roster
         self.router = self.core.router
@@ -106,6 +118,9 @@ class MemoryRouter:
 
     async def _list_keys(self, admin: Address, cursor: str | None) -> Page:
         return await self.listings[admin](cursor)
+
+    async def _list_sessions(self, admin: Address, first: bytes) -> InventoryPage:
+        return await self.inventories[admin](admin, first)
 
     def take_in(self) -> None:
         """Have all backends UP without a probe, in the incarnation that scripted ones show."""

@@ -127,8 +127,13 @@ def test_locks_are_listed(farm: Farm) -> None:
 
 
 def test_not_safe_to_stop_says_why(farm: Farm) -> None:
-    """Exit 1 and the reasons."""
+    """Exit 1 and the reasons: nobody else is there to hold the sessions."""
+    others = ("state-2", "state-3")[: len(farm.servers) - 1]
+    for name in others:
+        assert 0 == steer("maint", name, admin=farm.in_front.admin).returncode
     ended = steer("status", "--safe-to-stop", "state-1", admin=farm.in_front.admin)
+    for name in others:
+        assert 0 == steer("ready", name, admin=farm.in_front.admin).returncode
 
     assert 1 == ended.returncode
     assert "state-1 must not be stopped now:\n  " in ended.stdout

@@ -65,7 +65,7 @@ class RecordingClientHandoff:
         self.openings.append(opening)
         self.sockets.append(connected)
 
-    def client_left(self) -> None:
+    def client_left(self, peer: str) -> None:
         self.left += 1
 
 

@@ -21,6 +21,7 @@ from tests.fastpath.router_setup import (
     MOST_EVENTS,
     RouterSetup,
     relayed,
+    shrink,
 )
 from tests.fastpath.samples import FOUND, GRANTED, KEY, REMOVE
 
@@ -74,6 +75,29 @@ async def test_an_answer_at_every_split(asked: bytes, answer: bytes, router_setu
         backend.sendall(answer[place:])
         router_setup.turn()
         assert answer == near.recv(1000)
+
+
+async def test_a_client_that_does_not_read_does_not_keep_the_gate(router_setup: RouterSetup) -> None:
+    """What its server says is settled; the session's other requests go on, and it gets its answer."""
+    body = b"x" * (HELD_BODY - 1)
+    answer = ok(body, b"Timeout: 20")
+    backend, _ = router_setup.link()
+    near, client = router_setup.client()
+    shrink(client.socket)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    near.sendall(GET)
+    router_setup.turn()
+    backend.recv(1000)
+    backend.sendall(answer)
+    while client.state is not ClientState.DELIVERING:
+        router_setup.turn()
+    busy, got = len(router_setup.router.core.gate), b""
+    while len(got) < len(answer):
+        router_setup.fast_router.work_off(SOON, MOST_EVENTS)
+        got += arrived(near)
+
+    assert (0, answer) == (busy, got)
+    assert 0 == len(router_setup.router.core.gate)
 
 
 async def test_sessions_as_large_as_are_held(router_setup: RouterSetup) -> None:

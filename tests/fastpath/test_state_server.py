@@ -12,6 +12,7 @@ from partitioner.protocol.target import server_key
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.backend_connections import HELD_BODY
 from partitioner.transport.client_connection import SLOW
+from partitioner.transport.limits import BytesInFlight
 from partitioner.transport.state_server import StateServer
 from tests.doubles.observers import RecordingObserver
 from tests.doubles.sessions import (
@@ -300,6 +301,37 @@ def test_a_session_that_is_not_held_is_handed_over_by_its_head(server_setup: Sta
     server_setup.turn()
 
     assert asked[:500] == server_setup.client_handoff.openings[0].received
+
+
+def test_half_a_request_counts_until_it_is_whole_or_gone(server_setup: StateServerSetup) -> None:
+    """In bytes of it that have come."""
+    in_flight = server_setup.fast_server.clients.in_flight
+    (near, _), (other, client) = server_setup.client(), server_setup.client()
+    used = []
+    for connection, data in ((near, SET[:10]), (near, SET[10:20]), (other, SET[:10]), (near, SET[20:])):
+        connection.sendall(data)
+        server_setup.turn()
+        used.append(in_flight.used)
+    server_setup.fast_server.clients.close(client)
+
+    assert [10, 20, 30, 10, 0] == [*used, in_flight.used]
+
+
+@pytest.mark.parametrize("room", [5, 15])
+def test_half_a_request_for_which_there_is_no_room_is_handed_over(
+    room: int, server_setup: StateServerSetup
+) -> None:
+    """With all that has come; the slow path refuses it."""
+    server_setup.fast_server.clients.in_flight = BytesInFlight(lambda: room)
+    near, client = server_setup.client()
+    for data in (SET[:10], SET[10:20]):
+        near.sendall(data)
+        if client in server_setup.fast_server.connected:
+            server_setup.turn()
+    (opening,) = server_setup.client_handoff.openings
+
+    assert SET[: 10 if room == 5 else 20] == opening.received
+    assert 0 == server_setup.fast_server.clients.in_flight.used
 
 
 # --- the end, and faults ---

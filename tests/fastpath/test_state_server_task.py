@@ -20,6 +20,9 @@ OPTIONS = StateServerOptions(connections=2)
 NOBODY = StateServerOptions(allow=(ip_network("10.0.0.0/8"),))
 
 
+NOT_ALLOWED = "its address is not in allow_clients"
+
+
 class Setting:
     """A state server that listens."""
 
@@ -102,7 +105,7 @@ async def test_a_client_from_elsewhere_is_turned_away(nursery: trio.Nursery) -> 
     setting.close()
 
     assert b"" == rest
-    assert [("client_turned_away", "127.0.0.1")] == setting.observer.facts
+    assert [("client_turned_away", "127.0.0.1", NOT_ALLOWED)] == setting.observer.facts
 
 
 async def test_stopping_sends_idle_clients_home(setting: Setting) -> None:

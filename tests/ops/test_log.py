@@ -27,7 +27,7 @@ def end(log: LogObserver) -> None:
 
 
 EVERY_FACT: dict[str, Report] = {
-    "client_turned_away": lambda log: log.client_turned_away("192.0.2.1"),
+    "client_turned_away": lambda log: log.client_turned_away("192.0.2.1", "not allowed"),
     "clients_filled_up": lambda log: log.clients_filled_up(10),
     "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
@@ -39,6 +39,7 @@ EVERY_FACT: dict[str, Report] = {
     ),
     "stood_still": lambda log: log.stood_still(7.31),
     "conversation_crashed": lambda log: log.conversation_crashed("192.0.2.1", ZeroDivisionError("ours")),
+    "backend_full": lambda log: log.backend_full(BACKEND),
     "backend_missing": lambda log: log.backend_missing(BACKEND, "refused the connection", 2),
     "backend_came_up": lambda log: log.backend_came_up(BACKEND, None, False, 1),
     "backend_ejected": lambda log: log.backend_ejected(BACKEND, EJECTED, "refused the connection", 0),
@@ -58,6 +59,9 @@ EVERY_FACT: dict[str, Report] = {
     "drain_stalled": lambda log: log.drain_stalled(BACKEND, "its admin port does not answer"),
     "drain_went_on": lambda log: log.drain_went_on(BACKEND),
     "drain_ended": lambda log: log.drain_ended(BACKEND, 12, "it holds no session any more"),
+    "healing_ended": lambda log: log.healing_ended(600, 12, 1.25),
+    "session_healed": lambda log: log.session_healed("lacking"),
+    "walk_refused": lambda log: log.walk_refused(BACKEND, "its listing is out of order"),
     "write_degraded": lambda log: log.write_degraded((BACKEND,), Operation.SET),
     "session_moved": lambda log: log.session_moved(BACKEND, "missed"),
     "session_repaired": lambda log: log.session_repaired(BACKEND),
@@ -81,7 +85,14 @@ EVERY_FACT: dict[str, Report] = {
 }
 
 SILENT = {
-    *("exchange_finished", "session_moved", "session_repaired", "failed_over", "copy_written"),
+    *(
+        "exchange_finished",
+        "session_moved",
+        "session_repaired",
+        "session_healed",
+        "failed_over",
+        "copy_written",
+    ),
     *("reloaded", "backend_put_aside"),  # these have lines of their own
 }
 """What a counter counts, and the log does not say."""
@@ -153,6 +164,8 @@ def test_once_a_minute(capsys: Screen, name: str) -> None:
         "drain_stalled",
         "drain_went_on",
         "drain_ended",
+        "healing_ended",
+        "walk_refused",
         "claimed",
         "superseded",
         "active_router_seen",
@@ -183,8 +196,8 @@ def test_strangers_are_told_apart(capsys: Screen) -> None:
     """That one client was turned away does not hide that another one was."""
     written = lines(
         capsys,
-        lambda log: log.client_turned_away("192.0.2.1"),
-        lambda log: log.client_turned_away("192.0.2.2"),
+        lambda log: log.client_turned_away("192.0.2.1", "not allowed"),
+        lambda log: log.client_turned_away("192.0.2.2", "not allowed"),
     )
 
     assert ["192.0.2.1", "192.0.2.2"] == [line["client"] for line in written]

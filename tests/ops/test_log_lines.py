@@ -14,12 +14,12 @@ RESTARTED = HealthRecord(symptom=Symptom.RESTARTED, since=100.0, held_until=100.
 
 LINES: dict[str, tuple[Report, Line]] = {
     "turned away": (
-        lambda log: log.client_turned_away("192.0.2.1"),
+        lambda log: log.client_turned_away("192.0.2.1", "not allowed"),
         {
             "level": "warning",
             "event": "client turned away",
             "client": "192.0.2.1",
-            "cause": "its address is not in allow_clients",
+            "cause": "not allowed",
         },
     ),
     "closed": (

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from partitioner.protocol.target import (
     Applications,
+    Spellings,
     canonical_key,
     encode_target,
     server_key,
@@ -190,6 +191,15 @@ def test_a_key_is_spelt_so_that_it_is_found(target: bytes) -> None:
     assert (server_key(target), canonical_key(target)) == (server_key(spelt), canonical_key(spelt))
     assert spelt.isascii()
     assert b" " not in spelt
+    assert spelt == Spellings().target_of(server_key(target))
+
+
+def test_an_application_is_spelt_once() -> None:
+    """And each of its sessions as it would be alone."""
+    spell = Spellings().target_of
+    keys = [f"{APPLICATION_KEY}session{number:017d}".encode() for number in range(3)]
+
+    assert [target_of(key) for key in keys] == [spell(key) for key in keys]
 
 
 def test_targets_of_the_examples() -> None:

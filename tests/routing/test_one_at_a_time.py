@@ -6,6 +6,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import server_key
+from partitioner.routing.router import LONGEST_DELIVERY
 from partitioner.transport.backend_connections import HELD_BODY
 from tests.doubles.backends import (
     Close,
@@ -153,7 +154,7 @@ async def test_the_gate_is_free_after_a_client_that_left(
 async def test_a_streamed_answer_keeps_the_gate(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """Until a large answer has been read to its end the next request of its session waits."""
     answer = ok(LARGE, b"Timeout: 20")
-    script = [*greeting(), Hear(GET), Say(answer[:-1]), Stall(2), Say(answer[-1:]), Hear(SET), Say(ok())]
+    script = [*greeting(), Hear(GET), Say(answer[:-1]), Stall(0.5), Say(answer[-1:]), Hear(SET), Say(ok())]
     router = router_before(nursery, script)
     reading, saving = router.client(), router.client()
     await reading.send(GET)
@@ -161,4 +162,41 @@ async def test_a_streamed_answer_keeps_the_gate(nursery: trio.Nursery, autojump_
     await saving.send(SET)
     nursery.start_soon(reading.receive_answer)
 
-    assert (ok(), 2.0) == (await saving.receive_answer(), trio.current_time())
+    assert (ok(), 0.5) == (await saving.receive_answer(), trio.current_time())
+
+
+async def test_a_client_that_does_not_read_keeps_the_gate_for_a_second(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Then the session's other requests go on, and it still gets what was read for it."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.save(LARGE)
+    reading, began_at = farm.router.client(), trio.current_time()
+    await reading.send(GET)
+    await wait_all_tasks_blocked()
+    answer = await farm.save(CONTENT)
+    waited = trio.current_time() - began_at
+
+    assert b"200 OK" == answer[:6]
+    assert waited == pytest.approx(LONGEST_DELIVERY, abs=0.1)
+    assert (await reading.receive_answer()).endswith(LARGE)
+
+
+async def test_a_lock_that_is_not_read_is_given_back(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Also when its client has been waited for so long that the gate was left; till then it is held."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.save(LARGE)
+    reading = farm.router.client()
+    await reading.send(ACQUIRE)
+    await wait_all_tasks_blocked()
+    meanwhile = await farm.ask(GET)
+    reading.reset()
+    await trio.sleep(10)
+
+    assert b"423" == meanwhile[:3]
+    assert 0 == len(farm.router.core.gate)
+    assert b"200 OK" == (await farm.ask(ACQUIRE))[:6]

@@ -398,6 +398,17 @@ async def test_a_server_is_no_witness_of_what_it_lacks(
         await router.core.keeper.ensure({"state-3": frozenset({WRITE})})
 
 
+async def test_one_failure_is_no_reason_to_close(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A server that breaks off once is asked again before what hangs on the record is closed."""
+    site = Site(nursery)
+    router = await site.router()
+    site.network.disturb_once(site.servers[0].address, Fault.ACCEPT_THEN_CLOSE)
+    assert router.core.keeper is not None
+    await router.core.keeper.ensure({"state-3": frozenset({WRITE})})
+
+    assert {WRITE} <= dirty(router)["state-3"]
+
+
 async def test_a_claim_between_a_save_and_its_record(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

@@ -314,6 +314,9 @@ async def test_two_start_at_once(nursery: trio.Nursery, autojump_clock: MockCloc
         active = [router for router in routers if tenure_of(router).is_active]
 
         assert [site.servers_by_name] == [router.serving for router in active], steps_ahead
+        (standby,) = {*routers} - {*active}
+        await tenure_of(standby).claim("a test")
+        assert site.servers_by_name == standby.serving, steps_ahead
 
 
 async def test_a_server_of_another_farm(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

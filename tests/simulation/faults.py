@@ -146,6 +146,23 @@ async def very_slow(world: "World", server: StockServer, duration: float) -> Non
     await _behave(server, Manner(pause=(0.0, 6.0)), duration)
 
 
+async def full(world: "World", server: StockServer, duration: float) -> None:
+    """It has no memory for a session that it does not hold yet."""
+    server.table.limit(0)
+    await trio.sleep(duration)
+    server.table.limit(None)
+
+
+async def all_full(world: "World", server: StockServer, duration: float) -> None:
+    """None of them has."""
+    servers = [world.server_of(each) for each in world.backends]
+    for each in servers:
+        each.table.limit(0)
+    await trio.sleep(duration)
+    for each in servers:
+        each.table.limit(None)
+
+
 async def _behave(server: StockServer, manner: Manner, duration: float) -> None:
     server.manner = manner
     await trio.sleep(duration)

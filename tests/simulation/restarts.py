@@ -54,6 +54,7 @@ async def begin_empty_for_a_while(world: "World", server: StockServer, duration:
     await trio.sleep(2.0 + duration)
     server.kill()
     await trio.sleep(duration / 4)
+    server.old_until = trio.current_time() + AN_INTERVAL
     server.start(later(table, trio.current_time() - stopped_at))
 
 

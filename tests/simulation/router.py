@@ -16,6 +16,7 @@ from partitioner.membership.legacy import Legacy, read_legacy, write_legacy
 from partitioner.membership.pool import first_pool
 from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import ListKeys
+from partitioner.routing.inventory import ListSessions
 from partitioner.routing.tenure import TenurePolicy
 from partitioner.transport.backend_connections import UpstreamPolicy
 from partitioner.transport.canary import Canary
@@ -72,6 +73,7 @@ class Machine:
     disk: Disk | None
     observer: Observer
     list_keys: ListKeys
+    list_sessions: ListSessions | None
 
 
 class RouterProcess:
@@ -217,6 +219,7 @@ class RouterProcess:
             self._rng.uniform,
             machine.list_keys,
             machine.disk,
+            machine.list_sessions,
         )
 
     async def _leave_word(self) -> None:

@@ -11,12 +11,14 @@ from tests.simulation.faults import (
     RESTARTS,
     Kind,
     Trouble,
+    all_full,
     cut_off,
     dead_switch,
     drain_and_kill,
     drain_and_return,
     drain_two,
     freeze,
+    full,
     join,
     kill,
     leave,
@@ -82,6 +84,7 @@ class Scenario:
     mix: Mix
     has_disk: bool = False  # a router leaves what it knows to the next one
     is_listed: bool = False  # servers tell on an admin port what they hold
+    is_healed: bool = False  # and the router heals by that
     body_memory: int = 256 * 1024 * 1024  # bytes
     is_short: bool = False  # it ends soon after the last trouble, redundant or not
 
@@ -253,6 +256,28 @@ def _drains(seed: int, rng: ActorRandom) -> Scenario:
     )
 
 
+def _healing(seed: int, rng: ActorRandom) -> Scenario:
+    """Servers list what they hold and copies are restored from that, whatever has taken them away."""
+    kinds = (
+        *(kill, freeze, cut_off, lost_answers, return_empty, join, leave, weigh, change_copies, rename, move),
+        *(drain_and_return, remove_and_add, crash_router_while_one_is_away, take_over_while_one_is_away),
+        *MEMORIES,
+    )
+    scenario = _themed(seed, rng, kinds, most=3)
+    return replace(
+        scenario,
+        servers=rng.choice((3, 3, 4)),
+        copies=rng.choice((1, 2, 2, 2, 2, 3)),
+        sessions=rng.choice((2, 4, 8)),
+        pause=rng.choice((0.5, 2.0, 8.0, 20.0)),
+        ledger=2 if rng.happens(0.15) else ENOUGH,
+        timeouts=rng.choice(((1,), (1, 2))),
+        mix=rng.choice((ORDINARY, CHANGING)),
+        is_listed=True,
+        is_healed=True,
+    )
+
+
 def _bounds(seed: int, rng: ActorRandom) -> Scenario:
     """A ledger and a memory for bodies that are too small."""
     scenario = _themed(seed, rng, (freeze, slow, lost_answers, uneven, kill))
@@ -319,6 +344,8 @@ THEMES: dict[str, Theme] = {
     "copies": _of(change_copies, weigh, join),
     "crowd over a crash": _crowd_over_a_crash,
     "drains": _drains,
+    "full": _of(full, full, all_full),
+    "healing": _healing,
     "memories": _of(*MEMORIES),
     "moves": _of(move, remove_and_add),
     "pools": _pools,

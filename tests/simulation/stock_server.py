@@ -13,12 +13,14 @@ import trio
 
 from partitioner.errors import ListingFailed, MalformedRequest
 from partitioner.membership.backend import Address
+from partitioner.ops.admin.key_pages import inventory_of
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.messages import Answer, RequestHead
 from partitioner.protocol.reader import BodyPiece, Event, Reader, request_reader
 from partitioner.protocol.target import server_key, target_of
 from partitioner.protocol.writer import write_answer
 from partitioner.routing.drain import Page
+from partitioner.routing.inventory import InventoryPage
 from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
 from tests.doubles.network import MemoryStream, Network
@@ -139,6 +141,13 @@ class StockServer:
         keys, following = self.table.page(int(cursor or 0), PAGE)
         targets = tuple(target for key in keys if OWN_ITEMS not in (target := target_of(key)))
         return Page(targets, None if following is None else str(following), len(self.table))
+
+    async def list_sessions(self, first: bytes) -> InventoryPage:
+        """What its admin port says of its inventory, two sessions at a time, some time after it was asked."""
+        await trio.sleep(self._rng.uniform(0.0, 0.5))
+        if not self.is_running or self.is_frozen:
+            raise ListingFailed("its admin port cannot be reached")
+        return inventory_of(self.table, first, 2, self._now())
 
     def reset_connections(self) -> None:
         """Tear down every connection there is; the process lives on."""

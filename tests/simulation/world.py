@@ -13,6 +13,7 @@ from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.protocol.target import server_key
 from partitioner.routing.core import RouterCore
 from partitioner.routing.drain import Page
+from partitioner.routing.inventory import InventoryPage
 from partitioner.sessions.session import Session
 from tests.doubles.clients import Client
 from tests.doubles.network import Network
@@ -159,7 +160,8 @@ class World:
         number = len(self._processes) + 1
         told = (HistoryObserver(self.note),) if self._is_told else ()
         observer = Fanout(ClaimObserver(self.history.claims), *told)
-        machine = Machine(self.network, self._pauses, disk, observer, self._list_keys)
+        list_sessions = self._list_sessions if self.scenario.is_healed else None
+        machine = Machine(self.network, self._pauses, disk, observer, self._list_keys, list_sessions)
         process = RouterProcess("router" if number == 1 else f"router {number}", machine, self.scenario)
         self._processes.append(process)
         started = trio.Event()
@@ -178,6 +180,12 @@ class World:
         if server is None:
             raise ListingFailed("nobody listens there")
         return await server.list_keys(cursor)
+
+    async def _list_sessions(self, admin: Address, first: bytes) -> InventoryPage:
+        server = self.maybe_server_at(admin)
+        if server is None:
+            raise ListingFailed("nobody listens there")
+        return await server.list_sessions(first)
 
     # --- operators ---
 

@@ -1,12 +1,15 @@
 """The seam to the network, on real loopback sockets: what goes wrong there, in our own words."""
 
-from collections.abc import AsyncIterator
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 
-from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, Unreachable
+from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, OutOfFiles, Unreachable
 from partitioner.membership.backend import Address
 from partitioner.transport.channel import Channel, dial_tcp, listen_tcp, listening_address
 from tests.tables import each_case
@@ -70,6 +73,76 @@ async def test_dial_unreachable(host: str) -> None:
     """An address to which no way leads, or which is none, says so."""
     with pytest.raises(Unreachable):
         await dial_tcp(Address(host, 42424))
+
+
+NAME = "state-1.example"
+
+
+class NameService:
+    """What getaddrinfo says of NAME: that it is this machine, nothing at all, or that it is out of order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_hanging = False
+        self.error: int | None = None
+        self.asked = 0
+        self.may_answer = threading.Event()
+        self._real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._getaddrinfo)
+
+    def _getaddrinfo(self, host: Any, port: int, *others: Any, **options: Any) -> Any:
+        if host != NAME or options["flags"] & socket.AI_NUMERICHOST:
+            return self._real(host, port, *others, **options)
+        self.asked += 1
+        if self.is_hanging:
+            self.may_answer.wait(60)
+        if self.error is not None:
+            raise socket.gaierror(self.error, "out of order")
+        return self._real("127.0.0.1", port, **options)
+
+
+@pytest.fixture
+def name_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameService]:
+    service = NameService(monkeypatch)
+    yield service
+    service.may_answer.set()
+
+
+async def test_a_name_service_that_hangs(name_service: NameService) -> None:
+    """The address of last time is used; while one look-up hangs no other one is begun."""
+    [listener] = await listen_tcp(LOOPBACK)
+    async with listener:
+        address = Address(NAME, listening_address(listener).port)
+        (await dial_tcp(address)).close()
+        name_service.is_hanging = True
+        with trio.fail_after(30):
+            for _ in range(8):
+                (await dial_tcp(address)).close()
+        asked = name_service.asked
+
+    assert 2 == asked
+
+
+@pytest.mark.parametrize("error", [socket.EAI_AGAIN, socket.EAI_NONAME])
+async def test_a_name_service_that_fails(name_service: NameService, error: int) -> None:
+    """The same, whatever it says: a zone that was lost is no reason to give up a server."""
+    [listener] = await listen_tcp(LOOPBACK)
+    async with listener:
+        address = Address(NAME, listening_address(listener).port)
+        (await dial_tcp(address)).close()
+        name_service.error = error
+        (await dial_tcp(address)).close()
+
+    assert 2 == name_service.asked
+
+
+@each_case(("error", "expected"), [(socket.EAI_AGAIN, OutOfFiles), (socket.EAI_NONAME, Unreachable)])
+async def test_a_name_that_was_never_known(
+    name_service: NameService, error: int, expected: type[Exception]
+) -> None:
+    """It is the name service's trouble, and not the server's, unless it says that there is no such name."""
+    name_service.error = error
+    with pytest.raises(expected):
+        await dial_tcp(Address(NAME, 1))
 
 
 async def test_cancelled_dial() -> None:

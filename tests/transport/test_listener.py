@@ -19,6 +19,7 @@ from tests.doubles.observers import RecordingObserver
 from tests.doubles.sessions import GET
 
 EVERYBODY: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
+NOT_ALLOWED = "its address is not in allow_clients"
 CONVERSATION = ConversationPolicy(Dialect.GUARDED, 8.0, 60.0, 1000, 1000)
 
 
@@ -33,7 +34,11 @@ class Setting:
     """A downstream that listens, with a responder that answers when it is let."""
 
     def __init__(
-        self, open_things: AsyncExitStack, allow: tuple[Network, ...] = EVERYBODY, connections: int = 10
+        self,
+        open_things: AsyncExitStack,
+        allow: tuple[Network, ...] = EVERYBODY,
+        connections: int = 10,
+        per_client: int | None = None,
     ) -> None:
         self._open_things = open_things
         self.observer = RecordingObserver()
@@ -41,7 +46,7 @@ class Setting:
         self.may_answer = trio.Event()
         self.may_answer.set()
         self.downstream = Downstream(
-            self._respond, DownstreamPolicy(allow, connections, CONVERSATION), self.observer
+            self._respond, DownstreamPolicy(allow, connections, CONVERSATION, per_client), self.observer
         )
         self.listeners: list[trio.SocketListener] = []
         self.has_ended = trio.Event()
@@ -100,7 +105,7 @@ async def test_turned_away(
     client = await setting.connect()
 
     assert await client.receive_some() == b""
-    assert setting.observer.facts == [("client_turned_away", "127.0.0.1")]
+    assert setting.observer.facts == [("client_turned_away", "127.0.0.1", NOT_ALLOWED)]
 
 
 async def test_allowed_through_ipv6(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:
@@ -136,6 +141,27 @@ async def test_limit(nursery: trio.Nursery, open_things: AsyncExitStack) -> None
     assert setting.observer.named("clients_filled_up")[0] == ("clients_filled_up", 1)
 
 
+async def test_no_client_takes_all_connections(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:
+    """One more than limits.per_client is closed at once; when one has left, another may come."""
+    setting = Setting(open_things, per_client=2)
+    await setting.start(nursery)
+    first, second = await setting.connect(), await setting.connect()
+    for each in (first, second):
+        await each.send_all(GET)
+        await each.receive_some()
+    third = await setting.connect()
+    end = await third.receive_some()
+    await first.aclose()
+    await wait_all_tasks_blocked()
+    fourth = await setting.connect()
+    await fourth.send_all(GET)
+    answer = await fourth.receive_some()
+    reason = "it has 2 connections already, which is limits.per_client"
+
+    assert (b"", ok()) == (end, bytes(answer))
+    assert setting.observer.named("client_turned_away") == [("client_turned_away", "127.0.0.1", reason)]
+
+
 async def test_turned_away_does_not_count(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:
     """Clients that were turned away leave their places to others."""
     setting = Setting(open_things, allow=(), connections=1)
@@ -144,7 +170,9 @@ async def test_turned_away_does_not_count(nursery: trio.Nursery, open_things: As
         client = await setting.connect()
         assert await client.receive_some() == b""
 
-    assert setting.observer.named("client_turned_away") == [("client_turned_away", "127.0.0.1")] * 3
+    assert (
+        setting.observer.named("client_turned_away") == [("client_turned_away", "127.0.0.1", NOT_ALLOWED)] * 3
+    )
 
 
 async def test_drain_closes_idle_connections(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:

@@ -31,7 +31,7 @@ from tools.dashboards.queries import (
     within_range,
 )
 from tools.dashboards.state_servers import STATE_SERVERS
-from tools.dashboards.thresholds import DIRTY, OUTCOMES, SLOW
+from tools.dashboards.thresholds import DIRTY, FULL_OR_NOT, OUTCOMES, SLOW
 
 _SECONDS = "backend_request_duration_seconds_bucket"
 _ASKED = backend("backend_requests_total")
@@ -72,6 +72,7 @@ ALL = (
             f"max by (backend) ({backend('keys_marked')})",
             steps=bad_at_all(Colour.AMBER),
         ),
+        Column("Full", f"max by (backend) ({backend('backend_full')})", meanings=FULL_OR_NOT),
         Column("Dirty", f"max by (backend) ({backend('backend_dirty')})", meanings=DIRTY),
         Column(
             "Falls in this time",

@@ -184,9 +184,12 @@ COPIES = (
         expected=Expected.EMPTY,
     ),
     lines(
-        "Repaired, and declared lost",
-        "Copies that were put right, and sessions that were given up because no server that is up has them.",
+        "Repaired, healed, and declared lost",
+        "Copies that were put right, sessions that healing has put right and that still lack a copy, and "
+        "sessions that were given up because no server that is up has them.",
         Query(f"{per_second(router('sessions_repaired_total'))} > 0", "repaired"),
+        Query(f"{per_second(router('sessions_healed_total'))} > 0", "healed"),
+        Query(f"sum({router('sessions_lacking')}) > 0", "lacking a copy"),
         Query(f"{per_second(router('sessions_lost_total'))} > 0", "declared lost"),
         unit="cps",
         colours={"repaired": Colour.GREEN, "declared lost": Colour.RED},

@@ -26,5 +26,6 @@ LOCK_AGES = bad_from(30.0, 110.0)
 YES_OR_NO = {1: Meaning("yes", Colour.GREEN), 0: Meaning("NO", Colour.RED)}
 ROLES = {1: Meaning("active", Colour.GREEN), 0: Meaning("standby", Colour.BLUE)}
 DIRTY = {1: Meaning("dirty", Colour.AMBER), 0: Meaning("no", Colour.GREEN)}
+FULL_OR_NOT = {1: Meaning("FULL", Colour.AMBER), 0: Meaning("no", Colour.GREEN)}
 REDUNDANT = {1: Meaning("yes", Colour.GREEN), 0: Meaning("NO", Colour.AMBER)}
 RELOADED = {1: Meaning("good", Colour.GREEN), 0: Meaning("FAILED", Colour.RED)}

@@ -14,7 +14,7 @@ from partitioner.bench.report import json_report, report
 from partitioner.bench.run import Bench, Outcome, Plan
 from partitioner.cli.output import print_json
 from partitioner.cli.tables import print_rich
-from partitioner.daemon.process import allow_open_files
+from partitioner.daemon.open_files import BESIDE_CONNECTIONS, allow_open_files
 from partitioner.membership.backend import Backend
 from partitioner.transport.channel import dial_tcp
 from partitioner.transport.checkup import examine
@@ -28,7 +28,7 @@ _GLANCE = 0.5
 
 def run_bench(plan: Plan, *, as_json: bool) -> None:
     """Carry a plan out and print what came of it; exits 1 if that was bad."""
-    allow_open_files(plan.connections)
+    allow_open_files(plan.connections + BESIDE_CONNECTIONS)
     outcome = trio.run(_run_watched, plan)
     if as_json:
         print_json(json_report(outcome))

@@ -65,6 +65,7 @@ def _serve_from_store(settings: Settings, read: Callable[[], Settings] | None) -
         allow=settings.allow_clients,
         max_body=settings.largest_body(),
         connections=settings.limits.connections,
+        per_client=settings.limits.per_client,
         exchange=settings.timeouts.exchange,
         client_idle=settings.timeouts.client_idle,
         shutdown=settings.timeouts.shutdown,

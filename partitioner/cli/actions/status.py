@@ -1,7 +1,7 @@
 """Shows people what a running router sees: itself, its state servers, and the locks on them."""
 
 from partitioner.cli.admin_client import AdminClient
-from partitioner.cli.output import age, percent, progress
+from partitioner.cli.output import age, healed, percent, progress
 from partitioner.cli.pool_table import backends_table, summary
 from partitioner.cli.tables import print_rich, table, width_of_stdout
 from partitioner.ops.admin.reports import StoreStatus
@@ -22,6 +22,10 @@ def show_status(url: str) -> None:
             print_rich(f"{sentence}.")
     for drain in seen.drains:
         print_rich(f"{drain.backend} drains: {progress(drain)}")
+    if seen.healing is not None:
+        print_rich(f"Healing: {healed(seen.healing)}")
+    for name, reason in seen.not_healed.items():
+        print_rich(f"{name} cannot be healed: {reason}.")
 
 
 def _show_store(seen: StoreStatus) -> None:

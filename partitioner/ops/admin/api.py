@@ -21,10 +21,12 @@ from partitioner.ops.admin.reports import (
     ClaimReport,
     DrainReport,
     EventReport,
+    HealingReport,
     LockReport,
     Locks,
     Status,
     TrafficReport,
+    VerifyReport,
 )
 from partitioner.ops.event_log import Event, EventLog
 from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
@@ -40,6 +42,7 @@ from partitioner.placement.location import Location
 from partitioner.placement.session_id import HashKey
 from partitioner.routing.core import RouterCore
 from partitioner.routing.drain import Drain
+from partitioner.routing.verification import Findings
 from partitioner.transport.traffic import DURATIONS
 
 Reload = Callable[[], Awaitable[object]]
@@ -125,6 +128,8 @@ class RouterAdminApi:
             serving=len(pool.eligible),
             backends=backends,
             drains=tuple(each.drain for each in backends if each.drain is not None),
+            healing=self._healing(now),
+            not_healed=self._not_healed(),
         )
 
     def backends(self) -> tuple[BackendReport, ...]:
@@ -171,6 +176,17 @@ class RouterAdminApi:
         except NoBackendLeft as failure:
             raise Refused(f"this router could not become the active one: {failure}") from failure
         return ClaimReport(self._term(), was_active=False, took=trio.current_time() - began_at)
+
+    def begin_verify(self) -> VerifyReport:
+        """Have a verification begin. Raises Refused while one goes on, or if this router is a standby."""
+        if role_of(self.core) is not Role.ACTIVE:
+            raise Refused(IS_STANDBY)
+        return _verified(self.core.verification.begin(), trio.current_time())
+
+    def verify(self) -> VerifyReport | None:
+        """What the verification has found that goes on, or was the last one; None if there was none."""
+        findings = self.core.verification.findings
+        return None if findings is None else _verified(findings, trio.current_time())
 
     async def reload(self) -> object:
         """Read the configuration again. Raises ConfigurationInvalid or Refused."""
@@ -252,6 +268,27 @@ class RouterAdminApi:
         is_well = record.answers and record.failures == 0
         return self.core.roster.upstreams[identity].traffic.last_probe if is_well else None
 
+    def _healing(self, now: float) -> HealingReport | None:
+        progress = self.core.healing.progress()
+        if progress is None:
+            return None
+        took = now - progress.began_at
+        return HealingReport(
+            for_seconds=took,
+            seen=progress.seen,
+            told=progress.told,
+            healed=progress.healed,
+            left=progress.left,
+            rate=progress.healed / took if took > 0 else 0.0,
+            estimate=progress.estimate(now),
+        )
+
+    def _not_healed(self) -> dict[str, str]:
+        members = self.core.roster.pool.members
+        refused = self.core.healing.refused
+        known = {members[each].backend: why for each, why in refused.items() if each in members}
+        return {backend.name: why for backend, why in known.items() if backend.admin is not None}
+
     def _lock(self, key: bytes, lock: Lock, now: float) -> LockReport:
         member = self.core.roster.pool.members.get(lock.server)
         return LockReport(
@@ -283,6 +320,27 @@ def _traffic(growth: Growth, identity: str) -> TrafficReport:
         failed=own.failed,
         p50=quantile(0.5, own.durations, DURATIONS),
         p99=quantile(0.99, own.durations, DURATIONS),
+    )
+
+
+def _verified(findings: Findings, now: float) -> VerifyReport:
+    took = now - findings.began_at
+    is_known = 0 < findings.seen <= findings.told and not findings.is_done
+    flaws = findings.lacking + findings.differing + findings.misplaced
+    return VerifyReport(
+        done=findings.is_done,
+        took=findings.took,
+        estimate=took * (findings.told - findings.seen) / findings.seen if is_known else None,
+        seen=findings.seen,
+        told=findings.told,
+        sessions=findings.sessions,
+        on_servers={str(copies): count for copies, count in sorted(findings.on_servers.items())},
+        lacking=findings.lacking,
+        differing=findings.differing,
+        misplaced=findings.misplaced,
+        refused=findings.refused,
+        pool_changed=findings.has_changed,
+        whole=findings.is_done and not (flaws or findings.refused or findings.has_changed),
     )
 
 

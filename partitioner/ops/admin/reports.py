@@ -4,7 +4,7 @@ Times are ages in seconds, or lengths of time: a router's clock says nothing to 
 are counted and never named: a session ID is a bearer secret (protocol.md 10.1.13).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,19 @@ class BackendReport:
 
 
 @dataclass(frozen=True, slots=True)
+class HealingReport:
+    """How far a walk has come that puts sessions right."""
+
+    for_seconds: float  # since it began
+    seen: int  # sessions listed so far, copies counted
+    told: int  # that there are
+    healed: int  # sessions
+    left: int  # sessions that are locked, or cannot be asked for, and are tried again
+    rate: float  # sessions healed a second, since it began
+    estimate: float | None  # seconds until it is done; None if unknown
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The router as a whole."""
 
@@ -92,6 +105,8 @@ class Status:
     serving: int  # backends
     backends: tuple[BackendReport, ...]
     drains: tuple[DrainReport, ...]
+    healing: HealingReport | None = None  # None while no walk goes on
+    not_healed: dict[str, str] = field(default_factory=dict)  # why backends cannot be walked, by name
 
     @property
     def wanted(self) -> tuple[BackendReport, ...]:
@@ -106,6 +121,25 @@ class ClaimReport:
     term: str | None  # a number and a word; None where no other router can serve these servers
     was_active: bool  # this router was the active one already, and nothing was done
     took: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a walk through all sessions has found so far."""
+
+    done: bool
+    took: float | None  # seconds; None while it goes on
+    estimate: float | None  # seconds until it is done; None if unknown
+    seen: int  # sessions listed so far, copies counted
+    told: int  # that there are
+    sessions: int
+    on_servers: dict[str, int]  # sessions, by the number of servers that hold them
+    lacking: int  # sessions without all their copies
+    differing: int  # sessions that are not the same on all servers
+    misplaced: int  # sessions on servers where they do not belong
+    refused: dict[str, str]  # why backends were not walked, by name
+    pool_changed: bool  # meanwhile: some flaws may come of that
+    whole: bool  # done, and every session of every server was seen to be as it should be
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from partitioner.membership.backend import Intent
 from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
 from partitioner.ops.admin.refusals import refuse, refuse_http
-from partitioner.ops.admin.reports import BackendReport, ClaimReport, EventReport, Locks, Status
+from partitioner.ops.admin.reports import BackendReport, ClaimReport, EventReport, Locks, Status, VerifyReport
 from partitioner.ops.event_log import EventLog
 from partitioner.placement.location import Location
 
@@ -57,6 +57,12 @@ class AdminApi(Protocol):
     async def claim(self) -> ClaimReport:
         """Make this router the active one of its farm. Raises Refused, with the reason, if that cannot be."""
 
+    def begin_verify(self) -> VerifyReport:
+        """Have a walk through all sessions begin. Raises Refused while one goes on, or as a standby."""
+
+    def verify(self) -> VerifyReport | None:
+        """What it has found so far; None if there was none."""
+
     async def reload(self) -> object:
         """Read the configuration again; returns a dataclass, or what JSON has a form for.
 
@@ -84,6 +90,8 @@ def router_app(
             Route("/api/v1/locks", routes.locks),
             Route("/api/v1/events", routes.events),
             Route("/api/v1/backends/{name}/{intent}", routes.set_intent, methods=["POST"]),
+            Route("/api/v1/verify", routes.verify),
+            Route("/api/v1/verify", routes.begin_verify, methods=["POST"]),
             Route("/api/v1/claim", routes.claim, methods=["POST"]),
             Route("/api/v1/reload", routes.reload, methods=["POST"]),
             *more,
@@ -155,6 +163,18 @@ class _Routes:
     async def claim(self, request: Request) -> Response:
         try:
             return JSONResponse(asdict(await self._admin_api.claim()))
+        except Refused as error:
+            return refuse(409, str(error))
+
+    async def verify(self, request: Request) -> Response:
+        report = self._admin_api.verify()
+        if report is None:
+            return refuse(404, "nothing was verified yet; POST to /api/v1/verify begins")
+        return JSONResponse(asdict(report))
+
+    async def begin_verify(self, request: Request) -> Response:
+        try:
+            return JSONResponse(asdict(self._admin_api.begin_verify()))
         except Refused as error:
             return refuse(409, str(error))
 

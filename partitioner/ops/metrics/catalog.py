@@ -73,7 +73,11 @@ SERVING = (
     _gauge("requests_in_progress", "", "Requests that are being answered just now."),
     _gauge("client_connections", "", "Connections of clients that are open."),
     _gauge("client_connections_limit", "", "How many there may be; further clients wait to be accepted."),
-    _counter("clients_turned_away_total", "", "Connections from outside allow_clients, closed at once."),
+    _counter(
+        "clients_turned_away_total",
+        "",
+        "Connections from outside allow_clients, or beyond limits.per_client.",
+    ),
     _counter("crashes_total", "", "Conversations that ended in a fault of this program. Please report it."),
     _counter(
         "log_lines_dropped_total",
@@ -92,6 +96,11 @@ ROUTER = (
     _gauge("backend_state", "backend state", "1 for the backend's health: unknown, up, down, recovering."),
     _gauge("backend_intent", "backend intent", "1 for what operators want: ready, drain, maint, removed."),
     _counter("backend_state_changes_total", "backend state", "How often a backend's health became this."),
+    _gauge(
+        "backend_full",
+        "backend",
+        "1 for a minute after the backend refused a session for memory, else 0.",
+    ),
     _gauge("backend_share", "backend", "The share of all sessions that the backend should hold, 0 to 1."),
     _counter(
         "backend_requests_total",
@@ -150,6 +159,16 @@ ROUTER = (
         "Sessions that were put where they belong: missed (found elsewhere when used), saved, drained.",
     ),
     _counter("sessions_repaired_total", "", "Copies that had to be put right, and were."),
+    _counter(
+        "sessions_healed_total",
+        "reason",
+        "Sessions that healing has put right: lacking (a copy), differing (from the primary), misplaced.",
+    ),
+    _gauge(
+        "sessions_lacking",
+        "",
+        "Sessions that lacked a copy when all servers were walked through last; 0 once that has counted.",
+    ),
     _counter(
         "sessions_lost_total",
         "reason",

@@ -17,6 +17,9 @@ from partitioner.transport.traffic import DURATIONS, STATUSES, Histogram
 
 SAVES = frozenset({Operation.SET, Operation.CREATE_UNINITIALIZED})
 
+FULL_FOR = 60.0
+"""Seconds for which a backend that has refused a session counts as full. It does not say when it has room."""
+
 GOOD_RELOADS = frozenset({"applied", "unchanged"})
 
 
@@ -53,6 +56,7 @@ class Counters(Observer):
         # backends
         self.state_changes: Counter[tuple[str, Health]] = Counter()
         self.failovers: Counter[str] = Counter()
+        self.full_at: dict[str, float] = {}  # when a backend last refused a session, as Unix time
         self.copies: Counter[tuple[str, bool]] = Counter()  # and whether they were written
         # which router is active
         self.superseded_times = 0
@@ -61,6 +65,7 @@ class Counters(Observer):
         self.degraded_writes = 0
         self.moved: Counter[str] = Counter()  # by reason
         self.repaired = 0
+        self.healed: Counter[str] = Counter()  # by reason
         self.lost: Counter[LossReason] = Counter()
         self.locks_taken_over = 0
         self.ghosts_released = 0
@@ -86,7 +91,7 @@ class Counters(Observer):
 
     # --- clients ---
 
-    def client_turned_away(self, peer: str) -> None:
+    def client_turned_away(self, peer: str, reason: str) -> None:
         self.turned_away += 1
 
     def request_rejected(self, peer: str, reason: str) -> None:
@@ -130,6 +135,13 @@ class Counters(Observer):
     def backend_put_aside(self, backend: Backend) -> None:
         self.state_changes[backend.identity, Health.DOWN] += 1
 
+    def backend_full(self, backend: Backend) -> None:
+        self.full_at[backend.identity] = self._clock()
+
+    def is_full(self, identity: str) -> bool:
+        """Whether a backend has refused a session within the last minute."""
+        return self._clock() - self.full_at.get(identity, float("-inf")) < FULL_FOR
+
     def failed_over(self, backend: Backend) -> None:
         self.failovers[backend.identity] += 1
 
@@ -152,6 +164,9 @@ class Counters(Observer):
 
     def session_moved(self, source: Backend, reason: str) -> None:
         self.moved[reason] += 1
+
+    def session_healed(self, reason: str) -> None:
+        self.healed[reason] += 1
 
     def session_repaired(self, backend: Backend) -> None:
         self.repaired += 1

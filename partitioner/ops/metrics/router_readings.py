@@ -16,6 +16,7 @@ from partitioner.membership.health import Health
 from partitioner.membership.losses import LossReason
 from partitioner.membership.pool import Member, Pool
 from partitioner.membership.tenure import Role
+from partitioner.membership.wholeness import REASONS
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.readings import OUTCOMES, Readings, note_holding, note_serving
 from partitioner.ops.standing import dirty_of, role_of
@@ -75,6 +76,7 @@ class RouterReading:
         note("failovers_total", counters.failovers[identity], label)
         for is_good, result in RESULTS.items():
             note("copies_written_total", counters.copies[identity, is_good], label, result)
+        note("backend_full", float(self.counters.is_full(identity)), label)
         note("backend_dirty", float(bool(dirty_of(self.core, identity))), label)
         note("keys_marked", self.core.ledger.marks_of(identity), label)
         _note_traffic(readings, self.core.roster.upstreams[identity], label)
@@ -102,6 +104,9 @@ class RouterReading:
         for reason in MOVES:
             note("sessions_moved_total", counters.moved[reason], reason)
         note("sessions_repaired_total", counters.repaired)
+        for flaw in REASONS:
+            note("sessions_healed_total", counters.healed[flaw], flaw)
+        note("sessions_lacking", self.core.healing.lacking)
         for loss in LossReason:
             note("sessions_lost_total", counters.lost[loss], loss.value)
 

@@ -13,6 +13,7 @@ from partitioner.ops.admin.reports import (
     Locks,
     Status,
     TrafficReport,
+    VerifyReport,
 )
 from partitioner.placement.location import Location
 
@@ -149,6 +150,12 @@ class FakeAdminApi:
 
     async def reload(self) -> object:
         raise AssertionError("the page changes nothing")
+
+    def begin_verify(self) -> VerifyReport:
+        raise AssertionError("the page changes nothing")
+
+    def verify(self) -> VerifyReport | None:
+        raise AssertionError("the page does not show it")
 
 
 INLINE = frozenset({"a", "b", "bdi", "code", "i", "span", "strong", "sup", "time"})

@@ -22,7 +22,7 @@ Count = Callable[[Counters], object]
 # What is reported, what is looked at, and what it is after the report; before, it is 0 or another default.
 COUNTED: dict[str, tuple[Report, Count, object]] = {
     "client_turned_away": (
-        lambda counters: counters.client_turned_away(PEER),
+        lambda counters: counters.client_turned_away(PEER, "not allowed"),
         lambda counters: counters.turned_away,
         1,
     ),
@@ -45,6 +45,11 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda counters: counters.conversation_crashed(PEER, ZeroDivisionError("ours")),
         lambda counters: counters.crashes,
         1,
+    ),
+    "backend_full": (
+        lambda counters: counters.backend_full(BACKEND),
+        lambda counters: counters.is_full(WHO),
+        True,
     ),
     "backend_missing": (
         lambda counters: counters.backend_missing(BACKEND, "refused", 2),
@@ -101,6 +106,11 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda counters: counters.repaired,
         1,
     ),
+    "session_healed": (
+        lambda counters: counters.session_healed("lacking"),
+        lambda counters: counters.healed["lacking"],
+        1,
+    ),
     "loss_declared": (
         lambda counters: counters.loss_declared(Operation.GET, (WHO,), LossReason.DIED),
         lambda counters: counters.lost[LossReason.DIED],
@@ -150,6 +160,7 @@ READ_ELSEWHERE = {
     "backend_troubled",  # the traffic of its upstream
     *("intent_changed", "drain_began", "drain_ended"),  # the pool, and the hand-off
     *("drain_stalled", "drain_went_on"),  # the hand-off
+    *("healing_ended", "walk_refused"),  # the healing
     *("redundancy_lost", "redundancy_regained"),  # the roster
     "creation_refused",  # the table
     "exchange_was_slow",  # the durations of all requests

@@ -13,28 +13,25 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "a failed save leaves no mark": (195, None),
     "a lock ends with its server": (24, None),
     "a memory that has moved is not recognised": (20_002, "moves"),
-    "answer 404 when the owner is unreachable": (195, None),
     "beats are not compared": (20_028, "memories"),
     "creates not copied": (2, None),
     "drop one copy": (2, None),
-    "forget a granted lock": (2, None),
+    "forget a granted lock": (24, None),
+    "heal outside the gate": (30_035, "healing"),
     "give no lock back": (42, None),
     "give up at once what timed out": (SWITCHES + 1, None),
     "no canary on new connections": (165, None),
     "no fill on miss": (6, None),
-    "no gate": (2, None),
-    "no half close": (328, None),
+    "no half close": (73, "short"),
     "no removes elsewhere": (23, None),
-    "no lock quarantine": (20_007, "crowd over a crash"),
-    "no repair": (4112, None),
-    "no touches": (1, None),
+    "no touches": (30_002, None),
     "read a marked server": (2, None),
     "read from a recovering server": (79, None),
     "removes not copied": (2, None),
-    "retry an acquire": (117, None),
-    "skip one mark": (1, None),
+    "retry an acquire": (30_011, None),
+    "skip one mark": (24, None),
     "the next router reads dirty servers": (20_026, "crowd over a crash"),
-    "trust who was away for longer than any session lives": (20_000, "memories"),
+    "trust who was away for longer than any session lives": (30_001, "memories"),
     "unanswered requests leave no mark": (117, None),
 }
 """For each mutation a seed that catches it, and its theme."""
@@ -42,6 +39,8 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
 _MARKS = "tests/membership/test_marks.py"
 _QUARANTINE = "tests/membership/test_quarantine.py"
 _AGREEMENT = "tests/routing/test_agreement.py"
+_FULL = "tests/routing/test_full_servers.py"
+_HEALING = "tests/routing/test_healing.py"
 _KEEPER = "tests/routing/test_record_keeper.py"
 _UNCHANGED, _RECORD = "tests/membership/test_unchanged.py", "tests/membership/test_record.py"
 _LOCK_QUARANTINE = "tests/routing/test_lock_quarantine.py"
@@ -50,6 +49,12 @@ _MOVING = "tests/routing/test_moving_memories.py"
 _TENURE = "tests/routing/test_tenure.py"
 
 BY_UNIT_TEST = {
+    "answer 404 when the owner is unreachable": (
+        "tests/routing/test_silent.py::test_a_server_that_is_not_down_yet_may_have_it"
+    ),
+    "no gate": "tests/routing/test_one_at_a_time.py::test_the_second_waits_for_the_first",
+    "no lock quarantine": f"{_LOCK_QUARANTINE}::test_a_lock_on_a_server_that_is_not_read",
+    "no repair": "tests/routing/test_repair.py::test_a_server_that_is_back_is_repaired",
     "a claim compares no beats": f"{_TENURE}::test_a_memory_that_went_back_before_the_claim",
     "a claim reads records before it writes its term": (
         f"{_TENURE}::test_the_term_is_written_before_the_record_is_read"
@@ -58,6 +63,10 @@ BY_UNIT_TEST = {
     "a copy that cannot be touched is not marked": (
         "tests/routing/test_expiry_sync.py::test_a_copy_that_cannot_be_touched_is_marked"
     ),
+    "count a walk though the pool has changed": (
+        f"{_HEALING}::test_a_walk_during_which_the_pool_changes_does_not_count"
+    ),
+    "heal from a recovering server": (f"{_HEALING}::test_what_only_a_doubtful_server_has_is_not_the_session"),
     "a full ledger doubts nobody": (
         "tests/routing/test_ledger_keeper.py::test_beyond_the_bound_one_server_goes_without_its_marks"
     ),
@@ -84,6 +93,7 @@ BY_UNIT_TEST = {
     "a lock of before the claim is released at one server": (
         f"{_LOCK_QUARANTINE}::test_the_holder_releases_it_everywhere"
     ),
+    "a full server turns users away": f"{_FULL}::test_the_next_of_the_list_takes_it",
     "a loss leaves no mark": (f"{_LOSSES}::test_what_was_declared_lost_does_not_come_back"),
     "a lower term stays": f"{_TENURE}::test_a_lower_term_is_written_over",
     "a reload goes by names and addresses alone": f"{_MOVING}::test_identities_go_by_tokens",

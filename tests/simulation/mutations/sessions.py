@@ -18,6 +18,8 @@ from partitioner.protocol.messages import Operation
 from partitioner.routing import lookup
 from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
+from partitioner.routing.healing import Healing
+from partitioner.routing.inventory import Found
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper, RepairQueue
 from partitioner.routing.lookup import HandedOver, Lookup
@@ -44,6 +46,16 @@ def drop_one_copy() -> Iterator[None]:
         return await original(self, write, pool)
 
     return replaced(Replicator, "_copy", copy)
+
+
+@mutation
+def a_full_server_turns_users_away() -> Iterator[None]:
+    """Its 400 is relayed, although another server has room."""
+
+    async def take(self: Router, routed: RoutedRequest, reply: Any) -> Any:
+        return reply
+
+    return replaced(Router, "_take_to_one_with_room", take)
 
 
 @mutation
@@ -83,7 +95,7 @@ def no_removes_elsewhere() -> Iterator[None]:
 @mutation
 def leave_a_leftover() -> Iterator[None]:
     """A move leaves the session where it was."""
-    return replaced(Lookup, "_clear", nothing_later)
+    return replaced(Lookup, "clear", nothing_later)
 
 
 @mutation
@@ -505,3 +517,38 @@ def count_no_failover_for_a_client_that_has_left() -> Iterator[None]:
         original(self, client)
 
     return replaced(ExchangeRecorder, "finish_undelivered", finish_undelivered)
+
+
+# --- healing ---
+
+
+@mutation
+def heal_from_a_recovering_server() -> Iterator[None]:
+    """What only a doubtful server has is taken for the session."""
+
+    async def dispel(self: Healing, session: SessionRef, found: Found, acting: ActingSet, *_: Any) -> None:
+        async with self._internal_requests.fetched(next(iter(found.on)), session.target) as reply:
+            if reply is not None and reply.status == 200:
+                await self._lookup.settle_in(session, acting.primary, reply)
+
+    return replaced(Healing, "_dispel", dispel)
+
+
+@mutation
+def heal_outside_the_gate() -> Iterator[None]:
+    """A session is healed while clients use it."""
+    original = Healing._heal
+
+    async def heal(self: Healing, ongoing: Any, found: Found) -> None:
+        gate, self._gate = self._gate, KeyGate()
+        try:
+            await original(self, ongoing, found)
+        finally:
+            self._gate = gate
+
+    return replaced(Healing, "_heal", heal)
+
+
+@mutation
+def count_a_walk_though_the_pool_has_changed() -> Iterator[None]:
+    return replaced(Healing, "_counts", lambda self, ongoing: True)

@@ -1,0 +1,406 @@
+"""Healing: walks through what the servers hold, and puts right what is not as it should be.
+
+A walk begins by itself after whatever may have left copies lacking: every change of the pool is that. Each
+session that lacks a copy, lies where it does not belong, or is not the same everywhere is put right behind
+its key gate, from its acting primary, by the rules that a client's request goes by: a session that its
+primary misses is searched for and moved (routing.lookup), a copy that lacks it is written, a leftover is
+removed once all others have it. What a RECOVERING server holds is never a source.
+
+A walk counts when it has been through all servers, nothing is left to be put right, and neither the map nor
+an incarnation has changed since it began. Then every session is known to have its copies: servers that are
+RECOVERING may be read again, and the pool is redundant, which is a fact, with a time (design.md 7.5).
+
+What cannot be decided now, because a page holds the lock or a server is silent, is tried again in the same
+walk.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import trio
+
+from partitioner.errors import NoBackendLeft
+from partitioner.membership.health import Health
+from partitioner.membership.ledger import LONGEST_PAGE
+from partitioner.membership.pool import ActingSet, Pool
+from partitioner.membership.wholeness import Flaws, flaws_of, is_leaving
+from partitioner.placement.session_id import SessionRef
+from partitioner.routing.expiry_sync import ExpirySync
+from partitioner.routing.internal_requests import SEARCH_PATIENCE, BackendReply, InternalRequests, touch
+from partitioner.routing.inventory import Found, ListSessions, Walk
+from partitioner.routing.key_gate import KeyGate
+from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
+from partitioner.routing.roster import Roster
+from partitioner.transport.observer import Observer
+
+RATE = 500.0
+"""Sessions a second that are put right: configuration key `heal.rate`."""
+
+CALM = 2.0
+"""Seconds from a change of the pool to the walk: servers often come and go together."""
+
+AGAIN = 5.0
+"""Seconds until the next walk where one did not count; then twice as long each time."""
+
+LATEST = 60.0
+
+BACK_OFF = 2.0
+"""Of the time for which the loop was late, healing waits so many times as long."""
+
+AT_A_TIME = 50
+"""Sessions that are looked at in one go, about a millisecond."""
+
+MOST_LEFT = 10_000
+"""Sessions of one walk that are tried again. Where more could not be put right, there is another walk."""
+
+
+class Outcome(Enum):
+    """What became of one session."""
+
+    HEALED = "it is whole now"
+    FINE = "there is nothing to put right"
+    LATER = "it cannot be put right just now"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a walk has come. Times are seconds."""
+
+    began_at: float
+    seen: int  # sessions listed so far, copies counted
+    told: int  # that there are
+    healed: int
+    left: int  # sessions that could not be put right yet
+    refused: dict[str, str]  # why servers are not walked, by identity
+
+    def estimate(self, now: float) -> float | None:
+        """Seconds until it is done; None if unknown."""
+        took = now - self.began_at
+        return took * (self.told - self.seen) / self.seen if 0 < self.seen <= self.told else None
+
+
+@dataclass(slots=True)
+class _Round:
+    """One walk of the healing."""
+
+    walk: Walk
+    began_at: float
+    healed: int = 0
+    left: dict[bytes, Found] = field(default_factory=dict)
+    overflowed: bool = False
+
+    def note_left(self, found: Found) -> None:
+        if len(self.left) < MOST_LEFT:
+            self.left[found.key] = found
+        else:
+            self.overflowed = True
+
+
+class Healing:
+    """Puts right what the servers lack, for as long as the router is the active one."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        ledger_keeper: LedgerKeeper,
+        gate: KeyGate,
+        internal_requests: InternalRequests,
+        lookup: Lookup,
+        expiry_sync: ExpirySync,
+        observer: Observer,
+        farm: str,
+        list_sessions: ListSessions | None,
+        rate: float = RATE,
+    ) -> None:
+        self.rate = rate
+        self.lacking = 0  # sessions that the last walk has found lacking a copy
+        self._roster = roster
+        self._ledger_keeper = ledger_keeper
+        self._gate = gate
+        self._internal_requests = internal_requests
+        self._lookup = lookup
+        self._expiry_sync = expiry_sync
+        self._observer = observer
+        self._farm = farm
+        self._list_sessions = list_sessions
+        self._round: _Round | None = None
+        self._healed_epoch: int | None = None  # of the pool in which a walk has counted last
+        self.refused: dict[str, str] = {}  # why the last walk has left servers out, by identity
+        self._next_at = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"<Healing, {'walking' if self._round else 'done' if self.is_done else 'waiting'}>"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a walk has counted since the pool has changed last."""
+        return self._healed_epoch == self._roster.pool.epoch
+
+    def progress(self) -> Progress | None:
+        """How far the walk has come that goes on now; None where none does."""
+        ongoing = self._round
+        if ongoing is None:
+            return None
+        walk = ongoing.walk
+        left = len(ongoing.left)
+        return Progress(ongoing.began_at, walk.seen, walk.told, ongoing.healed, left, dict(walk.refused))
+
+    def new_walk(self) -> Walk:
+        """A walk through what the servers of the present pool hold."""
+        return Walk(self._roster.pool, self._farm, self._list_sessions, 2.5 * self._roster.policy.interval)
+
+    async def run(self) -> None:
+        """Walk after every change of the pool, until a walk counts."""
+        pause = AGAIN
+        while True:
+            epoch = self._roster.pool.epoch
+            if self._can_ask_any():
+                await trio.sleep(CALM)
+                await trio.sleep_until(self._roster.unknown_locks_before + LONGEST_PAGE)
+                epoch = self._roster.pool.epoch
+                await self._heal_all()
+            if self.is_done or not self._can_ask_any():
+                pause, waits_for = AGAIN, float("inf")
+            else:
+                pause, waits_for = min(2 * pause, LATEST), pause
+            if self._roster.pool.epoch == epoch:
+                with trio.move_on_after(waits_for):
+                    await self._roster.wait_for_change()
+
+    def _can_ask_any(self) -> bool:
+        members = self._roster.pool.members.values()
+        return self._list_sessions is not None and any(
+            each.is_reachable and each.backend.admin is not None for each in members
+        )
+
+    # --- one walk ---
+
+    async def _heal_all(self) -> None:
+        """Walk through all servers, and put right what is flawed."""
+        ongoing = self._round = _Round(self.new_walk(), trio.current_time())
+        try:
+            await ongoing.walk.begin()
+            self._tell_refused(ongoing.walk)
+            lacking = await self._put_all_right(ongoing)
+            await self._try_again(ongoing)
+            self._tell_refused(ongoing.walk)
+        finally:
+            self._round = None
+        self.lacking = lacking
+        if self._counts(ongoing):
+            self._conclude(ongoing)
+
+    def _counts(self, ongoing: _Round) -> bool:
+        """Whether everything was seen, nothing is left, and nothing has changed since the walk began."""
+        is_same = self._roster.pool.epoch == ongoing.walk.pool.epoch
+        return is_same and ongoing.walk.is_whole and not ongoing.left and not ongoing.overflowed
+
+    def _conclude(self, ongoing: _Round) -> None:
+        """Every session is known to have its copies, and what only doubtful servers had is marked or gone."""
+        now, pool = trio.current_time(), self._roster.pool
+        self.lacking = 0
+        self._healed_epoch = ongoing.walk.pool.epoch
+        self._observer.healing_ended(ongoing.walk.seen, ongoing.healed, now - ongoing.began_at)
+        recovering = [each for each in ongoing.walk.walked if pool.members[each].is_recovering]
+        if not recovering:
+            self._roster.redundancy.note_walked(pool.epoch, now)
+        for identity in recovering:
+            self._roster.note_healed(identity)
+
+    async def _put_all_right(self, ongoing: _Round) -> int:
+        """Put right all sessions that are listed, as far as may be; return how many lacked a copy."""
+        lacking = looked_at = 0
+        while (found := await ongoing.walk.next()) is not None:
+            looked_at += 1
+            if looked_at % AT_A_TIME == 0:
+                await trio.lowlevel.checkpoint()
+            if self._roster.pool.epoch != ongoing.walk.pool.epoch:
+                break  # it cannot count any more, and what it compares with is over
+            flaws = self.flaws(found, ongoing.walk)
+            if flaws:
+                lacking += bool(flaws.lacking)
+                await self._keep_pace()
+                await self._heal(ongoing, found)
+        return lacking
+
+    async def _try_again(self, ongoing: _Round) -> None:
+        """Come back to what was locked, or could not be asked for."""
+        pause = AGAIN
+        while ongoing.left and pause <= LATEST and not ongoing.overflowed:
+            with trio.move_on_after(pause):
+                await self._roster.wait_for_change()
+            if self._roster.pool.epoch != ongoing.walk.pool.epoch:
+                return
+            pause *= 2
+            for found in tuple(ongoing.left.values()):
+                await self._keep_pace()
+                del ongoing.left[found.key]
+                await self._heal(ongoing, found)
+
+    def flaws(self, found: Found, walk: Walk) -> Flaws:
+        """What is wrong with a session under the pool of the walk, as far as its listings tell."""
+        pool = walk.pool
+        placement = self._ledger_keeper.placement_of(found.key)
+        session = SessionRef(found.key, b"", placement)  # where it is placed does not hang on its spelling
+        acting = self._ledger_keeper.acting_set(pool, session)
+        if acting is None:
+            return Flaws(lacking=tuple(found.on))
+        digests = {identity: listed.digest for identity, listed in found.on.items()}
+        return flaws_of(pool, acting, digests, walk.walked)
+
+    async def _keep_pace(self) -> None:
+        """Wait for the next turn. Where the loop is late, it is busy with clients, and they come first."""
+        now = trio.current_time()
+        self._next_at = max(self._next_at, now)
+        await trio.sleep_until(self._next_at)
+        late = trio.current_time() - self._next_at
+        self._next_at += max(1 / self.rate, BACK_OFF * late)
+
+    # --- one session ---
+
+    async def _heal(self, ongoing: _Round, found: Found) -> None:
+        """Put one session right behind its gate."""
+        await self._gate.enter(found.key)
+        try:
+            flaws = self.flaws(found, ongoing.walk)
+            outcome = await self._put_right(found, ongoing.walk, flaws)
+        except NoBackendLeft:
+            outcome = Outcome.LATER
+        finally:
+            self._gate.leave(found.key)
+        if outcome is Outcome.LATER:
+            ongoing.note_left(found)
+        elif outcome is Outcome.HEALED:
+            ongoing.healed += 1
+            self._observer.session_healed(flaws.reason)
+
+    async def _put_right(self, found: Found, walk: Walk, flaws: Flaws) -> Outcome:
+        ledger, pool, key = self._ledger_keeper.ledger, self._roster.pool, found.key
+        if pool.epoch != walk.pool.epoch or ledger.maybe_lock(key, trio.current_time()) is not None:
+            return Outcome.LATER
+        if marks := ledger.marks(key):
+            self._ledger_keeper.want_repair(key)
+            is_repaired = all(each in marks for each in flaws.servers)
+            return Outcome.FINE if is_repaired else Outcome.LATER
+        session = SessionRef(key, found.target, self._ledger_keeper.placement_of(key))
+        acting = self._ledger_keeper.acting_set(pool, session)
+        if acting is None:
+            return Outcome.LATER
+        statuses = await self._ask(session, acting)
+        was_moved = False
+        if statuses[acting.primary] == 404:
+            outcome = await self._bring_home(session, found, acting, statuses)
+            if outcome is not Outcome.HEALED:
+                return outcome
+            was_moved, statuses = True, await self._ask(session, acting)
+        if any(status is None for status in statuses.values()) or statuses[acting.primary] == 404:
+            return Outcome.LATER
+        outcome = await self._complete(session, acting, _lacking(acting, statuses, flaws), flaws.misplaced)
+        return Outcome.HEALED if was_moved and outcome is Outcome.FINE else outcome
+
+    async def _ask(self, session: SessionRef, acting: ActingSet) -> dict[str, int | None]:
+        """Ask those that should have a session whether they do: 200 or 404, or None where that is unknown."""
+        holders = (acting.primary, *acting.copies)
+        replies = await self._internal_requests.run_all(
+            [(each, touch(session.target)) for each in holders], SEARCH_PATIENCE
+        )
+        return {
+            each: reply.status if reply is not None and reply.status in (200, 404) else None
+            for each, reply in zip(holders, replies, strict=True)
+        }
+
+    async def _complete(
+        self, session: SessionRef, acting: ActingSet, lacking: set[str], misplaced: tuple[str, ...]
+    ) -> Outcome:
+        """Write what the primary holds to those who lack it; then remove it where it does not belong."""
+        if lacking:
+            async with self._internal_requests.fetched(acting.primary, session.target) as reply:
+                if reply is None or reply.status != 200:
+                    return Outcome.LATER
+                if not await self._write(session, acting, lacking, reply):
+                    return Outcome.LATER
+        leftovers = [each for each in misplaced if not is_leaving(self._roster.pool, each)]
+        if leftovers:
+            await self._lookup.clear(session, leftovers, acting.written)
+            if self._ledger_keeper.ledger.marks(session.key):
+                return Outcome.LATER
+        return Outcome.HEALED if lacking or leftovers else Outcome.FINE
+
+    async def _write(
+        self, session: SessionRef, acting: ActingSet, lacking: set[str], reply: BackendReply
+    ) -> bool:
+        """Write a session to those who lack it; return whether all of them have it now."""
+        minutes = reply.head.timeout_minutes
+        self._expiry_sync.note_renewed(session, acting.primary, minutes)
+        written = [each for each in acting.written if each in lacking]
+        if reply.head.has_action_flags:
+            written.append(acting.primary)  # to read a new session has consumed its flag
+        with trio.CancelScope(shield=True):
+            stored = [await self._lookup.settle_in(session, each, reply) for each in written]
+        return all(stored)
+
+    async def _bring_home(
+        self, session: SessionRef, found: Found, acting: ActingSet, statuses: dict[str, int | None]
+    ) -> Outcome:
+        """Decide about a session that its acting primary does not have."""
+        pool, ledger = self._roster.pool, self._ledger_keeper.ledger
+        if any(pool.members[each].is_readable for each in found.on if each in pool.members):
+            unchanged = pool.unchanged_since(session.placement)
+            if ledger.is_settled(session.key, unchanged, trio.current_time()):
+                return Outcome.FINE  # the primary's word is the truth: its copies outlive it by a little
+            outcome = await self._lookup.find(session, None)
+            if isinstance(outcome, LockedElsewhere):
+                return Outcome.LATER
+            return Outcome.HEALED if outcome is SearchResult.AT_HOME else Outcome.FINE
+        await self._dispel(session, found, acting, statuses, pool)
+        return Outcome.FINE
+
+    async def _dispel(
+        self,
+        session: SessionRef,
+        found: Found,
+        acting: ActingSet,
+        statuses: dict[str, int | None],
+        pool: Pool,
+    ) -> None:
+        """Nobody who is read has the session, but servers that are RECOVERING do: it is not read there.
+
+        It is removed where a server lacks it that was in the acting set of its key for all of the last T_max;
+        else it is marked (design.md 7.5).
+        """
+        doubtful = [
+            each
+            for each in found.on
+            if each in pool.members and pool.members[each].record.health is Health.RECOVERING
+        ]
+        since = trio.current_time() - self._ledger_keeper.ledger.longest_life
+        holders = (acting.primary, *acting.copies)
+        is_known = any(
+            statuses[each] == 404 and pool.has_always_held(each, session.placement, since) for each in holders
+        )
+        if is_known:
+            await self._lookup.clear(session, doubtful, holders)
+            return
+        for each in doubtful:
+            self._ledger_keeper.mark(session, each, is_stale=True)
+
+    def _tell_refused(self, walk: Walk) -> None:
+        """Say once of each server why it is not walked."""
+        members = self._roster.pool.members
+        for identity, reason in walk.refused.items():
+            member = members.get(identity)
+            if member is None or member.backend.admin is None or self.refused.get(identity) == reason:
+                continue
+            self._observer.walk_refused(member.backend, reason)
+        self.refused = dict(walk.refused)
+
+
+def _lacking(acting: ActingSet, statuses: dict[str, int | None], flaws: Flaws) -> set[str]:
+    """Who has to be written: those that have said so, and those whose listing does not agree.
+
+    One that is RECOVERING is never asked: it is not read, and its listing was.
+    """
+    lacking = {each for each in acting.copies if statuses[each] == 404}
+    unread = {*flaws.lacking, *flaws.differing}.intersection(acting.recovering)
+    return lacking | unread | set(flaws.differing).intersection(acting.copies)

@@ -1,0 +1,195 @@
+"""What is lacking is restored without anybody using it, and "redundant" is seen."""
+
+import trio
+from trio.testing import MockClock
+
+from partitioner.membership.backend import Address
+from partitioner.protocol.messages import Operation
+from partitioner.routing.inventory import InventoryPage
+from tests.doubles.sessions import request, target
+from tests.routing.healed_pools import SESSIONS, HealedPool
+
+NUMBERS = range(SESSIONS)
+
+
+async def test_a_server_that_returns_empty_gets_its_copies_back(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Nobody uses the sessions; the next server may be killed soon after, and nothing is lost."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    held = pool.on("state-1")
+    await pool.begin_anew("state-1")
+    assert [] == pool.on("state-1")
+    await pool.until_healed()
+
+    assert held == pool.on("state-1")
+    assert {2} == {pool.copies_of(number) for number in NUMBERS}
+    pool.servers["state-2"].kill()
+    await pool.router.observer.wait_for("backend_ejected")
+    assert [] == await pool.lost()
+
+
+async def test_redundant_is_a_fact_once_a_walk_has_counted(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Within a minute of a start or a restart, where a clock alone would say T_max."""
+    pool = HealedPool(nursery)
+    redundancy = pool.router.roster.redundancy
+    await pool.router.probe_on()
+    assert redundancy.redundant_since(trio.current_time()) is None
+    await pool.until_healed()
+    assert redundancy.redundant_since(trio.current_time()) is not None
+    await pool.begin_anew("state-1")
+    assert redundancy.redundant_since(trio.current_time()) is None
+    await pool.until_healed()
+
+    assert redundancy.redundant_since(trio.current_time()) is not None
+    assert trio.current_time() < 60
+
+
+async def test_content_that_differs_is_that_of_the_primary_afterwards(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Whatever has come over a copy behind the router's back."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    primary, copy = pool.primary_and_copy(0)
+    pool.servers[copy].tell(request(Operation.SET, target(0), body=b"something else"))
+    await pool.heal_again()
+
+    assert b"content 0" == pool.content_on(copy, 0) == pool.content_on(primary, 0)
+
+
+async def test_a_leftover_is_removed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Once the session is whole where it belongs."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    (outside,) = pool.servers.keys() - set(pool.primary_and_copy(0))
+    pool.servers[outside].tell(request(Operation.SET, target(0), body=b"old"))
+    await pool.heal_again()
+
+    assert not pool.servers[outside].holds(target(0))
+    assert 2 == pool.copies_of(0)
+
+
+async def test_a_locked_session_is_healed_when_its_lock_ends(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The walk does not count before: a page's lock is taken by nobody."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    _, copy = pool.primary_and_copy(0)
+    granted = await pool.ask(Operation.ACQUIRE, 0)
+    assert b"LockCookie: 2" in granted
+    pool.servers[copy].tell(request(Operation.REMOVE, target(0), cookie=0))
+    pool.want_walk()
+    await trio.sleep(12)
+    assert (1, False) == (pool.copies_of(0), pool.healing)
+    await pool.ask(Operation.RELEASE, 0, cookie=2)
+    await pool.until_healed()
+
+    assert 2 == pool.copies_of(0)
+
+
+async def test_what_only_a_doubtful_server_has_is_not_the_session(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It is never a source: nobody finds the session again, and the server is read afterwards."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    ghost = SESSIONS + 1
+    pool.servers["state-1"].tell(request(Operation.SET, target(ghost), body=b"removed long ago"))
+    pool.router.roster.suspect("state-1")
+    await pool.until_healed()
+
+    assert "state-1" in pool.router.serving
+    assert b"404" in (await pool.ask(Operation.GET, ghost))[:20]
+    assert [] == await pool.lost()
+
+
+async def test_a_doubtful_server_is_read_again_with_what_the_others_have(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """RECOVERING ends with the walk, not with T_max: stale content on it has been put right."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    number = next(each for each in pool.on("state-1") if pool.primary_and_copy(each)[0] == "state-1")
+    pool.servers["state-1"].tell(request(Operation.SET, target(number), body=b"stale"))
+    pool.router.roster.suspect("state-1")
+    await pool.until_healed()
+
+    assert "state-1" in pool.router.serving
+    assert [] == await pool.lost()
+
+
+async def test_a_new_session_keeps_its_one_shot_flag(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Healing reads it, and gives the flag back: the first page must see it."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    await pool.ask(Operation.CREATE_UNINITIALIZED, 100, b"new")
+    _, copy = pool.primary_and_copy(100)
+    pool.servers[copy].tell(request(Operation.REMOVE, target(100), cookie=0))
+    await pool.heal_again()
+
+    assert 2 == pool.copies_of(100)
+    assert b"ActionFlags: 1" in await pool.ask(Operation.ACQUIRE, 100)
+
+
+async def test_healing_keeps_to_its_rate(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """So many sessions a second, and no more."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    held = len(pool.on("state-1"))
+    pool.router.core.healing.rate = 10.0
+    await pool.begin_anew("state-1")
+    began_at = trio.current_time()
+    await pool.until_healed()
+
+    assert (held - 1) / 10 <= trio.current_time() - began_at < held / 10 + 10
+
+
+async def test_a_verification_counts_and_changes_nothing(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Sessions by servers, and every kind of flaw."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    whole = await pool.verified()
+    (outside,) = pool.servers.keys() - set(pool.primary_and_copy(0))
+    pool.servers[outside].tell(request(Operation.SET, target(0), body=b"content 0"))
+    pool.servers[pool.primary_and_copy(1)[1]].tell(request(Operation.REMOVE, target(1), cookie=0))
+    pool.servers[pool.primary_and_copy(2)[1]].tell(request(Operation.SET, target(2), body=b"other"))
+    flawed = await pool.verified()
+
+    assert (SESSIONS, {2: SESSIONS}) == (whole.sessions, dict(whole.on_servers))
+    assert (0, 0, 0) == (whole.lacking, whole.differing, whole.misplaced)
+    assert {1: 1, 2: SESSIONS - 2, 3: 1} == dict(flawed.on_servers)
+    assert (1, 1, 1) == (flawed.lacking, flawed.differing, flawed.misplaced)
+    assert (3, 1) == (pool.copies_of(0), pool.copies_of(1))
+
+
+async def test_a_walk_during_which_the_pool_changes_does_not_count(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A server that has begun anew meanwhile lacks what the walk has passed by already."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    address, last = pool.router.backends[2].address, pool.servers["state-3"]
+
+    async def slow(admin: Address, first: bytes) -> InventoryPage:
+        if first:
+            await trio.sleep(3)
+        return await last.list_sessions(admin, first)
+
+    pool.router.inventories[address] = slow
+    walks = len(pool.router.observer.named("healing_ended"))
+    pool.want_walk()
+    await trio.sleep(4)
+    await pool.begin_anew("state-1")
+    pool.router.inventories[address] = last.list_sessions
+    await pool.router.observer.wait_for("healing_ended", walks + 1)
+
+    assert {2} == {pool.copies_of(number) for number in NUMBERS}
