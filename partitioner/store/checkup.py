@@ -75,8 +75,8 @@ async def _probe(pipe: Pipe, prefix: bytes) -> None:
         (INSERT, (token_bytes(8), b"1", b"0", _BODY, b"0"), 200),
         (ACQUIRE, (token_bytes(8),), [200, 0, 2, 1, _BODY]),
         (SET, (token_bytes(8), b"1", b"2", _BODY), 200),
-        (GET, (), [200, 0, -2, 1, _BODY]),
-        (RELEASE, (b"2",), [200, 0]),
+        (GET, (token_bytes(8),), [200, 0, -2, 1, _BODY]),
+        (RELEASE, (b"2", token_bytes(8)), [200, 0]),
         (REMOVE, (b"2",), 200),
     ]
     for script, arguments, expected in steps:

@@ -32,7 +32,7 @@ def read_header(record: bytes) -> RecordHeader | None:
     """Read the first bytes of a record; None if it is no session."""
     if len(record) < HEADER.size:
         return None
-    flags, minutes, cookie, locked_at, _, _ = HEADER.unpack_from(record)
-    if flags > 7:
+    flags, minutes, cookie, locked_at, _, _, _ = HEADER.unpack_from(record)
+    if flags > LOCKED:
         return None
     return RecordHeader(bool(flags & UNINITIALIZED), bool(flags & LOCKED), minutes, cookie, locked_at / 1000)

@@ -1,13 +1,14 @@
 """The rows of protocol.md 6 as server-side scripts: each is atomic and touches one key.
 
-A session is one string, its record: a header of 33 bytes, then the body. A string and not a hash, because
+A session is one string, its record: a header of 41 bytes, then the body. A string and not a hash, because
 taking a lock then replicates a few bytes (SETRANGE) and not the body, and because it takes less memory.
 
-    flags B | minutes i4 | cookie i4 | locked_at f8 | lock_id 8 bytes | write_id 8 bytes | body ...
+    flags B | minutes i4 | cookie i4 | locked_at f8 | lock_id 8 | first_id 8 | write_id 8 bytes | body ...
 
-    flags     1: uninitialized; 2: locked; 4: taking this lock consumed the flag 1
+    flags     1: uninitialized; 2: locked; never both, since taking the lock consumes the flag 1
     locked_at milliseconds by the engine's clock
     lock_id   the id of the request that took the lock
+    first_id  the id of the request that consumed the flag 1
     write_id  the id of the request that wrote the body
 
 The ids make a request repeatable: one that finds its own id was carried out before, and gets the same answer.
@@ -43,21 +44,21 @@ FOREIGN = -3  # the key holds something that is no session; nothing was changed
 ABSENT = -4  # set, create: nothing is there to change; `insert` has to be sent
 PRESENT = -5  # insert: something is there; set or create has to be sent
 
-HEADER = Struct("<BiidQQ")
+HEADER = Struct("<BiidQQQ")
 UNINITIALIZED, LOCKED = 1, 2
 
 _HEAD = r"""
-local key, H = KEYS[1], 33
+local key, H = KEYS[1], 41
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > tonumber(ARGV[1]) then return -1 end
 local again, began = ARGV[2] == '1', tonumber(ARGV[3])
 local head = redis.call('GETRANGE', key, 0, H - 1)
-local flags, minutes, cookie, since, lock_id, write_id
+local flags, minutes, cookie, since, lock_id, first_id, write_id
 if #head > 0 then
   if #head < H then return -3 end
-  flags, minutes, cookie, since, lock_id, write_id = struct.unpack('<Bi4i4dc8c8', head)
-  if flags > 7 or minutes < 0 or minutes > 525600 or cookie < -1 then return -3 end
+  flags, minutes, cookie, since, lock_id, first_id, write_id = struct.unpack('<Bi4i4dc8c8c8', head)
+  if flags > 2 or minutes < 0 or minutes > 525600 or cookie < -1 then return -3 end
 end
 """
 
@@ -69,6 +70,16 @@ end
 
 _FLAGS = r"""
 local function set_flags(new) redis.call('SETRANGE', key, 0, string.char(new)) end
+"""
+
+# Only one request is told that a session is new: the same one again, where its reply was lost.
+_FIRST = r"""
+local function take_flag(id)
+  if flags ~= 1 then return first_id == id and 1 or 0 end
+  redis.call('SETRANGE', key, 0, '\0')
+  redis.call('SETRANGE', key, 25, id)
+  return 1
+end
 """
 
 _LOCKED = r"""
@@ -90,7 +101,8 @@ local function followed() return again and since + 250 >= began end
 _STORE = r"""
 local function store(new_flags, new_minutes, new_cookie, id, body)
   local nobody = string.rep('\0', 8)
-  local record = struct.pack('<Bi4i4dc8c8', new_flags, new_minutes, new_cookie, 0, nobody, id) .. body
+  local ids = nobody .. (first_id or nobody) .. id
+  local record = struct.pack('<Bi4i4d', new_flags, new_minutes, new_cookie, 0) .. ids .. body
   if new_minutes == 0 then redis.call('SET', key, record)
   else redis.call('SET', key, record, 'PX', new_minutes * 60000) end
 end
@@ -114,18 +126,18 @@ def _script(name: str, *parts: str, may_fill: bool = False) -> Script:
     return Script(name, source, sha1(source).hexdigest().encode())
 
 
+# ARGV[4]: the id of the request
 GET = _script(
     "get",
     _HEAD,
     _OR_404,
     _SLIDE,
-    _FLAGS,
+    _FIRST,
     _LOCKED,
     r"""
-local first = flags % 2
-if first == 1 then set_flags(flags - 1) end
+local first = take_flag(ARGV[4])
 slide()
-if flags >= 2 then return locked(first) end
+if flags == 2 then return locked(first) end
 return {200, first, -2, minutes, redis.call('GETRANGE', key, H, -1)}
 """,
 )
@@ -139,32 +151,34 @@ ACQUIRE = _script(
     _LOCKED,
     r"""
 slide()
-if flags >= 2 then
+if flags == 2 then
   if lock_id ~= ARGV[4] then return locked(0) end
-  return {200, flags >= 4 and 1 or 0, cookie, minutes, redis.call('GETRANGE', key, H, -1)}
+else
+  cookie = cookie < 2147483645 and cookie + 1 or 2
+  local id = ARGV[4]
+  if flags == 1 then first_id = id end
+  redis.call('SETRANGE', key, 0, struct.pack('<Bi4i4dc8c8', 2, minutes, cookie, now, id, first_id))
 end
-cookie = cookie < 2147483645 and cookie + 1 or 2
-redis.call('SETRANGE', key, 0, struct.pack('<Bi4i4dc8', 2 + 4 * flags, minutes, cookie, now, ARGV[4]))
-return {200, flags, cookie, minutes, redis.call('GETRANGE', key, H, -1)}
+return {200, first_id == ARGV[4] and 1 or 0, cookie, minutes, redis.call('GETRANGE', key, H, -1)}
 """,
 )
 
-# ARGV[4]: the cookie, or nothing
+# ARGV[4]: the cookie, or nothing, [5]: the id of the request
 RELEASE = _script(
     "release",
     _HEAD,
     _OR_404,
     _SLIDE,
     _FLAGS,
+    _FIRST,
     _LOCKED,
     _TAKEN_SINCE,
     _FOLLOWED,
     r"""
-local first, is_locked = flags % 2, flags >= 2
+local first = take_flag(ARGV[5])
 slide()
-if first == 1 then set_flags(0) end
 if ARGV[4] == '' then return {400, first} end
-if is_locked then
+if flags == 2 then
   if tonumber(ARGV[4]) ~= cookie then
     if followed() then return {200, first} end
     return locked(first)
@@ -192,7 +206,7 @@ end
     _STORE,
     r"""
 if write_id == ARGV[4] then slide() return 200 end
-if flags >= 2 then
+if flags == 2 then
   if tonumber(ARGV[6]) ~= cookie then
     slide()
     if followed() then return -2 end
@@ -204,7 +218,7 @@ elseif again then
 end
 local new_minutes = tonumber(ARGV[5])
 if new_minutes == minutes then
-  store(flags % 2, minutes, cookie, ARGV[4], ARGV[7])
+  store(flags == 1 and 1 or 0, minutes, cookie, ARGV[4], ARGV[7])
 else
   store(0, new_minutes, ARGV[6] == '' and -1 or tonumber(ARGV[6]), ARGV[4], ARGV[7])
 end
@@ -247,7 +261,7 @@ REMOVE = _script(
     _TAKEN_SINCE,
     _FOLLOWED,
     r"""
-if flags >= 2 then
+if flags == 2 then
   if tonumber(ARGV[4]) ~= cookie then
     slide()
     if followed() then return 200 end
@@ -271,7 +285,7 @@ UNLOCK = _script(
     _OR_404,
     _FLAGS,
     r"""
-if flags >= 2 and lock_id == ARGV[4] then set_flags(flags >= 4 and 1 or 0) end
+if flags == 2 and lock_id == ARGV[4] then set_flags(first_id == ARGV[4] and 1 or 0) end
 return 200
 """,
 )
@@ -283,7 +297,7 @@ FREE = _script(
     _OR_404,
     _FLAGS,
     r"""
-if flags >= 2 and cookie == tonumber(ARGV[4]) and since <= began then set_flags(0) end
+if flags == 2 and cookie == tonumber(ARGV[4]) and since <= began then set_flags(0) end
 return 200
 """,
 )

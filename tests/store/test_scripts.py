@@ -31,9 +31,9 @@ from tests.store.talk import HOUR, NAME, Talk
 MINUTES = b"20"
 
 ARGUMENTS: dict[Script, tuple[bytes, ...]] = {
-    GET: (),
+    GET: (b"any id..",),
     ACQUIRE: (b"any id..",),
-    RELEASE: (b"2",),
+    RELEASE: (b"2", b"any id.."),
     SET: (b"any id..", MINUTES, b"2", b"body"),
     CREATE: (),
     INSERT: (b"any id..", MINUTES, b"0", b"body", b"0"),
@@ -89,6 +89,25 @@ def test_an_acquire_that_is_sent_again_still_calls_a_new_session_new(talk: Talk)
     assert isinstance(first, list)
     assert first[1] == 1
     assert talk.run(ACQUIRE, request_id, is_again=True) == first
+
+
+@pytest.mark.parametrize(("script", "before"), [(GET, ()), (RELEASE, (b"2",))])
+def test_a_read_that_is_sent_again_still_calls_a_new_session_new(
+    talk: Talk, script: Script, before: tuple[bytes, ...]
+) -> None:
+    """It has consumed the flag the first time, and its reply was lost; nobody else was told of it."""
+    save_new(talk, flags=b"1")
+    request_id = talk.new_id()
+    first = talk.run(script, *before, request_id)
+    _, cookie = acquire(talk)
+    talk.run(SET, talk.new_id(), MINUTES, cookie, b"by another one")
+    again = talk.run(script, *before, request_id, is_again=True)
+    other = talk.run(script, *before, talk.new_id())
+
+    assert isinstance(first, list)
+    assert isinstance(again, list)
+    assert isinstance(other, list)
+    assert [1, 1, 0] == [first[1], again[1], other[1]]
 
 
 def test_another_acquire_is_refused(talk: Talk) -> None:
@@ -152,7 +171,7 @@ def test_a_remove_that_is_sent_again_has_removed(talk: Talk) -> None:
     [
         (SET, (b"any id..", MINUTES, b"2", b"late"), UNCLEAR),
         (REMOVE, (b"2",), 200),
-        (RELEASE, (b"2",), [200, 0]),
+        (RELEASE, (b"2", b"any id.."), [200, 0]),
     ],
 )
 def test_a_repetition_leaves_the_lock_of_a_later_session_alone(
@@ -172,7 +191,7 @@ def test_a_repetition_leaves_the_lock_of_a_later_session_alone(
     [
         (SET, (b"any id..", MINUTES, b"7", b"late"), UNCLEAR),
         (REMOVE, (b"7",), 200),
-        (RELEASE, (b"7",), [200, 0]),
+        (RELEASE, (b"7", b"any id.."), [200, 0]),
     ],
 )
 def test_a_repetition_is_not_told_of_a_lock_that_came_after_it(
@@ -188,7 +207,7 @@ def test_a_repetition_is_not_told_of_a_lock_that_came_after_it(
 
 @pytest.mark.parametrize(
     ("script", "arguments"),
-    [(SET, (b"any id..", MINUTES, b"7", b"late")), (REMOVE, (b"7",)), (RELEASE, (b"7",))],
+    [(SET, (b"any id..", MINUTES, b"7", b"late")), (REMOVE, (b"7",)), (RELEASE, (b"7", b"any id.."))],
 )
 def test_a_repetition_is_told_of_a_lock_that_was_there_before_it(
     talk: Talk, script: Script, arguments: tuple[bytes, ...]
@@ -258,7 +277,7 @@ def test_a_lock_that_was_taken_after_the_failed_request_is_kept(talk: Talk) -> N
 # --- what else may lie there ---
 
 
-@pytest.mark.parametrize("item", [b"short", b"x" * 40, b"\x00" + b"\xff" * 39])
+@pytest.mark.parametrize("item", [b"short", b"x" * 48, b"\x00" + b"\xff" * 47])
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_a_foreign_item_is_left_alone(talk: Talk, script: Script, item: bytes) -> None:
     """What something else has written is neither read, nor overwritten, nor removed."""
@@ -319,7 +338,7 @@ def test_all_who_ask_about_a_lock_are_told_the_same_moment(talk: Talk) -> None:
     """The age grows; when the lock was taken does not change."""
     save_new(talk)
     acquire(talk)
-    first, second = (talk.run(GET), talk.run(ACQUIRE, talk.new_id()))
+    first, second = (talk.run(GET, talk.new_id()), talk.run(ACQUIRE, talk.new_id()))
 
     assert isinstance(first, list)
     assert isinstance(second, list)
