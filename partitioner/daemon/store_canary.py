@@ -8,7 +8,7 @@ from partitioner.errors import FileUnusable
 from partitioner.ops.log import LogObserver
 from partitioner.store.canary import Canary
 from partitioner.store.engine import Canaries
-from partitioner.store.policy import StorePolicy
+from partitioner.store.policy import Acknowledge, StorePolicy
 
 if TYPE_CHECKING:  # it reads a configuration
     from partitioner.daemon.state_dir import StatePlace
@@ -21,8 +21,9 @@ def canary_opener(policy: StorePolicy, place: "StatePlace | None", name: str, lo
 
     Raises FileUnusable if the directory was asked for; a default one that cannot be used is a warning.
     """
+    may_go_back = policy.acknowledge is Acknowledge.PRIMARY
     if place is None:
-        return lambda item: Canary(policy.lost_sessions)
+        return lambda item: Canary(policy.lost_sessions, may_go_back=may_go_back)
     directory = place.directory
     try:
         _read(directory / f"{name}.canary")
@@ -33,7 +34,7 @@ def canary_opener(policy: StorePolicy, place: "StatePlace | None", name: str, lo
             "a restarted state server takes the engine as it stands; `state_dir` says where to keep it"
         )
         log.complain("state is not kept", cause=str(error), consequence=consequence)
-        return lambda item: Canary(policy.lost_sessions)
+        return lambda item: Canary(policy.lost_sessions, may_go_back=may_go_back)
 
     def open_canary(item: bytes) -> Canary:
         tag = item.removeprefix(policy.prefix).partition(b"{")[2].partition(b"}")[0].decode()
@@ -46,7 +47,7 @@ def canary_opener(policy: StorePolicy, place: "StatePlace | None", name: str, lo
                 consequence = "a restarted state server takes the engine as it stands"
                 log.complain("state cannot be kept", cause=str(error), consequence=consequence)
 
-        return Canary(policy.lost_sessions, _maybe_read(file, log), keep)
+        return Canary(policy.lost_sessions, _maybe_read(file, log), keep, may_go_back=may_go_back)
 
     return open_canary
 

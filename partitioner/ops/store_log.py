@@ -25,7 +25,7 @@ class StoreLog(StoreObserver):
     def loss_accepted(self) -> None:
         self._log.complain(
             "the engine has lost its sessions",
-            cause="its canary is gone, or is another one",
+            cause="its canary is gone, or is another or an older one",
             consequence="their users get new sessions",
         )
 

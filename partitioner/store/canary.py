@@ -5,18 +5,30 @@ every session that it is absent. Web servers would take that for the truth, and 
 So a random token lies beside the sessions; where it is gone, so are they, and nothing that the engine says
 about absent sessions is believed.
 
-The token is the first word of the item, and after it come those that it has replaced: an operator who
-accepts the loss has a new one planted, and every state server that remembers one of the others accepts it as
-well.
+An engine that was restarted from a snapshot, or a replica that was away and became the primary before it
+had what it had missed, has a canary, and old sessions: saves are lost, what was removed is there again, and
+locks are given twice. So the token has a number, which is advanced twice a second, and with every change that
+is answered although not all replicas have it. An engine whose number is less than one that was seen has gone
+back, and has lost its sessions as well. A number is seen where a reply counts (shard.py): all replicas have
+it, or a majority of Sentinels stands by the primary that has.
+
+    TOKEN:NUMBER FORMER ...
+
+After the token come those that it has replaced: an operator who accepts the loss has a new one planted, and
+every state server that remembers one of the others accepts it as well.
 """
 
 from collections.abc import Callable
 from enum import Enum, auto
 from secrets import token_hex
+from typing import NamedTuple
 
 from partitioner.membership.losses import LostSessions
 
 _MOST_TOKENS = 8
+
+KEPT_EVERY = 32
+"""A number is kept for the next start when it is so much more than the last one: every ten seconds or so."""
 
 
 class Finding(Enum):
@@ -28,31 +40,53 @@ class Finding(Enum):
     LOST = auto()  # they are lost, and nobody has accepted it
 
 
+class Item(NamedTuple):
+    """What the item says."""
+
+    token: bytes
+    number: int
+    former: tuple[bytes, ...]  # tokens
+
+
+def read_item(value: bytes) -> Item:
+    """Read an item; one that says something else has a token that nobody expects, and the number 0."""
+    first, *former = value.split() or [b""]
+    token, _, number = first.partition(b":")
+    return Item(token, int(number) if number.isdigit() else 0, tuple(former))
+
+
 class Canary:
-    """The token that we expect an engine to have."""
+    """The token that we expect an engine to have, and the least number."""
 
     def __init__(
         self,
         lost_sessions: LostSessions,
         value: bytes | None = None,
         keep: Callable[[bytes], None] = lambda value: None,
+        *,
+        may_go_back: bool = False,
     ) -> None:
         """`value` is what the item was before a restart, and None where that is not known.
 
-        `keep` is told what the next start must know; without it, that takes any engine as it stands.
+        `keep` is told what the next start must know; without it, that takes any engine as it stands. An
+        engine `may_go_back` where changes are answered that its replicas need not have.
         """
         self._lost_sessions = lost_sessions
         self._keep = keep
+        self._may_go_back = may_go_back
         self._is_accepted = False  # the next loss, by an operator
+        self._kept = 0  # the number that was kept last
         self.value = value
-        """What the item must be; None while nothing is known."""
+        """What the item was when it was seen last; None while nothing is known."""
+        self._seen = read_item(value or b"")
 
     def __repr__(self) -> str:
-        return f"<Canary {self._token.decode() or 'unknown'}>"
+        return f"<Canary {self._seen.token.decode() or 'unknown'}:{self.number}>"
 
     @property
-    def _token(self) -> bytes:
-        return self.value.split()[0] if self.value else b""
+    def number(self) -> int:
+        """The least number that the engine must have from now on."""
+        return 0 if self._may_go_back else self._seen.number
 
     def accept_loss(self) -> None:
         """Take the engine as it stands when it is looked at next."""
@@ -60,7 +94,7 @@ class Canary:
 
     def judge(self, found: bytes | None) -> Finding:
         """Compare the item of an engine with what is expected; None if there is none."""
-        if found is not None and (self.value is None or self._token in found.split()):
+        if found is not None and (self.value is None or self.fits(found, self.number)):
             self.remember(found)
             self._is_accepted = False
             return Finding.FITS
@@ -70,13 +104,31 @@ class Canary:
             return Finding.PLANT_ANEW
         return Finding.LOST
 
+    def fits(self, found: bytes, least: int) -> bool:
+        """Whether an item is the expected one, with this number at least, or has taken its place."""
+        item = read_item(found)
+        if item.token == self._seen.token:
+            return item.number >= least
+        return self._seen.token in item.former
+
+    def is_older(self, found: bytes) -> bool:
+        """Whether an item is the expected one with too small a number."""
+        item = read_item(found)
+        return item.token == self._seen.token and item.number < self.number
+
     def next_value(self, found: bytes | None) -> bytes:
         """An item with a new token, to be planted in place of what was found."""
-        former = (self.value or b"").split() + (found or b"").split()
-        return b" ".join([token_hex(8).encode(), *dict.fromkeys(former)][:_MOST_TOKENS])
+        items = (self._seen, read_item(found or b""))
+        former = [token for item in items for token in (item.token, *item.former) if token]
+        return b" ".join([token_hex(8).encode() + b":1", *dict.fromkeys(former)][:_MOST_TOKENS])
 
     def remember(self, value: bytes) -> None:
-        """Expect this item from now on."""
-        if value != self.value:
-            self.value = value
+        """Expect this item from now on. One with a smaller number was overtaken by that of another batch."""
+        item = read_item(value)
+        is_same = item.token == self._seen.token
+        if is_same and item.number < self._seen.number and self.value is not None:
+            return
+        self.value, self._seen = value, item
+        if not is_same or item.number >= self._kept + KEPT_EVERY:
+            self._kept = item.number
             self._keep(value)

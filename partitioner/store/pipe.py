@@ -81,6 +81,10 @@ class Pipe:
 
     async def ask_all(self, commands: list[tuple[bytes, ...]]) -> list[Reply]:
         """The same for several commands that are sent together."""
+        return await self.ask_written(b"".join(write_command(*each) for each in commands), len(commands))
+
+    async def ask_written(self, data: bytes, count: int) -> list[Reply]:
+        """The same for so many commands that are bytes already."""
         found: list[Reply] = []
         has_come = trio.Event()
 
@@ -88,8 +92,7 @@ class Pipe:
             found.extend(replies)
             has_come.set()
 
-        data = b"".join(write_command(*each) for each in commands)
-        self._questions.append(Batch(data, len(commands), take))
+        self._questions.append(Batch(data, count, take))
         self.wake()
         await has_come.wait()
         return found

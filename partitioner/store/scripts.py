@@ -302,4 +302,19 @@ return 200
 """,
 )
 
+ADVANCE = _script(
+    "advance",
+    r"""
+local item = redis.call('GET', KEYS[1])
+if not item then return false end
+local token, number, rest = string.match(item, '^(%x+):(%d+)(.*)$')
+if not token then return item end
+local advanced = token .. ':' .. string.format('%.0f', number + 1) .. rest
+redis.call('SET', KEYS[1], advanced)
+return advanced
+""",
+)
+"""Counts the number of the canary up, and replies with the item (canary.py). It has no arguments."""
+
 SCRIPTS = (GET, ACQUIRE, RELEASE, SET, CREATE, INSERT, REMOVE, RESET, UNLOCK, FREE)
+"""Those that calls are made of."""

@@ -2,12 +2,14 @@
 
 All that waits when a pipe is free goes out as one batch:
 
-    calls ..., GET canary [, WAIT replicas]
+    calls ..., the canary [, WAIT replicas]
 
-The canary after the calls proves that what they did not find had not been lost. WAIT proves that all
-replicas have what they changed; while it waits the next batch collects for another pipe. Where replicas are
-missing, the topology says whether the primary was one to the end. If that is not known either, the calls are
-sent again, under the same ids, to the primary of then.
+The canary after the calls proves that what they did not find had not been lost (canary.py); it is read,
+and sometimes advanced. WAIT proves that all replicas have what they changed; while it waits the next batch
+collects for another pipe. Where replicas are missing, the topology says whether the primary was one to the
+end, and the canary is advanced before anything is answered, so that a replica without the change has an older
+one. If it is not known whether the primary was one, the calls are sent again, under the same ids, to the
+primary of then.
 
 Whatever is wrong with one pipe, all of them are given up, and the primary is looked for anew: the other
 connections to an engine that has died would only find out later.
@@ -35,6 +37,7 @@ from partitioner.store.observer import StoreObserver
 from partitioner.store.pipe import Batch, Pipe, is_refusal
 from partitioner.store.policy import Acknowledge, Otherwise, StorePolicy
 from partitioner.store.resp import write_command
+from partitioner.store.scripts import ADVANCE
 from partitioner.store.topology import Primary, Topology
 from partitioner.transport.traffic import DURATIONS, Histogram
 
@@ -46,6 +49,10 @@ WAIT_FOR_REPLICAS = 0.5
 WAIT_WHILE_DEGRADED = 0.05
 """Seconds for replicas to have a batch. Where the batch before was not acknowledged by all, a replica is
 away, and a long wait would only delay everybody; those that are there take a millisecond."""
+
+ADVANCE_INTERVAL = 0.5
+"""Seconds between two steps of the canary while nothing is wrong: an engine that has gone back by more than
+that is noticed."""
 
 WATCH_INTERVAL = 5.0
 """Seconds between two looks at how the engine is."""
@@ -62,7 +69,10 @@ class _CallBatch:
     """Calls that went out together, and what is known of them."""
 
     calls: list[Call]
+    least: int = 0  # what the canary's number must be at least
+    is_advancing: bool = False  # the canary is advanced after the calls
     replies: list[Reply] = field(default_factory=list)
+    canary: Reply = None
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +84,9 @@ class _Serving:
     pipes: list[Pipe]
     nursery: trio.Nursery
     canary: Canary | None
-    get_canary: bytes  # the command
+    get_canary: bytes = b""  # the command
+    advance_canary: bytes = b""  # the command
+    is_advance_due: bool = False
     failure: StoreFailure | None = None
 
     def end(self, failure: StoreFailure) -> None:
@@ -224,11 +236,12 @@ class Shard:
 
     async def _serve_over(self, pipes: list[Pipe], primary: Primary, replicas: int) -> None:
         async with trio.open_nursery() as nursery:
-            canary, get_canary = None, b""
+            serving = _Serving(primary, replicas, pipes, nursery, None)
             if primary.canary is not None:
                 name = self._policy.prefix + primary.canary
-                canary, get_canary = self._canaries(name), write_command(b"GET", name)
-            serving = _Serving(primary, replicas, pipes, nursery, canary, get_canary)
+                serving.canary, serving.get_canary = self._canaries(name), write_command(b"GET", name)
+                serving.advance_canary = write_command(b"EVAL", ADVANCE.source, b"1", name)
+                nursery.start_soon(self._advance_now_and_then, serving)
             self._serving = serving
             self.trouble = None
             self._observer.engine_found(primary.address, replicas)
@@ -244,6 +257,13 @@ class Shard:
             await pipe.run(lambda: self._next_batch(pipe, serving, in_flight))
         except StoreFailure as failure:
             serving.end(failure)
+
+    async def _advance_now_and_then(self, serving: _Serving) -> None:
+        """Have a batch advance the canary, and one go out for that alone where there are no calls."""
+        while True:
+            await trio.sleep(ADVANCE_INTERVAL)
+            serving.is_advance_due = True
+            self._wake()
 
     async def _watch(self, pipe: Pipe, serving: _Serving) -> None:
         """Ask now and then how the engine is."""
@@ -279,6 +299,8 @@ class Shard:
                 return
             if finding is Finding.LOST:
                 said = "is gone" if item is None else "is another one"
+                if item is not None and canary.is_older(item):
+                    said = "is an older one, so it has gone back to what it was earlier"
                 raise EngineEmpty(
                     f"the engine has lost its sessions: its canary {name.decode()} {said}; "
                     "`partitioner accept-loss` has it taken as it stands"
@@ -326,15 +348,19 @@ class Shard:
 
     def _next_batch(self, pipe: Pipe, serving: _Serving, in_flight: dict[_CallBatch, None]) -> Batch | None:
         """What this pipe is to send next: one batch at a time, so that batches grow with the load."""
-        if not self._queue or in_flight or not (serving.replicas or pipe is serving.pipes[0]):
+        if in_flight or not (serving.replicas or pipe is serving.pipes[0]):
             return None
-        calls = self._take_calls()
-        if not calls:
+        calls = self._take_calls() if self._queue else []
+        if not calls and not serving.is_advance_due:
             return None
         batch = _CallBatch(calls)
         self._out[batch] = in_flight[batch] = None
         pieces = [call.write(pipe.clock_offset) for call in calls]
-        pieces.append(serving.get_canary)
+        if serving.canary is not None:
+            batch.least = serving.canary.number
+            batch.is_advancing = serving.is_advance_due or self._is_degraded
+            serving.is_advance_due = False
+            pieces.append(serving.advance_canary if batch.is_advancing else serving.get_canary)
         count = len(calls) + sum(call.is_asking for call in calls) + (serving.canary is not None)
         wanted = serving.replicas
         if wanted:
@@ -346,7 +372,8 @@ class Shard:
 
         def take(replies: list[Reply]) -> None:
             del in_flight[batch]
-            self.round_trips.add(trio.current_time() - sent_at)
+            if batch.calls:
+                self.round_trips.add(trio.current_time() - sent_at)
             self._take_replies(batch, replies, serving, wanted)
 
         return Batch(b"".join(pieces), count, take)
@@ -370,12 +397,10 @@ class Shard:
         if batch not in self._out:
             return  # it was taken back
         acknowledged = replies.pop() if wanted else 0
-        canary = replies.pop() if serving.canary is not None else None
+        if serving.canary is not None:
+            batch.canary = replies.pop()
         batch.replies = _without_permissions(batch.calls, replies)
-        if is_refusal(canary, "MOVED", "ASK"):
-            serving.end(EngineLost(f"{serving.primary.address} hands slots over"))
-        elif serving.canary is not None and canary != serving.canary.value:
-            serving.end(EngineEmpty("the engine's canary is not there any more, or is another one"))
+        if not self._is_canary_right(batch, serving):
             return
         for call, reply in zip(tuple(batch.calls), tuple(batch.replies), strict=True):
             if isinstance(reply, ReplyError) and is_refusal(reply, *NOT_CARRIED_OUT):
@@ -383,13 +408,37 @@ class Shard:
         if serving.failure is not None:
             return
         if isinstance(acknowledged, ReplyError):
-            serving.end(EngineUnfit(f"{serving.primary.address} does not allow WAIT: {acknowledged}"))
-        elif not batch.calls or (isinstance(acknowledged, int) and acknowledged >= wanted):
+            # It was made a replica while it waited: WAIT itself is tried when a pipe is opened.
+            serving.end(EngineLost(f"{serving.primary.address} does not serve now: {acknowledged}"))
+        elif isinstance(acknowledged, int) and acknowledged >= wanted:
             self._is_degraded = False
-            self._settle(batch)
+            self._settle(batch, serving)
+        elif not batch.calls:
+            self._is_degraded = True
+            self._out.pop(batch, None)
         else:
             self._is_degraded = True
             serving.nursery.start_soon(self._settle_unacknowledged, batch, serving)
+
+    def _is_canary_right(self, batch: _CallBatch, serving: _Serving) -> bool:
+        """Whether the engine still has what it had. If not, or if that is not said, it is given up."""
+        expected, found = serving.canary, batch.canary
+        if expected is None or found == expected.value:
+            return True
+        if isinstance(found, bytes) and expected.fits(found, batch.least):
+            return True
+        where = serving.primary.address
+        if is_refusal(found, "MOVED", "ASK"):
+            serving.end(EngineLost(f"{where} hands slots over"))
+            return True  # its calls are refused, too, and each says where it belongs
+        if is_refusal(found, *NOT_NOW):
+            serving.end(EngineLost(f"{where} does not serve now: {found!s}"))
+            return True
+        if isinstance(found, ReplyError):
+            serving.end(EngineUnfit(f"{where} does not tell its canary: {found!s}"))
+        else:
+            serving.end(EngineEmpty("the engine's canary is not there any more, or is another one"))
+        return False
 
     def _take_refusal(self, batch: _CallBatch, call: Call, reply: Reply, serving: _Serving) -> None:
         """The engine has not carried a call out: it goes out again, and is no repetition by that."""
@@ -406,6 +455,10 @@ class Shard:
 
     async def _settle_unacknowledged(self, batch: _CallBatch, serving: _Serving) -> None:
         """A replica does not have what these calls have changed. The primary may have been replaced."""
+        if serving.canary is not None and not batch.is_advancing:
+            (batch.canary,) = await serving.pipes[0].ask_written(serving.advance_canary, 1)
+            if not self._is_canary_right(batch, serving):
+                return
         if not await self._topology.has_stayed(serving.primary):
             where = serving.primary.address
             serving.end(EngineLost(f"whether {where} was still the primary when it replied is not known"))
@@ -416,10 +469,14 @@ class Shard:
                 call.settle_with(EngineLost("not all replicas have the change (`store.otherwise: close`)"))
             return
         self._observer.calls_degraded(len(batch.calls))
-        self._settle(batch)
+        self._settle(batch, serving)
 
-    def _settle(self, batch: _CallBatch) -> None:
+    def _settle(self, batch: _CallBatch, serving: _Serving) -> None:
         self._out.pop(batch, None)
+        expected = serving.canary
+        if expected is not None and batch.canary != expected.value:
+            assert isinstance(batch.canary, bytes)
+            expected.remember(batch.canary)
         for call, reply in zip(batch.calls, batch.replies, strict=True):
             settle, call.settle = call.settle, None
             if settle is not None:

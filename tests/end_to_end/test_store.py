@@ -240,6 +240,55 @@ def test_a_restarted_engine_without_persistence_is_not_believed(tmp_path: Path) 
         assert ready(server)[0] == 503
 
 
+def test_an_engine_that_has_gone_back_is_not_believed(tmp_path: Path) -> None:
+    """It was restarted from a snapshot: what was saved since is lost, and what was removed is there again."""
+    with engine(tmp_path) as running, server_of(tmp_path, running) as server, WebServer(server.port) as web:
+        web.ask(_SET, SESSION, b"old content", 0)
+        running.ask("SAVE")
+        web.ask(_SET, SESSION, b"new content", web.ask(_ACQUIRE, SESSION).head.lock_cookie)
+        wait_until_counted(running)
+        running.kill()
+        running.start()
+
+        with pytest.raises(Closed):
+            web.ask(_ACQUIRE, SESSION)
+        server.program.wait_for("the engine has lost its sessions: its canary aspnet:canary is an older one")
+        run_to_end("accept-loss", "--admin", server.admin)
+        wait_until_ready(server)
+        assert web.ask(_ACQUIRE, SESSION).body == b"old content"
+
+
+@pytest.mark.slow
+def test_a_replica_that_was_away_is_not_believed_as_the_next_primary(tmp_path: Path) -> None:
+    """It has not got what was answered meanwhile, and nobody is left who has."""
+    with sentinel_group(tmp_path) as group:
+        former = group.primary()
+        (other,) = (each for each in group.engines if each is not former)
+        with (
+            configured_store_server(tmp_path, f"store:\n{group.settings}") as server,
+            WebServer(server.port) as web,
+        ):
+            web.ask(_SET, SESSION, b"old content", 0)
+            other.ask("SAVE")
+            other.kill()
+            cookie = web.ask(_ACQUIRE, SESSION).head.lock_cookie
+            assert web.ask(_SET, SESSION, b"new content", cookie).status == 200
+            assert _degraded(server) == 2
+            former.kill()
+            other.start()
+            group.wait_for_another(former)
+
+            with pytest.raises(Closed):
+                web.ask(_ACQUIRE, SESSION)
+            server.program.wait_for("the engine has lost its sessions: its canary aspnet:canary is an older")
+
+
+def wait_until_counted(running: Engine) -> None:
+    """Wait until the canary has been advanced once more."""
+    before = running.ask("GET", "aspnet:canary")
+    wait_until(lambda: running.ask("GET", "aspnet:canary") != before)
+
+
 def test_a_loss_may_be_taken_as_it_comes(tmp_path: Path) -> None:
     """With lost_sessions: new the users get new sessions at once, and the log says so."""
     with (

@@ -6,7 +6,7 @@ import pytest
 
 from partitioner.membership.backend import Address
 from partitioner.membership.losses import LostSessions
-from partitioner.store.canary import Canary, Finding
+from partitioner.store.canary import KEPT_EVERY, Canary, Finding
 from partitioner.store.cluster import CANARY_DISTANCE, SLOTS, ShardView, canary_of_slot, slot_of
 from partitioner.store.facts import read_facts
 from partitioner.store.policy import Credentials, Engine, StorePolicy, Tls, parse_store_url
@@ -65,6 +65,39 @@ def test_a_canary_that_was_planted_anew_names_those_before_it() -> None:
 
     assert value.split()[1:] == [b"token", b"older", b"stranger"]
     assert other.judge(value) is Finding.FITS
+
+
+@pytest.mark.parametrize(("found", "finding"), [(b"token:6", Finding.LOST), (b"token:7", Finding.FITS)])
+def test_an_engine_with_an_older_canary_has_gone_back(found: bytes, finding: Finding) -> None:
+    """It has lost what was saved since."""
+    assert Canary(LostSessions.CLOSE, b"token:7 older").judge(found) is finding
+
+
+def test_a_canary_that_was_planted_anew_may_have_any_number() -> None:
+    """The loss was accepted, and counting begins anew."""
+    assert Canary(LostSessions.CLOSE, b"token:7").judge(b"newer:1 token") is Finding.FITS
+
+
+def test_an_engine_may_go_back_where_replicas_need_not_have_what_is_answered() -> None:
+    assert Canary(LostSessions.CLOSE, b"token:7", may_go_back=True).judge(b"token:6") is Finding.FITS
+
+
+def test_the_number_of_a_batch_that_was_overtaken_is_forgotten() -> None:
+    canary = Canary(LostSessions.CLOSE, b"token:7")
+    canary.remember(b"token:9")
+    canary.remember(b"token:8")
+
+    assert canary.number == 9
+
+
+def test_a_number_is_kept_now_and_then() -> None:
+    """Not twice a second: what the next start does not know is only noticed a little less."""
+    kept: list[bytes] = []
+    canary = Canary(LostSessions.CLOSE, keep=kept.append)
+    for number in range(1, 2 * KEPT_EVERY + 2):
+        canary.remember(b"token:%d" % number)
+
+    assert [b"token:%d" % (1 + KEPT_EVERY * each) for each in range(3)] == kept
 
 
 # --- Sentinels ---
