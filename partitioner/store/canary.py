@@ -12,7 +12,11 @@ is answered although not all replicas have it. An engine whose number is less th
 back, and has lost its sessions as well. A number is seen where a reply counts (shard.py): all replicas have
 it, or a majority of Sentinels stands by the primary that has.
 
-    TOKEN:NUMBER FORMER ...
+Another state server that has not seen the number goes on with such an engine, and advances it. So each step
+is a random number, and the item has the last of them; and who finds that an engine has gone back writes LOST
+in place of the item, which nobody accepts.
+
+    TOKEN:NUMBER:STEP.STEP... FORMER ...
 
 After the token come those that it has replaced: an operator who accepts the loss has a new one planted, and
 every state server that remembers one of the others accepts it as well.
@@ -40,19 +44,52 @@ class Finding(Enum):
     LOST = auto()  # they are lost, and nobody has accepted it
 
 
+LOST = b"lost"
+"""An item that says that the engine has gone back."""
+
+
+class Mark(NamedTuple):
+    """How far an engine has come: it must have the same step at this number, as far back as it knows."""
+
+    number: int
+    step: bytes
+
+
+NO_MARK = Mark(0, b"")
+
+
 class Item(NamedTuple):
     """What the item says."""
 
     token: bytes
     number: int
+    steps: tuple[bytes, ...]  # the latest first
     former: tuple[bytes, ...]  # tokens
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.number, self.steps[0]) if self.steps else NO_MARK
+
+    def has_passed(self, mark: Mark) -> bool:
+        """Whether it is the item that had this mark, or comes after that."""
+        ago = self.number - mark.number
+        if ago < 0:
+            return False
+        return not mark.step or ago >= len(self.steps) or self.steps[ago] == mark.step
 
 
 def read_item(value: bytes) -> Item:
     """Read an item; one that says something else has a token that nobody expects, and the number 0."""
     first, *former = value.split() or [b""]
-    token, _, number = first.partition(b":")
-    return Item(token, int(number) if number.isdigit() else 0, tuple(former))
+    token, _, counted = first.partition(b":")
+    number, _, steps = counted.partition(b":")
+    if not number.isdigit():
+        return Item(token, 0, (), tuple(former))
+    return Item(token, int(number), tuple(steps.split(b".")), tuple(former))
+
+
+def new_step() -> bytes:
+    return token_hex(3).encode()
 
 
 class Canary:
@@ -79,14 +116,15 @@ class Canary:
         self.value = value
         """What the item was when it was seen last; None while nothing is known."""
         self._seen = read_item(value or b"")
+        self._mark = self._seen.mark
 
     def __repr__(self) -> str:
-        return f"<Canary {self._seen.token.decode() or 'unknown'}:{self.number}>"
+        return f"<Canary {self._seen.token.decode() or 'unknown'}:{self._mark.number}>"
 
     @property
-    def number(self) -> int:
-        """The least number that the engine must have from now on."""
-        return 0 if self._may_go_back else self._seen.number
+    def mark(self) -> Mark:
+        """What the engine must have passed from now on."""
+        return NO_MARK if self._may_go_back else self._mark
 
     def accept_loss(self) -> None:
         """Take the engine as it stands when it is looked at next."""
@@ -94,41 +132,50 @@ class Canary:
 
     def judge(self, found: bytes | None) -> Finding:
         """Compare the item of an engine with what is expected; None if there is none."""
-        if found is not None and (self.value is None or self.fits(found, self.number)):
-            self.remember(found)
+        if found is not None and found != LOST and (self.value is None or self.fits(found, self.mark)):
+            self.adopt(found)
             self._is_accepted = False
             return Finding.FITS
-        if self.value is None:
+        if self.value is None and found is None:
             return Finding.PLANT_FIRST
         if self._is_accepted or self._lost_sessions is LostSessions.NEW:
             return Finding.PLANT_ANEW
         return Finding.LOST
 
-    def fits(self, found: bytes, least: int) -> bool:
-        """Whether an item is the expected one, with this number at least, or has taken its place."""
+    def fits(self, found: bytes, mark: Mark) -> bool:
+        """Whether an item is the expected one and has passed this mark, or has taken its place."""
         item = read_item(found)
         if item.token == self._seen.token:
-            return item.number >= least
+            return item.has_passed(mark)
         return self._seen.token in item.former
 
-    def is_older(self, found: bytes) -> bool:
-        """Whether an item is the expected one with too small a number."""
+    def has_gone_back(self, found: bytes) -> bool:
+        """Whether an item is the expected one, and has not passed what was seen; or somebody has found so."""
         item = read_item(found)
-        return item.token == self._seen.token and item.number < self.number
+        return found == LOST or (item.token == self._seen.token and not item.has_passed(self.mark))
 
     def next_value(self, found: bytes | None) -> bytes:
         """An item with a new token, to be planted in place of what was found."""
         items = (self._seen, read_item(found or b""))
         former = [token for item in items for token in (item.token, *item.former) if token]
-        return b" ".join([token_hex(8).encode() + b":1", *dict.fromkeys(former)][:_MOST_TOKENS])
+        first = b"%b:1:%b" % (token_hex(8).encode(), new_step())
+        return b" ".join([first, *dict.fromkeys(former)][:_MOST_TOKENS])
+
+    def adopt(self, value: bytes) -> None:
+        """Expect the token of this item. Its number does not count yet: the next primary may not have it."""
+        item = read_item(value)
+        if self.value is not None and item.token == self._seen.token:
+            return
+        self.value, self._seen, self._mark, self._kept = value, item, NO_MARK, 0
+        self._keep(b" ".join([item.token, *item.former]))
 
     def remember(self, value: bytes) -> None:
         """Expect this item from now on. One with a smaller number was overtaken by that of another batch."""
+        self.adopt(value)
         item = read_item(value)
-        is_same = item.token == self._seen.token
-        if is_same and item.number < self._seen.number and self.value is not None:
+        if item.number < self._mark.number:
             return
-        self.value, self._seen = value, item
-        if not is_same or item.number >= self._kept + KEPT_EVERY:
+        self.value, self._seen, self._mark = value, item, item.mark
+        if item.number >= self._kept + KEPT_EVERY:
             self._kept = item.number
             self._keep(value)

@@ -19,7 +19,7 @@ from partitioner.errors import EngineUnfit, EngineUnreachable, StoreFailure
 from partitioner.membership.backend import Address
 from partitioner.store.calls import Reply
 from partitioner.store.connecting import Connector
-from partitioner.store.topology import Primary
+from partitioner.store.topology import Primary, Tenure
 
 SLOTS = 16384
 CANARY_DISTANCE = 256
@@ -116,9 +116,9 @@ class ShardTopology:
                 return Primary(each.primary, each.replicas, each.canary)
         raise EngineUnreachable("the shard has left the Cluster")
 
-    async def has_stayed(self, primary: Primary) -> bool:
+    async def tenure(self, primary: Primary) -> Tenure:
         """Nobody knows."""
-        return False
+        return Tenure.ENDED
 
 
 def _shard_view(reply: object, asked_host: str) -> ShardView | None:

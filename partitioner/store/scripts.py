@@ -307,14 +307,15 @@ ADVANCE = _script(
     r"""
 local item = redis.call('GET', KEYS[1])
 if not item then return false end
-local token, number, rest = string.match(item, '^(%x+):(%d+)(.*)$')
+local token, number, steps, rest = string.match(item, '^(%x+):(%d+):([%x.]*)(.*)$')
 if not token then return item end
-local advanced = token .. ':' .. string.format('%.0f', number + 1) .. rest
+steps = string.sub(ARGV[1] .. '.' .. steps, 1, 32 * 7 - 1)
+local advanced = token .. ':' .. string.format('%.0f', number + 1) .. ':' .. steps .. rest
 redis.call('SET', KEYS[1], advanced)
 return advanced
 """,
 )
-"""Counts the number of the canary up, and replies with the item (canary.py). It has no arguments."""
+"""Counts the number of the canary up by a step of 6 digits, and replies with the item (canary.py)."""
 
 SCRIPTS = (GET, ACQUIRE, RELEASE, SET, CREATE, INSERT, REMOVE, RESET, UNLOCK, FREE)
 """Those that calls are made of."""

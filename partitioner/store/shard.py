@@ -30,7 +30,7 @@ from partitioner.errors import (
     StoreOverloaded,
 )
 from partitioner.store.calls import Call, Reply, ReplyError
-from partitioner.store.canary import Canary, Finding
+from partitioner.store.canary import LOST, NO_MARK, Canary, Finding, Mark, new_step
 from partitioner.store.connecting import NOT_NOW, Connector
 from partitioner.store.facts import SECTIONS, EngineFacts, read_facts
 from partitioner.store.observer import StoreObserver
@@ -38,7 +38,7 @@ from partitioner.store.pipe import Batch, Pipe, is_refusal
 from partitioner.store.policy import Acknowledge, Otherwise, StorePolicy
 from partitioner.store.resp import write_command
 from partitioner.store.scripts import ADVANCE
-from partitioner.store.topology import Primary, Topology
+from partitioner.store.topology import Primary, Tenure, Topology
 from partitioner.transport.traffic import DURATIONS, Histogram
 
 MOST_CALLS = 256
@@ -49,6 +49,9 @@ WAIT_FOR_REPLICAS = 0.5
 WAIT_WHILE_DEGRADED = 0.05
 """Seconds for replicas to have a batch. Where the batch before was not acknowledged by all, a replica is
 away, and a long wait would only delay everybody; those that are there take a millisecond."""
+
+DOUBT_PAUSE = 0.05
+"""Seconds between two times that it is asked whether a primary has lasted."""
 
 ADVANCE_INTERVAL = 0.5
 """Seconds between two steps of the canary while nothing is wrong: an engine that has gone back by more than
@@ -69,7 +72,7 @@ class _CallBatch:
     """Calls that went out together, and what is known of them."""
 
     calls: list[Call]
-    least: int = 0  # what the canary's number must be at least
+    mark: Mark = NO_MARK  # what the canary must have passed
     is_advancing: bool = False  # the canary is advanced after the calls
     replies: list[Reply] = field(default_factory=list)
     canary: Reply = None
@@ -85,9 +88,15 @@ class _Serving:
     nursery: trio.Nursery
     canary: Canary | None
     get_canary: bytes = b""  # the command
-    advance_canary: bytes = b""  # the command
+    canary_name: bytes = b""
     is_advance_due: bool = False
+    unacknowledged: list[_CallBatch] = field(default_factory=list)  # some replica does not have them
+    doubt: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)  # until there are some
     failure: StoreFailure | None = None
+
+    def advance_canary(self) -> bytes:
+        """The command."""
+        return write_command(b"EVAL", ADVANCE.source, b"1", self.canary_name, new_step())
 
     def end(self, failure: StoreFailure) -> None:
         """Give all pipes up."""
@@ -239,8 +248,8 @@ class Shard:
             serving = _Serving(primary, replicas, pipes, nursery, None)
             if primary.canary is not None:
                 name = self._policy.prefix + primary.canary
-                serving.canary, serving.get_canary = self._canaries(name), write_command(b"GET", name)
-                serving.advance_canary = write_command(b"EVAL", ADVANCE.source, b"1", name)
+                serving.canary, serving.canary_name = self._canaries(name), name
+                serving.get_canary = write_command(b"GET", name)
                 nursery.start_soon(self._advance_now_and_then, serving)
             self._serving = serving
             self.trouble = None
@@ -248,6 +257,7 @@ class Shard:
             for pipe in pipes:
                 nursery.start_soon(self._run_pipe, pipe, serving)
             nursery.start_soon(self._watch, pipes[0], serving)
+            nursery.start_soon(self._settle_unacknowledged, serving)
         assert serving.failure is not None
         raise serving.failure
 
@@ -282,7 +292,7 @@ class Shard:
             named = await self._topology.find()
         except StoreFailure:
             return  # whether that matters is seen when a reply is in doubt
-        if named.address != serving.primary.address:
+        if named.address != serving.primary.address and named.epoch >= serving.primary.epoch:
             serving.end(EngineLost(f"{named.address} is the primary now"))
         serving.replicas = max(serving.replicas, connected, named.replicas or 0)
 
@@ -299,8 +309,9 @@ class Shard:
                 return
             if finding is Finding.LOST:
                 said = "is gone" if item is None else "is another one"
-                if item is not None and canary.is_older(item):
+                if item is not None and canary.has_gone_back(item):
                     said = "is an older one, so it has gone back to what it was earlier"
+                    await pipe.introduce([(b"SET", name, LOST)])
                 raise EngineEmpty(
                     f"the engine has lost its sessions: its canary {name.decode()} {said}; "
                     "`partitioner accept-loss` has it taken as it stands"
@@ -314,7 +325,7 @@ class Shard:
             if isinstance(planted, ReplyError):
                 raise EngineUnfit(f"the canary {name.decode()} cannot be written: {planted}")
             if planted == b"OK":
-                canary.remember(value)
+                canary.adopt(value)
         raise EngineEmpty("the engine's canary changes all the time: several farms may use one prefix")
 
     def _take_back(self) -> None:
@@ -357,10 +368,10 @@ class Shard:
         self._out[batch] = in_flight[batch] = None
         pieces = [call.write(pipe.clock_offset) for call in calls]
         if serving.canary is not None:
-            batch.least = serving.canary.number
+            batch.mark = serving.canary.mark
             batch.is_advancing = serving.is_advance_due or self._is_degraded
             serving.is_advance_due = False
-            pieces.append(serving.advance_canary if batch.is_advancing else serving.get_canary)
+            pieces.append(serving.advance_canary() if batch.is_advancing else serving.get_canary)
         count = len(calls) + sum(call.is_asking for call in calls) + (serving.canary is not None)
         wanted = serving.replicas
         if wanted:
@@ -418,14 +429,15 @@ class Shard:
             self._out.pop(batch, None)
         else:
             self._is_degraded = True
-            serving.nursery.start_soon(self._settle_unacknowledged, batch, serving)
+            serving.unacknowledged.append(batch)
+            serving.doubt.unpark()
 
     def _is_canary_right(self, batch: _CallBatch, serving: _Serving) -> bool:
         """Whether the engine still has what it had. If not, or if that is not said, it is given up."""
         expected, found = serving.canary, batch.canary
         if expected is None or found == expected.value:
             return True
-        if isinstance(found, bytes) and expected.fits(found, batch.least):
+        if isinstance(found, bytes) and expected.fits(found, batch.mark):
             return True
         where = serving.primary.address
         if is_refusal(found, "MOVED", "ASK"):
@@ -453,16 +465,48 @@ class Shard:
         if not call.by_source:
             serving.end(EngineLost(f"{serving.primary.address} does not serve now: {reply!s}"))
 
-    async def _settle_unacknowledged(self, batch: _CallBatch, serving: _Serving) -> None:
-        """A replica does not have what these calls have changed. The primary may have been replaced."""
-        if serving.canary is not None and not batch.is_advancing:
-            (batch.canary,) = await serving.pipes[0].ask_written(serving.advance_canary, 1)
-            if not self._is_canary_right(batch, serving):
+    async def _settle_unacknowledged(self, serving: _Serving) -> None:
+        """Settle batches that some replica does not have, as soon as it is known that the primary is one.
+
+        After a failover the Sentinels agree on the next primary within a second or so.
+        """
+        while True:
+            while not serving.unacknowledged:
+                await serving.doubt.park()
+            batches, serving.unacknowledged = serving.unacknowledged, []
+            if not await self._advance_after(batches, serving):
                 return
-        if not await self._topology.has_stayed(serving.primary):
-            where = serving.primary.address
-            serving.end(EngineLost(f"whether {where} was still the primary when it replied is not known"))
-            return
+            tenure = await self._topology.tenure(serving.primary)
+            if tenure is Tenure.ENDED:
+                where = serving.primary.address
+                serving.end(EngineLost(f"whether {where} was still the primary when it replied is not known"))
+                return
+            if tenure is Tenure.LASTED:
+                for batch in batches:
+                    self._settle_degraded(batch, serving)
+                continue
+            serving.unacknowledged[:0] = [batch for batch in batches if self._is_awaited(batch)]
+            await trio.sleep(DOUBT_PAUSE)
+
+    async def _advance_after(self, batches: list[_CallBatch], serving: _Serving) -> bool:
+        """Have the canary advanced after all these batches; return whether it is still the right one."""
+        waiting = [batch for batch in batches if not batch.is_advancing]
+        if serving.canary is None or not waiting:
+            return True
+        (item,) = await serving.pipes[0].ask_written(serving.advance_canary(), 1)
+        for batch in waiting:
+            batch.canary, batch.is_advancing = item, True
+        return self._is_canary_right(waiting[0], serving)
+
+    def _is_awaited(self, batch: _CallBatch) -> bool:
+        """Whether somebody still waits for a call of this batch; if not, it is forgotten."""
+        if any(call.settle is not None for call in batch.calls):
+            return True
+        self._out.pop(batch, None)
+        return False
+
+    def _settle_degraded(self, batch: _CallBatch, serving: _Serving) -> None:
+        """The primary alone is known to have what these calls have changed."""
         if self._policy.otherwise is Otherwise.CLOSE:
             self._out.pop(batch, None)
             for call in batch.calls:

@@ -6,6 +6,7 @@ seen in them.
 """
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 import trio
@@ -29,6 +30,15 @@ class Primary:
     address: Address
     replicas: int | None  # that should have every change; None: those that are connected to it
     canary: bytes | None = b"canary"  # what the canary is called, without the prefix; None: there is none
+    epoch: int = 0  # of the configuration that made it the primary, where somebody counts them
+
+
+class Tenure(Enum):
+    """What is known of a primary that has replied."""
+
+    LASTED = auto()  # no failover from it had begun before this was asked
+    ENDED = auto()  # another one has taken its place, or nobody ever knows
+    IN_DOUBT = auto()  # it may show if it is asked again
 
 
 class Topology(Protocol):
@@ -37,8 +47,8 @@ class Topology(Protocol):
     async def find(self) -> Primary:
         """The primary now. Raises StoreFailure."""
 
-    async def has_stayed(self, primary: Primary) -> bool:
-        """Whether no failover from this primary had begun before this was asked. A doubt counts as one."""
+    async def tenure(self, primary: Primary) -> Tenure:
+        """Whether a failover from this primary had begun before this was asked."""
 
 
 class FixedPrimary:
@@ -50,8 +60,8 @@ class FixedPrimary:
     async def find(self) -> Primary:
         return self._primary
 
-    async def has_stayed(self, primary: Primary) -> bool:
-        return True
+    async def tenure(self, primary: Primary) -> Tenure:
+        return Tenure.LASTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class Opinion:
     config_epoch: int
     replicas: int  # that it knows, those that are down included
     vote_epoch: int  # of its latest vote for a leader of a failover
+    sentinels: int  # that it knows, itself included
 
 
 class SentinelTopology:
@@ -71,29 +82,37 @@ class SentinelTopology:
     def __init__(self, group: SentinelGroup, connector: Connector) -> None:
         self._group = group
         self._connector = connector
+        self._epoch = 0  # the latest that any of them has told
 
     async def find(self) -> Primary:
         """The primary of the latest configuration that any of them knows. Raises EngineUnreachable.
 
-        If it is not one any more, or not yet, it says so itself (ROLE).
+        If it is not one any more, or not yet, it says so itself (ROLE). Sentinels that know an earlier
+        primary than was told before are not believed: the others may just not reply in time.
         """
         opinions, failures = await self._ask_all()
         if not opinions:
             causes = "; ".join(dict.fromkeys(map(str, failures)))
             raise EngineUnreachable(f"no Sentinel names a primary called {self._group.name!r}: {causes}")
         latest = max(opinions, key=lambda each: each.config_epoch)
-        return Primary(latest.address, max(each.replicas for each in opinions))
+        if latest.config_epoch < self._epoch:
+            raise EngineUnreachable("the Sentinels that know the present primary do not reply")
+        self._epoch = latest.config_epoch
+        replicas = max(each.replicas for each in opinions)
+        return Primary(latest.address, replicas, epoch=latest.config_epoch)
 
-    async def has_stayed(self, primary: Primary) -> bool:
+    async def tenure(self, primary: Primary) -> Tenure:
         """Whether a majority names this primary, and has not voted for a failover from it.
 
         A Sentinel promises its vote before a failover begins, and a majority has to have voted. So if a
         majority's latest votes are those of the present configuration, no failover had begun; and a replica
         that is promoted later either has the change, or the change was answered as degraded.
+
+        An election that came to nothing leaves votes behind. Then all Sentinels have to name this primary and
+        to be at no failover: one that leads a failover is at it until it names another primary, or gives up.
         """
         opinions, _ = await self._ask_all()
-        steady = sum(is_steady(each, primary.address) for each in opinions)
-        return steady > len(self._group.addresses) // 2
+        return tenure_told(primary, opinions, len(self._group.addresses))
 
     async def _ask_all(self) -> tuple[list[Opinion], list[StoreFailure]]:
         opinions: list[Opinion] = []
@@ -126,10 +145,21 @@ class SentinelTopology:
         raise EngineUnreachable(f"the Sentinel {address} did not reply in time")
 
 
-def is_steady(opinion: Opinion, address: Address) -> bool:
-    """Whether a Sentinel names this primary, and has not voted for its replacement."""
-    is_failing_over = "failover_in_progress" in opinion.flags
-    return opinion.address == address and not is_failing_over and opinion.vote_epoch <= opinion.config_epoch
+def tenure_told(primary: Primary, opinions: list[Opinion], configured: int) -> Tenure:
+    """What is known of a primary by what those say that have replied; so many Sentinels are configured."""
+    if any(each.config_epoch > primary.epoch for each in opinions):
+        return Tenure.ENDED  # even if it is the primary again: it was another one's replica meanwhile
+    sentinels = max((configured, *(each.sentinels for each in opinions)))
+    standing_by = [each for each in opinions if stands_by(each, primary.address)]
+    unvoted = [each for each in standing_by if each.vote_epoch <= each.config_epoch]
+    if len(unvoted) > sentinels // 2 or len(standing_by) == sentinels:
+        return Tenure.LASTED
+    return Tenure.IN_DOUBT
+
+
+def stands_by(opinion: Opinion, address: Address) -> bool:
+    """Whether a Sentinel names this primary, and is not about to replace it."""
+    return opinion.address == address and "failover_in_progress" not in opinion.flags
 
 
 def _fields(address: Address, name: str, reply: Reply) -> dict[str, str]:
@@ -143,4 +173,5 @@ def _opinion(address: Address, where: Address, state: dict[str, str], vote: Repl
     if not isinstance(vote, list) or not isinstance(vote[2], int):
         raise EngineUnreachable(f"the Sentinel {address} does not tell its vote: {vote!s}")
     flags = frozenset(state["flags"].split(","))
-    return Opinion(where, flags, int(state["config-epoch"]), int(state["num-slaves"]), vote[2])
+    sentinels = int(state["num-other-sentinels"]) + 1
+    return Opinion(where, flags, int(state["config-epoch"]), int(state["num-slaves"]), vote[2], sentinels)

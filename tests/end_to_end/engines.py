@@ -50,10 +50,11 @@ class Engine:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it, and wait until it replies."""
+    def start(self, *more: str) -> None:
+        """Start it, with these arguments as well, and wait until it replies."""
+        command = (*self.arguments, *more)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
@@ -146,6 +147,10 @@ class SentinelGroup:
         """Whom the Sentinels name."""
         (port,) = {self._named(each) for each in self.sentinels[:1]}
         return next(each for each in self.engines if each.port == port)
+
+    def failovers(self) -> int:
+        """How many there have been so far, as the Sentinels' logs tell."""
+        return max(sentinel.log.read_text().count("+switch-master") for sentinel in self.sentinels)
 
     def wait_for_another(self, former: Engine) -> Engine:
         """Wait until all Sentinels name another primary."""
@@ -260,15 +265,15 @@ def cluster(directory: Path, kind: str = VALKEY, shards: int = 3) -> Iterator[li
             low, high = 16384 * number // shards, 16384 * (number + 1) // shards - 1
             nodes[number][0].ask("CLUSTER", "ADDSLOTSRANGE", str(low), str(high))
         engines = [node for node, _ in nodes]
-        _wait_until(lambda: all(_info(node)["cluster_known_nodes"] == str(2 * shards) for node in engines))
+        wait_until(lambda: all(_info(node)["cluster_known_nodes"] == str(2 * shards) for node in engines))
         for number in range(shards):
             primary = engines[number].ask("CLUSTER", "MYID")
             assert isinstance(primary, bytes)
-            _wait_until(
+            wait_until(
                 lambda: engines[shards + number].ask("CLUSTER", "REPLICATE", primary) == b"OK"  # noqa: B023
             )
-        _wait_until(lambda: all(_info(node)["cluster_state"] == "ok" for node in engines))
-        _wait_until(lambda: all(engine.ask("WAIT", "1", "500") == 1 for engine in engines[:shards]))
+        wait_until(lambda: all(_info(node)["cluster_state"] == "ok" for node in engines))
+        wait_until(lambda: all(engine.ask("WAIT", "1", "500") == 1 for engine in engines[:shards]))
         yield engines
 
 
@@ -279,7 +284,7 @@ def _info(node: Engine) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _wait_until(is_so: Callable[[], bool]) -> None:
+def wait_until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while not is_so():
         assert time.monotonic() < deadline

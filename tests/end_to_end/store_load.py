@@ -15,8 +15,20 @@ from tests.simulation.history import Exchange, History
 from tests.simulation.seeded import ActorRandom
 from tests.simulation.web import ORDINARY, Kind, WebServer
 
-EXECUTION_TIMEOUT = 5.0
 _KINDS = {kind: weight for kind, weight in ORDINARY.items() if kind is not Kind.CRASH}
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """How much is asked. Times are seconds."""
+
+    sessions: int = 40
+    workers: int = 12
+    pause: float = 0.02  # between two pages of a worker, on average
+    longest_work: float = 0.5
+    execution_timeout: float = 20.0
+    calm: float = 0.5  # of work before and after each fault
+    seed: int = 0
 
 
 @dataclass
@@ -24,12 +36,7 @@ class StoreLoad:
     """Workers who run pages, one after the other, on sessions drawn at random."""
 
     ports: Sequence[int]  # of state servers; connections go to them in turn
-    sessions: int = 40
-    workers: int = 12
-    pause: float = 0.02  # seconds between two pages of a worker, on average
-    longest_work: float = 0.05
-    execution_timeout: float = EXECUTION_TIMEOUT
-    seed: int = 0
+    plan: LoadPlan
 
     def __post_init__(self) -> None:
         self.history = History()
@@ -44,7 +51,7 @@ class StoreLoad:
         """Create all sessions, and then work until `end` is called."""
         await self._visit_all(Kind.SAVE)
         async with trio.open_nursery() as working:
-            for number in range(self.workers):
+            for number in range(self.plan.workers):
                 working.start_soon(self._work, number)
             task_status.started()
 
@@ -62,7 +69,7 @@ class StoreLoad:
             wire.close()
 
     def violations(self) -> tuple[Violation, ...]:
-        return judge(Expected(), self.history, self.execution_timeout)
+        return judge(Expected(), self.history, self.plan.execution_timeout)
 
     @property
     def slowest(self) -> float:
@@ -71,7 +78,7 @@ class StoreLoad:
         return max(times, default=0.0)
 
     async def _visit_all(self, kind: Kind) -> None:
-        sessions = iter(range(self.sessions))
+        sessions = iter(range(self.plan.sessions))
 
         async def visit() -> None:
             web = self._web_server()
@@ -83,18 +90,18 @@ class StoreLoad:
                 visiting.start_soon(visit)
 
     async def _work(self, number: int) -> None:
-        web, dice = self._web_server(), ActorRandom(self.seed, f"worker {number}")
+        web, dice = self._web_server(), ActorRandom(self.plan.seed, f"worker {number}")
         while not self._is_ending:
-            await trio.sleep(dice.expovariate(1 / self.pause))
+            await trio.sleep(dice.expovariate(1 / self.plan.pause))
             (kind,) = dice.choices(list(_KINDS), list(_KINDS.values()))
-            await web.run_page(next(self._pages), dice.randrange(self.sessions), kind)
+            await web.run_page(next(self._pages), dice.randrange(self.plan.sessions), kind)
 
     def _web_server(self) -> WebServer:
         number = next(self._web_servers)
-        web = WebServer(self._connect, self.history, ActorRandom(self.seed, f"web server {number}"))
+        web = WebServer(self._connect, self.history, ActorRandom(self.plan.seed, f"web server {number}"))
         web.versions = number * 1_000_000
-        web.longest_work = self.longest_work
-        web.execution_timeout = self.execution_timeout
+        web.longest_work = self.plan.longest_work
+        web.execution_timeout = self.plan.execution_timeout
         web.on_failure = self.failed.append
         return web
 

@@ -1,6 +1,6 @@
 """State servers whose sessions are on an engine, as processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,11 @@ class StoreServer:
 
 @contextmanager
 def configured_store_server(
-    directory: Path, settings: str, name: str = "store-1", module: str = PARTITIONER
+    directory: Path,
+    settings: str,
+    name: str = "store-1",
+    module: str = PARTITIONER,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[StoreServer]:
     """Start `serve` with these settings, which have `store:` among them."""
     place = directory / name
@@ -42,6 +46,8 @@ def configured_store_server(
         port = stack.enter_context(kept_port())
         state_dir = "" if "state_dir" in settings else f"state_dir: {place / 'state'}\n"
         file.write_text(f"name: {name}\nlisten: 127.0.0.1:{port}\nadmin: 127.0.0.1:0\n{state_dir}{settings}")
-        program = stack.enter_context(running("serve", "-c", str(file), module=module))
+        program = stack.enter_context(
+            running("serve", "-c", str(file), module=module, environment=environment)
+        )
         match = program.wait_for(r"state server on 127\.0\.0\.1:[0-9]+.*admin port on 127\.0\.0\.1:([0-9]+)")
         yield StoreServer(program, port, f"http://127.0.0.1:{match[1]}")

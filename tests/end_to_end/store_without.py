@@ -32,13 +32,14 @@ def _without_giving_back() -> None:
 def _without_stays() -> None:
     """A primary that replicas have left is believed."""
 
-    async def has_stayed(self: topology.SentinelTopology, primary: topology.Primary) -> bool:
-        return True
+    async def tenure(self: topology.SentinelTopology, primary: topology.Primary) -> topology.Tenure:
+        return topology.Tenure.LASTED
 
-    topology.SentinelTopology.has_stayed = has_stayed  # type: ignore[method-assign]
+    topology.SentinelTopology.tenure = tenure  # type: ignore[method-assign]
 
 
 RULES = {
+    "nothing": lambda: None,  # the configuration does it
     "ids": _without_ids,
     "giving_back": _without_giving_back,
     "stays": _without_stays,
