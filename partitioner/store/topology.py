@@ -75,6 +75,16 @@ class Opinion:
     vote_epoch: int  # of its latest vote for a leader of a failover
     sentinels: int  # that it knows, itself included
 
+    @property
+    def is_replacing(self) -> bool:
+        """Whether it leads a failover now, or wants to."""
+        return "failover_in_progress" in self.flags
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """How much it knows: who leads a failover has its epoch, and names the former primary to its end."""
+        return self.config_epoch, not self.is_replacing
+
 
 class SentinelTopology:
     """The primary that Sentinels name."""
@@ -82,7 +92,7 @@ class SentinelTopology:
     def __init__(self, group: SentinelGroup, connector: Connector) -> None:
         self._group = group
         self._connector = connector
-        self._epoch = 0  # the latest that any of them has told
+        self._latest = (0, False)  # what any of them has known best so far (Opinion.rank)
 
     async def find(self) -> Primary:
         """The primary of the latest configuration that any of them knows. Raises EngineUnreachable.
@@ -94,10 +104,10 @@ class SentinelTopology:
         if not opinions:
             causes = "; ".join(dict.fromkeys(map(str, failures)))
             raise EngineUnreachable(f"no Sentinel names a primary called {self._group.name!r}: {causes}")
-        latest = max(opinions, key=lambda each: each.config_epoch)
-        if latest.config_epoch < self._epoch:
+        latest = max(opinions, key=lambda each: each.rank)
+        if latest.rank < self._latest:
             raise EngineUnreachable("the Sentinels that know the present primary do not reply")
-        self._epoch = latest.config_epoch
+        self._latest = latest.rank
         replicas = max(each.replicas for each in opinions)
         return Primary(latest.address, replicas, epoch=latest.config_epoch)
 
@@ -159,7 +169,7 @@ def tenure_told(primary: Primary, opinions: list[Opinion], configured: int) -> T
 
 def stands_by(opinion: Opinion, address: Address) -> bool:
     """Whether a Sentinel names this primary, and is not about to replace it."""
-    return opinion.address == address and "failover_in_progress" not in opinion.flags
+    return opinion.address == address and not opinion.is_replacing
 
 
 def _fields(address: Address, name: str, reply: Reply) -> dict[str, str]:

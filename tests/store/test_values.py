@@ -162,6 +162,15 @@ def test_a_majority_of_sentinels_knows_whether_a_primary_has_lasted(
     assert tenure_told(PRIMARY, opinions, 3) is expected
 
 
+def test_who_leads_a_failover_knows_less_than_those_it_has_told() -> None:
+    """It has the new epoch, and names the former primary until all replicas follow the next one."""
+    told = replace(OTHER, config_epoch=5)
+    leader = replace(REPLACING, config_epoch=5)
+
+    assert max([leader, told, OPINION], key=lambda each: each.rank) is told
+    assert max([leader, OPINION], key=lambda each: each.rank) is leader
+
+
 # --- Clusters ---
 
 
