@@ -20,7 +20,7 @@ from partitioner.config.changes import Change, backend_changes, key_changes, res
 from partitioner.daemon.notify import Notifier
 from partitioner.daemon.open_files import ConnectionCounts, allow_open_files
 from partitioner.errors import ConfigurationInvalid, Problem, Refused
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import NO_IDENTITY, Address, Backend, Intent
 from partitioner.membership.losses import LossPolicy
 from partitioner.ops.log import LogObserver
 from partitioner.placement.moves import Plan, plan_moves, sample_keys
@@ -156,7 +156,7 @@ class Reloader:
         pool, found = self._core.roster.pool, {}
         for backend in after:
             token = seen.get(backend.address)
-            identity = None if token is None else pool.maybe_holder_of(token, besides="")
+            identity = None if token is None else pool.maybe_holder_of(token, besides=None)
             if identity is not None and pool.members[identity].removed_at is None:
                 found[backend.name] = pool.members[identity].backend.name
         return found
@@ -176,7 +176,9 @@ class Reloader:
     def _backends(self) -> tuple[Backend, ...]:
         """The backends of the pool as they would be configured: without their identities."""
         members = self._core.roster.pool.members.values()
-        return tuple(replace(each.backend, identity="") for each in members if each.removed_at is None)
+        return tuple(
+            replace(each.backend, identity=NO_IDENTITY) for each in members if each.removed_at is None
+        )
 
     def _backends_of(self, wanted: Settings) -> tuple[Backend, ...]:
         """The backends that shall be in the pool. Of embedded ones no file says anything but how many."""

@@ -20,7 +20,7 @@ from partitioner.config import DefaultStateDir, Settings
 from partitioner.daemon.files import FileLock, check_usable, open_own, set_aside, write_whole
 from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.membership.legacy import Legacy, read_legacy
-from partitioner.membership.record import read_record
+from partitioner.membership.record_format import read_record
 from partitioner.ops.log import LogObserver
 
 

@@ -4,9 +4,10 @@ import socket
 from typing import TypeAlias
 
 from partitioner.fastpath.states import ClientState, LinkState
-from partitioner.membership.backend import Backend
+from partitioner.membership.backend import NO_IDENTITY, Backend, BackendId
+from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.fencing import RouterConnection
-from partitioner.membership.pool import Pool, UnchangedSince
+from partitioner.membership.pool import Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import Frame
@@ -140,7 +141,7 @@ class Route:
         self.is_session = b")/" in canonical_form(session.key)  # else it may be a health check
         self.noted_until = float("-inf")  # its application
         self.pool: Pool | None = None  # for which the rest holds
-        self.server = ""  # the acting primary, if nothing is marked
+        self.server = NO_IDENTITY  # the acting primary, if nothing is marked
         self.backend_links: BackendLinks | None = None  # to it; None if it cannot be asked, or there is none
         self.passed_over: Backend | None = None  # the first choice, if that is out
         self.has_copies = False
@@ -197,7 +198,7 @@ class BackendConnection:
         self.wanted = 0  # bytes of it that are still to come; 0 while its head is not whole
 
     @property
-    def identity(self) -> str:
+    def identity(self) -> BackendId:
         """Of its backend."""
         return self.backend_links.upstream.backend.identity
 

@@ -24,6 +24,7 @@ from partitioner.fastpath.states import (
     Signal,
 )
 from partitioner.fastpath.task import PATIENCE_SHARE, FastPathTask
+from partitioner.membership.backend import BackendId
 from partitioner.routing.core import RouterCore
 from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.client_connection import ConversationPolicy
@@ -138,7 +139,7 @@ class FastRouter(FastListener):
 
     # --- copies ---
 
-    def touch(self, target: bytes, renewed_by: str) -> bool:
+    def touch(self, target: bytes, renewed_by: BackendId) -> bool:
         """Touch the copies of a session that this server has renewed, if that is ordinary. A Shortcut."""
         route, now = self.routes.find(target) or self.routes.look_up(target), self.reactor.tell_time()
         if route is not None and route.pool is not self.core.roster.pool:
@@ -214,10 +215,10 @@ class FastRouter(FastListener):
     def _crashed(self, connection: Client | BackendConnection, error: Exception) -> None:
         """A fault of ours: it is reported, and the connection is given up, and its exchange with it."""
         if isinstance(connection, BackendConnection):
-            client, subject = connection.client, connection.identity
+            client, peer = connection.client, str(connection.identity)
         else:
-            client, subject = connection, connection.peer
-        self.core.observer.conversation_crashed(subject if client is None else client.peer, error)
+            client, peer = connection, connection.peer
+        self.core.observer.conversation_crashed(peer if client is None else client.peer, error)
         if isinstance(connection, BackendConnection) and connection.touch is not None:
             self.hand_over.touch(connection.touch)
         if client is None or client not in self.connected:

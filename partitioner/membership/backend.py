@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import chain, count
+from typing import NewType
 
 Network = IPv4Network | IPv6Network
 """Addresses from which clients may connect."""
+
+BackendId = NewType("BackendId", str)
+"""The identity of a backend: it stands for one memory, where a plain `str` is a name of the configuration."""
+
+NO_IDENTITY = BackendId("")
+"""No backend's. A backend that is made with it takes its name for its identity."""
 
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]\s]*:[^\[\]\s]*)\]|(?P<host>[^:\[\]\s]+)):(?P<port>[0-9]{1,9})")
 
@@ -59,23 +66,23 @@ class Backend:
     weight: float = 1.0
     intent: Intent = Intent.READY
     admin: Address | None = None  # of the project's own state server: where it lists its sessions
-    identity: str = ""  # its name, unless another backend of this name is still remembered
+    identity: BackendId = NO_IDENTITY  # its name, unless another backend of this name is still remembered
 
     def __post_init__(self) -> None:
         if not self.identity:
-            object.__setattr__(self, "identity", self.name)
+            object.__setattr__(self, "identity", BackendId(self.name))
 
     def __str__(self) -> str:
         return f"{self.name} ({self.address})"
 
 
-def free_identity(backend: Backend, taken: Container[str]) -> str:
+def free_identity(backend: Backend, taken: Container[BackendId]) -> BackendId:
     """An identity for a memory that is not known yet: the backend's name, if no other memory has that."""
     candidates = chain(
         (backend.name, f"{backend.name}@{backend.address}"),
         (f"{backend.name}@{backend.address}#{number}" for number in count(2)),
     )
-    return next(each for each in candidates if each not in taken)
+    return next(BackendId(each) for each in candidates if each not in taken)
 
 
 def parse_address(text: str) -> Address:

@@ -16,8 +16,9 @@ call costs as much as all that is done then.
 from dataclasses import dataclass
 from enum import Enum
 
+from partitioner.membership.backend import BackendId
+from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger
-from partitioner.membership.pool import UnchangedSince
 from partitioner.protocol.messages import Operation
 
 
@@ -115,7 +116,7 @@ def admit(
     unchanged: UnchangedSince,
     operation: Operation,
     key: bytes,
-    server: str,
+    server: BackendId,
     incarnation: bytes,
     now: float,
 ) -> bool:

@@ -36,7 +36,9 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-from partitioner.membership.pool import Pool, UnchangedSince
+from partitioner.membership.backend import BackendId
+from partitioner.membership.eras import UnchangedSince
+from partitioner.membership.pool import Pool
 
 SWEEP_BATCH = 500
 """Keys that are looked at in one go, a fraction of a millisecond."""
@@ -47,7 +49,7 @@ LONGEST_PAGE = 110.0
 LOCK, WRITE, REMOVE = "lock", "write", "remove"
 """What a marked server may lack."""
 
-_NO_MARKS: Mapping[str, "Mark"] = {}
+_NO_MARKS: Mapping[BackendId, "Mark"] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Lock(NamedTuple):  # which is made in a third of the time of a frozen data
     """A lock that a client holds, as far as is known."""
 
     cookie: int
-    server: str  # its identity
+    server: BackendId  # its identity
     incarnation: bytes | None
     since: float
 
@@ -88,7 +90,7 @@ class Entry:
     timeout: float  # of the session, as far as is known
     lock: Lock | None = None
     lock_expires_at: float = float("-inf")
-    marks: dict[str, Mark] = field(default_factory=dict)
+    marks: dict[BackendId, Mark] = field(default_factory=dict)
     is_unsettled: bool = False  # since its first mark, until a write leaves it without one
     alive_at: float = float("-inf")  # when the session was last touched, as far as is known
     served_at: float = float("-inf")  # when somebody was last told that there is the session
@@ -110,9 +112,9 @@ class Ledger:
     def __init__(self, policy: LedgerPolicy) -> None:
         self._policy = policy
         self._entries: dict[bytes, Entry] = {}
-        self._marked: dict[str, dict[bytes, None]] = {}  # keys by server
-        self._reasons: dict[str, set[str]] = {}  # of all marks since a server was last without any
-        self._lost: Counter[str] = Counter()  # marks of sessions that were declared lost, by server
+        self._marked: dict[BackendId, dict[bytes, None]] = {}  # keys by server
+        self._reasons: dict[BackendId, set[str]] = {}  # of all marks since a server was last without any
+        self._lost: Counter[BackendId] = Counter()  # marks of sessions that were declared lost, by server
         self._settled: dict[bytes, int] = {}  # in which epoch a write did that, the oldest first
         self._agreed: set[bytes] = set()
         self.longest_life = 0.0
@@ -193,7 +195,7 @@ class Ledger:
         settled = self._settled.get(key)
         return settled is not None and settled >= unchanged.epoch
 
-    def note_alive_at(self, key: bytes, server: str, incarnation: bytes, now: float) -> bool:
+    def note_alive_at(self, key: bytes, server: BackendId, incarnation: bytes, now: float) -> bool:
         """`note_alive`, if all that is remembered of this key is a lock on this server in this incarnation of
         it.
 
@@ -303,13 +305,13 @@ class Ledger:
 
     # --- marks ---
 
-    def marks(self, key: bytes) -> Mapping[str, Mark]:
+    def marks(self, key: bytes) -> Mapping[BackendId, Mark]:
         """The marks of a key by server."""
         entry = self._entries.get(key)
         return _NO_MARKS if entry is None else entry.marks
 
     def mark(
-        self, key: bytes, target: bytes, server: str, now: float, *, is_stale: bool, reason: str = WRITE
+        self, key: bytes, target: bytes, server: BackendId, now: float, *, is_stale: bool, reason: str = WRITE
     ) -> Mark:
         """From now on this server is not read for this key; `reason` says what it may lack."""
         entry = self._entry(key, target)
@@ -328,19 +330,19 @@ class Ledger:
         return mark
 
     def note_unanswered(
-        self, key: bytes, target: bytes, server: str, now: float, *, reason: str = WRITE
+        self, key: bytes, target: bytes, server: BackendId, now: float, *, reason: str = WRITE
     ) -> None:
         """A request of this key went unanswered, and its connection has not ended yet."""
         self.mark(key, target, server, now, is_stale=False, reason=reason).open += 1
 
-    def note_worked_off(self, key: bytes, server: str, now: float) -> None:
+    def note_worked_off(self, key: bytes, server: BackendId, now: float) -> None:
         """A connection on which a request of this key went unanswered has ended."""
         mark = self.marks(key).get(server)
         if mark is not None and mark.open:
             mark.open -= 1
             mark.since = now
 
-    def note_put_right(self, key: bytes, server: str, sent_at: float) -> bool:
+    def note_put_right(self, key: bytes, server: BackendId, sent_at: float) -> bool:
         """A write or remove that was sent then was answered by this server; return whether its mark is gone.
 
         Only what is sent after the last connection has ended comes after all that lay in them.
@@ -360,7 +362,7 @@ class Ledger:
             entry.is_unsettled = False
             self._tidy(key, entry)
 
-    def note_saved(self, key: bytes, reached: Iterable[str], content: bytes | None) -> None:
+    def note_saved(self, key: bytes, reached: Iterable[BackendId], content: bytes | None) -> None:
         """A save was acknowledged that reached these servers: what the marked others hold is stale.
 
         One of these may still be marked, because something older may be carried out there after the save.
@@ -382,7 +384,7 @@ class Ledger:
 
     # --- losses ---
 
-    def note_lost(self, key: bytes, servers: Iterable[str]) -> None:
+    def note_lost(self, key: bytes, servers: Iterable[BackendId]) -> None:
         """The session of this key was declared lost with these servers, which are marked for it."""
         marks = self.marks(key)
         for server in servers:
@@ -394,7 +396,7 @@ class Ledger:
         """Whether the session was declared lost, and nothing was acknowledged since."""
         return any(mark.is_lost for mark in self.marks(key).values())
 
-    def lost_on(self, server: str) -> int:
+    def lost_on(self, server: BackendId) -> int:
         """How many keys are marked on this server because their sessions were declared lost."""
         return self._lost[server]
 
@@ -403,12 +405,12 @@ class Ledger:
         """How many marks there are of sessions that were declared lost, on all servers together."""
         return self._lost.total()
 
-    def _note_found_again(self, server: str, mark: Mark) -> None:
+    def _note_found_again(self, server: BackendId, mark: Mark) -> None:
         if mark.is_lost:
             mark.is_lost = False
             self._lost[server] -= 1
 
-    def unmark(self, key: bytes, server: str) -> None:
+    def unmark(self, key: bytes, server: BackendId) -> None:
         """The server may be read again for this key."""
         entry = self._entries.get(key)
         if entry is None or server not in entry.marks:
@@ -424,7 +426,7 @@ class Ledger:
         """How the target of a remembered key is spelt."""
         return self._entries[key].target
 
-    def unmark_all(self, server: str) -> None:
+    def unmark_all(self, server: BackendId) -> None:
         """Drop all marks of a server that is empty or not read at all.
 
         Either way the acting sets change of all keys that it held, and these are unsettled by that.
@@ -433,13 +435,13 @@ class Ledger:
             self.unmark(key, server)
             self.note_repaired(key)
 
-    def note_answers_again(self, server: str, now: float) -> None:
+    def note_answers_again(self, server: BackendId, now: float) -> None:
         """A server answers that was away. Its clock may have stood still, so its marks' time begins anew."""
         for key in self._marked.get(server, ()):
             mark = self._entries[key].marks[server]
             mark.since = max(mark.since, now)
 
-    def move_marks(self, server: str, other: str, now: float) -> tuple[bytes, ...]:
+    def move_marks(self, server: BackendId, other: BackendId, now: float) -> tuple[bytes, ...]:
         """A server has turned out to be another one, which lacks what this one lacks; return the keys."""
         keys = self.keys_marked_on(server)
         for key in keys:
@@ -451,14 +453,14 @@ class Ledger:
             self.unmark(key, server)
         return keys
 
-    def keys_marked_on(self, server: str) -> tuple[bytes, ...]:
+    def keys_marked_on(self, server: BackendId) -> tuple[bytes, ...]:
         return tuple(self._marked.get(server, ()))
 
-    def marks_of(self, server: str) -> int:
+    def marks_of(self, server: BackendId) -> int:
         """How many keys are marked on this server."""
         return len(self._marked.get(server, ()))
 
-    def reasons(self) -> dict[str, frozenset[str]]:
+    def reasons(self) -> dict[BackendId, frozenset[str]]:
         """What the servers with marks may lack, by server."""
         return {server: frozenset(why) for server, why in self._reasons.items()}
 
@@ -468,7 +470,7 @@ class Ledger:
         return sum(len(keys) for keys in self._marked.values())
 
     @property
-    def most_marked(self) -> str | None:
+    def most_marked(self) -> BackendId | None:
         """The server with the most marks."""
         return max(self._marked, key=self.marks_of, default=None)
 
@@ -479,7 +481,7 @@ class Ledger:
 
     # --- time passes ---
 
-    def sweep(self, now: float, answering: Container[str]) -> Iterator[None]:
+    def sweep(self, now: float, answering: Container[BackendId]) -> Iterator[None]:
         """Forget locks and marks whose sessions have expired by now; pauses between every few keys.
 
         Marks of servers that are not `answering` stay: what they hold may not expire meanwhile.

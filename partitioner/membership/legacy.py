@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from xxhash import xxh3_64_hexdigest
 
 from partitioner.errors import MalformedFile
+from partitioner.membership.backend import BackendId
 from partitioner.membership.items import Term
 from partitioner.membership.ledger import Entry, Ledger, Lock, Mark
 from partitioner.membership.numbers import check_numbers
@@ -24,7 +25,7 @@ _HEADLINE = re.compile(rb"partitioner ledger, format ([0-9]{1,9}), checksum ([0-
 @dataclass(frozen=True, slots=True)
 class _Lock:
     cookie: int
-    server: str
+    server: BackendId
     incarnation: str | None
     since: float
     expires: float
@@ -32,7 +33,7 @@ class _Lock:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    server: str
+    server: BackendId
     is_stale: bool
     reason: str
     is_lost: bool

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.health import AMBIGUOUS, Health
 from partitioner.membership.pool import Member, Pool
 
@@ -66,7 +66,7 @@ def main_reason(reasons: Iterable[LossReason]) -> LossReason:
     return next(reason for reason in LossReason if reason in found)
 
 
-def lay_only_on(servers: Iterable[str], key: bytes, pool: Pool) -> bool:
+def lay_only_on(servers: Iterable[BackendId], key: bytes, pool: Pool) -> bool:
     """Whether the session of `key` (what placement_key returns), if any, was kept only here in some era.
 
     A server of which nothing was known yet in that era kept its place, as in Pool.acting_set: without that,

@@ -10,11 +10,10 @@ has put it. A key whose acting set was the same in all of them lies where it bel
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import NamedTuple
 
 from partitioner.errors import EmptyPool
-from partitioner.membership.backend import Backend, Intent
+from partitioner.membership.backend import Backend, BackendId, Intent
+from partitioner.membership.eras import Era, UnchangedSince, acting_servers, bounded, with_returned
 from partitioner.membership.health import (
     AMBIGUOUS,
     Health,
@@ -31,9 +30,6 @@ ASK_EVERYBODY = 16
 
 ASKED_OF_A_MAP = 8
 """In larger pools: so many of the preference list under each map."""
-
-MOST_ERAS = 64
-"""Eras that are remembered. Of a pool that flaps faster the maps are kept, and less is claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,65 +90,13 @@ class Member:
 class ActingSet:
     """Who holds a key just now, by identity: whom to read, and whom to write."""
 
-    primary: str
-    copies: tuple[str, ...]
-    recovering: tuple[str, ...] = ()  # written in addition; these don't count
+    primary: BackendId
+    copies: tuple[BackendId, ...]
+    recovering: tuple[BackendId, ...] = ()  # written in addition; these don't count
 
     @property
-    def written(self) -> tuple[str, ...]:
+    def written(self) -> tuple[BackendId, ...]:
         return (self.primary, *self.copies, *self.recovering)
-
-
-class UnchangedSince(NamedTuple):
-    """Since when the acting set of a key has been what it is, incarnations included."""
-
-    moment: float  # monotonic seconds; -inf: since ever, as far as it matters
-    epoch: int  # the first one of that time in this router
-
-
-_NEVER_AWAY: Mapping[str, float] = {}
-_UNKNOWN: Mapping[str, bytes | None] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Era:
-    """What was in force for a time: a map, and who served."""
-
-    began_at: float
-    ended_at: float
-    ranking: Ranking
-    places: dict[str, str]  # identities by name; never changed in place
-    eligible: frozenset[str]  # empty: it is not known who served
-    copies: int
-    placed: frozenset[str] = frozenset()  # those that served, or of which nothing was known yet
-    incarnations: Mapping[str, bytes | None] = field(default_factory=lambda: _UNKNOWN)  # of those that served
-    epoch: int = -1  # the last one in it; -1: of a router before this one
-    returned_at: Mapping[str, float] = field(default_factory=lambda: _NEVER_AWAY)
-    """When servers that served then have come back since, with what they held. A memory that is away does
-    not age: its clock may stand still, so that its sessions do not expire (design.md 5.1)."""
-    is_certain: bool = True  # it is known what its router had marked, and that no remove was cut off half-way
-
-    def acting(self, key: bytes) -> dict[str, bytes | None]:
-        """Who held the session of `key`, and in which incarnation."""
-        servers = _acting(self.ranking, self.places, self.placed, self.eligible, self.copies, key)
-        return {server: self.incarnations.get(server) for server in servers}
-
-    @property
-    def served(self) -> dict[str, bytes | None]:
-        """The incarnations of those that served."""
-        return {each: self.incarnations.get(each) for each in self.eligible}
-
-    def ended_for(self, holders: Iterable[str]) -> float:
-        """From when on what these servers held, if it is still there, has grown old."""
-        returned = self.returned_at
-        if not returned:
-            return self.ended_at
-        away = [returned[each] for each in (holders if self.eligible else returned) if each in returned]
-        return max([self.ended_at, *away])
-
-    def is_over(self, moment: float) -> bool:
-        """Whether everything that was stored in this era had expired T_max after this moment."""
-        return self.ended_at < moment and all(each < moment for each in self.returned_at.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,27 +104,27 @@ class Pool:
     """Every backend by identity, in the order of the configuration, and the ranking that places sessions."""
 
     epoch: int
-    members: dict[str, Member]  # never changed in place
+    members: dict[BackendId, Member]  # never changed in place
     ranking: Ranking  # by name
     copies: int = 1  # how many servers shall hold a session
     changed_at: float = float("-inf")
     eras: tuple[Era, ...] = ()  # former ones, the oldest first
     known_since: float = float("-inf")  # of what was before nothing is known
     is_served: bool = True  # False while its router finds out who is there: no session hangs on that time
-    dirty: Mapping[str, frozenset[str]] | None = (
+    dirty: Mapping[BackendId, frozenset[str]] | None = (
         None  # as it is written down, by identity; None: no record is kept
     )
-    places: dict[str, str] = field(init=False)  # identities by name, of those in the configuration
-    ready: frozenset[str] = field(init=False)  # by intent
-    eligible: frozenset[str] = field(init=False)  # by intent and health: these serve
-    placed: frozenset[str] = field(init=False)  # by intent and health: these hold their places
-    incarnations: dict[str, bytes | None] = field(init=False)  # of the eligible and the placed
+    places: dict[str, BackendId] = field(init=False)  # identities by name, of those in the configuration
+    ready: frozenset[BackendId] = field(init=False)  # by intent
+    eligible: frozenset[BackendId] = field(init=False)  # by intent and health: these serve
+    placed: frozenset[BackendId] = field(init=False)  # by intent and health: these hold their places
+    incarnations: dict[BackendId, bytes | None] = field(init=False)  # of the eligible and the placed
     other_eras: tuple[Era, ...] = field(init=False)  # those in which something was not as it is now
-    unrecorded: frozenset[str] = field(init=False)  # that are out, which is not written down yet
+    unrecorded: frozenset[BackendId] = field(init=False)  # that are out, which is not written down yet
 
     def __post_init__(self) -> None:
         places, ready, eligible, placed = {}, [], [], []
-        incarnations: dict[str, bytes | None] = {}
+        incarnations: dict[BackendId, bytes | None] = {}
         for identity, member in self.members.items():
             if member.removed_at is not None:
                 continue
@@ -209,7 +153,7 @@ class Pool:
             and (era.ranking is self.ranking or era.ranking.weights == self.ranking.weights)
         )
 
-    def _unrecorded(self) -> Iterator[str]:
+    def _unrecorded(self) -> Iterator[BackendId]:
         """Those in whose place others serve, before the next router would know (design.md 5.2)."""
         if self.dirty is None:
             return
@@ -221,7 +165,7 @@ class Pool:
     # --- where a key belongs ---
 
     def acting_set(
-        self, key: bytes, marked: Container[str] = (), *, is_agreed: bool = False
+        self, key: bytes, marked: Container[BackendId] = (), *, is_agreed: bool = False
     ) -> ActingSet | None:
         """Who holds the session of `key` (what placement_key returns); None if no server can.
 
@@ -231,8 +175,8 @@ class Pool:
         design.md 7.
         """
         names = self.ranking.preference_list(key) if self.places else ()
-        primary: str | None = None
-        others: list[str] = []
+        primary: BackendId | None = None
+        others: list[BackendId] = []
         for name in names:
             identity = self.places[name]
             if primary is None and identity in self.placed and identity not in marked:
@@ -247,7 +191,7 @@ class Pool:
         recovering = tuple(each for each in first if self.members[each].is_recovering)
         return ActingSet(primary, tuple(others[: self.copies - 1]), recovering)
 
-    def _agreed_set(self, names: tuple[str, ...], marked: Container[str]) -> ActingSet | None:
+    def _agreed_set(self, names: tuple[str, ...], marked: Container[BackendId]) -> ActingSet | None:
         recovering = [each for name in names if self.members[each := self.places[name]].is_recovering]
         good = [each for each in recovering if each not in marked]
         if not good:
@@ -266,11 +210,11 @@ class Pool:
             raise EmptyPool("no backend of the pool is ready")
         return self.members[self.places[name]].backend
 
-    def possible_holders(self, key: bytes) -> tuple[str, ...]:
+    def possible_holders(self, key: bytes) -> tuple[BackendId, ...]:
         """All that can have held the session of `key` in the last T_max, whoever can be asked now."""
         if len(self.members) <= ASK_EVERYBODY:
             return tuple(self.members)
-        found: dict[str, None] = {}
+        found: dict[BackendId, None] = {}
         lists: dict[int, tuple[str, ...]] = {}  # most eras share one ranking
         maps = [(era.ranking, era.places) for era in self.eras]
         for ranking, places in (*maps, (self.ranking, self.places)):
@@ -281,7 +225,7 @@ class Pool:
                     found[places[name]] = None
         return tuple(found)
 
-    def has_always_held(self, identity: str, key: bytes, since: float) -> bool:
+    def has_always_held(self, identity: BackendId, key: bytes, since: float) -> bool:
         """Whether this server was in the acting set of `key` all the time since then, in one incarnation.
 
         What it does not have then does not exist: its word is good for those that cannot be asked. Not so
@@ -335,20 +279,20 @@ class Pool:
         others = [era.ended_at for era in self.other_eras if era.served != served]
         return max([self.known_since, *others])
 
-    def _acting(self, key: bytes) -> dict[str, bytes | None]:
-        servers = _acting(self.ranking, self.places, self.placed, self.eligible, self.copies, key)
+    def _acting(self, key: bytes) -> dict[BackendId, bytes | None]:
+        servers = acting_servers(self.ranking, self.places, self.placed, self.eligible, self.copies, key)
         return {server: self.incarnations[server] for server in servers}
 
     # --- which memory is whose ---
 
-    def maybe_holder_of(self, incarnation: bytes, besides: str) -> str | None:
+    def maybe_holder_of(self, incarnation: bytes, besides: BackendId | None) -> BackendId | None:
         """The other member whose memory has this canary token, if there is one."""
         for identity, member in self.members.items():
             if identity != besides and member.incarnation == incarnation:
                 return identity
         return None
 
-    def may_remove_from(self, server: str, acting: Iterable[str]) -> bool:
+    def may_remove_from(self, server: BackendId, acting: Iterable[BackendId]) -> bool:
         """Whether a remove that is sent to this server cannot hit one of the acting set by another address.
 
         Each of them must have shown its canary, and a member of which nothing is known yet may be any server.
@@ -362,7 +306,7 @@ class Pool:
 
     # --- how the pool changes ---
 
-    def with_record(self, identity: str, record: HealthRecord, now: float) -> "Pool":
+    def with_record(self, identity: BackendId, record: HealthRecord, now: float) -> "Pool":
         """The snapshot in which one backend has another record; the next epoch if health or incarnation
         differ."""
         before = self.members[identity].record
@@ -371,13 +315,15 @@ class Pool:
             return replace(self, members=members)
         return self.succeeded_by(members, self.ranking, self.copies, now)
 
-    def succeeded_by(self, members: dict[str, Member], ranking: Ranking, copies: int, now: float) -> "Pool":
+    def succeeded_by(
+        self, members: dict[BackendId, Member], ranking: Ranking, copies: int, now: float
+    ) -> "Pool":
         """The snapshot of the next epoch, which remembers this one as an era."""
         returned = dict(self._returned(members))
-        eras = tuple(_with_returned(each, returned, now) for each in self.eras) if returned else self.eras
+        eras = tuple(with_returned(each, returned, now) for each in self.eras) if returned else self.eras
         known_since, changed_at = self.known_since, self.changed_at
         if self.is_served:
-            eras, known_since = _bounded((*eras, self.era_until(now)), known_since)
+            eras, known_since = bounded((*eras, self.era_until(now)), known_since)
             changed_at = now
         return replace(
             self,
@@ -404,7 +350,7 @@ class Pool:
             self.epoch,
         )
 
-    def _returned(self, members: Mapping[str, Member]) -> Iterator[tuple[str, bytes | None]]:
+    def _returned(self, members: Mapping[BackendId, Member]) -> Iterator[tuple[BackendId, bytes | None]]:
         """Those that were away until now, with their memories; not those that are seen at the start."""
         for identity, member in members.items():
             before = self.members.get(identity)
@@ -434,7 +380,7 @@ class Pool:
             return self
         return replace(self, eras=tuple(eras), known_since=known_since)
 
-    def may_fall(self, identity: str, symptom: Symptom, policy: HealthPolicy) -> bool:
+    def may_fall(self, identity: BackendId, symptom: Symptom, policy: HealthPolicy) -> bool:
         """Whether this backend may be ejected for this symptom.
 
         When more than `max_down_share` of the READY servers cannot be reached, likelier it is the router's
@@ -461,58 +407,3 @@ def ranking_of(members: Iterable[Member]) -> Ranking:
     """The map of those members that are in the configuration."""
     kept = [member.backend for member in members if member.removed_at is None]
     return Ranking({backend.name: backend.weight for backend in kept})
-
-
-def _acting(
-    ranking: Ranking,
-    places: Mapping[str, str],
-    placed: Container[str],
-    eligible: Container[str],
-    copies: int,
-    key: bytes,
-) -> list[str]:
-    """Who holds the session of a key for which no server is marked, as Pool.acting_set says."""
-    primary: str | None = None
-    others: list[str] = []
-    for name in ranking.preference_list(key) if places else ():
-        server = places[name]
-        if primary is None and server in placed:
-            primary = server
-        elif server in eligible:
-            others.append(server)
-        if primary is not None and len(others) >= copies - 1:
-            break
-    return [] if primary is None else [primary, *others[: copies - 1]]
-
-
-def _with_returned(era: Era, returned: Mapping[str, bytes | None], now: float) -> Era:
-    """The era, some of whose servers may have come back just now with what they held in it."""
-    back = {each: now for each, token in returned.items() if era.incarnations.get(each, b"") == token}
-    return replace(era, returned_at={**era.returned_at, **back}) if back else era
-
-
-def _bounded(eras: tuple[Era, ...], known_since: float) -> tuple[tuple[Era, ...], float]:
-    """Not more eras than may be: the oldest two of one map become one, of which it is unknown who served.
-
-    What lies where an old map has put it must be found, however often servers fall and return meanwhile.
-    Returns the eras, and since when they are complete.
-    """
-    if len(eras) <= MOST_ERAS:
-        return eras, known_since
-    for index, (older, newer) in enumerate(pairwise(eras)):
-        if older.ranking is newer.ranking and older.places == newer.places:
-            return (*eras[:index], _of_unknown_servers(older, newer), *eras[index + 2 :]), known_since
-    return eras[1:], max(known_since, eras[0].ended_at)
-
-
-def _of_unknown_servers(older: Era, newer: Era) -> Era:
-    returned = {each: now for era in (older, newer) for each, now in era.returned_at.items()}
-    return replace(
-        newer,
-        began_at=older.began_at,
-        eligible=frozenset(),
-        placed=frozenset(),
-        incarnations={**older.incarnations, **newer.incarnations},
-        returned_at=returned,
-        is_certain=older.is_certain and newer.is_certain,
-    )

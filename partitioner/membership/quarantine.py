@@ -6,7 +6,7 @@ the key was changing just then, another one may hold it. For the time that a pag
 router has not answered yet is served only when each of those has been asked.
 """
 
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.membership.record import MemberEntry, Record
@@ -24,7 +24,7 @@ class Quarantine:
         self._answered: set[bytes] = set()
         self._entries = {each.backend.identity: each for each in record.members}
         self._began_at = clock.milliseconds - _MILLISECONDS
-        self._maps: list[tuple[Ranking, dict[str, str]]] = []
+        self._maps: list[tuple[Ranking, dict[str, BackendId]]] = []
         for each in record.maps_until(clock.milliseconds):
             is_known = any((each.weights, each.places) == (map_.weights, seen) for map_, seen in self._maps)
             if each.ended_at >= self._began_at and not is_known:
@@ -41,12 +41,12 @@ class Quarantine:
         """A get, acquire, set or remove of the key was answered 200."""
         self._answered.add(key)
 
-    def candidates(self, placement: bytes) -> dict[str, bytes | None]:
+    def candidates(self, placement: bytes) -> dict[BackendId, bytes | None]:
         """The servers that may have granted a lock on a key, with the token of their memory then."""
-        found: dict[str, bytes | None] = {}
+        found: dict[BackendId, bytes | None] = {}
         for ranking, places in self._maps:
             for name in ranking.preference_list(placement):
-                entry = self._entries.get(places.get(name, ""))
+                entry = self._entries.get(places[name]) if name in places else None
                 if entry is None or not self._has_served(entry):
                     continue
                 found[entry.backend.identity] = None if entry.token is None else entry.token.encode("latin-1")

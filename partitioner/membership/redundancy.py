@@ -25,7 +25,7 @@ somebody else has what it lacks.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import Member, Pool
@@ -43,7 +43,7 @@ class RedundancyGap:
 
     event: str  # completed by "... ago"
     opened_at: float
-    identity: str | None = None  # of the server that lacks; None: it may be anything on any server
+    identity: BackendId | None = None  # of the server that lacks; None: it may be anything on any server
     incarnation: bytes | None = None  # in which it held its copies
 
 
@@ -83,7 +83,7 @@ class Redundancy:
         return (*reasons, *self._sentence(self._open_gaps(now), now))
 
     def why_not_safe_to_stop(
-        self, identity: str, now: float, *, is_handed_off: bool = False
+        self, identity: BackendId, now: float, *, is_handed_off: bool = False
     ) -> tuple[str, ...]:
         """Everything that would be lost if this server were stopped, a sentence each; empty: it is safe.
 
@@ -143,7 +143,7 @@ class Redundancy:
             self._since = now
         self._marks_seen = self._ledger.marks_made
 
-    def _note_member(self, identity: str, before: Member, after: Member | None, now: float) -> None:
+    def _note_member(self, identity: BackendId, before: Member, after: Member | None, now: float) -> None:
         if after is None:
             return  # it is forgotten when it was out, and has its gap, or when all that it held has expired
         if before.is_readable and not after.is_readable:

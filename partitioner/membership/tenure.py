@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.items import CanaryItem, Term, TermItem
 
 STANDS_STILL = 5.0
@@ -37,11 +38,11 @@ class Sightings:
 
     def __init__(self, began_at: float) -> None:
         self.began_at = began_at
-        self._seen: dict[str, Sighting] = {}  # by server
+        self._seen: dict[BackendId, Sighting] = {}  # by server
         self._stopped_at = 0  # the last beat of a router that stopped in order
         self._moved_at = float("-inf")  # when any beat was last seen to move
 
-    def note(self, server: str, canary: CanaryItem, now: float) -> None:
+    def note(self, server: BackendId, canary: CanaryItem, now: float) -> None:
         """This server has shown this canary."""
         before, beat, is_used = self._seen.get(server), canary.beat, canary.is_used
         if canary.is_last:
@@ -55,7 +56,7 @@ class Sightings:
         else:
             self._seen[server] = replace(before, seen_at=now)
 
-    def forget(self, server: str) -> None:
+    def forget(self, server: BackendId) -> None:
         """This server cannot be asked."""
         self._seen.pop(server, None)
 

@@ -7,7 +7,7 @@ have changed meanwhile. Whatever follows from it is decided behind the key gate.
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.pool import ActingSet, Pool
 
 LACKING, DIFFERING, MISPLACED = REASONS = ("lacking", "differing", "misplaced")
@@ -18,15 +18,15 @@ LACKING, DIFFERING, MISPLACED = REASONS = ("lacking", "differing", "misplaced")
 class Flaws:
     """What is not as it should be with one session. Servers by identity."""
 
-    lacking: tuple[str, ...] = ()  # of the acting set, without it
-    differing: tuple[str, ...] = ()  # of the acting set, with other content than the primary has
-    misplaced: tuple[str, ...] = ()  # outside the acting set, with it
+    lacking: tuple[BackendId, ...] = ()  # of the acting set, without it
+    differing: tuple[BackendId, ...] = ()  # of the acting set, with other content than the primary has
+    misplaced: tuple[BackendId, ...] = ()  # outside the acting set, with it
 
     def __bool__(self) -> bool:
         return bool(self.lacking or self.differing or self.misplaced)
 
     @property
-    def servers(self) -> tuple[str, ...]:
+    def servers(self) -> tuple[BackendId, ...]:
         return (*self.lacking, *self.differing, *self.misplaced)
 
     @property
@@ -35,7 +35,9 @@ class Flaws:
         return LACKING if self.lacking else DIFFERING if self.differing else MISPLACED
 
 
-def flaws_of(pool: Pool, acting: ActingSet, on: Mapping[str, int], walked: Container[str]) -> Flaws:
+def flaws_of(
+    pool: Pool, acting: ActingSet, on: Mapping[BackendId, int], walked: Container[BackendId]
+) -> Flaws:
     """Compare who holds a session with who should.
 
     `on` are the digests of those that hold it; of servers that were not `walked` nothing is known.
@@ -54,7 +56,7 @@ def flaws_of(pool: Pool, acting: ActingSet, on: Mapping[str, int], walked: Conta
     return Flaws(lacking, differing, tuple(misplaced))
 
 
-def is_leaving(pool: Pool, identity: str) -> bool:
+def is_leaving(pool: Pool, identity: BackendId) -> bool:
     """Whether a drain looks after what this server holds."""
     member = pool.members[identity]
     return member.removed_at is not None or member.backend.intent is Intent.DRAIN

@@ -13,6 +13,7 @@ from itertools import accumulate
 
 import trio
 
+from partitioner.membership.backend import BackendId
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.readings import OUTCOMES
 from partitioner.routing.core import RouterCore
@@ -52,7 +53,7 @@ class Sample:
 
     at: float  # monotonic seconds
     requests: Mapping[str, int] = field(default_factory=dict)  # of clients, by outcome
-    backends: Mapping[str, Exchanges] = field(default_factory=dict)  # by identity
+    backends: Mapping[BackendId, Exchanges] = field(default_factory=dict)  # by identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Growth:
 
     seconds: float
     requests: Mapping[str, int]
-    backends: Mapping[str, Exchanges]
+    backends: Mapping[BackendId, Exchanges]
     exchanges: int  # with all backends
 
     def rate(self, count: int) -> float:

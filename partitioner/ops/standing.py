@@ -6,6 +6,7 @@ nothing more is known of it (design.md 5.3).
 
 from typing import TYPE_CHECKING
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.tenure import Role
 
 if TYPE_CHECKING:  # a state server, whose status line stands beside that of routers, has no core
@@ -32,7 +33,7 @@ def why_standby(core: "RouterCore") -> str | None:
             return core.tenure.why_not_claim() or "no other router is active, and no client has come here yet"
 
 
-def dirty_of(core: "RouterCore", identity: str) -> frozenset[str]:
+def dirty_of(core: "RouterCore", identity: BackendId) -> frozenset[str]:
     """What a server may lack, as the active router has it written down: lock, write, remove."""
     known = core.roster.pool.dirty if role_of(core) is Role.ACTIVE else None
     return (known or {}).get(identity, frozenset())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from partitioner.errors import BackendFailure, NoBackendLeft, Phase
+from partitioner.membership.backend import BackendId
 from partitioner.membership.failover import Verdict, verdict
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Pool
@@ -29,7 +30,7 @@ RETRY_PAUSE = 0.1
 class Begun:
     """How far the fast path has got: whom it has asked, under which pool."""
 
-    server: str
+    server: BackendId
     pool: Pool
     exchange: BegunExchange
 
@@ -41,7 +42,7 @@ class RoutedRequest:
     request: Request
     session: SessionRef
     begun: Begun | None = None  # is taken up by the first to ask
-    begun_copies: Mapping[str, BegunExchange] = field(default_factory=dict)  # by server
+    begun_copies: Mapping[BackendId, BegunExchange] = field(default_factory=dict)  # by server
 
     @property
     def operation(self) -> Operation:
@@ -94,7 +95,7 @@ class Dispatcher:
                 with trio.move_on_after(RETRY_PAUSE):
                     await self._roster.wait_for_change()
 
-    async def _whom(self, routed: RoutedRequest, pool: Pool) -> str | Lock | None:
+    async def _whom(self, routed: RoutedRequest, pool: Pool) -> BackendId | Lock | None:
         """Whom to ask; the lock whose server cannot be reached; None if that has to be thought over again.
 
         Raises NoBackendLeft.
@@ -118,7 +119,7 @@ class Dispatcher:
             return None
         return server
 
-    async def ask_at(self, server: str, routed: RoutedRequest, pool: Pool) -> Response:
+    async def ask_at(self, server: BackendId, routed: RoutedRequest, pool: Pool) -> Response:
         """One exchange with one backend.
 
         Raises BackendFailure, which has been reported then.
@@ -135,7 +136,7 @@ class Dispatcher:
             raise
         return replace(self._report_its_rest(response), answered_by=AnsweredBy(server, pool, sent_at))
 
-    async def _acting_primary(self, session: SessionRef, pool: Pool, deadline: float) -> str | None:
+    async def _acting_primary(self, session: SessionRef, pool: Pool, deadline: float) -> BackendId | None:
         """Whom to ask; None if that has to be thought over again.
 
         Raises NoBackendLeft if there is no such server.
@@ -165,7 +166,7 @@ class Dispatcher:
             return response
         return replace(response, answered_by=replace(answered_by, passed_over=passed_over))
 
-    def _maybe_passed_over(self, session: SessionRef, server: str, pool: Pool) -> str | None:
+    def _maybe_passed_over(self, session: SessionRef, server: BackendId, pool: Pool) -> BackendId | None:
         """The first choice for a session, if this server had to answer because that one is out or marked.
 
         A lock's server answers for a first choice that is well, too; no server was passed over then.
@@ -179,7 +180,7 @@ class Dispatcher:
                 return first if is_out and first != server else None
         return None
 
-    async def _wait_until_known(self, server: str, deadline: float) -> None:
+    async def _wait_until_known(self, server: BackendId, deadline: float) -> None:
         """At the router's start: wait for the verdict on a backend of which nothing is known yet."""
         with trio.move_on_at(deadline) as waiting:
             await self._roster.wait_for_change()

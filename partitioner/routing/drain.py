@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import trio
 
 from partitioner.errors import ListingFailed
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.pool import Member
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
@@ -94,13 +94,13 @@ class HandOff:
         self._lookup = lookup
         self._observer = observer
         self._list_keys = list_keys
-        self._drains: dict[str, _Draining] = {}
+        self._drains: dict[BackendId, _Draining] = {}
         self._next_at = float("-inf")  # when the next session may be moved
 
     def __repr__(self) -> str:
         return f"<HandOff, {len(self._drains)} drains>"
 
-    def drains(self) -> dict[str, Drain]:
+    def drains(self) -> dict[BackendId, Drain]:
         """The progress of all that are leaving, by identity."""
         return {identity: self._progress(identity) for identity in self._drains}
 
@@ -136,7 +136,7 @@ class HandOff:
                 self._observer.drain_began(member.backend, self._ledger_keeper.ledger.longest_life)
                 nursery.start_soon(self._drain, identity, draining)
 
-    async def _drain(self, identity: str, draining: "_Draining") -> None:
+    async def _drain(self, identity: BackendId, draining: "_Draining") -> None:
         ledger = self._ledger_keeper.ledger
         with draining.scope:
             while trio.current_time() < (ends_at := draining.began_at + ledger.longest_life):
@@ -145,7 +145,7 @@ class HandOff:
             self._note_stalled(draining, None)
             self._note_done(identity, draining, "whatever was not touched since has expired")
 
-    def _note_done(self, identity: str, draining: "_Draining", why: str) -> None:
+    def _note_done(self, identity: BackendId, draining: "_Draining", why: str) -> None:
         if not draining.is_done:
             draining.is_done = True
             moved = self._replicator.moved_from[identity] - draining.moved_before
@@ -170,7 +170,7 @@ class HandOff:
 
     # --- one server ---
 
-    async def _hand_off(self, identity: str, draining: "_Draining") -> None:
+    async def _hand_off(self, identity: BackendId, draining: "_Draining") -> None:
         """Walk through the listing of a server, again and again: what was locked, or came late, is found."""
         while True:
             member = self._roster.pool.members.get(identity)
@@ -189,7 +189,7 @@ class HandOff:
             await trio.sleep(LOOK_AFTER if is_empty else AGAIN)
 
     async def _try_to_walk(
-        self, identity: str, draining: "_Draining", admin: Address, list_keys: ListKeys
+        self, identity: BackendId, draining: "_Draining", admin: Address, list_keys: ListKeys
     ) -> tuple[bool, str | None]:
         """Walk, if that is possible; return whether nothing was listed, and why nothing could be moved."""
         reason = self._why_stalled(identity)
@@ -200,7 +200,7 @@ class HandOff:
         except ListingFailed as error:
             return False, str(error)
 
-    def _why_stalled(self, identity: str) -> str | None:
+    def _why_stalled(self, identity: BackendId) -> str | None:
         pool = self._roster.pool
         member = pool.members.get(identity)
         if member is None or not member.is_readable:
@@ -208,7 +208,9 @@ class HandOff:
             return f"it is {health}, and cannot be asked for its sessions"
         return None if pool.eligible else "no other backend is up that could take its sessions"
 
-    async def _walk(self, identity: str, draining: "_Draining", admin: Address, list_keys: ListKeys) -> bool:
+    async def _walk(
+        self, identity: BackendId, draining: "_Draining", admin: Address, list_keys: ListKeys
+    ) -> bool:
         """Move all that is listed and can be moved; return whether nothing was listed.
 
         Raises ListingFailed.
@@ -226,7 +228,7 @@ class HandOff:
                 return is_empty
             cursor = page.following
 
-    async def _move(self, identity: str, draining: "_Draining", target: bytes) -> None:
+    async def _move(self, identity: BackendId, draining: "_Draining", target: bytes) -> None:
         await self._keep_pace()
         missed = self._ledger_keeper.session_of(target)
         key = missed.key
@@ -244,7 +246,7 @@ class HandOff:
         self._next_at = max(self._next_at, now) + 1 / RATE
         await trio.sleep_until(self._next_at)
 
-    def _progress(self, identity: str) -> Drain:
+    def _progress(self, identity: BackendId) -> Drain:
         draining, now = self._drains[identity], trio.current_time()
         moved = self._replicator.moved_from[identity] - draining.moved_before
         rate = moved / (now - draining.began_at) if now > draining.began_at else 0.0

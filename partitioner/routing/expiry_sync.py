@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import trio
 
+from partitioner.membership.backend import NO_IDENTITY, BackendId
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing.internal_requests import InternalRequests, release, side_by_side, touch
 from partitioner.routing.key_gate import KeyGate
@@ -37,7 +38,7 @@ TOGETHER = 0.01
 NEXT_LOOK = 0.1
 """Seconds after which to look again at a key that is busy. It may be with a write, which touches as well."""
 
-Shortcut = Callable[[bytes, str], bool]
+Shortcut = Callable[[bytes, BackendId], bool]
 """Touches the copies of a target that this server has renewed, if that is an ordinary thing to do."""
 
 
@@ -48,7 +49,7 @@ class _Key:
     session: SessionRef
     window: float
     touched_at: float  # the copies
-    renewed_by: str | None = None  # the server that has been asked since
+    renewed_by: BackendId | None = None  # the server that has been asked since
 
 
 class ExpirySync:
@@ -72,17 +73,19 @@ class ExpirySync:
         """How many keys are remembered."""
         return len(self._keys)
 
-    def note_renewed(self, session: SessionRef, server: str | None, timeout_minutes: int | None) -> None:
+    def note_renewed(
+        self, session: SessionRef, server: BackendId | None, timeout_minutes: int | None
+    ) -> None:
         """An answer has renewed the expiry of a session on this server (None: the router's own answer)."""
         if self._roster.pool.copies < 2 and server is not None:
             return
         known = self._keys.get(session.key)
         if known is None:
             window = _window(timeout_minutes)
-            self._keys[session.key] = _Key(session, window, float("-inf"), server or "")
+            self._keys[session.key] = _Key(session, window, float("-inf"), server or NO_IDENTITY)
             self._look_at(session.key, trio.current_time())
         else:
-            known.renewed_by = server or ""
+            known.renewed_by = server or NO_IDENTITY
             if timeout_minutes is not None:
                 known.window = _window(timeout_minutes)
 
@@ -100,7 +103,7 @@ class ExpirySync:
             known.touched_at = now
             known.renewed_by = None
 
-    async def consume_flag(self, target: bytes, servers: tuple[str, ...]) -> None:
+    async def consume_flag(self, target: bytes, servers: tuple[BackendId, ...]) -> None:
         """Consume the one-shot flag of a new session on its copies too (protocol.md 6, row 9)."""
         await self._internal_requests.run_all([(server, release(target, 0)) for server in servers])
 
@@ -142,12 +145,14 @@ class ExpirySync:
         if self._due[0][1] is key:
             self._is_wanted.set()
 
-    def go_on(self, session: SessionRef, renewed_by: str, begun: Mapping[str, BegunExchange]) -> None:
+    def go_on(
+        self, session: SessionRef, renewed_by: BackendId, begun: Mapping[BackendId, BegunExchange]
+    ) -> None:
         """The fast path has begun with a touch of these servers, and is behind the gate."""
         assert self._touching is not None  # or nobody would have asked it to
         self._touching.start_soon(self._finish, session, renewed_by, begun)
 
-    async def _touch(self, session: SessionRef, renewed_by: str) -> None:
+    async def _touch(self, session: SessionRef, renewed_by: BackendId) -> None:
         try:
             await self._gate.enter(session.key)
             await self._finish(session, renewed_by, {})
@@ -156,7 +161,9 @@ class ExpirySync:
                 self._is_wanted.set()  # what is due has waited for this place
             self._under_way -= 1
 
-    async def _finish(self, session: SessionRef, renewed_by: str, begun: Mapping[str, BegunExchange]) -> None:
+    async def _finish(
+        self, session: SessionRef, renewed_by: BackendId, begun: Mapping[BackendId, BegunExchange]
+    ) -> None:
         """The rest of a touch, behind the gate."""
         try:
             await self._touch_copies(session, renewed_by, begun)
@@ -164,7 +171,7 @@ class ExpirySync:
             self._gate.leave(session.key)
 
     async def _touch_copies(
-        self, session: SessionRef, renewed_by: str, begun: Mapping[str, BegunExchange]
+        self, session: SessionRef, renewed_by: BackendId, begun: Mapping[BackendId, BegunExchange]
     ) -> None:
         """Touch every holder of a key but the one that the clients' own requests have touched."""
         key, internal_request = session.key, touch(session.target)
@@ -198,7 +205,7 @@ class ExpirySync:
                     continue
                 self._mark(session, server, is_missing=False)
 
-    def _mark(self, session: SessionRef, server: str, *, is_missing: bool) -> None:
+    def _mark(self, session: SessionRef, server: BackendId, *, is_missing: bool) -> None:
         """A copy is missing, or will expire too early: have it written again, time-out and all."""
         self._ledger_keeper.mark(session, server, is_stale=is_missing)
 

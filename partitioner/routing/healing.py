@@ -20,6 +20,7 @@ from enum import Enum
 import trio
 
 from partitioner.errors import NoBackendLeft
+from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.membership.pool import ActingSet, Pool
@@ -72,7 +73,7 @@ class Progress:
     told: int  # that there are
     healed: int
     left: int  # sessions that could not be put right yet
-    refused: dict[str, str]  # why servers are not walked, by identity
+    refused: dict[BackendId, str]  # why servers are not walked, by identity
 
     def estimate(self, now: float) -> float | None:
         """Seconds until it is done; None if unknown."""
@@ -126,7 +127,7 @@ class Healing:
         self._list_sessions = list_sessions
         self._round: _Round | None = None
         self._healed_epoch: int | None = None  # of the pool in which a walk has counted last
-        self.refused: dict[str, str] = {}  # why the last walk has left servers out, by identity
+        self.refused: dict[BackendId, str] = {}  # why the last walk has left servers out, by identity
         self._next_at = float("-inf")
 
     def __repr__(self) -> str:
@@ -299,7 +300,7 @@ class Healing:
         outcome = await self._complete(session, acting, _lacking(acting, statuses, flaws), flaws.misplaced)
         return Outcome.HEALED if was_moved and outcome is Outcome.FINE else outcome
 
-    async def _ask(self, session: SessionRef, acting: ActingSet) -> dict[str, int | None]:
+    async def _ask(self, session: SessionRef, acting: ActingSet) -> dict[BackendId, int | None]:
         """Ask those that should have a session whether they do: 200 or 404, or None where that is unknown."""
         holders = (acting.primary, *acting.copies)
         replies = await self._internal_requests.run_all(
@@ -311,7 +312,11 @@ class Healing:
         }
 
     async def _complete(
-        self, session: SessionRef, acting: ActingSet, lacking: set[str], misplaced: tuple[str, ...]
+        self,
+        session: SessionRef,
+        acting: ActingSet,
+        lacking: set[BackendId],
+        misplaced: tuple[BackendId, ...],
     ) -> Outcome:
         """Write what the primary holds to those who lack it; then remove it where it does not belong."""
         if lacking:
@@ -328,7 +333,7 @@ class Healing:
         return Outcome.HEALED if lacking or leftovers else Outcome.FINE
 
     async def _write(
-        self, session: SessionRef, acting: ActingSet, lacking: set[str], reply: BackendReply
+        self, session: SessionRef, acting: ActingSet, lacking: set[BackendId], reply: BackendReply
     ) -> bool:
         """Write a session to those who lack it; return whether all of them have it now."""
         minutes = reply.head.timeout_minutes
@@ -341,7 +346,7 @@ class Healing:
         return all(stored)
 
     async def _bring_home(
-        self, session: SessionRef, found: Found, acting: ActingSet, statuses: dict[str, int | None]
+        self, session: SessionRef, found: Found, acting: ActingSet, statuses: dict[BackendId, int | None]
     ) -> Outcome:
         """Decide about a session that its acting primary does not have."""
         pool, ledger = self._roster.pool, self._ledger_keeper.ledger
@@ -361,7 +366,7 @@ class Healing:
         session: SessionRef,
         found: Found,
         acting: ActingSet,
-        statuses: dict[str, int | None],
+        statuses: dict[BackendId, int | None],
         pool: Pool,
     ) -> None:
         """Nobody who is read has the session, but servers that are RECOVERING do: it is not read there.
@@ -396,7 +401,7 @@ class Healing:
         self.refused = dict(walk.refused)
 
 
-def _lacking(acting: ActingSet, statuses: dict[str, int | None], flaws: Flaws) -> set[str]:
+def _lacking(acting: ActingSet, statuses: dict[BackendId, int | None], flaws: Flaws) -> set[BackendId]:
     """Who has to be written: those that have said so, and those whose listing does not agree.
 
     One that is RECOVERING is never asked: it is not read, and its listing was.

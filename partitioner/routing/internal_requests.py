@@ -21,6 +21,7 @@ from partitioner.errors import (
     BackendReset,
     Phase,
 )
+from partitioner.membership.backend import BackendId
 from partitioner.protocol.messages import AnswerHead, Operation, RequestHead
 from partitioner.protocol.writer import write_request
 from partitioner.routing.roster import Roster
@@ -80,7 +81,7 @@ class InternalRequests:
 
     async def run(
         self,
-        server: str,
+        server: BackendId,
         internal_request: InternalRequest,
         patience: float = 0.0,
         begun: BegunExchange | None = None,
@@ -98,7 +99,7 @@ class InternalRequests:
         return None if isinstance(backend_reply, BackendFailure) else backend_reply
 
     async def run_all(
-        self, internal_requests: Sequence[tuple[str, InternalRequest]], patience: float = 0.0
+        self, internal_requests: Sequence[tuple[BackendId, InternalRequest]], patience: float = 0.0
     ) -> list[BackendReply | None]:
         """Have several done at the same time, each by its server; the outcomes in the same order."""
         return await side_by_side(
@@ -106,7 +107,7 @@ class InternalRequests:
         )
 
     @asynccontextmanager
-    async def fetched(self, server: str, target: bytes) -> AsyncIterator[BackendReply | None]:
+    async def fetched(self, server: BackendId, target: bytes) -> AsyncIterator[BackendReply | None]:
         """Read a session by a plain get, and hold its body for as long as the block lasts."""
         backend_reply = await self.run(server, get(target), SEARCH_PATIENCE)
         try:
@@ -117,7 +118,7 @@ class InternalRequests:
 
     async def _try(
         self,
-        server: str,
+        server: BackendId,
         internal_request: InternalRequest,
         deadline: float,
         begun: BegunExchange | None = None,
@@ -149,7 +150,7 @@ class InternalRequests:
         return failure
 
     async def _hold(
-        self, server: str, response: Response, sent_at: float, patience: trio.CancelScope
+        self, server: BackendId, response: Response, sent_at: float, patience: trio.CancelScope
     ) -> BackendReply:
         """Read a long body to its end, as far as there is memory for it.
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import trio
 
 from partitioner.errors import ListingFailed, MalformedAnswer
-from partitioner.membership.backend import Address
+from partitioner.membership.backend import Address, BackendId
 from partitioner.membership.items import CanaryItem, read_canary
 from partitioner.membership.pool import Member, Pool
 from partitioner.protocol.target import listing_place, target_of
@@ -46,7 +46,7 @@ class Found:
     """A session, and who holds it."""
 
     key: bytes
-    on: dict[str, Listed] = field(default_factory=dict)  # by identity
+    on: dict[BackendId, Listed] = field(default_factory=dict)  # by identity
 
     @property
     def target(self) -> bytes:
@@ -65,8 +65,8 @@ class Walk:
         """
         self._beats_within = beats_within
         self.pool = pool
-        self.refused: dict[str, str] = {}  # why a server is not walked, by identity
-        self._listings: dict[str, _Listing] = {}
+        self.refused: dict[BackendId, str] = {}  # why a server is not walked, by identity
+        self._listings: dict[BackendId, _Listing] = {}
         for identity, member in pool.members.items():
             if not member.is_reachable:
                 continue  # it is out, and serves nobody
@@ -76,7 +76,7 @@ class Walk:
                 self._listings[identity] = _Listing(member, farm, list_sessions)
 
     @property
-    def walked(self) -> frozenset[str]:
+    def walked(self) -> frozenset[BackendId]:
         """Identities of the servers whose listings are read."""
         return frozenset(self._listings)
 
@@ -105,7 +105,7 @@ class Walk:
                 self._listings[identity].start_over()
             await self._fill_all(shared)
 
-    async def _fill_all(self, identities: Iterable[str]) -> None:
+    async def _fill_all(self, identities: Iterable[BackendId]) -> None:
         async with trio.open_nursery() as nursery:
             for identity in tuple(identities):
                 nursery.start_soon(self._fill, identity)
@@ -128,7 +128,7 @@ class Walk:
                 self._listings[identity].position += 1
         return found
 
-    async def _fill(self, identity: str) -> None:
+    async def _fill(self, identity: BackendId) -> None:
         try:
             await self._listings[identity].read_on()
         except ListingFailed as error:

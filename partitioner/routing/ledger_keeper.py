@@ -9,6 +9,7 @@ from collections.abc import Container
 
 import trio
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.exchange import RULES
 from partitioner.membership.health import HealthRecord
 from partitioner.membership.ledger import LONGEST_PAGE, WRITE, Ledger, Lock
@@ -102,7 +103,7 @@ class LedgerKeeper:
 
     # --- keys: what exchanges report ---
 
-    def mark(self, session: SessionRef, server: str, *, is_stale: bool, reason: str = WRITE) -> None:
+    def mark(self, session: SessionRef, server: BackendId, *, is_stale: bool, reason: str = WRITE) -> None:
         """From now on this server is not read for this key; it is put right as soon as may be.
 
         One that was forgotten meanwhile is in doubt as a whole, should it ever come back.
@@ -133,7 +134,9 @@ class LedgerKeeper:
             return False
         return member.is_readable or (member.is_recovering and self.ledger.is_agreed(key))
 
-    def acting_set(self, pool: Pool, session: SessionRef, marks: Container[str] = ()) -> ActingSet | None:
+    def acting_set(
+        self, pool: Pool, session: SessionRef, marks: Container[BackendId] = ()
+    ) -> ActingSet | None:
         """Who acts for a key in this pool, those that are marked apart; None if no server can."""
         return pool.acting_set(session.placement, marks, is_agreed=self.ledger.is_agreed(session.key))
 
@@ -151,7 +154,7 @@ class LedgerKeeper:
 
     # --- backends: what the roster reports ---
 
-    def _backend_changed(self, server: str, before: HealthRecord, record: HealthRecord) -> None:
+    def _backend_changed(self, server: BackendId, before: HealthRecord, record: HealthRecord) -> None:
         if (
             None not in (record.incarnation, before.served_incarnation)
             and record.incarnation != before.served_incarnation
@@ -162,7 +165,7 @@ class LedgerKeeper:
             for key in self.ledger.keys_marked_on(server):
                 self.want_repair(key)
 
-    def _backend_moved(self, entry: str, known: str | None) -> None:
+    def _backend_moved(self, entry: BackendId, known: BackendId | None) -> None:
         """What an entry lacked its memory lacks, unless that was reached all the time."""
         if known is None:
             self.ledger.unmark_all(entry)
@@ -170,7 +173,7 @@ class LedgerKeeper:
         for key in self.ledger.move_marks(entry, known, trio.current_time()):
             self.want_repair(key)
 
-    def _is_same_incarnation(self, server: str, incarnation: bytes) -> bool:
+    def _is_same_incarnation(self, server: BackendId, incarnation: bytes) -> bool:
         member = self._roster.pool.members.get(server)
         return member is not None and member.record.incarnation in (incarnation, None)
 

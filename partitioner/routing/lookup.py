@@ -20,7 +20,7 @@ from enum import Enum
 import trio
 
 from partitioner.errors import NoBackendLeft
-from partitioner.membership.backend import Backend
+from partitioner.membership.backend import Backend, BackendId
 from partitioner.membership.ledger import REMOVE, Mark, is_what_was_taken
 from partitioner.membership.losses import (
     LossPolicy,
@@ -72,7 +72,7 @@ class HandedOver(Enum):
 class LockedElsewhere:
     """It is on a server where it does not belong, and cannot be moved: somebody holds its lock there."""
 
-    server: str
+    server: BackendId
     backend_reply: BackendReply
 
 
@@ -147,7 +147,7 @@ class Lookup:
         members = [each for each, member in pool.members.items() if member.removed_at is None]
         if marks or pool.placed or not all(pool.members[each].is_reachable for each in members):
             return False
-        contents: dict[str, bytes | None] = {}
+        contents: dict[BackendId, bytes | None] = {}
         for server in members:
             async with self._internal_requests.fetched(server, missed.target) as backend_reply:
                 if backend_reply is None or backend_reply.status not in (200, 404):
@@ -164,8 +164,8 @@ class Lookup:
         return True
 
     async def _ask_holders(
-        self, missed: SessionRef, pool: Pool, holders: tuple[str, ...]
-    ) -> tuple[dict[str, BackendReply | None], list[str]]:
+        self, missed: SessionRef, pool: Pool, holders: tuple[BackendId, ...]
+    ) -> tuple[dict[BackendId, BackendReply | None], list[BackendId]]:
         """Ask who has the session of those that may be read for it: what they told, and who has it."""
         marks = self._ledger_keeper.ledger.marks(missed.key)
         asked = [each for each in holders if each not in marks and pool.members[each].is_readable]
@@ -180,7 +180,7 @@ class Lookup:
         marks = () if is_marked_good else self._ledger_keeper.ledger.marks(missed.key)
         return self._ledger_keeper.acting_set(self._roster.pool, missed, marks)
 
-    async def settle_doubt(self, missed: SessionRef, server: str) -> bool:
+    async def settle_doubt(self, missed: SessionRef, server: BackendId) -> bool:
         """Read a server whose mark only says that a request went unanswered; return whether it has the
         session.
 
@@ -225,16 +225,19 @@ class Lookup:
                 return status
 
     async def _ask(
-        self, servers: list[str], internal_request: InternalRequest, patience: float = 0.0
-    ) -> dict[str, BackendReply | None]:
+        self, servers: list[BackendId], internal_request: InternalRequest, patience: float = 0.0
+    ) -> dict[BackendId, BackendReply | None]:
         outcomes = await self._internal_requests.run_all(
             [(server, internal_request) for server in servers], patience
         )
         return dict(zip(servers, outcomes, strict=True))
 
     def _silent(
-        self, missed: SessionRef, holders: tuple[str, ...], backend_reply: dict[str, BackendReply | None]
-    ) -> tuple[str, ...]:
+        self,
+        missed: SessionRef,
+        holders: tuple[BackendId, ...],
+        backend_reply: dict[BackendId, BackendReply | None],
+    ) -> tuple[BackendId, ...]:
         """Those who may have the session and did not say. What is stale on a server is not the session."""
         marks = self._ledger_keeper.ledger.marks(missed.key)
         return tuple(
@@ -244,7 +247,7 @@ class Lookup:
         )
 
     def _a_server_is_trusted(
-        self, missed: SessionRef, backend_reply: dict[str, BackendReply | None], pool: Pool
+        self, missed: SessionRef, backend_reply: dict[BackendId, BackendReply | None], pool: Pool
     ) -> bool:
         since = trio.current_time() - self._ledger_keeper.ledger.longest_life
         witnesses = [
@@ -252,7 +255,9 @@ class Lookup:
         ]
         return any(pool.has_always_held(each, missed.placement, since) for each in witnesses)
 
-    def _give_up(self, missed: SessionRef, silent: tuple[str, ...], operation: Operation | None) -> None:
+    def _give_up(
+        self, missed: SessionRef, silent: tuple[BackendId, ...], operation: Operation | None
+    ) -> None:
         """Take a session that only these servers may have for one that does not exist.
 
         Reads their state and does not wait, so nothing changes between this and the answer.
@@ -278,7 +283,7 @@ class Lookup:
         assert operation is not None
         self._observer.loss_declared(operation, silent, reason)
 
-    def _reason_of_loss(self, silent: tuple[str, ...], operation: Operation | None) -> LossReason:
+    def _reason_of_loss(self, silent: tuple[BackendId, ...], operation: Operation | None) -> LossReason:
         """Why what only these servers have may be declared lost.
 
         Raises NoBackendLeft while that may not be done.
@@ -297,7 +302,9 @@ class Lookup:
             reasons.append(reason)
         return main_reason(reasons)
 
-    async def clear(self, missed: SessionRef, servers: list[str], belongs: tuple[str, ...]) -> None:
+    async def clear(
+        self, missed: SessionRef, servers: list[BackendId], belongs: tuple[BackendId, ...]
+    ) -> None:
         """Have the session gone from servers where it does not belong; mark those that fail."""
         ledger = self._ledger_keeper.ledger
         internal_request = remove(missed.target)
@@ -313,7 +320,7 @@ class Lookup:
                 else:
                     self._ledger_keeper.mark(missed, server, is_stale=True)
 
-    async def _move(self, missed: SessionRef, owners: list[str]) -> SearchResult | LockedElsewhere:
+    async def _move(self, missed: SessionRef, owners: list[BackendId]) -> SearchResult | LockedElsewhere:
         """Bring a session from its owner to its acting set.
 
         Raises NoBackendLeft if that fails; the session is then where it was.
@@ -343,7 +350,7 @@ class Lookup:
         self._replicator.note_moved(owner, "missed")
         return SearchResult.AT_HOME
 
-    async def settle_in(self, missed: SessionRef, server: str, backend_reply: BackendReply) -> bool:
+    async def settle_in(self, missed: SessionRef, server: BackendId, backend_reply: BackendReply) -> bool:
         """Store on a server what its owner told; a copy that fails is marked."""
         stored = await self._replicator.replace(missed.key, server, put(missed.target, backend_reply))
         if stored is not None and stored.status == 200:
@@ -354,7 +361,7 @@ class Lookup:
 
     # --- before a server leaves ---
 
-    async def hand_over(self, missed: SessionRef, leaving: str) -> HandedOver:
+    async def hand_over(self, missed: SessionRef, leaving: BackendId) -> HandedOver:
         """Bring a session that a leaving server holds to its whole acting set, and remove it there.
 
         The caller stands behind the key gate. What is not marked holds the last acknowledged content, so the
@@ -383,7 +390,7 @@ class Lookup:
             return HandedOver.LATER  # who has just taken it may have forgotten it, or not be asked for it
         return await self._let_go(missed, leaving, acting) if outcome is HandedOver.MOVED else outcome
 
-    async def _complete(self, missed: SessionRef, source: str, lacking: list[str]) -> HandedOver:
+    async def _complete(self, missed: SessionRef, source: BackendId, lacking: list[BackendId]) -> HandedOver:
         """Copy a session to those who lack it; MOVED if all of them have it now."""
         if not lacking:
             return HandedOver.MOVED
@@ -396,7 +403,7 @@ class Lookup:
                 stored = [await self.settle_in(missed, server, backend_reply) for server in lacking]
         return HandedOver.MOVED if all(stored) else HandedOver.LATER
 
-    async def _let_go(self, missed: SessionRef, leaving: str, acting: ActingSet) -> HandedOver:
+    async def _let_go(self, missed: SessionRef, leaving: BackendId, acting: ActingSet) -> HandedOver:
         """Remove from a leaving server what all others have."""
         if not self._roster.pool.may_remove_from(leaving, acting.written):
             return HandedOver.LATER

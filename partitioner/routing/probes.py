@@ -22,7 +22,7 @@ from partitioner.errors import (
     BackendRestarted,
     Phase,
 )
-from partitioner.membership.backend import Backend, Intent
+from partitioner.membership.backend import Backend, BackendId, Intent
 from partitioner.membership.health import AMBIGUOUS, Health, HealthPolicy
 from partitioner.membership.items import CanaryItem
 from partitioner.membership.pool import Member
@@ -43,7 +43,7 @@ class Prober:
 
     def __init__(
         self,
-        identity: str,
+        identity: BackendId,
         connector: Connector,
         roster: Roster,
         policy: HealthPolicy,
@@ -200,7 +200,7 @@ class Probing:
         self._connector = connector
         self._policy = policy
         self._uniform = uniform
-        self._running: dict[str, trio.CancelScope] = {}  # by identity
+        self._running: dict[BackendId, trio.CancelScope] = {}  # by identity
 
     async def first_look(self) -> None:
         """Probe everybody once, all at the same time."""
@@ -245,16 +245,16 @@ class Probing:
                 is_first_round = False
                 await self._roster.wait_for_change()
 
-    async def _probe(self, identity: str, scope: trio.CancelScope, is_new: bool) -> None:
+    async def _probe(self, identity: BackendId, scope: trio.CancelScope, is_new: bool) -> None:
         with scope:
             prober = self._prober(identity)
             if is_new:  # the others have had their first look already
                 await prober.probe()
             await prober.run()
 
-    def _prober(self, identity: str) -> Prober:
+    def _prober(self, identity: BackendId) -> Prober:
         return Prober(identity, self._connector, self._roster, self._policy, self._uniform, self._keeper)
 
-    def _wanted(self) -> list[str]:
+    def _wanted(self) -> list[BackendId]:
         members = self._roster.pool.members
         return [each for each, member in members.items() if member.backend.intent is not Intent.MAINT]

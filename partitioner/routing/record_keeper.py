@@ -13,16 +13,13 @@ from typing import Protocol
 import trio
 
 from partitioner.errors import BackendFailure, BackendMalformed, FileUnusable, NoBackendLeft
+from partitioner.membership.backend import BackendId
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import Health
 from partitioner.membership.items import Term
 from partitioner.membership.ledger import WRITE, Ledger
-from partitioner.membership.record import (
-    Knowledge,
-    Record,
-    record_of,
-    write_record,
-)
+from partitioner.membership.record import Knowledge, Record, record_of
+from partitioner.membership.record_format import write_record
 from partitioner.routing.roster import Roster
 from partitioner.transport.channel import Channel
 from partitioner.transport.connector import Connector
@@ -38,7 +35,7 @@ TRIES = 2
 """How often a record is stored before what hangs on it is closed: one slow answer is no reason."""
 
 _NONE: frozenset[str] = frozenset()
-Reasons = Mapping[str, frozenset[str]]
+Reasons = Mapping[BackendId, frozenset[str]]
 """What servers may lack, by identity."""
 
 
@@ -61,9 +58,9 @@ class RecordKeeper:
         self._disk = disk
         self._observer = observer
         self._one_at_a_time = trio.Lock()
-        self._wanted: dict[str, frozenset[str]] = {}
-        self._announced: dict[str, bytes] = {}  # the last token of each server that was empty
-        self._lacking: set[str] = set()  # servers that do not have the last record
+        self._wanted: dict[BackendId, frozenset[str]] = {}
+        self._announced: dict[BackendId, bytes] = {}  # the last token of each server that was empty
+        self._lacking: set[BackendId] = set()  # servers that do not have the last record
         self._written_epoch = -1  # of the pool in the last record
         self._has_taken_back = False  # bits, since the last record
         self.record: Record | None = None  # None: this router is not the active one
@@ -83,7 +80,7 @@ class RecordKeeper:
         pool, marks = self._roster.pool, self._ledger.marks(key)
         if not marks and not pool.unrecorded:
             return {}
-        needs: dict[str, frozenset[str]] = {server: frozenset({WRITE}) for server in pool.unrecorded}
+        needs: dict[BackendId, frozenset[str]] = {server: frozenset({WRITE}) for server in pool.unrecorded}
         for server, mark in marks.items():
             needs[server] = needs.get(server, _NONE) | {mark.reason}
         return needs
@@ -103,7 +100,7 @@ class RecordKeeper:
                     return
             raise NoBackendLeft("what other servers lack could not be written down")
 
-    async def announce_token(self, server: str) -> bytes:
+    async def announce_token(self, server: BackendId) -> bytes:
         """Draw a token for the empty memory of this server, and write it down before it is planted.
 
         One that was not seen there since is drawn no second time: a server that keeps nothing is asked at
@@ -163,7 +160,7 @@ class RecordKeeper:
 
         They are removed from servers that have the record of this term, and not from those that lack it.
         """
-        removed: dict[str, set[Term]] = {}
+        removed: dict[BackendId, set[Term]] = {}
         while True:
             for server in tuple(self._roster.pool.members):
                 terms = self._authority.earlier - removed.setdefault(server, set())
@@ -171,7 +168,7 @@ class RecordKeeper:
                     removed[server] |= terms
             await trio.sleep(TAKEN_BACK_EVERY)
 
-    async def bring_up_to_date(self, server: str, channel: Channel) -> None:
+    async def bring_up_to_date(self, server: BackendId, channel: Channel) -> None:
         """Give a server that lacks it the last record, over the connection of a probe."""
         record = self.record
         if server not in self._lacking or record is None:
@@ -190,7 +187,7 @@ class RecordKeeper:
         dirty = self._dirty
         return all(reasons <= dirty.get(server, _NONE) for server, reasons in needs.items())
 
-    def _present_needs(self) -> dict[str, frozenset[str]]:
+    def _present_needs(self) -> dict[BackendId, frozenset[str]]:
         """What is true now: a server that is marked, out or in doubt may lack something."""
         needs = dict(self._ledger.reasons())
         for identity, member in self._roster.pool.members.items():
@@ -252,12 +249,14 @@ class RecordKeeper:
         roster.note_recorded(dirty)
         return True
 
-    async def _store(self, record: Record, written: bytes, servers: list[str]) -> tuple[set[str], set[str]]:
+    async def _store(
+        self, record: Record, written: bytes, servers: list[BackendId]
+    ) -> tuple[set[BackendId], set[BackendId]]:
         """Store it on these servers, all at the same time; return those that have it, and that refused it."""
-        has_it: set[str] = set()
-        refused: set[str] = set()
+        has_it: set[BackendId] = set()
+        refused: set[BackendId] = set()
 
-        async def store(server: str) -> None:
+        async def store(server: BackendId) -> None:
             member = self._roster.pool.members.get(server)
             if member is None:
                 return
@@ -278,12 +277,12 @@ class RecordKeeper:
                 storing.start_soon(store, server)
         return has_it, refused
 
-    def _has_last_record(self, server: str) -> bool:
+    def _has_last_record(self, server: BackendId) -> bool:
         pool = self._roster.pool
         is_known = self._written_epoch == pool.epoch and server in pool.members
         return is_known and pool.members[server].is_reachable and server not in self._lacking
 
-    async def _remove_from(self, server: str, terms: Iterable[Term]) -> bool:
+    async def _remove_from(self, server: BackendId, terms: Iterable[Term]) -> bool:
         """Remove the records of these terms from a server; return whether it has done that."""
 
         async def remove(channel: Channel) -> None:
@@ -319,7 +318,7 @@ class RecordKeeper:
         return True
 
 
-def _is_safe(has_it: set[str], asked: list[str], suspects: Reasons, on_disk: bool) -> bool:
+def _is_safe(has_it: set[BackendId], asked: list[BackendId], suspects: Reasons, on_disk: bool) -> bool:
     """Whether it will be found by the next router, whichever server it is about goes next.
 
     That one may run on another machine, so the disk counts where nobody else could take it, and no more.
@@ -330,8 +329,8 @@ def _is_safe(has_it: set[str], asked: list[str], suspects: Reasons, on_disk: boo
     return len(has_it) >= min(ENOUGH, len(others))
 
 
-def _merged(*reasons: Reasons) -> dict[str, frozenset[str]]:
-    merged: dict[str, frozenset[str]] = {}
+def _merged(*reasons: Reasons) -> dict[BackendId, frozenset[str]]:
+    merged: dict[BackendId, frozenset[str]] = {}
     for each in reasons:
         for server, why in each.items():
             merged[server] = merged.get(server, _NONE) | why

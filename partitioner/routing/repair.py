@@ -8,6 +8,7 @@ lock has ended, or its connections have, or the server is back.
 import trio
 
 from partitioner.errors import NoBackendLeft
+from partitioner.membership.backend import BackendId
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing.expiry_sync import ExpirySync
@@ -89,7 +90,7 @@ class Repairer:
         missed = SessionRef(key, target, self._ledger_keeper.placement_of(key))
         return await self._put_right(missed, servers)
 
-    async def _put_right(self, missed: SessionRef, servers: list[str]) -> bool:
+    async def _put_right(self, missed: SessionRef, servers: list[BackendId]) -> bool:
         ledger, pool = self._ledger_keeper.ledger, self._roster.pool
         acting_set = self._ledger_keeper.acting_set
         acting = acting_set(pool, missed, ledger.marks(missed.key))
@@ -124,7 +125,9 @@ class Repairer:
                 return False
         return not any(each in ledger.marks(missed.key) for each in servers)
 
-    async def _give_flag_back(self, missed: SessionRef, primary: str, backend_reply: BackendReply) -> None:
+    async def _give_flag_back(
+        self, missed: SessionRef, primary: BackendId, backend_reply: BackendReply
+    ) -> None:
         """To read an uninitialized session has consumed its flag, and no client has seen it."""
         stored = await self._replicator.replace(missed.key, primary, put(missed.target, backend_reply))
         if stored is None or stored.status != 200:
@@ -140,15 +143,15 @@ class Repairer:
                 await self._remove(missed, server, home.written)
         self._ledger_keeper.ledger.note_repaired(missed.key)
 
-    async def _write(self, missed: SessionRef, server: str, internal_request: InternalRequest) -> None:
+    async def _write(self, missed: SessionRef, server: BackendId, internal_request: InternalRequest) -> None:
         self._note(missed, server, await self._replicator.replace(missed.key, server, internal_request))
 
-    async def _remove(self, missed: SessionRef, server: str, belongs: tuple[str, ...]) -> None:
+    async def _remove(self, missed: SessionRef, server: BackendId, belongs: tuple[BackendId, ...]) -> None:
         """Remove what is left over beside the servers where the session belongs."""
         backend_reply = await self._replicator.clear(missed.key, server, remove(missed.target), belongs)
         self._note(missed, server, backend_reply)
 
-    def _note(self, missed: SessionRef, server: str, backend_reply: BackendReply | None) -> None:
+    def _note(self, missed: SessionRef, server: BackendId, backend_reply: BackendReply | None) -> None:
         if backend_reply is None or backend_reply.status not in (200, 404):
             return
         ledger = self._ledger_keeper.ledger

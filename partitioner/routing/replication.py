@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.ledger import REMOVE, WRITE
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.placement.session_id import SessionRef
@@ -36,10 +37,10 @@ class Write:
 
     session: SessionRef
     internal_request: InternalRequest
-    first: str  # the server
+    first: BackendId  # the server
     sent_at: float
     pool: Pool  # under which it began
-    begun: Mapping[str, BegunExchange]  # copies that are being written already, by server
+    begun: Mapping[BackendId, BegunExchange]  # copies that are being written already, by server
 
     @property
     def operation(self) -> Operation:
@@ -66,9 +67,9 @@ class Replicator:
         self._ledger_keeper = ledger_keeper
         self._internal_requests = internal_requests
         self._observer = observer
-        self.moved_from: Counter[str] = Counter()  # sessions that have left a server, since the start
+        self.moved_from: Counter[BackendId] = Counter()  # sessions that have left a server, since the start
 
-    def note_moved(self, source: str, reason: str) -> None:
+    def note_moved(self, source: BackendId, reason: str) -> None:
         """A session is where it belongs now, and no longer on this server."""
         self.moved_from[source] += 1
         member = self._roster.pool.members.get(source)
@@ -106,13 +107,13 @@ class Replicator:
             ledger.note_settled(key, pool.epoch, unchanged, trio.current_time())
         return list(backend_reply.values())
 
-    async def _copy(self, write: Write, pool: Pool) -> dict[str, BackendReply]:
+    async def _copy(self, write: Write, pool: Pool) -> dict[BackendId, BackendReply]:
         """Write it wherever it belongs.
 
         A server that fails may let another one move up, as one does that joins and is not known yet; what
         that other one holds is older than this, so it is written as well.
         """
-        reached: dict[str, BackendReply] = {}
+        reached: dict[BackendId, BackendReply] = {}
         tried = {write.first}
         while wanted := tuple(each for each in self._wanted(write, pool) if each not in tried):
             tried |= set(wanted)
@@ -123,21 +124,21 @@ class Replicator:
             reached |= got_it
         return reached
 
-    def _report(self, wanted: Sequence[str], got_it: Container[str]) -> None:
+    def _report(self, wanted: Sequence[BackendId], got_it: Container[BackendId]) -> None:
         """Tell whose copies were written, and whose were not."""
         members = self._roster.pool.members
         for server in wanted:
             if server in members:
                 self._observer.copy_written(members[server].backend, server in got_it)
 
-    def _wanted(self, write: Write, pool: Pool) -> dict[str, None]:
+    def _wanted(self, write: Write, pool: Pool) -> dict[BackendId, None]:
         """Where it belongs, and where it is being written although it may not belong there any more."""
         return dict.fromkeys(write.begun) | self._homes(write, pool)
 
-    def _homes(self, write: Write, pool: Pool) -> dict[str, None]:
+    def _homes(self, write: Write, pool: Pool) -> dict[BackendId, None]:
         """Where it is read now, and where it is once the marks are gone."""
         marks = tuple(self._ledger_keeper.ledger.marks(write.session.key))
-        homes: dict[str, None] = {}
+        homes: dict[BackendId, None] = {}
         for without in (marks, ()):
             acting = self._ledger_keeper.acting_set(pool, write.session, without)
             if acting is not None:
@@ -145,8 +146,8 @@ class Replicator:
         return homes
 
     async def _clear_up(
-        self, write: Write, pool: Pool, acting: ActingSet, reached: set[str]
-    ) -> dict[str, BackendReply]:
+        self, write: Write, pool: Pool, acting: ActingSet, reached: set[BackendId]
+    ) -> dict[BackendId, BackendReply]:
         """Remove what is left over wherever it does not belong, and will not belong without the marks either.
 
         A server that should have the write and did not take it stays marked. Were it told to remove the
@@ -168,8 +169,8 @@ class Replicator:
         return reached_too
 
     def _note_outcomes(
-        self, write: Write, servers: Sequence[str], outcomes: Sequence[BackendReply | None]
-    ) -> dict[str, BackendReply]:
+        self, write: Write, servers: Sequence[BackendId], outcomes: Sequence[BackendReply | None]
+    ) -> dict[BackendId, BackendReply]:
         """Clear the marks of servers that succeeded, mark those that failed; return the successful
         replies."""
         reached = {}
@@ -184,13 +185,17 @@ class Replicator:
                 self._ledger_keeper.mark(write.session, server, is_stale=True, reason=reason)
         return reached
 
-    async def _write_copy(self, write: Write, server: str) -> BackendReply | None:
+    async def _write_copy(self, write: Write, server: BackendId) -> BackendReply | None:
         if write.content is None:
             return None  # it has streamed through, and is not here any more: repair writes the copy
         return await self.replace(write.session.key, server, write.internal_request, write.begun.get(server))
 
     async def replace(
-        self, key: bytes, server: str, internal_request: InternalRequest, begun: BegunExchange | None = None
+        self,
+        key: bytes,
+        server: BackendId,
+        internal_request: InternalRequest,
+        begun: BegunExchange | None = None,
     ) -> BackendReply | None:
         """Have a server hold this instead of whatever it held of the key.
 
@@ -205,7 +210,7 @@ class Replicator:
         return await self.insist(key, server, internal_request, begun)
 
     async def clear(
-        self, key: bytes, server: str, internal_request: InternalRequest, belongs: Iterable[str]
+        self, key: bytes, server: BackendId, internal_request: InternalRequest, belongs: Iterable[BackendId]
     ) -> BackendReply | None:
         """Have a server remove what it holds and others should; None where that failed or is not safe.
 
@@ -216,7 +221,11 @@ class Replicator:
         return await self.insist(key, server, internal_request)
 
     async def insist(
-        self, key: bytes, server: str, internal_request: InternalRequest, begun: BegunExchange | None = None
+        self,
+        key: bytes,
+        server: BackendId,
+        internal_request: InternalRequest,
+        begun: BegunExchange | None = None,
     ) -> BackendReply | None:
         """Have it done, through a lock that no page holds any more; never through one that a page holds."""
         backend_reply = await self._internal_requests.run(server, internal_request, begun=begun)

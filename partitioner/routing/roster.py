@@ -32,7 +32,7 @@ from partitioner.errors import (
     BackendUnreachable,
     Refused,
 )
-from partitioner.membership.backend import Address, Backend, Intent, free_identity
+from partitioner.membership.backend import NO_IDENTITY, Address, Backend, BackendId, Intent, free_identity
 from partitioner.membership.health import (
     Health,
     HealthPolicy,
@@ -84,10 +84,10 @@ BY_ORDER = "an order, by a verb or over the admin port"
 
 _NOTHING_SEEN: Mapping[Address, bytes] = {}
 
-Listener = Callable[[str, HealthRecord, HealthRecord], None]
+Listener = Callable[[BackendId, HealthRecord, HealthRecord], None]
 """Is told the identity of a backend, and its record before and after."""
 
-Mover = Callable[[str, str | None], None]
+Mover = Callable[[BackendId, BackendId | None], None]
 """Is told the identity of an entry of which nothing was known, and whose memory it has: that of a server that
 was away or renamed, or, with None, of one that goes on by its own entry."""
 
@@ -107,9 +107,9 @@ class Roster:
         """`longest_life` answers T_max in seconds: for how long the past matters."""
         self.pool = pool
         self.redundancy = redundancy
-        self.upstreams: dict[str, Upstream] = {}  # by identity; filled in before anything is observed
+        self.upstreams: dict[BackendId, Upstream] = {}  # by identity; filled in before anything is observed
         self.departed: dict[bytes, float] = {}  # tokens of memories that are out; until when that matters
-        self.aliases: dict[str, str] = {}  # which server a backend is that was entered twice, by identity
+        self.aliases: dict[BackendId, str] = {}  # which server a backend is that was entered twice
         self.empty: set[bytes] = set()  # tokens that were planted on empty memories
         self.unknown_locks_before = float(
             "-inf"
@@ -123,7 +123,7 @@ class Roster:
         self._open_upstream = open_upstream
         self._longest_life = longest_life
         self._has_changed = trio.Event()
-        self._wanted_probes: dict[str, trio.Event] = {name: trio.Event() for name in pool.members}
+        self._wanted_probes: dict[BackendId, trio.Event] = {each: trio.Event() for each in pool.members}
 
     def open_upstreams(self) -> None:
         """Open the upstreams of all members: once, before anything is observed."""
@@ -140,10 +140,10 @@ class Roster:
         """Wait for the next pool."""
         await self._has_changed.wait()
 
-    async def wait_for_wanted_probe(self, name: str) -> None:
+    async def wait_for_wanted_probe(self, identity: BackendId) -> None:
         """Wait until somebody wants this backend probed at once."""
-        await self._wanted_probes[name].wait()
-        self._wanted_probes[name] = trio.Event()
+        await self._wanted_probes[identity].wait()
+        self._wanted_probes[identity] = trio.Event()
 
     # --- beginning and ending ---
 
@@ -171,7 +171,7 @@ class Roster:
     def configured_pool(self) -> Pool:
         """The pool of those that are configured, of which nothing is known."""
         kept = [each.backend for each in self.pool.members.values() if each.removed_at is None]
-        anew = [replace(backend, identity="") for backend in kept]
+        anew = [replace(backend, identity=NO_IDENTITY) for backend in kept]
         return first_pool(anew, self._policy, self.pool.copies, trio.current_time())
 
     def start_over(self, inheritance: Inheritance, *, knows_locks: bool) -> None:
@@ -211,7 +211,7 @@ class Roster:
         self.redundancy.begin(pool, gaps)
         self._wake_all()
 
-    def note_seen(self, answering: Container[str]) -> None:
+    def note_seen(self, answering: Container[BackendId]) -> None:
         """As a standby: these servers answer just now, and nothing else is known of any."""
         now, members = trio.current_time(), {}
         for identity, member in self.pool.members.items():
@@ -224,7 +224,7 @@ class Roster:
             self.pool = replace(self.pool, epoch=self.pool.epoch + 1, members=members)
             self._wake_all()
 
-    def note_recorded(self, dirty: Mapping[str, frozenset[str]]) -> None:
+    def note_recorded(self, dirty: Mapping[BackendId, frozenset[str]]) -> None:
         """It is written down what these servers may lack: requests may go by that."""
         self.pool = replace(self.pool, dirty=dirty)
 
@@ -235,7 +235,7 @@ class Roster:
 
     # --- what is observed ---
 
-    def note_full(self, server: str) -> None:
+    def note_full(self, server: BackendId) -> None:
         """A server has refused a session for want of memory."""
         member = self.pool.members.get(server)
         if member is not None:
@@ -244,54 +244,56 @@ class Roster:
     def exchange_failed(self, failure: BackendFailure) -> None:
         """An exchange failed; its backend may not be well, and is probed at once."""
         self._observer.backend_troubled(failure)
-        if isinstance(failure, BackendEjected) or failure.backend not in self.pool.members:
+        identity = BackendId(failure.backend)
+        if isinstance(failure, BackendEjected) or identity not in self.pool.members:
             return
         symptom = SYMPTOMS[type(failure)]
         if symptom is not None:
-            self._observe_symptom(failure.backend, symptom, failure.detail)
-        self._wanted_probes[failure.backend].set()
+            self._observe_symptom(identity, symptom, failure.detail)
+        self._wanted_probes[identity].set()
 
     def probe_failed(self, failure: BackendFailure) -> None:
         """A probe failed: unlike in an exchange, whatever went wrong counts, unless it was our own fault."""
-        if failure.backend not in self.pool.members:
+        identity = BackendId(failure.backend)
+        if identity not in self.pool.members:
             return  # it was forgotten while it was probed
         if isinstance(failure, BackendNotAtFault):
             self._observer.backend_troubled(failure)
             return
         symptom = SYMPTOMS[type(failure)] or Symptom.BROKEN
         if symptom is Symptom.ALIAS:
-            self.aliases[failure.backend] = failure.detail
-        self.upstreams[failure.backend].half_closed.note_answering(symptom is Symptom.RESTARTED)
-        self._observe_symptom(failure.backend, symptom, failure.detail)
+            self.aliases[identity] = failure.detail
+        self.upstreams[identity].half_closed.note_answering(symptom is Symptom.RESTARTED)
+        self._observe_symptom(identity, symptom, failure.detail)
 
-    def probe_succeeded(self, name: str, incarnation: bytes) -> None:
+    def probe_succeeded(self, identity: BackendId, incarnation: bytes) -> None:
         """A probe found, or planted, the canary and read it back."""
-        if name not in self.pool.members:
+        if identity not in self.pool.members:
             return
-        known = self.pool.maybe_holder_of(incarnation, besides=name)
+        known = self.pool.maybe_holder_of(incarnation, besides=identity)
         if known is not None:
-            if self.pool.members[name].removed_at is not None:
-                self._forget_if_alias(name)
+            if self.pool.members[identity].removed_at is not None:
+                self._forget_if_alias(identity)
                 return
-            self._take_over(name, known)
-            name = known
-        self.upstreams[name].half_closed.note_answering(True)
-        before, now = self._record(name), trio.current_time()
+            self._take_over(identity, known)
+            identity = known
+        self.upstreams[identity].half_closed.note_answering(True)
+        before, now = self._record(identity), trio.current_time()
         if before.is_up and before.failures >= self._policy.fall:
-            self._observer.backend_answers_again(self.pool.members[name].backend)
+            self._observer.backend_answers_again(self.pool.members[identity].backend)
         record = observe_success(self._doubted(before, incarnation, now), incarnation, now, self._policy)
         if before.served_incarnation is not None and before.served_incarnation != incarnation:
             self.departed[before.served_incarnation] = now + self._longest_life()
         if record.answers:
             self.empty.discard(incarnation)  # it is a member's memory now, and comes back as that
-        self._publish(name, record, "has another canary")
+        self._publish(identity, record, "has another canary")
 
-    def memory_went_back(self, name: str, incarnation: bytes) -> None:
+    def memory_went_back(self, identity: BackendId, incarnation: bytes) -> None:
         """A memory shows less than it has taken: an old one was put back, and is in doubt from now on."""
         now = trio.current_time()
         self.departed[incarnation] = now + self._longest_life()
-        if self._record(name).is_up:
-            self._observe_symptom(name, Symptom.RESTARTED, "has gone back in time")
+        if self._record(identity).is_up:
+            self._observe_symptom(identity, Symptom.RESTARTED, "has gone back in time")
 
     def _doubted(self, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
         """The record of a backend that shows this token, in doubt if it is not known what that memory missed.
@@ -311,34 +313,34 @@ class Roster:
             return record
         return suspect(record, now + self._longest_life(), incarnation, now)
 
-    def _forget_if_alias(self, name: str) -> None:
+    def _forget_if_alias(self, identity: BackendId) -> None:
         """Another entry leads to the memory that was found here, and this one was removed.
 
         One that has had a memory is still asked for that.
         """
-        if self.pool.members[name].incarnation is not None:
+        if self.pool.members[identity].incarnation is not None:
             return
-        members = {each: member for each, member in self.pool.members.items() if each != name}
+        members = {each: member for each, member in self.pool.members.items() if each != identity}
         self._replace_members(members, self.pool.copies, trio.current_time())
-        self._close_upstream(name)
+        self._close_upstream(identity)
         for mover in self.movers:
-            mover(name, None)
+            mover(identity, None)
 
-    def maybe_twin(self, name: str, incarnation: bytes) -> Backend | None:
+    def maybe_twin(self, identity: BackendId, incarnation: bytes) -> Backend | None:
         """The other backend that answers just now and shows this token, too, if there is one."""
-        identity = self.pool.maybe_holder_of(incarnation, besides=name)
-        if identity is None or name not in self.pool.members:
+        holder = self.pool.maybe_holder_of(incarnation, besides=identity)
+        if holder is None or identity not in self.pool.members:
             return None
-        member = self.pool.members[identity]
-        is_entry = member.removed_at is None and self.pool.members[name].removed_at is None
+        member = self.pool.members[holder]
+        is_entry = member.removed_at is None and self.pool.members[identity].removed_at is None
         return member.backend if is_entry and member.record.answers else None
 
-    def memory_was_copied(self, name: str, incarnation: bytes, original: Backend) -> None:
+    def memory_was_copied(self, identity: BackendId, incarnation: bytes, original: Backend) -> None:
         """A backend began as a copy of another one's memory, and has this token now: it is in doubt."""
         self.departed[incarnation] = trio.current_time() + self._longest_life()
-        self._observer.memory_was_copied(self.pool.members[name].backend, original)
+        self._observer.memory_was_copied(self.pool.members[identity].backend, original)
 
-    def _take_over(self, entry: str, known: str) -> None:
+    def _take_over(self, entry: BackendId, known: BackendId) -> None:
         """The server at this entry has the memory of another identity: it has moved, or was renamed.
 
         The former place of that memory ends at once, without a drain; where that is still configured, another
@@ -347,7 +349,7 @@ class Roster:
         now, former = trio.current_time(), self.pool.members
         arrived, memory = former[entry], former[known]
         moved = Member(replace(arrived.backend, identity=known), memory.record)
-        members: dict[str, Member] = {}
+        members: dict[BackendId, Member] = {}
         for identity, member in former.items():
             if identity == entry:
                 members[known] = moved
@@ -366,47 +368,47 @@ class Roster:
                 mover(entry, known)
         self._observer.backend_moved(moved.backend, memory.backend)
 
-    def _vacant(self, backend: Backend, taken: Container[str]) -> Member:
+    def _vacant(self, backend: Backend, taken: Container[BackendId]) -> Member:
         """An entry whose server has turned up elsewhere: it is DOWN until another one is seen there."""
         identity = free_identity(backend, taken)
         record = replace(newcomer(self._policy), health=Health.DOWN, since=trio.current_time())
         return Member(replace(backend, identity=identity), record)
 
-    def _close_upstream(self, identity: str) -> None:
+    def _close_upstream(self, identity: BackendId) -> None:
         self.upstreams[identity].cut()
         # It is not probed any more: its unanswered connections get the patience of one that answers.
         self.upstreams[identity].half_closed.note_answering(True)
         del self.upstreams[identity]
 
-    def _observe_symptom(self, name: str, symptom: Symptom, detail: str) -> None:
-        may_fall = self.pool.may_fall(name, symptom, self._policy)
-        before = self._record(name)
+    def _observe_symptom(self, identity: BackendId, symptom: Symptom, detail: str) -> None:
+        may_fall = self.pool.may_fall(identity, symptom, self._policy)
+        before = self._record(identity)
         record = observe_symptom(before, symptom, trio.current_time(), self._policy, may_fall=may_fall)
         has_been_spared = record.health is before.health is not Health.DOWN
         if has_been_spared and before.failures < self._policy.fall <= record.failures:
-            self._observer.ejection_withheld(self.pool.members[name].backend, detail)
-        self._publish(name, record, detail)
+            self._observer.ejection_withheld(self.pool.members[identity].backend, detail)
+        self._publish(identity, record, detail)
 
-    def _publish(self, name: str, record: HealthRecord, detail: str) -> None:
+    def _publish(self, identity: BackendId, record: HealthRecord, detail: str) -> None:
         """Put the record in force: cut first, then show the new pool, then tell."""
-        before = self._record(name)
+        before = self._record(identity)
         if before is record:
             return
         if before.answers and not record.answers:
-            self.upstreams[name].cut()
+            self.upstreams[identity].cut()
         for listener in self.listeners:
-            listener(name, before, record)
+            listener(identity, before, record)
         if record.answers and not before.answers:
             self.departed.pop(record.incarnation or b"", None)  # it is in; whether it is read its record says
             assert record.incarnation is not None  # a success brought it up, and carried its incarnation
-            self.upstreams[name].reinstate(record.incarnation)
+            self.upstreams[identity].reinstate(record.incarnation)
         now = trio.current_time()
-        self._show(self.pool.with_record(name, record, now), now)
+        self._show(self.pool.with_record(identity, record, now), now)
         if before.health is not record.health:
-            self._announce(name, before, record, detail)
+            self._announce(identity, before, record, detail)
 
-    def _announce(self, name: str, before: HealthRecord, record: HealthRecord, detail: str) -> None:
-        backend, eligible = self.pool.members[name].backend, len(self.pool.eligible)
+    def _announce(self, identity: BackendId, before: HealthRecord, record: HealthRecord, detail: str) -> None:
+        backend, eligible = self.pool.members[identity].backend, len(self.pool.eligible)
         if record.health is Health.RECOVERING:
             self._observer.backend_doubted(backend, record.doubted_until - trio.current_time(), eligible)
         elif record.is_up and before.health is Health.RECOVERING:
@@ -435,8 +437,8 @@ class Roster:
         changed, self._has_changed = self._has_changed, trio.Event()
         changed.set()
 
-    def _record(self, name: str) -> HealthRecord:
-        return self.pool.members[name].record
+    def _record(self, identity: BackendId) -> HealthRecord:
+        return self.pool.members[identity].record
 
     # --- what operators want ---
 
@@ -489,11 +491,11 @@ class Roster:
 
     def members_for(
         self, backends: Sequence[Backend], seen: Mapping[Address, bytes] = _NOTHING_SEEN
-    ) -> dict[str, Member]:
+    ) -> dict[BackendId, Member]:
         """The members that `adopt` would make of these backends, by identity. Raises Refused as that does."""
         if all(each.intent is not Intent.READY for each in backends):
             raise Refused("no backend would be ready any more; expected at least one to serve the sessions")
-        members: dict[str, Member] = {}
+        members: dict[BackendId, Member] = {}
         for backend in backends:
             member = self._member_for(backend, trio.current_time(), seen.get(backend.address))
             twin = members.get(member.backend.identity)
@@ -505,7 +507,7 @@ class Roster:
             members[member.backend.identity] = member
         return members
 
-    def suspect(self, identity: str) -> None:
+    def suspect(self, identity: BackendId) -> None:
         """What this backend missed is not known any more: it is RECOVERING for the longest life."""
         now = trio.current_time()
         record = self._record(identity)
@@ -514,7 +516,7 @@ class Roster:
         )
         self._publish(identity, doubted, "more keys were marked on it than can be remembered")
 
-    def prolong_doubt(self, identity: str) -> None:
+    def prolong_doubt(self, identity: BackendId) -> None:
         """A backend in doubt was asked for a session, which lives on there from now on, stale or not.
 
         Only what may reach it late makes that uncertain by some seconds, so it is noted once in a while.
@@ -527,13 +529,13 @@ class Roster:
         if until - member.record.doubted_until > PROLONGED_EVERY:
             self.pool = self.pool.with_record(identity, prolong_doubt(member.record, until), now)
 
-    def note_healed(self, identity: str) -> None:
+    def note_healed(self, identity: BackendId) -> None:
         """Whatever this backend may have missed was put right, or is marked: it is read again."""
         record = self._record(identity)
         if record.health is Health.RECOVERING:
             self._publish(identity, trust(record, trio.current_time()), "was healed")
 
-    def forget_the_gone(self) -> list[str]:
+    def forget_the_gone(self) -> list[BackendId]:
         """Forget removed backends when whatever they hold has expired, or they have been DOWN for long.
 
         Returns whom: no exchange will ask them any more, so nothing need be remembered of what is on them.
@@ -565,7 +567,7 @@ class Roster:
 
     def _member_for(self, backend: Backend, now: float, seen: bytes | None) -> Member:
         """The member that this backend is: one that is known by its token or as it was, or a new one."""
-        identity = None if seen is None else self.pool.maybe_holder_of(seen, besides="")
+        identity = None if seen is None else self.pool.maybe_holder_of(seen, besides=None)
         if identity is None:
             identity = self._maybe_known_as(backend)
         if identity is None:
@@ -578,13 +580,13 @@ class Roster:
             record = put_aside(record, now, self._policy)
         return Member(replace(backend, identity=identity), record)
 
-    def _maybe_known_as(self, backend: Backend) -> str | None:
+    def _maybe_known_as(self, backend: Backend) -> BackendId | None:
         for identity, known in self.pool.members.items():
             if (known.backend.name, known.backend.address) == (backend.name, backend.address):
                 return identity
         return None
 
-    def _replace_members(self, members: dict[str, Member], copies: int, now: float) -> None:
+    def _replace_members(self, members: dict[BackendId, Member], copies: int, now: float) -> None:
         """Cut who is not to be spoken to any more, take on who is new, then show the new pool."""
         for identity, member in members.items():
             before = self.pool.members.get(identity)

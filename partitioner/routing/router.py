@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import trio
 
 from partitioner.errors import MalformedRequest, NoBackendLeft
+from partitioner.membership.backend import BackendId
 from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, Effects, Finish, StandIn, finish
 from partitioner.membership.items import ITEMS
 from partitioner.membership.ledger import REMOVE, Lock
@@ -250,7 +251,7 @@ class Router:
             [(each, release(session.target, routed.cookie)) for each in servers]
         )
 
-    async def _release_elsewhere(self, routed: RoutedRequest, server: str) -> None:
+    async def _release_elsewhere(self, routed: RoutedRequest, server: BackendId) -> None:
         """A lock that was granted before this router's time may lie on another server than this one."""
         quarantine, session = self._quarantine(), routed.session
         if quarantine is None or quarantine.is_answered(session.key) or routed.cookie is None:
@@ -523,7 +524,7 @@ class Router:
             return Response(found_elsewhere[0].head, b"")  # it was there, and now it is gone
         return answer
 
-    async def _consume_flag(self, session: SessionRef, server: str) -> None:
+    async def _consume_flag(self, session: SessionRef, server: BackendId) -> None:
         """This server has handed out the one-shot flag of a new session: its copies have it no longer."""
         marks = self._ledger.marks(session.key)
         acting = self._acting_set(session, self._roster.pool)
@@ -572,7 +573,7 @@ class Router:
         if member is not None:
             self._observer.lock_taken_over(member.backend)
 
-    def _end_lock_of(self, session: SessionRef, server: str) -> bool:
+    def _end_lock_of(self, session: SessionRef, server: BackendId) -> bool:
         """This server has just said that it has not locked the session; return whether it was thought to."""
         lock = self._ledger.maybe_lock(session.key, trio.current_time())
         if lock is None or lock.server != server:

@@ -20,14 +20,15 @@ from typing import Protocol
 import trio
 
 from partitioner.errors import BackendFailure, ListingFailed, MalformedFile, NoBackendLeft
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.farm_clock import FarmClock
-from partitioner.membership.inheritance import Inheritance
+from partitioner.membership.inheritance import Inheritance, inherit
 from partitioner.membership.items import CanaryItem, Term, TermItem
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.legacy import Legacy, restore_ledger
 from partitioner.membership.quarantine import Quarantine
-from partitioner.membership.record import Record, inherit, read_record
+from partitioner.membership.record import Record
+from partitioner.membership.record_format import read_record
 from partitioner.membership.tenure import Role, Sightings, next_term
 from partitioner.protocol.messages import Operation
 from partitioner.routing.drain import ListKeys
@@ -78,9 +79,9 @@ class TenurePolicy:
 class _Look:
     """What was read at all servers."""
 
-    canaries: dict[str, CanaryItem | None] = field(default_factory=dict)  # by identity
-    terms: dict[str, TermItem | None] = field(default_factory=dict)
-    records: dict[str, Record] = field(default_factory=dict)
+    canaries: dict[BackendId, CanaryItem | None] = field(default_factory=dict)  # by identity
+    terms: dict[BackendId, TermItem | None] = field(default_factory=dict)
+    records: dict[BackendId, Record] = field(default_factory=dict)
     addresses: set[Address] = field(default_factory=set)  # of those that were read
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.fencing import RouterConnection
 from partitioner.membership.pool import Pool
 from partitioner.protocol.messages import AnswerHead, RequestHead
@@ -46,10 +47,10 @@ class Request:
 class AnsweredBy:
     """The state server that gave an answer, and how it was asked."""
 
-    server: str  # its identity
+    server: BackendId  # its identity
     pool: Pool  # under which
     sent_at: float
-    passed_over: str | None = None  # the first choice, where that was out of use for this session
+    passed_over: BackendId | None = None  # the first choice, where that was out of use for this session
 
 
 @dataclass(frozen=True, slots=True)

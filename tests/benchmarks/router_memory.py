@@ -50,6 +50,7 @@ from partitioner.transport.connector import Connector
 from partitioner.transport.messages import Request
 from tests.doubles.backends import INCARNATION, ROUTER_NAME, ok
 from tests.end_to_end.web_server import APPLICATION
+from tests.identities import STATE_3
 
 TIMEOUT_MINUTES = 20
 WINDOW = TIMEOUT_MINUTES * 60 / 20
@@ -204,7 +205,7 @@ class Run:
         """Mark one server for each session, as a save does that it has missed."""
         for number in range(self.sessions):
             session = self.core.ledger_keeper.session_of(target(number))
-            self.core.ledger_keeper.mark(session, "state-3", is_stale=True)
+            self.core.ledger_keeper.mark(session, STATE_3, is_stale=True)
 
     def note(self, name: str) -> None:
         gc.collect()

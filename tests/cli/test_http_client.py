@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from partitioner.cli.http_client import Answer, HttpClient, NotReached
+from tests.tables import each_case
 
 PATIENCE = 60.0
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -152,7 +153,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("answer", "sentence"), BROKEN.values(), ids=BROKEN)
+@each_case(("answer", "sentence"), BROKEN.values(), ids=BROKEN)
 def test_what_is_no_answer(answer: bytes, sentence: str) -> None:
     """It is said what came instead."""
     with listening(answer=answer) as there, pytest.raises(NotReached, match=sentence):
@@ -194,19 +195,19 @@ NO_URLS = {
     "empty label": "http://a..b",
     "long label": f"http://{'a' * 64}",
     "blank": "http://a b",
-    "newline": "http://x/\r\nX-Header: y",
+    "newline": "http://x/\r\nX-Header:y",
     "not text": "http://x/\udcff",
 }
 
 
-@pytest.mark.parametrize("url", NO_URLS.values(), ids=NO_URLS)
+@each_case("url", NO_URLS.values(), ids=NO_URLS)
 def test_what_is_no_url(url: str) -> None:
     """It is found before anything is asked."""
     with pytest.raises(ValueError, match=r"."):
         HttpClient(url, None, PATIENCE)
 
 
-@pytest.mark.parametrize("token", ["s\u00e9same", "two\nlines", "null\0"])
+@each_case("token", ["s\u00e9same", "two\nlines", "null\0"])
 def test_a_token_that_cannot_be_sent(token: str) -> None:
     """It would be another header, or none; and it is not told to whoever reads the screen."""
     with pytest.raises(ValueError, match="printable ASCII") as caught:

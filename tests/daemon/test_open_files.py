@@ -1,8 +1,7 @@
 """How many connections fit into a limit of open files."""
 
-import pytest
-
 from partitioner.daemon.open_files import BESIDE_CONNECTIONS, ConnectionCounts
+from tests.tables import each_case
 
 WANTED = ConnectionCounts(clients=10_000, per_backend=256, backends=3)
 
@@ -28,8 +27,8 @@ def test_a_state_server_has_clients_alone() -> None:
     assert ConnectionCounts(1024 - 256) == ConnectionCounts(10_000).fitted(1024)
 
 
-@pytest.mark.parametrize("ends_here", [1, 2])
-@pytest.mark.parametrize("backends", [0, 1, 3, 50])
+@each_case("ends_here", [1, 2])
+@each_case("backends", [0, 1, 3, 50])
 def test_what_is_fitted_fits(backends: int, ends_here: int) -> None:
     """There is room for all of them, unless the limit is tiny; there is always one of each."""
     wanted = ConnectionCounts(10_000, 256, backends, ends_here)

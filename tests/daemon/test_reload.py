@@ -23,6 +23,7 @@ from partitioner.transport.listener import Downstream, DownstreamPolicy
 from tests.doubles.backends import ScriptedBackend, greeting, incarnation_of
 from tests.doubles.network import Fault
 from tests.doubles.routers import CONVERSATION, MemoryRouter
+from tests.identities import STATE_2
 
 TWO = """
 backends:
@@ -130,7 +131,7 @@ async def test_a_server_leaves_and_is_still_asked(operator: Operator) -> None:
 
     pool = operator.router.roster.pool
     assert ["state-1"] == list(pool.places)
-    assert pool.members["state-2"].removed_at is not None
+    assert pool.members[STATE_2].removed_at is not None
     assert again is Outcome.UNCHANGED
 
 

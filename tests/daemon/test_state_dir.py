@@ -18,9 +18,12 @@ from partitioner.errors import FileUnusable
 from partitioner.membership.items import Term
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.legacy import restore_ledger, write_legacy
-from partitioner.membership.record import Record, write_record
+from partitioner.membership.record import Record
+from partitioner.membership.record_format import write_record
 from partitioner.ops.event_log import EventLog
-from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.log import LogObserver
+from partitioner.ops.log_output import configure_log
+from tests.identities import STATE_2
 from tests.membership.ledgers import KEY, NOW, marked
 from tests.tables import each_case
 
@@ -63,7 +66,7 @@ async def test_what_was_kept(tmp_path: Path) -> None:
     """The next router finds the record, and the marks that go with it."""
     left = opened(tmp_path)
     await left.save(write_record(RECORD))
-    left.save_ledger(write_legacy(marked("state-2"), RECORD.order, NOW))
+    left.save_ledger(write_legacy(marked(STATE_2), RECORD.order, NOW))
     found = opened(tmp_path)
     legacy, book = found.ledger(), Ledger(LedgerPolicy())
     assert legacy is not None
@@ -225,7 +228,7 @@ async def test_nobody_else_can_read_them(tmp_path: Path) -> None:
     """The keys of sessions are bearer secrets."""
     state_dir = opened(tmp_path / "state")
     await state_dir.save(write_record(RECORD))
-    state_dir.save_ledger(write_legacy(marked("state-2"), RECORD.order, NOW))
+    state_dir.save_ledger(write_legacy(marked(STATE_2), RECORD.order, NOW))
     files = [each for each in (tmp_path / "state").iterdir() if each.is_file()]
 
     assert ["router-1.ledger", "router-1.record"] == sorted(each.name for each in files)

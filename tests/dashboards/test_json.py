@@ -7,8 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.tables import each_case
 from tools.dashboards import DASHBOARDS
 from tools.dashboards.__main__ import text_of
 from tools.dashboards.grafana import COLUMNS
@@ -58,7 +57,7 @@ def overlap(one: Json, other: Json) -> bool:
     )
 
 
-each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
+each_dashboard = each_case("name", DASHBOARDS)
 
 
 @each_dashboard

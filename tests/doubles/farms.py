@@ -2,7 +2,7 @@
 
 import trio
 
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.placement.session_id import HashKey, SessionRef
@@ -43,7 +43,7 @@ class MemoryFarm:
         by_name = {
             each.name: MemoryStateServer(self.router.network, each.address) for each in self.router.backends
         }
-        self.names = self.router.roster.pool.ranking.preference_list(ID)
+        self.names = [BackendId(name) for name in self.router.roster.pool.ranking.preference_list(ID)]
         self.servers = [by_name[name] for name in self.names]
 
     # --- what goes on ---

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import trio
 
-from partitioner.membership.backend import Address, Backend
+from partitioner.membership.backend import Address, Backend, BackendId
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.losses import LostSessions
@@ -125,7 +125,7 @@ class MemoryRouter:
     def take_in(self) -> None:
         """Have all backends UP without a probe, in the incarnation that scripted ones show."""
         for number, each in enumerate(self.backends, 1):
-            self.roster.probe_succeeded(each.name, incarnation_of(number))
+            self.roster.probe_succeeded(each.identity, incarnation_of(number))
 
     async def start(self) -> None:
         """Begin as a router does, and go on."""
@@ -146,8 +146,8 @@ class MemoryRouter:
         return Client(near)
 
     @property
-    def serving(self) -> set[str]:
-        """The names of the backends that are UP."""
+    def serving(self) -> set[BackendId]:
+        """The backends that are UP."""
         return set(self.roster.pool.eligible)
 
 

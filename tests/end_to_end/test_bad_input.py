@@ -15,6 +15,7 @@ from partitioner.protocol.writer import REFUSAL
 from tests.end_to_end.conftest import ROUTERS, SERVERS, TARGETS
 from tests.end_to_end.processes import router, run_to_end, running, state_server
 from tests.end_to_end.web_server import Closed, WebServer, request_bytes
+from tests.tables import each_case
 
 SESSION = "bpr4mimb2vjnvtn2jc4yp3uo"
 HEAD = request_bytes(Operation.GET, SESSION).removesuffix(b"\r\n")
@@ -51,8 +52,8 @@ def received_until_closed(port: int, request: bytes) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("target", ROUTERS)
-@pytest.mark.parametrize("request_name", MALFORMED)
+@each_case("target", ROUTERS)
+@each_case("request_name", MALFORMED)
 def test_a_malformed_request_is_answered_400_and_closed_by_the_router(
     request_name: str, target: str, ports: dict[str, int]
 ) -> None:
@@ -60,8 +61,8 @@ def test_a_malformed_request_is_answered_400_and_closed_by_the_router(
     assert REFUSAL == received_until_closed(ports[target], MALFORMED[request_name])
 
 
-@pytest.mark.parametrize("target", SERVERS)
-@pytest.mark.parametrize("request_name", sorted(set(MALFORMED) - TAKEN_BY_STOCK))
+@each_case("target", SERVERS)
+@each_case("request_name", sorted(set(MALFORMED) - TAKEN_BY_STOCK))
 def test_a_malformed_request_is_answered_400_and_closed_by_a_state_server(
     request_name: str, target: str, ports: dict[str, int]
 ) -> None:
@@ -119,8 +120,8 @@ def test_a_body_that_is_cut_off_stores_nothing(target: str, size: int, ports: di
         assert b"old" == web.read_within(PATIENCE, SESSION)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("size", [65536, 65537, 5_000_000])
+@each_case("target", TARGETS)
+@each_case("size", [65536, 65537, 5_000_000])
 def test_large_sessions_come_back_whole(target: str, size: int, ports: dict[str, int]) -> None:
     """Bodies beyond what is held whole stream through, both ways."""
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)

@@ -18,6 +18,7 @@ from tests.end_to_end.farm import Farm, farm_in
 from tests.end_to_end.processes import running
 from tests.end_to_end.prometheus import STEP, Prometheus, Series, prometheus
 from tests.end_to_end.real_parts import need
+from tests.tables import each_case
 from tools.dashboards import DASHBOARDS
 from tools.dashboards.layout import ANNOTATIONS, VARIABLES
 from tools.dashboards.model import Expected, Panel
@@ -176,19 +177,19 @@ def wait_until(is_so: Callable[[], object]) -> None:
     assert maybe_wait_until(is_so)
 
 
-@pytest.mark.parametrize("name", PANELS)
+@each_case("name", PANELS)
 def test_every_panel_shows_something_while_all_is_well(seen: Seen, name: str) -> None:
     """Each query has an answer, but for those of what does not happen; those of failures have zeros."""
     assert is_well(PANELS[name].expected, seen.well[name])
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@each_case("name", EXPECTED)
 def test_every_expected_panel_shows_what_went_wrong(seen: Seen, name: str) -> None:
     """What is quiet in good times is not in bad ones."""
     assert is_loud(seen.ill[name])
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@each_case("name", EVENTS)
 def test_events_are_drawn(seen: Seen, name: str) -> None:
     """What happened is marked in all graphs. (The router was not restarted, so of that there is nothing.)"""
     assert (name != "Starts of routers") is is_loud([seen.events[name]])

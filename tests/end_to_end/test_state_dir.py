@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from partitioner.membership.record import read_record
+from partitioner.membership.backend import BackendId
+from partitioner.membership.record_format import read_record
 from tests.end_to_end.farm import NAMES, QUICK_PROBES, Farm, farm_in
 from tests.end_to_end.processes import router
 from tests.end_to_end.web_server import Closed, WebServer
+from tests.identities import STATE_1, STATE_2, STATE_3, identities
 
 SESSIONS = [f"session{number:017d}" for number in range(20)]
 PATIENCE = 60.0
@@ -27,7 +29,7 @@ def ports(farm: Farm) -> list[int]:
     return [farm.servers[name].port for name in NAMES]
 
 
-def health_kept(file: Path, name: str) -> str | None:
+def health_kept(file: Path, name: BackendId) -> str | None:
     """What the file says of a backend; None if it is not there, or says nothing of it."""
     if not file.exists():
         return None
@@ -36,7 +38,7 @@ def health_kept(file: Path, name: str) -> str | None:
     return None if entry is None else entry.health
 
 
-def wait_until_kept(file: Path, name: str, health: str) -> None:
+def wait_until_kept(file: Path, name: BackendId, health: str) -> None:
     """Wait until the file says this of a backend."""
     deadline = time.monotonic() + PATIENCE
     while health_kept(file, name) != health:
@@ -64,7 +66,7 @@ def test_nothing_stale_is_read_after_a_restart(tmp_path: Path, file: Path) -> No
         farm.wait_until("backend is down.*backend=state-2")
         for session in SESSIONS:
             farm.web.save(session, b"new")
-        wait_until_kept(file, "state-2", "down")
+        wait_until_kept(file, STATE_2, "down")
         farm.in_front.program.kill()
         with router(tmp_path, ports(farm), settings(file)) as again, WebServer(again.port) as web:
             farm.servers["state-2"].program.thaw()
@@ -78,7 +80,7 @@ def test_those_that_were_up_are_up(tmp_path: Path, file: Path) -> None:
     with farm_in(tmp_path, settings(file)) as farm:
         for session in SESSIONS:
             farm.web.save(session, b"kept")
-        for name in NAMES:
+        for name in identities(NAMES):
             wait_until_kept(file, name, "up")
         farm.in_front.program.kill()
         with router(tmp_path, ports(farm), settings(file)) as again, WebServer(again.port) as web:
@@ -91,7 +93,7 @@ def test_a_damaged_file(tmp_path: Path, file: Path) -> None:
     """It is set aside, which is said; what the state servers have of it is used."""
     with farm_in(tmp_path, settings(file)) as farm:
         farm.web.save(SESSIONS[0], b"kept")
-        wait_until_kept(file, "state-1", "up")
+        wait_until_kept(file, STATE_1, "up")
         farm.in_front.program.kill()
         file.write_bytes(file.read_bytes()[:-1])
         with router(tmp_path, ports(farm), settings(file)) as again, WebServer(again.port) as web:
@@ -107,4 +109,4 @@ def test_stopping_in_order_keeps_the_state(tmp_path: Path, file: Path) -> None:
         farm.wait_until("backend is down.*backend=state-3")
         farm.in_front.program.stop()
 
-        assert "down" == health_kept(file, "state-3")
+        assert "down" == health_kept(file, STATE_3)

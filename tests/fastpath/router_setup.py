@@ -10,11 +10,13 @@ import trio
 from partitioner.fastpath.connections import BackendConnection, BackendLinks, Client
 from partitioner.fastpath.links import SharedLinks
 from partitioner.fastpath.router import FastRouter
+from partitioner.membership.backend import BackendId
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.protocol.target import server_key
 from partitioner.transport.backend_connections import HELD_BODY
 from partitioner.transport.client_connection import Opening
 from tests.doubles.routers import CONVERSATION, MemoryRouter
+from tests.identities import STATE_1
 
 MOST_EVENTS = 256
 LONG_ENOUGH = 30.0
@@ -109,7 +111,7 @@ class RouterSetup:
         self.fast_router.take(client)
         return near, client
 
-    def link(self, name: str = "state-1") -> tuple[socket.socket, BackendConnection]:
+    def link(self, name: BackendId = STATE_1) -> tuple[socket.socket, BackendConnection]:
         """An idle link to a backend: its end, and ours."""
         near, far = self._pair()
         upstream = self.router.roster.upstreams[name]
@@ -118,17 +120,17 @@ class RouterSetup:
         backend_links = self.fast_router.links_to(upstream)
         return near, self.fast_router.links.add(far, backend_links, upstream.incarnation)
 
-    def holders(self, target: bytes) -> tuple[str, ...]:
+    def holders(self, target: bytes) -> tuple[BackendId, ...]:
         """Who holds a session, the primary first."""
         core = self.router.core
         acting = core.roster.pool.acting_set(core.ledger_keeper.placement_of(server_key(target)))
         assert acting is not None
         return acting.written
 
-    def backend_links(self, name: str = "state-1") -> BackendLinks:
+    def backend_links(self, name: BackendId = STATE_1) -> BackendLinks:
         return self.fast_router.links_to(self.router.roster.upstreams[name])
 
-    def shared_links(self, name: str = "state-1") -> SharedLinks:
+    def shared_links(self, name: BackendId = STATE_1) -> SharedLinks:
         """The same links, as their upstream sees them."""
         self.backend_links(name)
         shared = self.router.roster.upstreams[name].fast_links

@@ -11,12 +11,13 @@ from tests.fastpath.router_setup import (
     relayed,
 )
 from tests.fastpath.samples import FOUND, GRANTED
+from tests.identities import STATE_1
 
 
 async def test_the_slow_path_takes_an_idle_link(router_setup: RouterSetup) -> None:
     """Connections are shared: one that lies idle here need not be opened there."""
     router_setup.link()
-    upstream = router_setup.router.roster.upstreams["state-1"]
+    upstream = router_setup.router.roster.upstreams[STATE_1]
     assert upstream.idle == 1
     channel = router_setup.shared_links().maybe_channel()
 
@@ -131,7 +132,7 @@ async def test_a_fault_of_ours_with_a_request_that_has_waited(
         raise ZeroDivisionError
 
     router_setup.link()
-    limit = router_setup.router.roster.upstreams["state-1"].limit
+    limit = router_setup.router.roster.upstreams[STATE_1].limit
     limit.free, free = 0, limit.free
     near, _ = router_setup.client()
     near.sendall(GET)

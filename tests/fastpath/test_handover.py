@@ -1,6 +1,7 @@
 """What the fast path leaves to the slow path: before anything was sent, or with all that was."""
 
 import socket
+from contextlib import closing
 
 import pytest
 import trio
@@ -21,20 +22,22 @@ from tests.fastpath.router_setup import (
     shrink,
 )
 from tests.fastpath.samples import FOUND, GRANTED, KEY
+from tests.identities import STATE_1, STATE_2
+from tests.tables import each_case
 
 
 def mark(router_setup: RouterSetup) -> None:
     ledger_keeper = router_setup.router.core.ledger_keeper
-    ledger_keeper.mark(ledger_keeper.session_of(TARGET), "state-1", is_stale=True)
+    ledger_keeper.mark(ledger_keeper.session_of(TARGET), STATE_1, is_stale=True)
 
 
 def lock_elsewhere(router_setup: RouterSetup) -> None:
-    lock = Lock(7, "state-2", incarnation_of(2), trio.current_time())
+    lock = Lock(7, STATE_2, incarnation_of(2), trio.current_time())
     router_setup.router.ledger.note_lock(KEY, TARGET, lock, 20)
 
 
 def lock_in_another_incarnation(router_setup: RouterSetup) -> None:
-    lock = Lock(7, "state-1", b"another", trio.current_time())
+    lock = Lock(7, STATE_1, b"another", trio.current_time())
     router_setup.router.ledger.note_lock(KEY, TARGET, lock, 20)
 
 
@@ -66,17 +69,28 @@ CANARY = request(Operation.GET, b"%2fpartitioner%2fcanary%2frouter-1")
 LARGER = SET.replace(b"Content-Length:7", b"Content-Length:%d" % (HELD_BODY + 1))
 ODD = GET.replace(b"HTTP/1.1", b"HTTP/1.0")
 
+NOT_ORDINARY = {
+    "a create": CREATE,
+    "a canary": CANARY,
+    "a session that is not held": LARGER,
+    "HTTP/1.0": ODD,
+    "two at once": GET + GET,
+    "no end of the head": b"x" * 10_240,
+    "no request line": b"\r\n\r\n",
+}
 
-@pytest.mark.parametrize("asked", [CREATE, CANARY, LARGER, ODD, GET + GET, b"x" * 10_240, b"\r\n\r\n"])
-async def test_what_is_not_ordinary_about_a_request(asked: bytes, router_setup: RouterSetup) -> None:
+
+@each_case("asked", NOT_ORDINARY.values(), ids=NOT_ORDINARY)
+async def test_what_is_not_ordinary_about_a_request(asked: bytes, nursery: trio.Nursery) -> None:
     """The same."""
-    router_setup.link()
-    near, _ = router_setup.client()
-    near.sendall(asked)
-    while not router_setup.client_handoff.openings:
-        router_setup.turn()
+    with closing(RouterSetup(nursery)) as router_setup:
+        router_setup.link()
+        near, _ = router_setup.client()
+        near.sendall(asked)
+        while not router_setup.client_handoff.openings:
+            router_setup.turn()
 
-    assert asked == router_setup.client_handoff.openings[0].received
+        assert asked == router_setup.client_handoff.openings[0].received
 
 
 async def test_a_request_line_that_is_cut_elsewhere(router_setup: RouterSetup) -> None:
@@ -91,15 +105,16 @@ async def test_a_request_line_that_is_cut_elsewhere(router_setup: RouterSetup) -
     assert [asked] == [opening.received for opening in router_setup.client_handoff.openings]
 
 
-@pytest.mark.parametrize("target", [b"/a\r\n\r\nb", b"/\0", b"/\xe9"])
-async def test_a_target_that_is_not_ordinary(target: bytes, router_setup: RouterSetup) -> None:
+@each_case("target", [b"/a\r\n\r\nb", b"/\0", b"/\xe9"])
+async def test_a_target_that_is_not_ordinary(target: bytes, nursery: trio.Nursery) -> None:
     """Its content is not waited for: the slow path refuses some of them as soon as the head is there."""
-    near, _ = router_setup.client()
-    asked = SET.replace(TARGET, target).removesuffix(CONTENT)
-    near.sendall(asked)
-    router_setup.turn()
+    with closing(RouterSetup(nursery)) as router_setup:
+        near, _ = router_setup.client()
+        asked = SET.replace(TARGET, target).removesuffix(CONTENT)
+        near.sendall(asked)
+        router_setup.turn()
 
-    assert [asked] == [opening.received for opening in router_setup.client_handoff.openings]
+        assert [asked] == [opening.received for opening in router_setup.client_handoff.openings]
 
 
 async def test_a_head_that_is_too_long(router_setup: RouterSetup) -> None:
@@ -147,12 +162,12 @@ async def test_an_ejected_backend_is_cut_off(router_setup: RouterSetup) -> None:
     near, _ = router_setup.client()
     near.sendall(SET)
     router_setup.turn()
-    router_setup.router.roster.upstreams["state-1"].cut()
+    router_setup.router.roster.upstreams[STATE_1].cut()
     ended = await failure(router_setup)
 
     assert isinstance(ended, BackendEjected)
     assert ended.phase is Phase.READING
-    assert router_setup.router.ledger.marks_of("state-1") == 1
+    assert router_setup.router.ledger.marks_of(STATE_1) == 1
     assert router_setup.backend_links().links == {}
 
 
@@ -184,28 +199,29 @@ async def test_a_backend_that_breaks_off_an_answer(router_setup: RouterSetup) ->
     assert isinstance(await failure(router_setup), BackendReset)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        NOT_FOUND.replace(b"X-AspNet", b"X-Net"),
-        b"423 Locked\r\nLockAge: 1\r\nLockCookie: 7\r\nContent-Length: 0\r\n\r\n",
-        FOUND.replace(b"Timeout", b"ActionFlags: 1\r\nTimeout"),
-        FOUND.replace(b"Content-Length", b"content-length"),
-        b"HTTP/1.1 " + FOUND,
-    ],
-)
-async def test_an_answer_that_is_not_ordinary(answer: bytes, router_setup: RouterSetup) -> None:
-    """It is read by the slow path, with what has come of it, and relayed all the same."""
-    backend, _ = router_setup.link()
-    near, _ = router_setup.client()
-    near.sendall(GET)
-    router_setup.turn()
-    backend.recv(1000)
-    backend.sendall(answer)
-    router_setup.turn()
+NOT_ORDINARY_ANSWERS = {
+    "a field of another name": NOT_FOUND.replace(b"X-AspNet", b"X-Net"),
+    "a lock without its date": b"423 Locked\r\nLockAge: 1\r\nLockCookie: 7\r\nContent-Length: 0\r\n\r\n",
+    "the flag of a new session": FOUND.replace(b"Timeout", b"ActionFlags: 1\r\nTimeout"),
+    "a field in an odd spelling": FOUND.replace(b"Content-Length", b"content-length"),
+    "a version before the status": b"HTTP/1.1 " + FOUND,
+}
 
-    assert answer == await answer_of_slow_path(router_setup)
-    assert len(router_setup.router.core.gate) == 0
+
+@each_case("answer", NOT_ORDINARY_ANSWERS.values(), ids=NOT_ORDINARY_ANSWERS)
+async def test_an_answer_that_is_not_ordinary(answer: bytes, nursery: trio.Nursery) -> None:
+    """It is read by the slow path, with what has come of it, and relayed all the same."""
+    with closing(RouterSetup(nursery)) as router_setup:
+        backend, _ = router_setup.link()
+        near, _ = router_setup.client()
+        near.sendall(GET)
+        router_setup.turn()
+        backend.recv(1000)
+        backend.sendall(answer)
+        router_setup.turn()
+
+        assert answer == await answer_of_slow_path(router_setup)
+        assert len(router_setup.router.core.gate) == 0
 
 
 STRANGE = {
@@ -259,7 +275,7 @@ async def test_a_request_that_was_cut_off_while_it_was_sent(router_setup: Router
     near.sendall(asked)
     while link.state is LinkState.IDLE:
         router_setup.turn()
-    router_setup.router.roster.upstreams["state-1"].cut()
+    router_setup.router.roster.upstreams[STATE_1].cut()
     ended = await failure(router_setup)
 
     assert isinstance(ended, BackendEjected)

@@ -14,13 +14,14 @@ from tests.fastpath.router_setup import (
     RouterSetup,
 )
 from tests.fastpath.samples import FOUND
+from tests.identities import STATE_1
 
 
 async def test_who_finds_no_place_is_asked_when_there_is_one(router_setup: RouterSetup) -> None:
     """First come, first served; and the places are those of both paths."""
     backend, _ = router_setup.link()
     (first, _), (second, client), (third, _) = (router_setup.client() for _ in range(3))
-    limit = router_setup.router.roster.upstreams["state-1"].limit
+    limit = router_setup.router.roster.upstreams[STATE_1].limit
     limit.free = 1
     for number, near in enumerate((first, second, third)):
         near.sendall(request(Operation.GET, target(number)))
@@ -42,7 +43,7 @@ async def test_nobody_overtakes_those_who_wait_for_a_place(router_setup: RouterS
     """A request that comes in the round in which a place becomes free is asked after those that wait."""
     backend, _ = router_setup.link()
     nears = [router_setup.client()[0] for _ in range(3)]
-    router_setup.router.roster.upstreams["state-1"].limit.free = 1
+    router_setup.router.roster.upstreams[STATE_1].limit.free = 1
     asked = [request(Operation.GET, target(number)) for number in range(3)]
     for number in (0, 1):
         nears[number].sendall(asked[number])
@@ -108,7 +109,7 @@ async def test_a_place_that_comes_free_without_a_word(router_setup: RouterSetup)
     """A place that the slow path gives back is found at the next look."""
     backend, _ = router_setup.link()
     near, client = router_setup.client()
-    limit = router_setup.router.roster.upstreams["state-1"].limit
+    limit = router_setup.router.roster.upstreams[STATE_1].limit
     limit.free, free = 0, limit.free
     near.sendall(GET)
     router_setup.turn()

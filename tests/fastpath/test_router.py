@@ -2,6 +2,7 @@
 
 import select
 import socket
+from contextlib import closing
 
 import pytest
 import trio
@@ -24,24 +25,34 @@ from tests.fastpath.router_setup import (
     shrink,
 )
 from tests.fastpath.samples import FOUND, GRANTED, KEY, REMOVE
+from tests.identities import STATE_1
+from tests.tables import each_case
 
 SOON = 0.01
 """Seconds for a round in which perhaps nothing comes, because all that was sent is under way already."""
 
-ORDINARY = [(GET, FOUND), (ACQUIRE, GRANTED), (RELEASE, ok()), (SET, ok()), (REMOVE, ok()), (HEAD, ok())]
+ORDINARY = {
+    "get": (GET, FOUND),
+    "acquire": (ACQUIRE, GRANTED),
+    "release": (RELEASE, ok()),
+    "set": (SET, ok()),
+    "remove": (REMOVE, ok()),
+    "head": (HEAD, ok()),
+}
 
 
-@pytest.mark.parametrize(("asked", "answer"), ORDINARY)
-async def test_what_is_ordinary_is_relayed(asked: bytes, answer: bytes, router_setup: RouterSetup) -> None:
+@each_case(("asked", "answer"), ORDINARY.values(), ids=ORDINARY)
+async def test_what_is_ordinary_is_relayed(asked: bytes, answer: bytes, nursery: trio.Nursery) -> None:
     """Byte for byte, and reported with status, duration and size; then everything is as before."""
-    backend, link = router_setup.link()
-    near, client = router_setup.client()
+    with closing(RouterSetup(nursery)) as router_setup:
+        backend, link = router_setup.link()
+        near, client = router_setup.client()
 
-    assert answer == relayed(router_setup, near, backend, asked, answer)
-    assert router_setup.router.observer.named("exchange_finished")[0][2] == 200
-    assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
-    assert len(router_setup.router.core.gate) == 0
-    assert router_setup.router.roster.upstreams["state-1"].traffic.answers[200] == 1
+        assert answer == relayed(router_setup, near, backend, asked, answer)
+        assert router_setup.router.observer.named("exchange_finished")[0][2] == 200
+        assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
+        assert len(router_setup.router.core.gate) == 0
+        assert router_setup.router.roster.upstreams[STATE_1].traffic.answers[200] == 1
 
 
 @pytest.mark.parametrize("asked", [SET, ACQUIRE])
@@ -175,41 +186,48 @@ async def test_the_end_comes_after_a_read_that_was_filled(router_setup: RouterSe
 
 
 LOCKED = write_answer(Answer(Status.LOCKED, lock_age=3.0, lock_cookie=9), 638_000_000_000_000_000)
-REFUSALS = [
-    *((asked, NOT_FOUND, 404) for asked in (GET, ACQUIRE, RELEASE, HEAD)),
-    *((asked, LOCKED, 423) for asked in (GET, ACQUIRE, RELEASE, SET, REMOVE)),
-]
+ASKED = {name: asked for name, (asked, _) in ORDINARY.items()}
+REFUSALS = {
+    **{f"404 to {name}": (ASKED[name], NOT_FOUND, 404) for name in ("get", "acquire", "release", "head")},
+    **{f"423 to {name}": (asked, LOCKED, 423) for name, asked in ASKED.items() if name != "head"},
+}
 
 
-@pytest.mark.parametrize(("asked", "answer", "status"), REFUSALS)
+@each_case(("asked", "answer", "status"), REFUSALS.values(), ids=REFUSALS)
 async def test_what_is_refused_is_relayed(
-    asked: bytes, answer: bytes, status: int, router_setup: RouterSetup
+    asked: bytes, answer: bytes, status: int, nursery: trio.Nursery
 ) -> None:
     """In settled times a 404 is the truth, and whoever polls a locked session is answered here, too."""
-    backend, link = router_setup.link()
-    near, client = router_setup.client()
+    with closing(RouterSetup(nursery)) as router_setup:
+        backend, link = router_setup.link()
+        near, client = router_setup.client()
 
-    assert answer == relayed(router_setup, near, backend, asked, answer)
-    assert status == router_setup.router.observer.named("exchange_finished")[0][2]
-    assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
-    assert len(router_setup.router.core.gate) == 0
-    assert router_setup.router.roster.upstreams["state-1"].traffic.answers[status] == 1
+        assert answer == relayed(router_setup, near, backend, asked, answer)
+        assert status == router_setup.router.observer.named("exchange_finished")[0][2]
+        assert (ClientState.IDLE, [link]) == (client.state, router_setup.backend_links().idle_links)
+        assert len(router_setup.router.core.gate) == 0
+        assert router_setup.router.roster.upstreams[STATE_1].traffic.answers[status] == 1
 
 
-@pytest.mark.parametrize(("asked", "answer"), [(SET, NOT_FOUND), (REMOVE, NOT_FOUND), (HEAD, LOCKED)])
+@each_case(
+    ("asked", "answer"),
+    [(SET, NOT_FOUND), (REMOVE, NOT_FOUND), (HEAD, LOCKED)],
+    ids=["404 to set", "404 to remove", "423 to head"],
+)
 async def test_what_is_refused_for_no_common_reason(
-    asked: bytes, answer: bytes, router_setup: RouterSetup
+    asked: bytes, answer: bytes, nursery: trio.Nursery
 ) -> None:
     """A remove of what is not there concerns others; the rest no state server should say."""
-    backend, _ = router_setup.link()
-    near, _ = router_setup.client()
-    near.sendall(asked)
-    router_setup.turn()
-    backend.recv(1000)
-    backend.sendall(answer)
-    router_setup.turn()
+    with closing(RouterSetup(nursery)) as router_setup:
+        backend, _ = router_setup.link()
+        near, _ = router_setup.client()
+        near.sendall(asked)
+        router_setup.turn()
+        backend.recv(1000)
+        backend.sendall(answer)
+        router_setup.turn()
 
-    assert 1 == len(router_setup.client_handoff.openings)
+        assert 1 == len(router_setup.client_handoff.openings)
 
 
 async def test_a_404_in_unsettled_times(nursery: trio.Nursery) -> None:
@@ -319,7 +337,7 @@ async def test_the_time_between_two_exchanges_counts_for_neither(
     (told,) = router_setup.router.observer.named("exchange_finished")
 
     assert 0.0 == told[3]
-    assert 0.0 == router_setup.router.roster.upstreams["state-1"].traffic.durations.total
+    assert 0.0 == router_setup.router.roster.upstreams[STATE_1].traffic.durations.total
 
 
 async def test_a_client_is_sent_home_after_its_answer(router_setup: RouterSetup) -> None:
@@ -353,14 +371,14 @@ async def test_a_lock_lives_on_from_when_a_request_is_sent(
 ) -> None:
     """Not from when it came, before it had to wait: another one may have renewed the session since."""
     router_setup.link()
-    limit = router_setup.router.roster.upstreams["state-1"].limit
+    limit = router_setup.router.roster.upstreams[STATE_1].limit
     limit.free, free = 0, limit.free
     near, client = router_setup.client()
     near.sendall(GET)
     router_setup.turn()
     await trio.sleep(3.0)
     limit.free, now = free, trio.current_time()
-    router_setup.router.ledger.note_lock(KEY, TARGET, Lock(7, "state-1", INCARNATION, now), 20)
+    router_setup.router.ledger.note_lock(KEY, TARGET, Lock(7, STATE_1, INCARNATION, now), 20)
     router_setup.fast_router.look_at_queues(now)
 
     assert client.state is ClientState.WAITING

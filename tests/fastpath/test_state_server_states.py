@@ -1,14 +1,14 @@
 """The state table of a state server's clients, cell by cell: a client in each state, and each signal."""
 
 import socket
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
+from contextlib import closing
 
 from partitioner.fastpath.states import STATE_SERVER_REACTIONS, ClientState, Signal
 from tests.doubles.sessions import GET, SET
 from tests.fastpath.router_setup import LONG_ENOUGH, MOST_EVENTS, reset, shrink
 from tests.fastpath.server_setup import StateServerSetup
+from tests.tables import each_case
 
 STATES = (
     ClientState.IDLE,
@@ -109,21 +109,16 @@ class Scene:
         return LATE if facts == ["exchange_closed"] else CLOSED
 
 
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    yield scene
-    scene.server_setup.close()
-
-
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("signal", Signal)
-def test_a_client_reacts_as_the_table_says(state: ClientState, signal: Signal, scene: Scene) -> None:
+@each_case("state", STATES)
+@each_case("signal", Signal)
+def test_a_client_reacts_as_the_table_says(state: ClientState, signal: Signal) -> None:
     """Each cell of the table, by what becomes of the client."""
-    scene.bring(state)
-    scene.send(signal, state)
+    scene = Scene()
+    with closing(scene.server_setup):
+        scene.bring(state)
+        scene.send(signal, state)
 
-    assert OUTCOMES[state][signal] == scene.outcome(state)
+        assert OUTCOMES[state][signal] == scene.outcome(state)
 
 
 def test_no_cell_is_left_out() -> None:

@@ -6,9 +6,9 @@ to it is looked up in a table of outcomes that is written independently of the r
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-import pytest
 import trio
 
 from partitioner.fastpath.connections import BackendConnection, Client
@@ -24,6 +24,7 @@ from partitioner.transport.backend_connections import HELD_BODY
 from tests.doubles.backends import ok
 from tests.doubles.sessions import CONTENT, GET, SET, TARGET
 from tests.fastpath.router_setup import RouterSetup, reset, shrink
+from tests.tables import each_case
 
 ANSWER = ok(CONTENT, b"Timeout: 20")
 LARGE = b"x" * HELD_BODY
@@ -160,15 +161,17 @@ def request_of(body: bytes) -> bytes:
     return SET.replace(b"Content-Length:7", b"Content-Length:%d" % len(body)).removesuffix(CONTENT) + body
 
 
-@pytest.fixture
-def scene(nursery: trio.Nursery) -> Iterator[Scene]:
+@contextmanager
+def new_scene(nursery: trio.Nursery) -> Iterator[Scene]:
     router_setup = RouterSetup(nursery, copies=2, backends=2)
     (backend, link), (copy_backend, copy_link) = (
         router_setup.link(name) for name in router_setup.holders(TARGET)
     )
     near, client = router_setup.client()
-    yield Scene(router_setup, near, client, backend, link, copy_backend, copy_link)
-    router_setup.close()
+    try:
+        yield Scene(router_setup, near, client, backend, link, copy_backend, copy_link)
+    finally:
+        router_setup.close()
 
 
 def send(
@@ -194,25 +197,31 @@ def send(
         scene.router_setup.fast_router.signal(connection, signal)
 
 
-@pytest.mark.parametrize("state", ClientState)
-@pytest.mark.parametrize("signal", Signal)
-async def test_a_client_reacts_as_the_table_says(state: ClientState, signal: Signal, scene: Scene) -> None:
+@each_case("state", ClientState)
+@each_case("signal", Signal)
+async def test_a_client_reacts_as_the_table_says(
+    state: ClientState, signal: Signal, nursery: trio.Nursery
+) -> None:
     """Each cell of the table of clients, by what becomes of the client."""
-    scene.bring_client(state)
-    data = GET[50:] if state is ClientState.RECEIVING else GET
-    send(signal, scene, scene.near, scene.client, data)
+    with new_scene(nursery) as scene:
+        scene.bring_client(state)
+        data = GET[50:] if state is ClientState.RECEIVING else GET
+        send(signal, scene, scene.near, scene.client, data)
 
-    assert CLIENT_OUTCOMES[state][signal] == scene.client_outcome(state)
+        assert CLIENT_OUTCOMES[state][signal] == scene.client_outcome(state)
 
 
-@pytest.mark.parametrize("state", LinkState)
-@pytest.mark.parametrize("signal", Signal)
-async def test_a_link_reacts_as_the_table_says(state: LinkState, signal: Signal, scene: Scene) -> None:
+@each_case("state", LinkState)
+@each_case("signal", Signal)
+async def test_a_link_reacts_as_the_table_says(
+    state: LinkState, signal: Signal, nursery: trio.Nursery
+) -> None:
     """Each cell of the table of links, by what becomes of the link."""
-    far, link = scene.bring_link(state)
-    send(signal, scene, far, link, ok() if state in COPYING else ANSWER)
+    with new_scene(nursery) as scene:
+        far, link = scene.bring_link(state)
+        send(signal, scene, far, link, ok() if state in COPYING else ANSWER)
 
-    assert LINK_OUTCOMES[state][signal] == scene.link_outcome(link, state)
+        assert LINK_OUTCOMES[state][signal] == scene.link_outcome(link, state)
 
 
 def test_no_cell_is_left_out() -> None:

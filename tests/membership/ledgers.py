@@ -2,6 +2,7 @@
 
 from collections.abc import Container
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 
 HOUR = 3_600.0
@@ -14,7 +15,7 @@ def ledger(keys: int = 1_000_000) -> Ledger:
     return Ledger(LedgerPolicy(session_timeout=HOUR, session_timeout_max=24 * HOUR, keys=keys))
 
 
-def marked(*servers: str, is_stale: bool = False, since: float = NOW) -> Ledger:
+def marked(*servers: BackendId, is_stale: bool = False, since: float = NOW) -> Ledger:
     book = ledger()
     for server in servers:
         book.mark(KEY, TARGET, server, since, is_stale=is_stale)
@@ -31,6 +32,6 @@ class Everybody:
 EVERYBODY = Everybody()
 
 
-def sweep(book: Ledger, now: float, answering: Container[str] = EVERYBODY) -> None:
+def sweep(book: Ledger, now: float, answering: Container[BackendId] = EVERYBODY) -> None:
     for _ in book.sweep(now, answering):
         pass

@@ -8,9 +8,10 @@ from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.pool import ActingSet, Member, Pool
 from partitioner.placement.rendezvous import Ranking
+from tests.identities import A, B, C, D, identities
 from tests.tables import each_case
 
-NAMES = ("a", "b", "c", "d")
+NAMES = (A, B, C, D)
 RANKING = Ranking(dict.fromkeys(NAMES, 1.0))
 KEY = next(key for number in range(1000) if RANKING.preference_list(key := b"%d" % number) == NAMES)
 """A key whose preference list is a, b, c, d, so that the tables below can be read."""
@@ -36,54 +37,54 @@ def pool(states: str, copies: int, intents: Mapping[str, Intent] = {}) -> Pool:
 
 # states of a, b, c, d; copies; marked; who is read, who else is written, who is written in addition
 TABLE: dict[str, tuple[str, int, str, ActingSet | None]] = {
-    "one copy": ("up up up up", 1, "", ActingSet("a", ())),
-    "two copies": ("up up up up", 2, "", ActingSet("a", ("b",))),
-    "three copies": ("up up up up", 3, "", ActingSet("a", ("b", "c"))),
-    "more copies than serve": ("up down up down", 3, "", ActingSet("a", ("c",))),
-    "the first is down": ("down up up up", 2, "", ActingSet("b", ("c",))),
-    "the second is down": ("up down up up", 2, "", ActingSet("a", ("c",))),
-    "the first two are down": ("down down up up", 2, "", ActingSet("c", ("d",))),
-    "the last one alone": ("down down down up", 2, "", ActingSet("d", ())),
+    "one copy": ("up up up up", 1, "", ActingSet(A, ())),
+    "two copies": ("up up up up", 2, "", ActingSet(A, (B,))),
+    "three copies": ("up up up up", 3, "", ActingSet(A, (B, C))),
+    "more copies than serve": ("up down up down", 3, "", ActingSet(A, (C,))),
+    "the first is down": ("down up up up", 2, "", ActingSet(B, (C,))),
+    "the second is down": ("up down up up", 2, "", ActingSet(A, (C,))),
+    "the first two are down": ("down down up up", 2, "", ActingSet(C, (D,))),
+    "the last one alone": ("down down down up", 2, "", ActingSet(D, ())),
     "nobody": ("down down down down", 2, "", None),
     # A marked server is not read, and goes on being written: that is what puts it right.
-    "the first is marked": ("up up up up", 2, "a", ActingSet("b", ("a",))),
-    "the second is marked": ("up up up up", 2, "b", ActingSet("a", ("b",))),
-    "the first two are marked": ("up up up up", 2, "ab", ActingSet("c", ("a",))),
+    "the first is marked": ("up up up up", 2, "a", ActingSet(B, (A,))),
+    "the second is marked": ("up up up up", 2, "b", ActingSet(A, (B,))),
+    "the first two are marked": ("up up up up", 2, "ab", ActingSet(C, (A,))),
     "all are marked": ("up up up up", 2, "abcd", None),
-    "marked and down": ("down up up up", 2, "a", ActingSet("b", ("c",))),
+    "marked and down": ("down up up up", 2, "a", ActingSet(B, (C,))),
     "all that serve are marked": ("down up down down", 2, "b", None),
-    "with one copy and a mark": ("up up up up", 1, "a", ActingSet("b", ())),
+    "with one copy and a mark": ("up up up up", 1, "a", ActingSet(B, ())),
     # RECOVERING is written to, read for nothing, and does not count as a copy.
-    "the first is in doubt": ("recovering up up up", 2, "", ActingSet("b", ("c",), ("a",))),
-    "the second is in doubt": ("up recovering up up", 2, "", ActingSet("a", ("c",), ("b",))),
-    "both are in doubt": ("recovering recovering up up", 2, "", ActingSet("c", ("d",), ("a", "b"))),
-    "in doubt, but not among the first": ("up up recovering up", 2, "", ActingSet("a", ("b",))),
-    "one copy, in doubt": ("recovering up up up", 1, "", ActingSet("b", (), ("a",))),
+    "the first is in doubt": ("recovering up up up", 2, "", ActingSet(B, (C,), (A,))),
+    "the second is in doubt": ("up recovering up up", 2, "", ActingSet(A, (C,), (B,))),
+    "both are in doubt": ("recovering recovering up up", 2, "", ActingSet(C, (D,), (A, B))),
+    "in doubt, but not among the first": ("up up recovering up", 2, "", ActingSet(A, (B,))),
+    "one copy, in doubt": ("recovering up up up", 1, "", ActingSet(B, (), (A,))),
     "all in doubt": ("recovering recovering recovering recovering", 2, "", None),
     # At the router's start a server of which nothing is known keeps its place: its sessions wait.
-    "the first is unknown": ("unknown up up up", 2, "", ActingSet("a", ("b",))),
-    "the second is unknown": ("up unknown up up", 2, "", ActingSet("a", ("c",))),
-    "nobody is known": ("unknown unknown unknown unknown", 2, "", ActingSet("a", ())),
-    "unknown and marked": ("unknown up up up", 2, "a", ActingSet("b", ("c",))),
+    "the first is unknown": ("unknown up up up", 2, "", ActingSet(A, (B,))),
+    "the second is unknown": ("up unknown up up", 2, "", ActingSet(A, (C,))),
+    "nobody is known": ("unknown unknown unknown unknown", 2, "", ActingSet(A, ())),
+    "unknown and marked": ("unknown up up up", 2, "a", ActingSet(B, (C,))),
 }
 
 
 @pytest.mark.parametrize(("states", "copies", "marked", "expected"), TABLE.values(), ids=TABLE)
 def test_acting_set(states: str, copies: int, marked: str, expected: ActingSet | None) -> None:
     """The primary is the first that serves and is not marked; copies are the first others that serve."""
-    assert expected == pool(states, copies).acting_set(KEY, tuple(marked))
+    assert expected == pool(states, copies).acting_set(KEY, identities(marked))
 
 
 @pytest.mark.parametrize("intent", [Intent.DRAIN, Intent.MAINT])
 def test_only_ready_servers_act(intent: Intent) -> None:
     """What hands its sessions off, or is not spoken to, holds no session's place (design.md 5)."""
-    assert ActingSet("b", ("c",)) == pool("up up up up", 2, {"a": intent}).acting_set(KEY)
+    assert ActingSet(B, (C,)) == pool("up up up up", 2, {"a": intent}).acting_set(KEY)
 
 
 @pytest.mark.parametrize("intent", [Intent.DRAIN, Intent.MAINT])
 def test_only_ready_servers_are_written_in_addition(intent: Intent) -> None:
     """Doubt about a server that is to take nothing new is nobody's concern."""
-    assert ActingSet("b", ("c",)) == pool("recovering up up up", 2, {"a": intent}).acting_set(KEY)
+    assert ActingSet(B, (C,)) == pool("recovering up up up", 2, {"a": intent}).acting_set(KEY)
 
 
 def test_written() -> None:

@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from partitioner.membership.backend import Address, Backend
+from partitioner.membership.backend import NO_IDENTITY, Address, Backend, BackendId
+from partitioner.membership.eras import MOST_ERAS
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.pool import (
     ASK_EVERYBODY,
     ASKED_OF_A_MAP,
-    MOST_ERAS,
     Member,
     Pool,
     ranking_of,
 )
+from tests.identities import identities
 from tests.tables import each_case
 
 T_MAX = 3_600.0
@@ -24,11 +25,13 @@ RECOVERING = HealthRecord(health=Health.RECOVERING, since=0.0, incarnation=b"1")
 KEY = b"key"
 
 
-def member(name: str, weight: float = 1.0, address: str = "10.0.0.1", identity: str = "") -> Member:
+def member(
+    name: str, weight: float = 1.0, address: str = "10.0.0.1", identity: BackendId = NO_IDENTITY
+) -> Member:
     return Member(Backend(name, Address(address, 42424), weight, identity=identity), UP)
 
 
-def members(*all_of_them: Member) -> dict[str, Member]:
+def members(*all_of_them: Member) -> dict[BackendId, Member]:
     return {each.backend.identity: each for each in all_of_them}
 
 
@@ -47,8 +50,8 @@ def removed(each: Member, now: float) -> Member:
     return replace(each, removed_at=now)
 
 
-def order(there: Pool, key: bytes = KEY) -> tuple[str, ...]:
-    return there.ranking.preference_list(key)
+def order(there: Pool, key: bytes = KEY) -> tuple[BackendId, ...]:
+    return tuple(identities(there.ranking.preference_list(key)))
 
 
 # --- possible holders ---
@@ -118,7 +121,7 @@ def test_a_server_that_moved_house_is_asked_in_both(count: int) -> None:
     """Identity is name and address: what the old server holds is not on the new one (design.md 5)."""
     before = pool(count)
     first = order(before)[0]
-    moved = member(first, address="10.9.9.9", identity=f"{first}@10.9.9.9:42424")
+    moved = member(first, address="10.9.9.9", identity=BackendId(f"{first}@10.9.9.9:42424"))
     there = [removed(each, NOW) if each.backend.name == first else each for each in before.members.values()]
     after = before.succeeded_by(members(*there, moved), before.ranking, 1, NOW)
 
@@ -129,8 +132,9 @@ def test_a_map_is_not_forgotten_for_many_changes_of_health() -> None:
     """However often servers fall and return, an older map of the last T_max is still asked."""
     before = pool(ASK_EVERYBODY + 1)
     after = changed(before, NOW, *before.members.values(), *(member(f"new-{each}") for each in range(300)))
+    flapping = BackendId("new-0")
     for number in range(MOST_ERAS):
-        after = after.with_record("new-0", DOWN, NOW + number).with_record("new-0", UP, NOW + number + 0.5)
+        after = after.with_record(flapping, DOWN, NOW + number).with_record(flapping, UP, NOW + number + 0.5)
 
     assert set(order(before)[:ASKED_OF_A_MAP]) <= set(after.possible_holders(KEY))
 
@@ -149,7 +153,7 @@ def test_eras_end() -> None:
 # --- has always held ---
 
 
-def always(there: Pool, name: str, now: float = NOW) -> bool:
+def always(there: Pool, name: BackendId, now: float = NOW) -> bool:
     return there.has_always_held(name, KEY, now - T_MAX)
 
 
@@ -282,7 +286,7 @@ def test_what_was_forgotten_is_not_claimed() -> None:
 def test_a_new_epoch_remembers_the_one_before() -> None:
     """An era says what was in force, from when to when."""
     before = pool(3, 2, changed_at=5.0)
-    after = before.with_record("s-1", DOWN, 9.0)
+    after = before.with_record(BackendId("s-1"), DOWN, 9.0)
     (era,) = after.eras
 
     assert (9.0, 5.0, 9.0) == (after.changed_at, era.began_at, era.ended_at)
@@ -292,7 +296,7 @@ def test_a_new_epoch_remembers_the_one_before() -> None:
 def test_a_record_that_changes_neither_health_nor_incarnation_begins_no_epoch() -> None:
     """What is counted about a server in the meantime leaves the times as settled as they were."""
     before = pool(3, 2, changed_at=5.0)
-    after = before.with_record("s-1", replace(UP, failures=2), 9.0)
+    after = before.with_record(BackendId("s-1"), replace(UP, failures=2), 9.0)
 
     assert (before.epoch, 5.0, ()) == (after.epoch, after.changed_at, after.eras)
 

@@ -1,13 +1,15 @@
 """The rules of one exchange: every cell of its tables, what is admitted, and how it ends."""
 
+from partitioner.membership.backend import BackendId
+from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, Finish, StandIn, admit, finish
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger, LedgerPolicy, Lock
-from partitioner.membership.pool import UnchangedSince
 from partitioner.protocol.messages import Operation
+from tests.identities import STATE_1, STATE_2
 from tests.tables import each_case
 
 KEY, TARGET = b"/app(abc)/s", b"/app(abc)/s"
-HERE, ELSEWHERE = "state-1", "state-2"
+HERE, ELSEWHERE = STATE_1, STATE_2
 INCARNATION, ANOTHER = b"one", b"two"
 NOW = 10_000.0
 LOCKED_SINCE = NOW - 1
@@ -86,7 +88,7 @@ LONG_AGO = UnchangedSince(float("-inf"), 0)
 
 
 def ledger_with(
-    lock_server: str | None = None, incarnation: bytes = INCARNATION, *, marked: bool = False
+    lock_server: BackendId | None = None, incarnation: bytes = INCARNATION, *, marked: bool = False
 ) -> Ledger:
     ledger = Ledger(LedgerPolicy())
     if lock_server is not None:

@@ -1,7 +1,5 @@
 """Which connections of routers are closed when another router claims (design.md 5.3)."""
 
-import pytest
-
 from partitioner.membership.fencing import Fence, RouterConnection, is_lower, maybe_term
 from partitioner.membership.items import Term, TermItem
 from tests.tables import each_case
@@ -113,7 +111,7 @@ def test_forgotten() -> None:
     assert [] == setting.fence.term_stored(FARM, TWO)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"1", b"one word", b"1 Word", b"\xff\xfe", b"1 word 2"])
+@each_case("content", [None, b"", b"1", b"one word", b"1 Word", b"\xff\xfe", b"1 word 2"])
 def test_what_is_no_term(content: bytes | None) -> None:
     """A term that cannot be read counts as none."""
     assert maybe_term(content) is None

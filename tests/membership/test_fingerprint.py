@@ -7,6 +7,7 @@ from partitioner.membership.fingerprint import BITS, fingerprint_text, map_finge
 from partitioner.membership.health import Health, HealthPolicy, HealthRecord
 from partitioner.membership.pool import Pool, first_pool
 from partitioner.placement.session_id import HashKey
+from tests.identities import STATE_1, STATE_3
 from tests.tables import each_case
 
 POLICY = HealthPolicy()
@@ -66,7 +67,7 @@ def test_a_metric_can_hold_it() -> None:
 def test_health_does_not_count() -> None:
     """Two routers may see a server differently, and still place sessions in the same way."""
     pool = first_pool((ONE, TWO), POLICY, 2)
-    down = pool.with_record("state-1", HealthRecord(Health.DOWN), 1.0)
+    down = pool.with_record(STATE_1, HealthRecord(Health.DOWN), 1.0)
 
     assert MAP == map_fingerprint(down, HashKey.SESSION_ID)
 
@@ -74,6 +75,6 @@ def test_health_does_not_count() -> None:
 def test_a_removed_backend_does_not_count() -> None:
     """It is asked for what it holds, but nothing is placed on it."""
     pool = first_pool((ONE, TWO, THREE), POLICY, 2)
-    members = dict(pool.members) | {"state-3": replace(pool.members["state-3"], removed_at=1.0)}
+    members = dict(pool.members) | {STATE_3: replace(pool.members[STATE_3], removed_at=1.0)}
 
     assert MAP == map_fingerprint(Pool(1, members, pool.ranking, 2), HashKey.SESSION_ID)

@@ -2,8 +2,6 @@
 
 from itertools import product
 
-import pytest
-
 from partitioner.membership.health import (
     TRANSITIONS,
     Health,
@@ -69,7 +67,7 @@ def test_table_is_complete() -> None:
     assert set(product(Health, Signal)) == set(TRANSITIONS)
 
 
-@pytest.mark.parametrize(("health", "signal"), list(product(Health, Signal)))
+@each_case(("health", "signal"), product(Health, Signal))
 def test_cell(health: Health, signal: Signal) -> None:
     """Each cell of the table leads where the design says."""
     assert EXPECTED_TRANSITIONS[health, signal] is TRANSITIONS[health, signal]

@@ -1,11 +1,13 @@
 """The ledger by its rules: how long a session may live, locks, and what it forgets (design.md 7.3, 7.4)."""
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.ledger import Ledger, Lock
+from tests.identities import A, B
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, sweep
 from tests.tables import each_case
 
 
-def lock(cookie: int = 2, server: str = "a", since: float = NOW) -> Lock:
+def lock(cookie: int = 2, server: BackendId = A, since: float = NOW) -> Lock:
     return Lock(cookie, server, b"incarnation", since)
 
 
@@ -67,9 +69,9 @@ def test_locks_of_other_keys_are_not_known() -> None:
 def test_a_new_grant_ends_the_old_lock() -> None:
     """Whoever was granted it last holds it: the server would not have granted it otherwise."""
     book = locked()
-    book.note_lock(KEY, TARGET, lock(cookie=3, server="b", since=NOW + 1), 20)
+    book.note_lock(KEY, TARGET, lock(cookie=3, server=B, since=NOW + 1), 20)
 
-    assert (lock(3, "b", NOW + 1), 1) == (book.maybe_lock(KEY, NOW + 1), book.locks_held)
+    assert (lock(3, B, NOW + 1), 1) == (book.maybe_lock(KEY, NOW + 1), book.locks_held)
 
 
 def test_an_ended_lock_leaves_nothing() -> None:
@@ -134,7 +136,7 @@ def test_a_lock_whose_time_is_over_is_not_counted() -> None:
 def test_all_locks_are_listed() -> None:
     """Operators ask who holds what (design.md 9.1: locks)."""
     book = locked()
-    book.mark(OTHER, TARGET, "a", NOW, is_stale=True)
+    book.mark(OTHER, TARGET, A, NOW, is_stale=True)
 
     assert [(KEY, lock())] == list(book.locks())
 
@@ -146,9 +148,9 @@ def test_the_bound() -> None:
     """The ledger knows when it remembers more keys than it may (design.md 7.3)."""
     book = ledger(keys=2)
     for number in range(2):
-        book.mark(b"%d" % number, TARGET, "a", NOW, is_stale=True)
+        book.mark(b"%d" % number, TARGET, A, NOW, is_stale=True)
     at_the_bound = book.is_over_its_bound
-    book.mark(b"2", TARGET, "a", NOW, is_stale=True)
+    book.mark(b"2", TARGET, A, NOW, is_stale=True)
 
     assert (False, True) == (at_the_bound, book.is_over_its_bound)
 
@@ -166,8 +168,8 @@ def test_a_server_without_its_marks_makes_room() -> None:
     """One server goes without its marks, and then there is room again: the others keep theirs."""
     book = ledger(keys=3)
     for number in range(4):
-        book.mark(b"%d" % number, TARGET, "a", NOW, is_stale=True)
-    book.mark(b"0", TARGET, "b", NOW, is_stale=True)
-    book.unmark_all("a")
+        book.mark(b"%d" % number, TARGET, A, NOW, is_stale=True)
+    book.mark(b"0", TARGET, B, NOW, is_stale=True)
+    book.unmark_all(A)
 
-    assert (False, 1, 1) == (book.is_over_its_bound, len(book), book.marks_of("b"))
+    assert (False, 1, 1) == (book.is_over_its_bound, len(book), book.marks_of(B))

@@ -10,14 +10,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from partitioner.membership.backend import Address, Backend
+from partitioner.membership.backend import Address, Backend, BackendId
 from partitioner.membership.health import Health, HealthPolicy, HealthRecord
 from partitioner.membership.ledger import Ledger, LedgerPolicy, Lock
 from partitioner.membership.pool import Pool, first_pool
+from tests.identities import A, B
 from tests.membership.ledgers import EVERYBODY
 
 KEYS = (b"x", b"y")
-SERVERS = ("a", "b")
+SERVERS = (A, B)
 MINUTES = 60
 TIMEOUT = MINUTES * 60.0
 """Of all sessions, and also T_max: the tests of single rules vary them."""
@@ -71,12 +72,12 @@ class LedgerAndModel(RuleBasedStateMachine):
     def the_pool_changes(self) -> None:
         """The only server begins anew, so the acting set of each key is another one."""
         record = HealthRecord(health=Health.UP, incarnation=b"%d" % self.pool.epoch)
-        self.pool = self.pool.with_record("a", record, self.now)
+        self.pool = self.pool.with_record(A, record, self.now)
 
     # --- locks ---
 
     @rule(key=keys, server=servers, cookie=st.integers(2, 9))
-    def a_lock_is_granted(self, key: bytes, server: str, cookie: int) -> None:
+    def a_lock_is_granted(self, key: bytes, server: BackendId, cookie: int) -> None:
         lock = Lock(cookie, server, b"incarnation", self.now)
         self.ledger.note_lock(key, key, lock, MINUTES)
         self.model[key].lock, self.model[key].touched_at = lock, self.now
@@ -100,17 +101,17 @@ class LedgerAndModel(RuleBasedStateMachine):
             self.model[key].served_at = self.now
 
     @rule(key=keys, server=servers, is_stale=st.booleans())
-    def a_server_is_marked(self, key: bytes, server: str, is_stale: bool) -> None:
+    def a_server_is_marked(self, key: bytes, server: BackendId, is_stale: bool) -> None:
         self.ledger.mark(key, key, server, self.now, is_stale=is_stale)
         self.mark_model(key, server).is_stale |= is_stale
 
     @rule(key=keys, server=servers)
-    def a_request_goes_unanswered(self, key: bytes, server: str) -> None:
+    def a_request_goes_unanswered(self, key: bytes, server: BackendId) -> None:
         self.ledger.note_unanswered(key, key, server, self.now)
         self.mark_model(key, server).open += 1
 
     @rule(key=keys, server=servers)
-    def a_connection_ends(self, key: bytes, server: str) -> None:
+    def a_connection_ends(self, key: bytes, server: BackendId) -> None:
         self.ledger.note_worked_off(key, server, self.now)
         mark = self.model[key].marks.get(server)
         if mark is not None and mark.open:
@@ -118,7 +119,7 @@ class LedgerAndModel(RuleBasedStateMachine):
             mark.events.append(self.now)
 
     @rule(key=keys, server=servers, sent_before=st.sampled_from([0.0, 1.0, 60.0]))
-    def a_write_is_answered(self, key: bytes, server: str, sent_before: float) -> None:
+    def a_write_is_answered(self, key: bytes, server: BackendId, sent_before: float) -> None:
         is_right = self.ledger.note_put_right(key, server, self.now - sent_before)
         mark = self.model[key].marks.get(server)
         if mark is not None and not mark.open and all(self.now - sent_before >= at for at in mark.events):
@@ -127,13 +128,13 @@ class LedgerAndModel(RuleBasedStateMachine):
         assert is_right is (server not in self.model[key].marks)
 
     @rule(key=keys, reached=st.sets(servers))
-    def a_change_passes_by(self, key: bytes, reached: set[str]) -> None:
+    def a_change_passes_by(self, key: bytes, reached: set[BackendId]) -> None:
         self.ledger.note_saved(key, reached, None)
         for server, mark in self.model[key].marks.items():
             mark.is_stale |= server not in reached
 
     @rule(server=servers)
-    def an_empty_incarnation_begins(self, server: str) -> None:
+    def an_empty_incarnation_begins(self, server: BackendId) -> None:
         self.ledger.unmark_all(server)
         for model in self.model.values():
             if model.marks.pop(server, None) is not None and not model.marks:

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_hexdigest
 
 from partitioner.errors import MalformedFile
+from partitioner.membership.backend import BackendId
 from partitioner.membership.items import Term
 from partitioner.membership.ledger import LOCK, REMOVE, Ledger, LedgerPolicy, Lock
 from partitioner.membership.legacy import read_legacy, restore_ledger, write_legacy
+from tests.identities import STATE_1, STATE_2, STATE_3
 from tests.membership.ledgers import KEY, NOW, OTHER, TARGET, ledger
 from tests.tables import each_case
 
@@ -20,10 +22,10 @@ LATER = 50.0  # the monotonic time of the next router, whose machine was started
 
 def full() -> Ledger:
     book = ledger()
-    book.note_lock(KEY, TARGET, Lock(5, "state-1", b"\xfflife", NOW - 20.0), 30)
-    book.mark(KEY, TARGET, "state-2", NOW - 10.0, is_stale=True, reason=REMOVE)
-    book.note_unanswered(OTHER, TARGET, "state-3", NOW - 5.0)
-    book.note_lost(OTHER, ["state-3"])
+    book.note_lock(KEY, TARGET, Lock(5, STATE_1, b"\xfflife", NOW - 20.0), 30)
+    book.mark(KEY, TARGET, STATE_2, NOW - 10.0, is_stale=True, reason=REMOVE)
+    book.note_unanswered(OTHER, TARGET, STATE_3, NOW - 5.0)
+    book.note_lost(OTHER, [STATE_3])
     return book
 
 
@@ -42,15 +44,15 @@ def test_what_is_handed_on() -> None:
     lock = book.maybe_lock(KEY, LATER)
 
     assert ORDER == read_legacy(WRITTEN).order
-    assert Lock(5, "state-1", b"\xfflife", LATER - 20.0) == lock
+    assert Lock(5, STATE_1, b"\xfflife", LATER - 20.0) == lock
     assert {"state-2": frozenset({REMOVE}), "state-3": frozenset({"write"})} == book.reasons()
-    assert (True, True) == (book.marks(KEY)["state-2"].is_stale, book.is_lost(OTHER))
+    assert (True, True) == (book.marks(KEY)[STATE_2].is_stale, book.is_lost(OTHER))
     assert (2, 1) == (book.keys_marked, book.locks_held)
 
 
 def test_connections_of_before_are_gone() -> None:
     """What lay in them has been dropped, and a mark's time begins anew."""
-    mark = restored().marks(OTHER)["state-3"]
+    mark = restored().marks(OTHER)[STATE_3]
 
     assert (0, LATER) == (mark.open, mark.since)
 
@@ -80,8 +82,8 @@ def test_an_empty_ledger() -> None:
 def test_whether_there_was_a_session_at_all() -> None:
     """A request without an answer tells of none, and does not after a restart either."""
     book = ledger()
-    book.note_unanswered(KEY, TARGET, "state-1", NOW)
-    book.note_unanswered(OTHER, TARGET, "state-1", NOW)
+    book.note_unanswered(KEY, TARGET, STATE_1, NOW)
+    book.note_unanswered(OTHER, TARGET, STATE_1, NOW)
     book.note_served(OTHER, NOW)
 
     assert [False, True] == [handed_on(book).tells_of_a_session(key) for key in (KEY, OTHER)]
@@ -90,19 +92,19 @@ def test_whether_there_was_a_session_at_all() -> None:
 def test_the_oldest_lock_is_the_first() -> None:
     """A key that was remembered first may have been locked last."""
     book = ledger()
-    book.mark(KEY, TARGET, "state-2", NOW - 60.0, is_stale=False)
-    book.note_lock(OTHER, TARGET, Lock(2, "state-1", b"incarnation", NOW - 50.0), 20)
-    book.note_lock(KEY, TARGET, Lock(3, "state-1", b"incarnation", NOW - 40.0), 20)
+    book.mark(KEY, TARGET, STATE_2, NOW - 60.0, is_stale=False)
+    book.note_lock(OTHER, TARGET, Lock(2, STATE_1, b"incarnation", NOW - 50.0), 20)
+    book.note_lock(KEY, TARGET, Lock(3, STATE_1, b"incarnation", NOW - 40.0), 20)
 
     assert [OTHER, KEY] == [key for key, _ in book.locks()]
     assert [OTHER, KEY] == [key for key, _ in handed_on(book).locks()]
 
 
 _KEYS = (KEY, OTHER, b"/app/\xff\x00")
-_SERVERS = ("state-1", "state-2")
+_SERVERS = (STATE_1, STATE_2)
 
 
-def _change(book: Ledger, what: int, key: bytes, server: str) -> None:
+def _change(book: Ledger, what: int, key: bytes, server: BackendId) -> None:
     match what:
         case 0:
             book.note_lock(key, TARGET, Lock(9, server, b"\xfe", NOW - 9.0), 20)
@@ -127,7 +129,7 @@ def _change(book: Ledger, what: int, key: bytes, server: str) -> None:
         st.tuples(st.integers(0, 7), st.sampled_from(_KEYS), st.sampled_from(_SERVERS)), max_size=20
     )
 )
-def test_nothing_gets_lost(changes: list[tuple[int, bytes, str]]) -> None:
+def test_nothing_gets_lost(changes: list[tuple[int, bytes, BackendId]]) -> None:
     """After any history the next router knows the same of every key, but for the time of its marks."""
     book = ledger()
     for what, key, server in changes:

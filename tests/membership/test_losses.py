@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason, lay_only_on, main_reason, maybe_loss
 from partitioner.membership.pool import Member, Pool, ranking_of
+from tests.identities import A, B, identities
 from tests.tables import each_case
 
 AFTER = 60.0
@@ -69,18 +70,18 @@ def test_the_reason_that_leaves_most_hope_counts() -> None:
 
 
 def pool(copies: int, **records: HealthRecord) -> Pool:
-    members = {name: member(name, record) for name, record in records.items()}
+    members = {BackendId(name): member(name, record) for name, record in records.items()}
     return Pool(0, members, ranking_of(members.values()), copies, 0.0)
 
 
 def followed_by(before: Pool, now: float, **records: HealthRecord) -> Pool:
     """The pool after its servers have got these records, one after the other."""
     for name, record in records.items():
-        before = before.with_record(name, record, now)
+        before = before.with_record(BackendId(name), record, now)
     return before
 
 
-NAMES = pool(1, a=UP, b=UP, c=UP).ranking.preference_list(KEY)
+NAMES = identities(pool(1, a=UP, b=UP, c=UP).ranking.preference_list(KEY))
 FIRST, SECOND, THIRD = NAMES
 
 
@@ -106,7 +107,7 @@ def test_a_session_of_thin_times_lay_on_what_was_left() -> None:
     there = followed_by(there, 20.0, b=DOWN)
     there = followed_by(there, 30.0, a=replace(UP, incarnation=b"2"))
 
-    assert lay_only_on(["b"], KEY, there)
+    assert lay_only_on([B], KEY, there)
 
 
 def test_the_first_server_to_answer_did_not_hold_everything() -> None:
@@ -120,4 +121,4 @@ def test_the_first_server_to_answer_did_not_hold_everything() -> None:
 
 def test_a_pool_without_a_past_holds_nothing() -> None:
     """Where no era says who served, nothing says that there was a session."""
-    assert not lay_only_on(["a"], KEY, pool(1, a=DOWN, b=UP))
+    assert not lay_only_on([A], KEY, pool(1, a=DOWN, b=UP))

@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 
 from partitioner.errors import EmptyPool
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.health import (
     Health,
     HealthPolicy,
@@ -18,10 +18,12 @@ from partitioner.membership.health import (
 )
 from partitioner.membership.pool import Member, Pool, first_pool
 from partitioner.placement.rendezvous import Ranking
+from tests.identities import A, B
 from tests.tables import each_case
 
 POLICY = HealthPolicy(fall=3, rise=2, max_down_share=0.5)
 INCARNATION = b"one incarnation"
+ME = BackendId("me")
 NAMES = ("a", "b", "c", "d")
 KEYS = [b"key-%d" % number for number in range(50)]
 NOW = 1_000.0
@@ -49,7 +51,7 @@ def pool_of(
     return Pool(
         7,
         {
-            name: Member(backend(name, intents.get(name, Intent.READY)), record)
+            BackendId(name): Member(backend(name, intents.get(name, Intent.READY)), record)
             for name, record in members.items()
         },
         ranking,
@@ -136,13 +138,13 @@ def test_epoch_counts_changes_of_health_and_incarnation(
     """A new epoch begins with a change of health or incarnation (design.md 7.4)."""
     pool = pool_of({"a": before, "b": UP_RECORD})
 
-    assert pool.epoch + step == pool.with_record("a", after, NOW).epoch
+    assert pool.epoch + step == pool.with_record(A, after, NOW).epoch
 
 
 def test_with_record_changes_one_member() -> None:
     """The next snapshot has the new record, and all else as it was."""
     pool = all_up()
-    later = pool.with_record("b", DOWN_RECORD, NOW)
+    later = pool.with_record(B, DOWN_RECORD, NOW)
 
     assert pool.members | {"b": Member(backend("b"), DOWN_RECORD)} == later.members
 
@@ -151,7 +153,7 @@ def test_a_snapshot_does_not_change() -> None:
     """A request keeps the snapshot that it took: what comes later does not touch it (design.md 5)."""
     pool = all_up()
     expected = (7, {name: Member(backend(name), UP_RECORD) for name in NAMES}, frozenset(NAMES))
-    pool.with_record("b", DOWN_RECORD, NOW)
+    pool.with_record(B, DOWN_RECORD, NOW)
 
     assert expected == (pool.epoch, pool.members, pool.eligible)
 
@@ -197,13 +199,13 @@ def test_maint_and_down_together() -> None:
 def test_acting_primary_returns_with_its_server() -> None:
     """A server that comes back gets its own sessions back, and no others (design.md 4)."""
     pool = all_up()
-    down_and_up = pool.with_record("a", DOWN_RECORD, NOW).with_record("a", UP_RECORD, NOW)
+    down_and_up = pool.with_record(A, DOWN_RECORD, NOW).with_record(A, UP_RECORD, NOW)
 
     assert [primary_of(pool, key) for key in KEYS] == [primary_of(down_and_up, key) for key in KEYS]
 
 
 @each_case("out", NAMES)
-def test_preference_list_does_not_change_with_health(out: str) -> None:
+def test_preference_list_does_not_change_with_health(out: BackendId) -> None:
     """Health never changes the preference list: it only filters it (design.md 4)."""
     pool = all_up()
     ill = pool.with_record(out, DOWN_RECORD, NOW)
@@ -213,7 +215,7 @@ def test_preference_list_does_not_change_with_health(out: str) -> None:
 
 
 @each_case("out", NAMES)
-def test_first_choice_does_not_change_with_health(out: str) -> None:
+def test_first_choice_does_not_change_with_health(out: BackendId) -> None:
     """The first choice is the first READY server of the list, in whatever health."""
     pool = all_up().with_record(out, DOWN_RECORD, NOW)
 
@@ -265,21 +267,21 @@ SHARES = [
 @each_case(("case", "others", "expected"), SHARES, ids=[case for case, _, _ in SHARES])
 def test_may_fall_for_a_time_out(case: str, others: list[HealthRecord], expected: bool) -> None:
     """If more than max_down_share of the READY servers time out, no more are ejected (design.md 5)."""
-    pool = pool_of({"me": UP_RECORD} | {f"other-{number}": record for number, record in enumerate(others)})
+    pool = pool_of({ME: UP_RECORD} | {f"other-{number}": record for number, record in enumerate(others)})
 
     assert (expected, expected) == (
-        pool.may_fall("me", Symptom.TIMED_OUT, POLICY),
-        pool.may_fall("me", Symptom.UNREACHABLE, POLICY),
+        pool.may_fall(ME, Symptom.TIMED_OUT, POLICY),
+        pool.may_fall(ME, Symptom.UNREACHABLE, POLICY),
     )
 
 
 def test_ejected_servers_count_as_timing_out() -> None:
     """Who was ejected for a time-out still times out, and counts (design.md 5)."""
     ejected = observe_symptom(TIMING_OUT, Symptom.TIMED_OUT, 9.0, POLICY, may_fall=True)
-    pool = pool_of({"me": UP_RECORD, "b": ejected, "c": UP_RECORD})
+    pool = pool_of({ME: UP_RECORD, "b": ejected, "c": UP_RECORD})
 
     assert not ejected.is_up
-    assert not pool.may_fall("me", Symptom.TIMED_OUT, POLICY)
+    assert not pool.may_fall(ME, Symptom.TIMED_OUT, POLICY)
 
 
 def test_failures_of_a_former_incarnation_are_not_counted() -> None:
@@ -288,38 +290,38 @@ def test_failures_of_a_former_incarnation_are_not_counted() -> None:
         failing(Symptom.TIMED_OUT, times=2), Symptom.RESTARTED, 8.0, POLICY, may_fall=True
     )
     slow_once = observe_symptom(restarted, Symptom.TIMED_OUT, 9.0, POLICY, may_fall=True)
-    pool = pool_of({"me": UP_RECORD, "b": slow_once})
+    pool = pool_of({ME: UP_RECORD, "b": slow_once})
 
-    assert pool.may_fall("me", Symptom.TIMED_OUT, POLICY)
+    assert pool.may_fall(ME, Symptom.TIMED_OUT, POLICY)
 
 
 @each_case("symptom", [Symptom.REFUSED, Symptom.BROKEN, Symptom.RESTARTED])
 def test_proof_always_counts(symptom: Symptom) -> None:
     """A refused connection or a changed incarnation always counts, however many are out (design.md 5)."""
-    pool = pool_of({"me": UP_RECORD, "b": TIMING_OUT, "c": TIMING_OUT})
+    pool = pool_of({ME: UP_RECORD, "b": TIMING_OUT, "c": TIMING_OUT})
 
-    assert pool.may_fall("me", symptom, POLICY)
+    assert pool.may_fall(ME, symptom, POLICY)
 
 
 def test_maint_servers_are_not_counted() -> None:
     """The share is one of the READY servers (design.md 5)."""
     pool = pool_of(
-        {"me": UP_RECORD, "b": TIMING_OUT, "c": UP_RECORD, "d": UP_RECORD}, maint=frozenset({"c", "d"})
+        {ME: UP_RECORD, "b": TIMING_OUT, "c": UP_RECORD, "d": UP_RECORD}, maint=frozenset({"c", "d"})
     )
 
-    assert not pool.may_fall("me", Symptom.TIMED_OUT, POLICY)
+    assert not pool.may_fall(ME, Symptom.TIMED_OUT, POLICY)
 
 
 def test_maint_servers_that_time_out_are_not_counted() -> None:
     """Nor does it count what is seen of those that are not spoken to (design.md 5)."""
-    pool = pool_of({"me": UP_RECORD, "b": UP_RECORD, "c": TIMING_OUT, "d": TIMING_OUT}, maint=frozenset("cd"))
+    pool = pool_of({ME: UP_RECORD, "b": UP_RECORD, "c": TIMING_OUT, "d": TIMING_OUT}, maint=frozenset("cd"))
 
-    assert pool.may_fall("me", Symptom.TIMED_OUT, POLICY)
+    assert pool.may_fall(ME, Symptom.TIMED_OUT, POLICY)
 
 
 @each_case(("share", "expected"), [(0.0, False), (0.33, False), (0.34, True), (1.0, True)])
 def test_share_follows_the_policy(share: float, expected: bool) -> None:
     """`max_down_share` is the operator's number (design.md 9.2): here for one of three."""
-    pool = all_up(("me", "b", "c"))
+    pool = all_up((ME, "b", "c"))
 
-    assert expected is pool.may_fall("me", Symptom.TIMED_OUT, HealthPolicy(max_down_share=share))
+    assert expected is pool.may_fall(ME, Symptom.TIMED_OUT, HealthPolicy(max_down_share=share))

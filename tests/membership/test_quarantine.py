@@ -2,19 +2,20 @@
 
 from dataclasses import replace
 
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import FormerMap, MemberEntry, Record
 from partitioner.placement.rendezvous import Ranking
+from tests.identities import identities
 from tests.tables import each_case
 
 NOW = 1_700_000_000_000
 LATELY, LONG_AGO = NOW - 50_000, NOW - 200_000
-NAMES = ("a", "b", "c")
+NAMES = identities("abc")
 KEY = b"key"
-FIRST, SECOND, THIRD = Ranking(dict.fromkeys(NAMES, 1.0)).preference_list(KEY)
+FIRST, SECOND, THIRD = identities(Ranking(dict.fromkeys(NAMES, 1.0)).preference_list(KEY))
 
 
 def entry(name: str) -> MemberEntry:
@@ -25,12 +26,12 @@ def entry(name: str) -> MemberEntry:
 
 def record(**changed: MemberEntry) -> Record:
     entries = tuple(changed.get(name, entry(name)) for name in NAMES)
-    places = {name: name for name in NAMES}
+    places: dict[str, BackendId] = {name: name for name in NAMES}
     only = FormerMap(dict.fromkeys(NAMES, 1.0), places, 2, LONG_AGO, NOW)
     return Record("farm", "lineage", 1, "word", 1, NOW, 3600.0, entries, (only,))
 
 
-def candidates(left: Record) -> list[str]:
+def candidates(left: Record) -> list[BackendId]:
     return list(Quarantine(left, FarmClock(NOW, 0.0), 0.0).candidates(KEY))
 
 
@@ -77,7 +78,7 @@ def test_every_map_of_the_last_two_minutes_counts() -> None:
     """A lock may lie where a map had put its session that was in force when it was granted."""
     left = record()
     (only,) = left.maps
-    without = {name: 1.0 for name in NAMES if name != FIRST}
+    without: dict[str, float] = {name: 1.0 for name in NAMES if name != FIRST}
     former = replace(only, weights=without, ended_at=LATELY)
     old = replace(former, ended_at=LONG_AGO)
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
 from partitioner.errors import MalformedFile
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
+from partitioner.membership.eras import MOST_ERAS
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import (
     Health,
@@ -23,24 +24,27 @@ from partitioner.membership.health import (
     put_aside,
     suspect,
 )
-from partitioner.membership.inheritance import Inheritance
+from partitioner.membership.inheritance import Inheritance, inherit
 from partitioner.membership.items import MOST_RECORD_BYTES
 from partitioner.membership.ledger import LOCK, REMOVE, WRITE
-from partitioner.membership.pool import MOST_ERAS, Member, Pool, first_pool, ranking_of
+from partitioner.membership.pool import (
+    Member,
+    Pool,
+    first_pool,
+    ranking_of,
+)
 from partitioner.membership.record import (
-    VERSION,
     FormerGap,
     FormerMap,
     FormerMemory,
     Knowledge,
     MemberEntry,
     Record,
-    inherit,
-    read_record,
     record_of,
-    write_record,
 )
+from partitioner.membership.record_format import VERSION, read_record, write_record
 from partitioner.membership.redundancy import RedundancyGap
+from tests.identities import A, B, C, D, identities
 from tests.tables import each_case
 
 POLICY = HealthPolicy(fall=1, rise=1, hold_down=0.0)
@@ -68,17 +72,20 @@ RECOVERING = suspect(UP, 9e9, b"incarnation", 2.0)
 PUT_ASIDE = put_aside(UP, 2.0, POLICY)
 
 
-def pool_with(record: HealthRecord, removed_at: float | None = None, name: str = "b") -> Pool:
+def pool_with(record: HealthRecord, removed_at: float | None = None, name: BackendId = B) -> Pool:
     """A pool of a, which is UP, and another one."""
     known = replace(UP, incarnation=b"incarnation of a", served_incarnation=b"incarnation of a")
-    members = {"a": Member(backend("a"), known), name: Member(backend(name), record, removed_at)}
+    members = {A: Member(backend("a"), known), name: Member(backend(name), record, removed_at)}
     return Pool(3, members, ranking_of(members.values()), 2, 10.0)
 
 
 def written(
-    pool: Pool, dirty: dict[str, frozenset[str]] | None = None, former: Record = FIRST, at: float = BEFORE
+    pool: Pool,
+    dirty: dict[BackendId, frozenset[str]] | None = None,
+    former: Record = FIRST,
+    at: float = BEFORE,
 ) -> Record:
-    known = Knowledge(T_MAX, {b"gone": BEFORE + 60.0}, frozenset({b"planted"}), dirty or {}, {"a": 5, "b": 6})
+    known = Knowledge(T_MAX, {b"gone": BEFORE + 60.0}, frozenset({b"planted"}), dirty or {}, {A: 5, B: 6})
     return record_of(former, pool, known, at, WRITER)
 
 
@@ -88,7 +95,7 @@ def inherited(record: Record, *configured: Backend, is_clean: bool = False) -> I
     return inherit(record, first, POLICY, AFTER, READER, is_clean=is_clean)
 
 
-def health_of(pool: Pool, incarnation: bytes, identity: str = "b", at: float = AFTER + 1.0) -> Health:
+def health_of(pool: Pool, incarnation: bytes, identity: BackendId = B, at: float = AFTER + 1.0) -> Health:
     """What becomes of a backend that is found in this incarnation."""
     return observe_success(pool.members[identity].record, incarnation, at, POLICY).health
 
@@ -116,7 +123,7 @@ def test_found_again(
     case: str, record: HealthRecord, dirty: frozenset[str], is_clean: bool, health: Health
 ) -> None:
     """What may lack a change is not read, unless marks say what it lacks; an empty memory lacks nothing."""
-    pool = inherited(written(pool_with(record), {"b": dirty}), is_clean=is_clean).pool
+    pool = inherited(written(pool_with(record), {B: dirty}), is_clean=is_clean).pool
 
     assert (health, Health.UP) == (health_of(pool, b"incarnation"), health_of(pool, b"another"))
 
@@ -154,7 +161,7 @@ def test_a_backend_that_is_new_in_the_configuration() -> None:
     """Nothing was written while it was not there; its memory is one that no record names."""
     pool = inherited(written(pool_with(FELL)), backend("a"), backend("b"), backend("c")).pool
 
-    assert NEW == pool.members["c"].record
+    assert NEW == pool.members[C].record
 
 
 def test_an_address_with_another_name_may_be_anybody() -> None:
@@ -162,8 +169,8 @@ def test_an_address_with_another_name_may_be_anybody() -> None:
     pool = inherited(written(pool_with(UP)), backend("a"), backend("b", port=42425)).pool
 
     assert {"a", "b@10.0.0.1:42425", "b"} == set(pool.members)
-    assert (b"incarnation", AFTER) == (pool.members["b"].incarnation, pool.members["b"].removed_at)
-    assert pool.members["b@10.0.0.1:42425"].incarnation is None
+    assert (b"incarnation", AFTER) == (pool.members[B].incarnation, pool.members[B].removed_at)
+    assert pool.members[BackendId("b@10.0.0.1:42425")].incarnation is None
 
 
 def test_one_that_was_removed_is_asked_until_its_sessions_have_expired() -> None:
@@ -171,13 +178,13 @@ def test_one_that_was_removed_is_asked_until_its_sessions_have_expired() -> None
     lately = written(pool_with(UP, removed_at=BEFORE - 600.0))
     long_ago = written(pool_with(UP, removed_at=BEFORE - T_MAX - 1.0))
 
-    assert AFTER - 600.0 == inherited(lately, backend("a")).pool.members["b"].removed_at
+    assert AFTER - 600.0 == inherited(lately, backend("a")).pool.members[B].removed_at
     assert {"a"} == set(inherited(long_ago, backend("a")).pool.members)
 
 
 def test_memories_that_are_out_and_empty_ones() -> None:
     """Both are handed on, and nobody else is trusted."""
-    inheritance = inherited(written(pool_with(UP), {"b": frozenset({WRITE})}))
+    inheritance = inherited(written(pool_with(UP), {B: frozenset({WRITE})}))
 
     assert {b"gone": AFTER + 60.0} == inheritance.departed  # the reader starts at the time of the record
     assert frozenset({b"planted"}) == inheritance.empty
@@ -209,7 +216,8 @@ def test_a_planted_memory_is_named_until_it_is_seen() -> None:
 
 def test_identities_are_never_shared() -> None:
     """A new backend may be named and placed as another memory's identity says, and is not that memory."""
-    renamed = Backend("c", Address("10.0.0.1", 2), identity="b@10.0.0.1:2")
+    known = BackendId("b@10.0.0.1:2")
+    renamed = Backend("c", Address("10.0.0.1", 2), identity=known)
     left = replace(
         FIRST,
         longest_life=T_MAX,
@@ -221,21 +229,22 @@ def test_identities_are_never_shared() -> None:
     pool = inherited(left, backend("c", port=3), backend("b", port=2)).pool
 
     assert {"c", "b@10.0.0.1:2#2", "b", "b@10.0.0.1:2"} == set(pool.members)
-    assert [b"one", b"two"] == [pool.members[each].incarnation for each in ("b", "b@10.0.0.1:2")]
+    assert [b"one", b"two"] == [pool.members[B].incarnation, pool.members[known].incarnation]
 
 
 def test_who_serves_goes_before_who_was_removed() -> None:
     """A memory that moved away leaves an entry of the same name and address behind."""
-    away = MemberEntry(replace(backend("b"), identity="away"), "old", "down", removed_at=WALL - 1000)
-    here = MemberEntry(replace(backend("b"), identity="here"), "new", "up")
+    there, moved = identities(("here", "away"))
+    away = MemberEntry(replace(backend("b"), identity=moved), "old", "down", removed_at=WALL - 1000)
+    here = MemberEntry(replace(backend("b"), identity=there), "new", "up")
     pool = inherited(replace(FIRST, longest_life=T_MAX, members=(away, here)), backend("b")).pool
 
-    assert [None, AFTER - 1.0] == [pool.members[each].removed_at for each in ("here", "away")]
+    assert [None, AFTER - 1.0] == [pool.members[there].removed_at, pool.members[moved].removed_at]
 
 
 def test_whether_the_marks_of_a_lock_are_there_is_all_the_same_for_reading() -> None:
     """A server that may lack a lock alone holds what was saved last; it stays dirty for the next record."""
-    inheritance = inherited(written(pool_with(UP), {"b": frozenset({LOCK})}))
+    inheritance = inherited(written(pool_with(UP), {B: frozenset({LOCK})}))
 
     assert Health.UP is health_of(inheritance.pool, b"incarnation")
     assert {"b": frozenset({LOCK})} == inheritance.dirty
@@ -246,7 +255,7 @@ def test_whether_the_marks_of_a_lock_are_there_is_all_the_same_for_reading() -> 
 
 def test_former_maps_are_asked_in_large_pools() -> None:
     """Where not everybody is asked, those are whom a former map had put the session on (design.md 7.4)."""
-    names = [f"s{number}" for number in range(40)]
+    names = identities(f"s{number}" for number in range(40))
     members = {name: Member(backend(name), UP) for name in names}
     before = Pool(1, members, ranking_of(members.values()), 2, 10.0)
     kept = {name: member for name, member in members.items() if name not in names[::2]}
@@ -261,7 +270,7 @@ def test_former_maps_are_asked_in_large_pools() -> None:
 def test_the_map_in_force_stays_so_until_its_router_ends() -> None:
     """The record was written long before, since nothing has changed; its last map was in force since."""
     record = written(pool_with(UP))
-    ended = replace(record.maps[0], weights={"a": 1.0}, places={"a": "a"}, ended_at=WALL - 1_000)
+    ended = replace(record.maps[0], weights={"a": 1.0}, places={"a": A}, ended_at=WALL - 1_000)
     later = FarmClock(WALL + 5 * round(T_MAX * 1000), AFTER)
     first = first_pool([backend("a"), backend("b")], POLICY, 2, AFTER)
     pool = inherit(
@@ -275,7 +284,7 @@ def test_eras_are_kept_once() -> None:
     """However often health has changed, who served under one map is kept once, each time it was so."""
     pool = pool_with(UP)
     for number in range(30):
-        pool = pool.with_record("b", FELL if number % 2 == 0 else UP, BEFORE - 100 + number)
+        pool = pool.with_record(B, FELL if number % 2 == 0 else UP, BEFORE - 100 + number)
     both, alone = written(pool).maps
 
     assert [{"a", "b"}, {"a"}] == [set(each.served) for each in (both, alone)]
@@ -287,16 +296,16 @@ def test_eras_are_kept_once() -> None:
 def test_nobody_s_word_is_good_for_the_time_before(after: float) -> None:
     """A backend may have been restarted while no router was looking, so its 404 proves nothing."""
     pool = inherited(written(pool_with(UP))).pool
-    for name, incarnation in (("a", b"incarnation of a"), ("b", b"incarnation")):
+    for name, incarnation in ((A, b"incarnation of a"), (B, b"incarnation")):
         record = observe_success(pool.members[name].record, incarnation, AFTER + 0.5, POLICY)
         pool = pool.with_record(name, record, AFTER + 0.5)
 
-    assert not pool.has_always_held("a", b"key", AFTER + after - T_MAX)
+    assert not pool.has_always_held(A, b"key", AFTER + after - T_MAX)
 
 
 # --- settled or not, from one router to the next (design.md 5.2.5, 7.4) --------------------------------
 
-FOUR = "abcd"
+FOUR = identities("abcd")
 KEYS = [b"%d" % number for number in range(40)]
 LATER = BEFORE + 10 * T_MAX
 """When the record is written of a router that has served for long."""
@@ -351,7 +360,7 @@ def test_a_restart_of_the_router_unsettles_nothing(is_clean: bool) -> None:
 
 def test_what_changed_before_the_restart_goes_on_to_matter() -> None:
     """A server fell and was back before the router stopped: what it holds is unsettled until T_max."""
-    pool = steady_pool().with_record("c", FELL, LATER - 100.0).with_record("c", up("c"), LATER - 90.0)
+    pool = steady_pool().with_record(C, FELL, LATER - 100.0).with_record(C, up("c"), LATER - 90.0)
     after = next_pool(left(pool), is_clean=True)
 
     assert of("c") == unsettled(after)
@@ -361,7 +370,7 @@ def test_what_changed_before_the_restart_goes_on_to_matter() -> None:
 
 def test_eras_of_a_router_that_left_no_marks_count_as_ended_at_the_claim() -> None:
     """It is not known what happened after its last record (design.md 5.2.5)."""
-    pool = steady_pool().with_record("c", FELL, LATER - 100.0).with_record("c", up("c"), LATER - 90.0)
+    pool = steady_pool().with_record(C, FELL, LATER - 100.0).with_record(C, up("c"), LATER - 90.0)
     after = next_pool(left(pool), is_clean=False)
 
     assert of("c") == unsettled(after, AFTER + T_MAX)
@@ -378,7 +387,7 @@ def test_a_server_that_is_found_empty_unsettles_what_it_held() -> None:
 def test_a_server_that_had_marks_unsettles_what_it_held_where_these_are_lost() -> None:
     """The next of its list may have served meanwhile, and hold what was not removed there yet."""
     first = written(steady_pool(), at=BEFORE)
-    marked = written(steady_pool(), {"d": frozenset({WRITE})}, first, LATER - 10.0)
+    marked = written(steady_pool(), {D: frozenset({WRITE})}, first, LATER - 10.0)
     record = written(steady_pool(), former=marked, at=LATER)
 
     assert of("d") == unsettled(next_pool(record, is_clean=False))
@@ -387,7 +396,7 @@ def test_a_server_that_had_marks_unsettles_what_it_held_where_these_are_lost() -
 
 def test_the_return_of_a_server_may_not_have_been_written_down() -> None:
     """It was out in the last record of a router that was killed: keys may have been stored there since."""
-    record = left(steady_pool().with_record("a", FELL, LATER - 2 * T_MAX))
+    record = left(steady_pool().with_record(A, FELL, LATER - 2 * T_MAX))
     record = replace(record, maps=record.maps[-1:])
     reader = FarmClock(WRITER.at(LATER), AFTER)
     first = first_pool([backend(name) for name in FOUR], POLICY, 2, AFTER)
@@ -400,7 +409,7 @@ def test_the_return_of_a_server_may_not_have_been_written_down() -> None:
 def test_removes_may_have_been_cut_off(is_clean: bool, expected: bool) -> None:
     """For T_max after a router that was killed a 404 is no proof, and nobody is a witness."""
     pool = next_pool(left(steady_pool()), is_clean=is_clean)
-    (name, *_) = pool.ranking.preference_list(KEYS[0])
+    (name, *_) = identities(pool.ranking.preference_list(KEYS[0]))
 
     assert expected is pool.may_lack_removes(AFTER + 1.0 - T_MAX)
     assert (not expected) is pool.has_always_held(name, KEYS[0], AFTER + 1.0 - T_MAX)
@@ -410,9 +419,9 @@ def test_removes_may_have_been_cut_off(is_clean: bool, expected: bool) -> None:
 def test_what_lies_on_a_server_that_was_away_has_not_grown_old() -> None:
     """It is found again after the restart, and what it held before its sessions moved is looked for."""
     pool = steady_pool()
-    drained = replace(pool.members["a"], backend=backend("a", intent=Intent.DRAIN))
-    pool = pool.succeeded_by(pool.members | {"a": drained}, pool.ranking, 2, LATER - 100.0)
-    after = next_pool(left(pool.with_record("a", FELL_OF_A, LATER - 90.0)), is_clean=True, drained="a")
+    drained = replace(pool.members[A], backend=backend("a", intent=Intent.DRAIN))
+    pool = pool.succeeded_by(pool.members | {A: drained}, pool.ranking, 2, LATER - 100.0)
+    after = next_pool(left(pool.with_record(A, FELL_OF_A, LATER - 90.0)), is_clean=True, drained="a")
 
     assert of("a") == unsettled(after, AFTER + T_MAX)
     assert set() == unsettled(after, AFTER + T_MAX + 1.0)
@@ -434,12 +443,12 @@ def test_what_keeps_copies_away_is_inherited() -> None:
     """Gaps are told to the next router; a server that was read has one until it is found as it was."""
     known = replace(
         Knowledge(T_MAX, {}, frozenset(), {}, {}),
-        gaps=(RedundancyGap("c was restarted", BEFORE - 9.0, "c", b"before"),),
+        gaps=(RedundancyGap("c was restarted", BEFORE - 9.0, C, b"before"),),
     )
     record = record_of(FIRST, steady_pool(), known, BEFORE, WRITER)
     gaps = inherited(record, *(backend(name) for name in FOUR), is_clean=True).gaps
 
-    assert RedundancyGap("c was restarted", AFTER - 9.0, "c", b"before") == gaps[0]
+    assert RedundancyGap("c was restarted", AFTER - 9.0, C, b"before") == gaps[0]
     assert {("a", b"incarnation of a"), ("b", b"incarnation of b")} <= {
         (each.identity, each.incarnation) for each in gaps[1:]
     }
@@ -477,7 +486,7 @@ def test_serials_rise() -> None:
 
 
 def entry_of(record: Record) -> MemberEntry:
-    entry = record.entry("b")
+    entry = record.entry(B)
     assert entry is not None
     return entry
 
@@ -486,8 +495,8 @@ def test_when_a_server_wavered() -> None:
     """That is as long as it is dirty or not UP, and the moment in which it is well again."""
     well = entry_of(first := written(pool_with(UP), at=100.0))
     still = entry_of(second := written(pool_with(UP), former=first, at=200.0))
-    down = entry_of(third := written(pool_with(FELL), {"b": frozenset({WRITE})}, second, 300.0))
-    longer = entry_of(fourth := written(pool_with(FELL), {"b": frozenset({WRITE})}, third, 400.0))
+    down = entry_of(third := written(pool_with(FELL), {B: frozenset({WRITE})}, second, 300.0))
+    longer = entry_of(fourth := written(pool_with(FELL), {B: frozenset({WRITE})}, third, 400.0))
     back = entry_of(fifth := written(pool_with(UP), former=fourth, at=500.0))
     since = entry_of(written(pool_with(UP), former=fifth, at=600.0))
     at = [WRITER.at(moment) for moment in (100.0, 100.0, 300.0, 400.0, 500.0, 500.0)]
@@ -501,7 +510,7 @@ def test_when_a_server_wavered() -> None:
 def test_the_beat_is_that_of_the_last_change() -> None:
     """A server that was not UP is behind if it is below the beat that it had answered then."""
     first = written(pool_with(FELL))
-    known = Knowledge(T_MAX, {}, NOTHING_EMPTY, {}, {"a": 50, "b": 60})
+    known = Knowledge(T_MAX, {}, NOTHING_EMPTY, {}, {A: 50, B: 60})
 
     assert (6, 6) == (
         entry_of(first).beat,
@@ -598,7 +607,7 @@ def test_a_flipped_bit(place: int) -> None:
 FAR = write_record(replace(FIRST, written_at=WALL + 400 * 86_400_000))
 HUGE = write_record(replace(FIRST, lineage="x" * 5_000_000))
 ENTRY = MemberEntry(backend("b"), "one", "up")
-ONLY_MAP = FormerMap({"b": 1.0}, {"b": "b"}, 2, 0, 1)
+ONLY_MAP = FormerMap({"b": 1.0}, {"b": B}, 2, 0, 1)
 
 
 def packed(plain: bytes) -> bytes:
@@ -648,7 +657,7 @@ def test_what_is_wrong_is_said(content: bytes, sentence: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-NAMES = [f"state-server-{number}.example.com" for number in range(200)]
+NAMES = identities(f"state-server-{number}.example.com" for number in range(200))
 
 
 def large_farm(maps: Callable[[int], dict[str, float]], count: int = MOST_ERAS) -> Record:
@@ -664,7 +673,7 @@ def large_farm(maps: Callable[[int], dict[str, float]], count: int = MOST_ERAS) 
         )
         for number, name in enumerate(NAMES)
     )
-    places = {name: name for name in NAMES}
+    places: dict[str, BackendId] = {name: name for name in NAMES}
     former = tuple(FormerMap(maps(each), places, 2, WALL + each, WALL + each + 1) for each in range(count))
     return replace(FIRST, longest_life=T_MAX, members=members, maps=former)
 
@@ -705,7 +714,7 @@ def test_what_does_not_fit_is_left_out() -> None:
 def test_no_record_is_larger_than_a_reader_unpacks() -> None:
     """However well it can be packed."""
     names = {"x" * 3_000 + str(number): 1.0 for number in range(40)}
-    former = FormerMap(names, {name: name for name in names}, 2, WALL, WALL + 1)
+    former = FormerMap(names, dict(zip(names, identities(names), strict=True)), 2, WALL, WALL + 1)
     many = replace(FIRST, maps=tuple(replace(former, ended_at=WALL + each) for each in range(MOST_ERAS)))
     found = read_record(write_record(many), "farm", WALL)
 

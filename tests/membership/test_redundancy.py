@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.health import (
     HealthPolicy,
     Symptom,
@@ -18,6 +18,7 @@ from partitioner.membership.health import (
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.pool import Member, first_pool, ranking_of
 from partitioner.membership.redundancy import Redundancy, RedundancyGap
+from tests.identities import A, B, C, identities
 from tests.tables import each_case
 
 T_MAX = 3600.0
@@ -40,29 +41,29 @@ class World:
     def wait(self, duration: float) -> None:
         self.now += duration
 
-    def up(self, name: str, incarnation: bytes | None = None) -> None:
+    def up(self, name: BackendId, incarnation: bytes | None = None) -> None:
         """A probe succeeds, in the incarnation that the server had, or in this one."""
         record = self.pool.members[name].record
         incarnation = incarnation or record.served_incarnation or name.encode()
         self._observe(name, observe_success(record, incarnation, self.now, POLICY))
 
-    def fell(self, name: str, symptom: Symptom = Symptom.REFUSED) -> None:
+    def fell(self, name: BackendId, symptom: Symptom = Symptom.REFUSED) -> None:
         record = self.pool.members[name].record
         self._observe(name, observe_symptom(record, symptom, self.now, POLICY, may_fall=True))
 
-    def restarted(self, name: str) -> None:
+    def restarted(self, name: BackendId) -> None:
         """The server is seen to be another one, and that one is taken in."""
         self.fell(name, Symptom.RESTARTED)
         self.up(name, b"the incarnation of %f" % self.now)
 
-    def doubted(self, name: str) -> None:
+    def doubted(self, name: BackendId) -> None:
         record = self.pool.members[name].record
         self._observe(name, suspect(record, self.now + T_MAX, record.incarnation, self.now))
 
-    def trusted(self, name: str) -> None:
+    def trusted(self, name: BackendId) -> None:
         self._observe(name, trust(self.pool.members[name].record, self.now))
 
-    def intend(self, name: str, intent: Intent) -> None:
+    def intend(self, name: BackendId, intent: Intent) -> None:
         """As the roster does it: MAINT puts the record aside."""
         member = self.pool.members[name]
         record = member.record
@@ -70,10 +71,10 @@ class World:
             record = replace(newcomer(POLICY), served_incarnation=record.served_incarnation)
         self._adopt({name: Member(replace(member.backend, intent=intent), record)})
 
-    def join(self, name: str) -> None:
+    def join(self, name: BackendId) -> None:
         self._adopt({name: Member(backend(name), newcomer(POLICY))})
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: BackendId) -> None:
         self._adopt({name: replace(self.pool.members[name], removed_at=self.now)})
 
     def forget(self, name: str) -> None:
@@ -82,7 +83,7 @@ class World:
             self.pool.succeeded_by(members, ranking_of(members.values()), self.pool.copies, self.now)
         )
 
-    def weigh(self, name: str) -> None:
+    def weigh(self, name: BackendId) -> None:
         member = self.pool.members[name]
         self._adopt({name: replace(member, backend=replace(member.backend, weight=2.0))})
 
@@ -91,10 +92,10 @@ class World:
         self._change(self.pool.succeeded_by(members, self.pool.ranking, copies, self.now))
 
     def mark(self, names: str) -> None:
-        for name in names:
+        for name in identities(names):
             self.ledger.mark(b"/key", b"/key", name, self.now, is_stale=True)
 
-    def unmark(self, name: str) -> None:
+    def unmark(self, name: BackendId) -> None:
         self.ledger.unmark(b"/key", name)
 
     @property
@@ -104,13 +105,13 @@ class World:
     def why_not(self) -> str:
         return "; ".join(self.redundancy.why_not_redundant(self.now))
 
-    def may_stop(self, name: str) -> bool:
+    def may_stop(self, name: BackendId) -> bool:
         return not self.redundancy.why_not_safe_to_stop(name, self.now)
 
     def _observe(self, name: str, record: object) -> None:
         self._change(self.pool.with_record(name, record, self.now))  # type: ignore[arg-type]
 
-    def _adopt(self, changed: dict[str, Member]) -> None:
+    def _adopt(self, changed: dict[BackendId, Member]) -> None:
         members = self.pool.members | changed
         self._change(
             self.pool.succeeded_by(members, ranking_of(members.values()), self.pool.copies, self.now)
@@ -128,7 +129,7 @@ Step = Callable[[World], None]
 def settled(servers: str = "abc", copies: int = 2) -> World:
     """A pool that has long been up."""
     world = World(servers, copies)
-    for name in servers:
+    for name in identities(servers):
         world.up(name)
     world.wait(2 * T_MAX)
     return world
@@ -247,7 +248,7 @@ def test_two_servers(case: str, steps: list[Step], expected: bool) -> None:
 def test_a_router_that_has_started(servers: str, waited: float, expected: bool) -> None:
     """The router does not know what went before its start (design.md 7.4)."""
     world = World(servers)
-    for name in servers:
+    for name in identities(servers):
         world.up(name)
     world.wait(waited)
 
@@ -302,8 +303,8 @@ def test_since_goes_on() -> None:
 
 
 def all_but_one_fall(world: World) -> None:
-    world.fell("b")
-    world.fell("c")
+    world.fell(B)
+    world.fell(C)
 
 
 WHY_NOT: list[tuple[Step, str]] = [
@@ -355,7 +356,7 @@ BOTH = "b went down 1s ago, c was restarted 3s ago"
 def test_many_events_are_counted() -> None:
     """A cell of a table does not become a page: the last three are told, and how many more there are."""
     world = settled("abcdef")
-    for name in "bcdef":
+    for name in identities("bcdef"):
         world.restarted(name)
 
     assert ", 2 more before; sessions" in world.why_not()
@@ -392,7 +393,7 @@ def test_gaps_are_inherited() -> None:
     world = after(FELL)
     begun(world, *world.redundancy.gaps)
     before = world.is_redundant
-    world.up("b")
+    world.up(B)
 
     assert (False, True) == (before, world.is_redundant)
 
@@ -422,30 +423,30 @@ def test_safe_to_stop(case: str, steps: list[Step], safe: str) -> None:
     """A server may be stopped if each of its sessions has a good copy on another one."""
     world = after(*steps)
 
-    assert list(safe) == [name for name in "abc" if world.may_stop(name)]
+    assert list(safe) == [name for name in identities("abc") if world.may_stop(name)]
 
 
 def test_stopping_one_of_two() -> None:
     """With two servers and two copies, one is enough for every session."""
     world = after(servers="ab")
 
-    assert ["a", "b"] == [name for name in "ab" if world.may_stop(name)]
+    assert ["a", "b"] == [name for name in identities("ab") if world.may_stop(name)]
 
 
 def test_stopping_the_drained_one_of_two() -> None:
     """Whatever is on a drained server is on the other one, which has to stay."""
     world = after(DRAINED, servers="ab")
 
-    assert ["b"] == [name for name in "ab" if world.may_stop(name)]
+    assert ["b"] == [name for name in identities("ab") if world.may_stop(name)]
 
 
 def test_stopping_right_after_the_start() -> None:
     """The router does not know yet which copies are there."""
     world = World()
-    for name in "ab":
+    for name in identities("ab"):
         world.up(name)
 
-    assert [] == [name for name in "abc" if world.may_stop(name)]
+    assert [] == [name for name in identities("abc") if world.may_stop(name)]
 
 
 @pytest.mark.parametrize("copies", [1, 2])
@@ -453,8 +454,8 @@ def test_stopping_what_was_handed_off(copies: int) -> None:
     """A server that was drained to the end holds nothing, whatever became of the others."""
     world = after(DRAINED, do(World.fell, "c"), copies=copies)
 
-    assert not world.may_stop("b")
-    assert () == world.redundancy.why_not_safe_to_stop("b", world.now, is_handed_off=True)
+    assert not world.may_stop(B)
+    assert () == world.redundancy.why_not_safe_to_stop(B, world.now, is_handed_off=True)
 
 
 @each_case(
@@ -474,4 +475,4 @@ def test_why_not_safe_to_stop(steps: list[Step], copies: int, reason: str) -> No
     """The operator reads what has to come first."""
     world = after(*steps, copies=copies)
 
-    assert reason in world.redundancy.why_not_safe_to_stop("a", world.now)[0]
+    assert reason in world.redundancy.why_not_safe_to_stop(A, world.now)[0]

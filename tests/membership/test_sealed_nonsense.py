@@ -15,6 +15,7 @@ from partitioner.errors import MalformedFile
 from partitioner.membership.backend import Address, Backend
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import HealthPolicy
+from partitioner.membership.inheritance import inherit
 from partitioner.membership.ledger import Ledger, LedgerPolicy, Lock
 from partitioner.membership.legacy import read_legacy, restore_ledger, write_legacy
 from partitioner.membership.pool import first_pool
@@ -23,10 +24,9 @@ from partitioner.membership.record import (
     FormerMemory,
     MemberEntry,
     Record,
-    inherit,
-    read_record,
-    write_record,
 )
+from partitioner.membership.record_format import read_record, write_record
+from tests.identities import STATE_1, STATE_2, A, B
 from tests.membership.ledgers import KEY, NOW, OTHER, TARGET, ledger
 
 WALL = 1_700_000_000_000
@@ -83,7 +83,7 @@ def test_a_record_that_makes_no_sense() -> None:
             MemberEntry(backends[0], "token", "up", 5, frozenset({"write"}), WALL, WALL, None),
             MemberEntry(backends[1], "other", "down", 5, frozenset(), WALL, WALL, WALL - 1000, True),
         ),
-        maps=(FormerMap({"a": 1.0, "b": 2.0}, {"a": "a", "b": "b"}, 2, WALL - 10_000, WALL),),
+        maps=(FormerMap({"a": 1.0, "b": 2.0}, {"a": A, "b": B}, 2, WALL - 10_000, WALL),),
         former=(FormerMemory("former", WALL + 1000),),
         empty=("planted",),
     )
@@ -102,8 +102,8 @@ def test_a_record_that_makes_no_sense() -> None:
 def test_a_ledger_that_makes_no_sense() -> None:
     """It is damaged, or its locks and marks can be taken over, swept and written again."""
     book = ledger()
-    book.mark(KEY, TARGET, "state-1", NOW, is_stale=True)
-    book.note_lock(OTHER, TARGET, Lock(5, "state-2", b"life", NOW), 20)
+    book.mark(KEY, TARGET, STATE_1, NOW, is_stale=True)
+    book.note_lock(OTHER, TARGET, Lock(5, STATE_2, b"life", NOW), 20)
     written = write_legacy(book, Record(*("r", "l", 7, "word", 3, 0, 1.0, ())).order, NOW)
 
     def use(again: bytes) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.ledger import Ledger
-from partitioner.membership.pool import UnchangedSince
+from tests.identities import A, B
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
 
 EPOCH = 7
@@ -75,15 +76,15 @@ def test_a_mark_unsettles_its_key(now: float) -> None:
     """From its first mark on a key may lie where it does not belong (design.md 7.4)."""
     book = ledger()
     note_settled(book, KEY, now)
-    book.mark(KEY, TARGET, "a", now, is_stale=True)
+    book.mark(KEY, TARGET, A, now, is_stale=True)
 
     assert not is_settled(book, KEY, now)
 
 
 def test_a_key_is_unsettled_beyond_its_last_mark() -> None:
     """A mark that has gone by repair or time leaves open where else the session lies: a write settles it."""
-    book = marked("a", since=LATER)
-    book.note_put_right(KEY, "a", LATER + 1)
+    book = marked(A, since=LATER)
+    book.note_put_right(KEY, A, LATER + 1)
     before = is_settled(book, KEY, LATER + 1)
     note_settled(book, KEY, LATER + 1)
 
@@ -93,7 +94,7 @@ def test_a_key_is_unsettled_beyond_its_last_mark() -> None:
 
 def test_a_write_that_leaves_a_mark_does_not_settle() -> None:
     """A degraded write leaves its key unsettled (design.md 7.4)."""
-    book = marked("a", since=LATER)
+    book = marked(A, since=LATER)
     note_settled(book, KEY, LATER + 1)
 
     assert not is_settled(book, KEY, LATER + 1)
@@ -101,11 +102,11 @@ def test_a_write_that_leaves_a_mark_does_not_settle() -> None:
 
 def test_a_whole_repair_settles() -> None:
     """Repair that leaves no mark has put the session where it belongs."""
-    book = marked("a", "b", since=LATER)
-    book.note_put_right(KEY, "a", LATER + 1)
+    book = marked(A, B, since=LATER)
+    book.note_put_right(KEY, A, LATER + 1)
     book.note_repaired(KEY)
     between = is_settled(book, KEY, LATER + 1)
-    book.note_put_right(KEY, "b", LATER + 1)
+    book.note_put_right(KEY, B, LATER + 1)
     book.note_repaired(KEY)
 
     assert (False, True) == (between, is_settled(book, KEY, LATER + 1))
@@ -115,8 +116,8 @@ def test_a_mark_undoes_what_a_write_has_settled() -> None:
     """In unsettled times a key that was marked is asked for everywhere again, repaired or not."""
     book = ledger()
     note_settled(book, KEY, NOW)
-    book.mark(KEY, TARGET, "a", NOW + 1, is_stale=True)
-    book.note_put_right(KEY, "a", NOW + 2)
+    book.mark(KEY, TARGET, A, NOW + 1, is_stale=True)
+    book.note_put_right(KEY, A, NOW + 2)
     book.note_repaired(KEY)
 
     assert not is_settled(book, KEY, NOW + 2)
@@ -124,8 +125,8 @@ def test_a_mark_undoes_what_a_write_has_settled() -> None:
 
 def test_an_unsettled_key_is_forgotten_when_its_session_has_expired() -> None:
     """What has expired lies nowhere, and is remembered no longer."""
-    book = marked("a")
-    book.note_put_right(KEY, "a", NOW + 1)
+    book = marked(A)
+    book.note_put_right(KEY, A, NOW + 1)
     book.note_alive(KEY, NOW + 1_000)
     sweep(book, NOW + 1_000 + HOUR)
     before = len(book)

@@ -6,6 +6,7 @@ from partitioner.membership.items import (
     TermItem,
 )
 from partitioner.membership.tenure import STANDS_STILL, Sightings, next_term
+from tests.identities import STATE_1, STATE_2, STATE_3
 from tests.tables import each_case
 
 TOKEN = b"token"
@@ -15,7 +16,7 @@ def seen(*beats: tuple[float, int, bool, bool]) -> Sightings:
     """What a standby has seen of one server since time 0: when, the beat, whether used, whether the last."""
     sightings = Sightings(0.0)
     for at, beat, is_used, is_last in beats:
-        sightings.note("state-1", CanaryItem(TOKEN, beat, is_used, is_last), at)
+        sightings.note(STATE_1, CanaryItem(TOKEN, beat, is_used, is_last), at)
     return sightings
 
 
@@ -43,7 +44,7 @@ def test_may_claim(case: str, sightings: Sightings, now: float, may_claim: bool)
 def of_two(second: CanaryItem, at: float) -> Sightings:
     """Two servers; the beat of the first has stood still since time 0."""
     sightings = seen((0.0, 5, True, False), (9.0, 5, True, False))
-    sightings.note("state-2", second, at)
+    sightings.note(STATE_2, second, at)
     return sightings
 
 
@@ -57,8 +58,8 @@ def test_one_server_whose_beat_moves_is_enough() -> None:
 def test_who_cannot_be_asked_does_not_count() -> None:
     """A server that has died shows what it showed, for ever."""
     sightings = of_two(CanaryItem(TOKEN, 8, is_used=True), 9.0)
-    sightings.forget("state-2")
-    sightings.forget("state-3")
+    sightings.forget(STATE_2)
+    sightings.forget(STATE_3)
 
     assert (None, 1) == (sightings.why_not_claim(9.0), len(sightings))
 
@@ -67,7 +68,7 @@ def test_a_stop_counts_until_another_router_has_begun() -> None:
     """The last beat of one server is enough, as long as none is newer anywhere."""
     stopped = of_two(CanaryItem(TOKEN, 8, is_last=True), 1.0)
     begun = of_two(CanaryItem(TOKEN, 8, is_last=True), 1.0)
-    begun.note("state-3", CanaryItem(TOKEN, 9, is_used=True), 2.0)
+    begun.note(STATE_3, CanaryItem(TOKEN, 9, is_used=True), 2.0)
 
     assert (None, 8) == (stopped.why_not_claim(2.0), stopped.newest_beat)
     assert (True, 9) == (begun.why_not_claim(2.0) is not None, begun.newest_beat)

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
+from partitioner.membership.eras import MOST_ERAS
 from partitioner.membership.health import Health, HealthPolicy, HealthRecord, newcomer
-from partitioner.membership.pool import MOST_ERAS, Member, Pool, ranking_of
+from partitioner.membership.pool import Member, Pool, ranking_of
+from tests.identities import A, B, C, identities
 
 T_MAX = 3_600.0
 KEYS = [b"%d" % number for number in range(24)]
@@ -35,7 +37,7 @@ def member(name: str) -> Member:
 
 
 def pool_of(names: str, copies: int = 2) -> Pool:
-    members = {each: member(each) for each in names}
+    members = {each: member(each) for each in identities(names)}
     return Pool(1, members, ranking_of(members.values()), copies, KNOWN_SINCE, known_since=KNOWN_SINCE)
 
 
@@ -66,12 +68,12 @@ class History:
 
     # --- what happens ---
 
-    def fall(self, name: str) -> None:
+    def fall(self, name: BackendId) -> None:
         record = self.pool.members[name].record
         if record.health is not Health.DOWN:
             self.observe(name, replace(record, health=Health.DOWN, since=self.now))
 
-    def rise(self, name: str) -> None:
+    def rise(self, name: BackendId) -> None:
         """It comes back with what it held; after T_max it is in doubt, as roster.py has it."""
         record = self.pool.members[name].record
         if record.health is Health.UNKNOWN:
@@ -81,34 +83,34 @@ class History:
             self.absences.append((name, self.pool.members[name].incarnation, record.since, self.now))
             self.observe(name, replace(record, health=health, since=self.now))
 
-    def begin_anew(self, name: str) -> None:
+    def begin_anew(self, name: BackendId) -> None:
         self.fall(name)
         self.incarnations += 1
         self.observe(name, up(b"%d" % self.incarnations, self.now))
 
-    def doubt(self, name: str) -> None:
+    def doubt(self, name: BackendId) -> None:
         record = self.pool.members[name].record
         if record.health is Health.UP:
             self.observe(name, replace(record, health=Health.RECOVERING, since=self.now))
 
-    def trust(self, name: str) -> None:
+    def trust(self, name: BackendId) -> None:
         record = self.pool.members[name].record
         if record.health is Health.RECOVERING:
             self.observe(name, replace(record, health=Health.UP, since=self.now))
 
-    def drain(self, name: str) -> None:
+    def drain(self, name: BackendId) -> None:
         """Or take it back."""
         former = self.pool.members[name]
         intent = Intent.READY if former.backend.intent is Intent.DRAIN else Intent.DRAIN
         self.adopt({name: replace(former, backend=replace(former.backend, intent=intent))})
 
-    def weigh(self, name: str) -> None:
+    def weigh(self, name: BackendId) -> None:
         """Or weigh it as before."""
         former = self.pool.members[name]
         weight = 3.0 if former.backend.weight == 1.0 else 1.0
         self.adopt({name: replace(former, backend=replace(former.backend, weight=weight))})
 
-    def join_or_leave(self, name: str) -> None:
+    def join_or_leave(self, name: BackendId) -> None:
         former = self.pool.members[name]
         self.adopt({name: replace(former, removed_at=self.now if former.removed_at is None else None)})
 
@@ -117,17 +119,17 @@ class History:
         fresh = f"new {len(self.pool.members)}"
         if len(self.pool.members) < 8:
             backend = Backend(fresh, Address(f"{fresh}.example", 42424))
-            self.adopt({fresh: Member(backend, newcomer(HealthPolicy()))})
+            self.adopt({backend.identity: Member(backend, newcomer(HealthPolicy()))})
 
     def copy_more_or_less(self, name: str) -> None:
         self.show(
             self.pool.succeeded_by(self.pool.members, self.pool.ranking, 3 - self.pool.copies, self.now)
         )
 
-    def observe(self, name: str, record: HealthRecord) -> None:
+    def observe(self, name: BackendId, record: HealthRecord) -> None:
         self.show(self.pool.with_record(name, record, self.now))
 
-    def adopt(self, changed: dict[str, Member]) -> None:
+    def adopt(self, changed: dict[BackendId, Member]) -> None:
         members = self.pool.members | changed
         kept = [each for each in members.values() if each.removed_at is None]
         if kept:
@@ -220,7 +222,7 @@ def unsettled(pool: Pool, now: float = BEGINNING) -> set[bytes]:
 def test_the_fall_of_one_server_unsettles_what_it_held() -> None:
     """One of five servers falls: the keys of the others stay settled."""
     before = pool_of("abcde")
-    after = before.with_record("c", replace(up(b"c"), health=Health.DOWN), BEGINNING)
+    after = before.with_record(C, replace(up(b"c"), health=Health.DOWN), BEGINNING)
 
     assert changed_keys(before, after) == unsettled(after)
     assert 0 < len(unsettled(after)) < len(KEYS)
@@ -229,7 +231,7 @@ def test_the_fall_of_one_server_unsettles_what_it_held() -> None:
 def test_a_join_unsettles_what_the_new_server_gets() -> None:
     """A server joins: the keys that it does not get stay settled."""
     before = pool_of("abcd")
-    members = before.members | {"e": member("e")}
+    members = before.members | {BackendId("e"): member("e")}
     after = before.succeeded_by(members, ranking_of(members.values()), 2, BEGINNING)
 
     assert changed_keys(before, after) == unsettled(after)
@@ -239,7 +241,7 @@ def test_a_join_unsettles_what_the_new_server_gets() -> None:
 def test_a_server_that_begins_anew_unsettles_what_it_held() -> None:
     """The same servers with an empty one among them are another acting set."""
     history = History(pool_of("abc"))
-    history.begin_anew("a")
+    history.begin_anew(A)
 
     assert {key for key in KEYS if "a" in acting(history.pool, key)} == unsettled(history.pool)
 
@@ -247,7 +249,7 @@ def test_a_server_that_begins_anew_unsettles_what_it_held() -> None:
 def test_what_nobody_serves_is_not_settled() -> None:
     """Without a server that serves, nothing can be said of any key."""
     alone = pool_of("a", 1)
-    after = alone.with_record("a", replace(up(b"a"), health=Health.DOWN), BEGINNING)
+    after = alone.with_record(A, replace(up(b"a"), health=Health.DOWN), BEGINNING)
 
     assert set(KEYS) == unsettled(after, BEGINNING + 2 * T_MAX)
 
@@ -256,11 +258,11 @@ def test_a_short_absence_keeps_leftovers_alive() -> None:
     """A server that is away keeps what it held, so that is looked for until T_max after its return."""
     history = History(pool_of("ab", 1))
     moved = next(key for key in KEYS if "a" in acting(history.pool, key))
-    history.drain("a")
+    history.drain(A)
     history.wait(10.0)
-    history.fall("a")
+    history.fall(A)
     history.wait(T_MAX - 1)
-    history.rise("a")
+    history.rise(A)
     history.wait(T_MAX)
     before = moved in unsettled(history.pool, history.now)
     history.wait(1.0)
@@ -271,12 +273,12 @@ def test_a_short_absence_keeps_leftovers_alive() -> None:
 def test_what_was_forgotten_is_not_settled() -> None:
     """A pool that changes too often to be remembered claims less, never more."""
     history = History(pool_of("abc"))
-    history.begin_anew("a")
+    history.begin_anew(A)
     lost = unsettled(history.pool)
     for _ in range(MOST_ERAS):
         history.wait(1.0)
-        history.fall("b")
-        history.rise("b")
+        history.fall(B)
+        history.rise(B)
 
     assert lost <= unsettled(history.pool, history.now)
 
@@ -294,8 +296,8 @@ def test_a_change_that_changes_no_acting_set_unsettles_nothing(copies: int) -> N
 def test_nothing_that_is_found_out_before_the_first_exchange_matters() -> None:
     """A router sees who is there before it serves: no session was stored by what it thought meanwhile."""
     known = pool_of("abc")
-    unseen = replace(known.members["a"], record=replace(newcomer(HealthPolicy()), served_incarnation=b"a"))
-    begun = replace(known, members=known.members | {"a": unseen}, is_served=False)
-    seen = replace(begun.with_record("a", up(b"a"), BEGINNING), is_served=True)
+    unseen = replace(known.members[A], record=replace(newcomer(HealthPolicy()), served_incarnation=b"a"))
+    begun = replace(known, members=known.members | {A: unseen}, is_served=False)
+    seen = replace(begun.with_record(A, up(b"a"), BEGINNING), is_served=True)
 
     assert (set(), ()) == (unsettled(seen), seen.eras)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from partitioner.membership.health import HealthRecord, Symptom
-from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.log import LogObserver
+from partitioner.ops.log_output import configure_log
 from tests.doubles.routers import backend
 
 BACKEND = backend(1)

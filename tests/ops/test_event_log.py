@@ -7,7 +7,8 @@ import pytest
 import structlog
 
 from partitioner.ops.event_log import LONGEST_FACT, MOST_EVENTS, EventLog, Level
-from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.log import LogObserver
+from partitioner.ops.log_output import configure_log
 from tests.doubles.routers import backend
 
 

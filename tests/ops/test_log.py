@@ -10,11 +10,13 @@ from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import first_pool
-from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.log import LogObserver
+from partitioner.ops.log_output import configure_log
 from partitioner.ops.metrics.counters import Counters
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
 from tests.doubles.routers import backend
+from tests.identities import STATE_1
 from tests.ops.logged import BACKEND, EJECTED, Report, Screen, lines, without_time
 from tests.tables import each_case
 
@@ -65,7 +67,7 @@ EVERY_FACT: dict[str, Report] = {
     "write_degraded": lambda log: log.write_degraded((BACKEND,), Operation.SET),
     "session_moved": lambda log: log.session_moved(BACKEND, "missed"),
     "session_repaired": lambda log: log.session_repaired(BACKEND),
-    "loss_declared": lambda log: log.loss_declared(Operation.GET, ("state-1",), LossReason.DIED),
+    "loss_declared": lambda log: log.loss_declared(Operation.GET, (STATE_1,), LossReason.DIED),
     "lock_taken_over": lambda log: log.lock_taken_over(BACKEND),
     "failed_over": lambda log: log.failed_over(BACKEND),
     "copy_written": lambda log: log.copy_written(BACKEND, True),

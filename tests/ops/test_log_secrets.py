@@ -6,7 +6,8 @@ import json
 import pytest
 
 from partitioner.errors import MalformedRequest
-from partitioner.ops.log import LogObserver, configure_log
+from partitioner.ops.log import LogObserver
+from partitioner.ops.log_output import configure_log
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.transport.observer import Observer
 from tests.doubles.observers import FACT_NAMES

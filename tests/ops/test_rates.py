@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from partitioner.ops.rates import EVERY, WINDOW, Exchanges, Sample, Sampler, quantile
+from tests.identities import STATE_1
 from tests.tables import each_case
 
 BOUNDS = (0.001, 0.01, 0.1)
@@ -20,7 +21,7 @@ class Counters:
         self.backend = Exchanges(0, 0, (0, 0, 0, 0))
 
     def read(self) -> Sample:
-        return Sample(trio.current_time(), {"ok": self.ok}, {"state-1": self.backend})
+        return Sample(trio.current_time(), {"ok": self.ok}, {STATE_1: self.backend})
 
 
 async def test_a_rate_is_over_the_last_minute(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

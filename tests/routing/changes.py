@@ -2,6 +2,7 @@
 
 import trio
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health
 from tests.doubles.backends import ok
 from tests.doubles.farms import MemoryFarm
@@ -17,5 +18,5 @@ async def farm_of(nursery: trio.Nursery, servers: int = 3, copies: int = 2) -> M
     return farm
 
 
-def health(farm: MemoryFarm, identity: str) -> Health:
+def health(farm: MemoryFarm, identity: BackendId) -> Health:
     return farm.router.roster.pool.members[identity].record.health

@@ -2,11 +2,13 @@
 
 import trio
 
+from partitioner.membership.backend import BackendId
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import Hear, Say, ScriptedBackend, Step, greeting
 from tests.doubles.observers import Fact
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ID, request
+from tests.identities import identities
 
 OLD, NEW = b"old content", b"new content"
 REMOVE = request(Operation.REMOVE)
@@ -36,8 +38,8 @@ class Pair:
         return trio.current_time() - self.began_at
 
     @property
-    def marked(self) -> list[str]:
-        return [name for name in self.names if self.router.ledger.marks_of(name)]
+    def marked(self) -> list[BackendId]:
+        return [each for each in identities(self.names) if self.router.ledger.marks_of(each)]
 
     @property
     def degraded(self) -> list[Fact]:

@@ -2,7 +2,7 @@
 
 import trio
 
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.health import HealthPolicy
 from partitioner.protocol.messages import Operation
 from partitioner.routing.drain import Drain
@@ -11,7 +11,7 @@ from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
 
 SESSIONS = 60
-LEAVING = "state-1"
+LEAVING = BackendId("state-1")
 
 
 class Pool:

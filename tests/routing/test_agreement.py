@@ -8,6 +8,7 @@ from partitioner.membership.ledger import REMOVE, WRITE
 from partitioner.protocol.messages import Operation
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, GET, request
+from tests.identities import identities
 from tests.routing.tenures import Site, ask, crash, save, tenure_of
 
 OLD, NEW = b"old content", b"new content"
@@ -20,7 +21,7 @@ async def after_a_crash(site: Site, *reasons: str, is_locked: bool = False) -> M
     if is_locked:
         await ask(died, ACQUIRE)
     assert died.core.keeper is not None
-    names = (f"state-{number}" for number in range(1, len(reasons) + 1))
+    names = identities(f"state-{number}" for number in range(1, len(reasons) + 1))
     await died.core.keeper.ensure({name: frozenset({why}) for name, why in zip(names, reasons, strict=True)})
     crash(died)
     again = await site.router()

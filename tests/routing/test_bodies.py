@@ -2,7 +2,6 @@
 
 from random import Random
 
-import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -12,6 +11,7 @@ from partitioner.transport.limits import BodyBudget
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import request, target
+from tests.tables import each_case
 
 LARGE = b"x" * (4 * HELD_BODY)
 
@@ -145,7 +145,7 @@ async def test_two_that_are_half_here_do_not_wait_for_each_other(
     assert (0, 50) == (held, second.held)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@each_case("seed", range(20))
 async def test_bodies_of_any_sizes_all_come_to_their_ends(seed: int, autojump_clock: MockClock) -> None:
     """In whatever pieces, with some that break off; never more is held than the limit."""
     rng, memory, most, done = Random(seed), BodyBudget(1000), [0], [0]

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.protocol.messages import Operation
 from partitioner.routing.internal_requests import PACE
@@ -106,7 +106,7 @@ async def test_a_copy_that_fails(
     """A copy that fails or is late is marked; the save is acknowledged, and counts as degraded."""
     pair = Pair(nursery, exchange(SET, ok()), failure, failure)
     answer = await pair.ask(SET)
-    copy = pair.router.roster.pool.members[pair.names[1]].backend
+    copy = pair.router.roster.pool.members[BackendId(pair.names[1])].backend
 
     assert (ok(), [pair.names[1]]) == (answer, pair.marked)
     assert [("write_degraded", (copy,), Operation.SET)] == pair.degraded

@@ -18,6 +18,7 @@ from partitioner.membership.health import HealthRecord, Symptom
 from tests.doubles.backends import incarnation_of
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import GET, whole
+from tests.identities import STATE_1
 from tests.routing.rosters import FALL, Kind, facts, fail_probes, failure, taken_in
 
 AMBIGUOUS = [BackendTooSlow, BackendUnreachable]
@@ -43,7 +44,7 @@ async def test_ejection_is_reported_once(nursery: trio.Nursery, autojump_clock: 
 async def test_cut_comes_before_the_new_pool(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The connections of an ejected backend are cut before anybody can see the new pool (design.md 5)."""
     router = taken_in(nursery)
-    upstream = router.roster.upstreams["state-1"]
+    upstream = router.roster.upstreams[STATE_1]
     seen: list[bool] = []
     cut = upstream.cut
 
@@ -68,7 +69,7 @@ async def test_backend_can_be_used_as_soon_as_it_is_seen(
     async def ask_when_it_changes() -> None:
         await router.roster.wait_for_change()
         try:
-            await router.roster.upstreams["state-1"].exchange(whole(GET, 5.0))
+            await router.roster.upstreams[STATE_1].exchange(whole(GET, 5.0))
         except BackendFailure as error:
             failed.append(type(error))
 
@@ -85,11 +86,11 @@ async def test_epoch(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     router = MemoryRouter(nursery, 1)
     epochs = [router.roster.pool.epoch]
     steps: list[Callable[[], None]] = [
-        lambda: router.roster.probe_succeeded("state-1", incarnation_of(1)),  # up
-        lambda: router.roster.probe_succeeded("state-1", incarnation_of(1)),
+        lambda: router.roster.probe_succeeded(STATE_1, incarnation_of(1)),  # up
+        lambda: router.roster.probe_succeeded(STATE_1, incarnation_of(1)),
         lambda: router.roster.exchange_failed(failure(BackendReset)),
         lambda: router.roster.exchange_failed(failure(BackendRestarted)),  # down, incarnation unknown
-        lambda: router.roster.probe_succeeded("state-1", b"another-incarnation"),  # up
+        lambda: router.roster.probe_succeeded(STATE_1, b"another-incarnation"),  # up
     ]
     for step in steps:
         step()
@@ -159,7 +160,7 @@ async def test_proof_always_counts(nursery: trio.Nursery, autojump_clock: MockCl
 async def test_restart_always_counts(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A changed incarnation takes a server out at once, even the last one."""
     router = taken_in(nursery, 1)
-    router.roster.probe_succeeded("state-1", b"another-incarnation")
+    router.roster.probe_succeeded(STATE_1, b"another-incarnation")
 
     assert router.serving == set()
 
@@ -173,7 +174,7 @@ async def test_withheld_ejection_follows_when_it_may(
         await fail_probes(router, BackendTooSlow, FALL, name)
     withheld = router.serving
     for _ in range(2):
-        router.roster.probe_succeeded("state-1", incarnation_of(1))
+        router.roster.probe_succeeded(STATE_1, incarnation_of(1))
     await fail_probes(router, BackendTooSlow, 1, "state-2")
 
     assert withheld == {"state-2"}

@@ -3,6 +3,7 @@
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.protocol.messages import Operation
 from partitioner.routing.dispatch import RETRY_PAUSE
@@ -31,7 +32,7 @@ def sessions_of(name: str, backends: int) -> tuple[bytes, bytes]:
     return found[0], found[1]
 
 
-def restart(router: MemoryRouter, name: str) -> None:
+def restart(router: MemoryRouter, name: BackendId) -> None:
     """Have the router learn that this backend was restarted."""
     router.roster.probe_succeeded(name, b"another-incarnation")
 
@@ -141,7 +142,7 @@ async def test_cut_request_that_may_run_twice(nursery: trio.Nursery, autojump_cl
     client = router.client()
     await client.send(asked)
     await trio.sleep(3)
-    restart(router, frozen.name)
+    restart(router, frozen.identity)
 
     assert ANSWER == await client.receive_answer()
     assert trio.current_time() == 3
@@ -181,7 +182,7 @@ async def test_waiting_for_a_place_ends_with_the_ejection(
     waiting = router.client()
     await waiting.send(second)
     await trio.sleep(1)
-    restart(router, frozen.name)
+    restart(router, frozen.identity)
 
     assert ANSWER == await waiting.receive_answer()
     assert trio.current_time() == 1

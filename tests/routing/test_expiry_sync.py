@@ -11,6 +11,7 @@ from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import T_MAX, MemoryFarm
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, HEAD, ID, TARGET, request
+from tests.identities import STATE_1
 from tests.tables import each_case
 
 RELEASE = request(Operation.RELEASE, cookie=2)
@@ -235,7 +236,7 @@ async def test_many_that_are_due_at_once(autojump_clock: MockClock, nursery: tri
     keys = [b"/%d" % number for number in range(3 * AT_ONCE)]
     for key in keys:
         await core.gate.enter(key)
-        core.expiry_sync.note_renewed(SessionRef(key, key, key), "state-1", 20)
+        core.expiry_sync.note_renewed(SessionRef(key, key, key), STATE_1, 20)
     nursery.start_soon(core.expiry_sync.run)
     before = trio.lowlevel.current_statistics().tasks_living
     await wait_all_tasks_blocked()

@@ -30,7 +30,7 @@ async def farm_of(
 
 def said_to_be_full(farm: MemoryFarm) -> set[int]:
     said = [fact[1] for fact in farm.observer.named("backend_full")]
-    return {farm.names.index(backend.name) for backend in said if isinstance(backend, Backend)}
+    return {farm.names.index(backend.identity) for backend in said if isinstance(backend, Backend)}
 
 
 @pytest.mark.parametrize("asked", [request(Operation.SET, body=NEW), CREATE])

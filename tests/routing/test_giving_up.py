@@ -26,6 +26,7 @@ from tests.doubles.clients import is_closed_at
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, SET, TARGET, request
+from tests.identities import STATE_1, STATE_2
 from tests.routing.steps import LARGE, TIMEOUT_FIELD, a_session_of, exchange, read, save, troubles
 from tests.tables import each_case
 
@@ -51,11 +52,11 @@ async def test_nothing_is_known_yet(nursery: trio.Nursery, autojump_clock: MockC
     asked = request(Operation.GET, a_session_of("state-1", 2))
     ScriptedBackend(router.network, first.address, [*greeting(), *exchange(asked, ok(CONTENT))])
     ScriptedBackend(router.network, second.address)
-    router.roster.probe_succeeded("state-2", incarnation_of(2))
+    router.roster.probe_succeeded(STATE_2, incarnation_of(2))
     client = router.client()
     await client.send(asked)
     await trio.sleep(3)
-    router.roster.probe_succeeded("state-1", incarnation_of(1))
+    router.roster.probe_succeeded(STATE_1, incarnation_of(1))
 
     assert ok(CONTENT) == await client.receive_answer()
 
@@ -63,7 +64,7 @@ async def test_nothing_is_known_yet(nursery: trio.Nursery, autojump_clock: MockC
 async def test_nothing_is_known_in_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A session whose server has no verdict in the time of an exchange is closed, not declared lost."""
     router = MemoryRouter(nursery, backends=2)
-    router.roster.probe_succeeded("state-2", incarnation_of(2))
+    router.roster.probe_succeeded(STATE_2, incarnation_of(2))
     client = router.client()
     await client.send(request(Operation.GET, a_session_of("state-1", 2)))
 

@@ -7,6 +7,7 @@ from partitioner.membership.backend import Address
 from partitioner.protocol.messages import Operation
 from partitioner.routing.inventory import InventoryPage
 from tests.doubles.sessions import request, target
+from tests.identities import STATE_1
 from tests.routing.healed_pools import SESSIONS, HealedPool
 
 NUMBERS = range(SESSIONS)
@@ -100,7 +101,7 @@ async def test_what_only_a_doubtful_server_has_is_not_the_session(
     await pool.fill()
     ghost = SESSIONS + 1
     pool.servers["state-1"].tell(request(Operation.SET, target(ghost), body=b"removed long ago"))
-    pool.router.roster.suspect("state-1")
+    pool.router.roster.suspect(STATE_1)
     await pool.until_healed()
 
     assert "state-1" in pool.router.serving
@@ -116,7 +117,7 @@ async def test_a_doubtful_server_is_read_again_with_what_the_others_have(
     await pool.fill()
     number = next(each for each in pool.on("state-1") if pool.primary_and_copy(each)[0] == "state-1")
     pool.servers["state-1"].tell(request(Operation.SET, target(number), body=b"stale"))
-    pool.router.roster.suspect("state-1")
+    pool.router.roster.suspect(STATE_1)
     await pool.until_healed()
 
     assert "state-1" in pool.router.serving

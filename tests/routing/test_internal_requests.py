@@ -38,6 +38,7 @@ from tests.doubles.farms import MemoryFarm
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, HEAD, TARGET, request
+from tests.identities import STATE_1
 from tests.tables import each_case
 
 PATIENCE = 0.25
@@ -55,7 +56,7 @@ class Setting:
         self.router.take_in()
 
     async def run(self, internal_request: InternalRequest) -> BackendReply | None:
-        return await self.internal_requests.run("state-1", internal_request)
+        return await self.internal_requests.run(STATE_1, internal_request)
 
 
 def about(seconds: float) -> Any:
@@ -120,7 +121,7 @@ async def test_late(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
 
     assert told is None
     assert trio.current_time() == about(PATIENCE)
-    assert setting.router.roster.pool.members["state-1"].record.failures == 0
+    assert setting.router.roster.pool.members[STATE_1].record.failures == 0
 
 
 @pytest.mark.parametrize("end", [Close(), Reset()], ids=["end", "reset"])
@@ -186,7 +187,7 @@ async def test_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None
     assert await setting.run(get(TARGET)) is None
     assert (0.0, 1) == (
         trio.current_time(),
-        setting.router.roster.pool.members["state-1"].record.failures,
+        setting.router.roster.pool.members[STATE_1].record.failures,
     )
 
 
@@ -233,7 +234,7 @@ async def test_none_at_all(nursery: trio.Nursery, autojump_clock: MockClock) -> 
 async def test_a_large_body_is_held(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """What is fetched whole counts against the memory for bodies, for as long as it is needed."""
     setting = Setting(nursery, [*greeting(), Hear(GET), Say(ok(LARGE))])
-    async with setting.internal_requests.fetched("state-1", TARGET) as told:
+    async with setting.internal_requests.fetched(STATE_1, TARGET) as told:
         during = setting.router.memory.used
 
     assert told is not None
@@ -244,7 +245,7 @@ async def test_a_large_body_that_breaks_off(nursery: trio.Nursery, autojump_cloc
     """What did not come whole is not told, and not held."""
     breaking = [*greeting(), Hear(GET), Say(ok(LARGE)[:-1]), Close()]
     setting = Setting(nursery, breaking, breaking)
-    async with setting.internal_requests.fetched("state-1", TARGET) as told:
+    async with setting.internal_requests.fetched(STATE_1, TARGET) as told:
         pass
 
     assert (None, 0) == (told, setting.router.memory.used)
@@ -256,7 +257,7 @@ async def test_memory_is_given_back_whatever_happens(
     """A failure in the use of what was fetched does not keep it."""
     setting = Setting(nursery, [*greeting(), Hear(GET), Say(ok(LARGE))])
     with pytest.raises(ZeroDivisionError):
-        async with setting.internal_requests.fetched("state-1", TARGET):
+        async with setting.internal_requests.fetched(STATE_1, TARGET):
             raise ZeroDivisionError
 
     assert setting.router.memory.used == 0

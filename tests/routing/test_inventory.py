@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.errors import ListingFailed
-from partitioner.membership.backend import Address
+from partitioner.membership.backend import Address, BackendId
 from partitioner.protocol.target import listing_place, server_key
 from partitioner.routing.inventory import InventoryPage
 from partitioner.sessions.table import Listed
@@ -19,7 +19,7 @@ from tests.tables import each_case
 Spoil = Callable[[InventoryPage], InventoryPage]
 
 
-async def keys_of(pool: HealedPool) -> tuple[list[bytes], dict[str, str]]:
+async def keys_of(pool: HealedPool) -> tuple[list[bytes], dict[BackendId, str]]:
     """The keys that a walk finds, and why servers were not walked."""
     walk = pool.router.core.healing.new_walk()
     await walk.begin()

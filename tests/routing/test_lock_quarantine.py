@@ -9,6 +9,7 @@ from partitioner.protocol.messages import Operation
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, GET, ID, TARGET, request
+from tests.identities import identities
 from tests.routing.tenures import Site, ask, crash, save, tenure_of
 
 OLD, NEW = b"old content", b"new content"
@@ -23,7 +24,7 @@ class Crash:
     async def lock(self) -> None:
         """Have the first router save a session and grant its lock, at the session's primary."""
         self.died = await self.site.router()
-        self.places = self.died.roster.pool.ranking.preference_list(ID)
+        self.places = identities(self.died.roster.pool.ranking.preference_list(ID))
         await save(self.died, OLD)
         self.grant = await ask(self.died, ACQUIRE)
 

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.errors import Refused
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import NO_IDENTITY, Address, Backend, BackendId, Intent
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.protocol.messages import Operation
 from partitioner.routing.probes import Prober
@@ -18,6 +18,7 @@ from tests.doubles.farms import MemoryFarm
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter, backend
 from tests.doubles.sessions import ACQUIRE, GET, request
+from tests.identities import STATE_1, STATE_2
 from tests.routing.changes import ANSWER, NEW, OLD, farm_of, health
 from tests.tables import each_case
 
@@ -257,7 +258,7 @@ async def test_a_probe_under_way_while_its_server_moves(
     another.freeze()
     moved = Backend("state-1", Address("10.0.0.9", 42424))
     async with trio.open_nursery() as probing:
-        probing.start_soon(Prober("state-1", router.connector, router.roster, router.health).probe)
+        probing.start_soon(Prober(STATE_1, router.connector, router.roster, router.health).probe)
         await trio.sleep(0.5)
         router.roster.adopt([moved], seen={moved.address: INCARNATION})
         if is_answered:
@@ -303,7 +304,7 @@ async def test_a_server_that_is_entered_twice(nursery: trio.Nursery, autojump_cl
     await router.probe_on()
     await trio.sleep(A_WHILE)
     [serving] = router.serving
-    [alias] = {"state-1", "state-2"} - {serving}
+    [alias] = {STATE_1, STATE_2} - {serving}
     named = {each.name: each for each in router.backends}
     record = router.roster.pool.members[alias].record
 
@@ -328,7 +329,7 @@ async def test_an_alias_that_becomes_a_server_of_its_own(
     MemoryStateServer(router.network, first.address)
     router.network.alias(second.address, first.address)
     incarnation = (await router.connector.connect_planting(first, 1.0))[1].token
-    router.roster.probe_succeeded(f"state-{serving}", incarnation)
+    router.roster.probe_succeeded(BackendId(f"state-{serving}"), incarnation)
     await router.probe_on()
     await trio.sleep(A_WHILE)
     before = {router.roster.pool.places[f"state-{each}"] for each in (1, 2)} & router.serving
@@ -444,7 +445,9 @@ async def test_nothing_is_removed_while_somebody_may_be_anybody(
 # --- what adopting makes of tokens that were seen ---
 
 
-def adopted(router: MemoryRouter, backends: list[Backend], incarnations: dict[int, bytes]) -> dict[str, str]:
+def adopted(
+    router: MemoryRouter, backends: list[Backend], incarnations: dict[int, bytes]
+) -> dict[str, BackendId]:
     """Adopt these, having seen these tokens; the identities by name."""
     router.roster.adopt(
         backends, seen={backends[each].address: incarnation for each, incarnation in incarnations.items()}
@@ -458,7 +461,7 @@ async def test_identities_go_by_tokens(nursery: trio.Nursery, autojump_clock: Mo
     router.take_in()
     one, two, three = router.backends
     moved = Backend("moved", Address("10.0.0.9", 42424))
-    at_anothers = replace(three, address=one.address, identity="")
+    at_anothers = replace(three, address=one.address, identity=NO_IDENTITY)
 
     assert {"moved": "state-1", "state-2": "state-2", "state-3": "state-3"} == adopted(
         router, [moved, two, at_anothers], {0: incarnation_of(1), 2: incarnation_of(3)}
@@ -473,7 +476,7 @@ async def test_an_unknown_token_is_a_new_member(nursery: trio.Nursery, autojump_
     places = adopted(router, [router.backends[0], other], {1: b"another"})
 
     assert "state-2" != places["state-2"]
-    assert router.roster.pool.members["state-2"].removed_at is not None
+    assert router.roster.pool.members[STATE_2].removed_at is not None
 
 
 async def test_two_entries_with_one_token_are_refused(

@@ -15,6 +15,7 @@ from tests.doubles.backends import MemoryStateServer, incarnation_of
 from tests.doubles.network import Fault, MemoryStream
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, SET, whole
+from tests.identities import STATE_1
 from tests.tables import each_case
 
 HEALTH = HealthPolicy()
@@ -34,7 +35,7 @@ class Setting:
         self.observer = self.router.observer
         self.backend = self.router.backends[0]
         for number, other in enumerate(self.router.backends[1:], 2):
-            self.roster.probe_succeeded(other.name, incarnation_of(number))
+            self.roster.probe_succeeded(other.identity, incarnation_of(number))
         self.observer.facts.clear()
         self.prober = Prober(self.backend.identity, self.router.connector, self.roster, HEALTH, uniform)
 
@@ -72,7 +73,7 @@ async def test_finds_the_canary_of_an_earlier_router(
     earlier.close()
     await setting.begin()
 
-    assert setting.roster.pool.members["state-1"].record.incarnation == canary.token
+    assert setting.roster.pool.members[STATE_1].record.incarnation == canary.token
 
 
 async def test_interval(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -191,7 +192,7 @@ async def test_ejected(
     await setting.observer.wait_for("backend_ejected")
 
     assert len(setting.network.dialled) == 1 + HEALTH.fall
-    assert setting.roster.pool.members["state-1"].record.symptom == symptom
+    assert setting.roster.pool.members[STATE_1].record.symptom == symptom
 
 
 async def test_dead_server_is_ejected_fast(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -226,8 +227,8 @@ async def test_thawed_server_is_reinstated(nursery: trio.Nursery, autojump_clock
     setting = Setting(nursery)
     server = MemoryStateServer(setting.network, setting.backend.address)
     await setting.begin()
-    incarnation = setting.roster.pool.members["state-1"].record.incarnation
-    upstream = setting.roster.upstreams["state-1"]
+    incarnation = setting.roster.pool.members[STATE_1].record.incarnation
+    upstream = setting.roster.upstreams[STATE_1]
     await upstream.exchange(whole(SET, 8.0))
     server.freeze()
     await setting.observer.wait_for("backend_ejected")
@@ -239,7 +240,7 @@ async def test_thawed_server_is_reinstated(nursery: trio.Nursery, autojump_clock
     answer = await upstream.exchange(whole(GET, trio.current_time() + 8.0))
 
     assert back[2:] == (Symptom.TIMED_OUT, False, 3)
-    assert setting.roster.pool.members["state-1"].record.incarnation == incarnation
+    assert setting.roster.pool.members[STATE_1].record.incarnation == incarnation
     assert back_after <= HEALTH.rise * HEALTH.interval * (1 + JITTER) + HEALTH.timeout
     assert answer.body == CONTENT
 

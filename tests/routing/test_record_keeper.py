@@ -5,9 +5,11 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.errors import NoBackendLeft
+from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import WRITE
-from partitioner.membership.record import Record, read_record
+from partitioner.membership.record import Record
+from partitioner.membership.record_format import read_record
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.writer import write_request
 from partitioner.routing.record_keeper import TAKEN_BACK_EVERY
@@ -15,16 +17,17 @@ from tests.doubles.backends import CANARY_TARGET, ROUTER_NAME
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, ID, TARGET, request
+from tests.identities import STATE_1, STATE_2, STATE_3, identities
 from tests.routing.tenures import ITEMS, MemoryDisk, Site, ask, crash, save, tenure_of
 from tests.tables import each_case
 
 
-def holders(router: MemoryRouter) -> list[str]:
+def holders(router: MemoryRouter) -> list[BackendId]:
     """The servers of the session of tests, best first."""
-    return list(router.roster.pool.ranking.preference_list(ID))
+    return identities(router.roster.pool.ranking.preference_list(ID))
 
 
-def dirty(router: MemoryRouter) -> dict[str, frozenset[str]]:
+def dirty(router: MemoryRouter) -> dict[BackendId, frozenset[str]]:
     return dict(router.roster.pool.dirty or {})
 
 
@@ -119,8 +122,8 @@ async def test_what_is_needed_is_written_whatever_is_taken_back(
     assert keeper is not None
 
     async def ensure() -> None:
-        await keeper.ensure({"state-2": frozenset({"remove"})})
-        assert {"remove"} <= dirty(router).get("state-2", set())
+        await keeper.ensure({STATE_2: frozenset({"remove"})})
+        assert {"remove"} <= dirty(router).get(STATE_2, set())
 
     for _ in range(12):
         site.servers[0].freeze()  # so that a record takes as long as a probe may
@@ -195,7 +198,7 @@ async def test_a_memory_that_went_back(nursery: trio.Nursery, autojump_clock: Mo
     site.store(0, f"{ITEMS}canary", token + b" beat=5 used=0")
     await trio.sleep(5.0)
 
-    assert Health.RECOVERING is router.roster.pool.members["state-1"].record.health
+    assert Health.RECOVERING is router.roster.pool.members[STATE_1].record.health
 
 
 def record_on(site: Site, router: MemoryRouter, number: int) -> Record | None:
@@ -294,7 +297,7 @@ async def test_beats_that_went_unanswered(nursery: trio.Nursery, autojump_clock:
         await trio.sleep(3.0)
         site.servers[0].thaw()
         await trio.sleep(30.0)
-        assert Health.UP is router.roster.pool.members["state-1"].record.health
+        assert Health.UP is router.roster.pool.members[STATE_1].record.health
 
     assert {} == router.roster.departed
 
@@ -395,7 +398,7 @@ async def test_a_server_is_no_witness_of_what_it_lacks(
     assert router.core.keeper is not None
 
     with pytest.raises(NoBackendLeft):
-        await router.core.keeper.ensure({"state-3": frozenset({WRITE})})
+        await router.core.keeper.ensure({STATE_3: frozenset({WRITE})})
 
 
 async def test_one_failure_is_no_reason_to_close(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -404,9 +407,9 @@ async def test_one_failure_is_no_reason_to_close(nursery: trio.Nursery, autojump
     router = await site.router()
     site.network.disturb_once(site.servers[0].address, Fault.ACCEPT_THEN_CLOSE)
     assert router.core.keeper is not None
-    await router.core.keeper.ensure({"state-3": frozenset({WRITE})})
+    await router.core.keeper.ensure({STATE_3: frozenset({WRITE})})
 
-    assert {WRITE} <= dirty(router)["state-3"]
+    assert {WRITE} <= dirty(router)[STATE_3]
 
 
 async def test_a_claim_between_a_save_and_its_record(
@@ -422,7 +425,7 @@ async def test_a_claim_between_a_save_and_its_record(
 
     assert was_active
     with pytest.raises(NoBackendLeft):
-        await former.core.keeper.ensure({"state-3": frozenset({WRITE})})
+        await former.core.keeper.ensure({STATE_3: frozenset({WRITE})})
 
 
 async def test_a_token_is_written_down_before_it_is_planted(

@@ -9,6 +9,7 @@ from partitioner.membership.backend import Intent
 from partitioner.routing.roster import DOWN_FOR_GOOD
 from tests.doubles.backends import incarnation_of
 from tests.doubles.routers import MemoryRouter
+from tests.identities import STATE_2
 
 FALL = 3
 
@@ -53,7 +54,7 @@ async def test_a_server_that_is_ejected(nursery: trio.Nursery, autojump_clock: M
 
     assert why_not(router)[0].startswith("state-2 went down")
     for _ in range(2):
-        router.roster.probe_succeeded("state-2", incarnation_of(2))
+        router.roster.probe_succeeded(STATE_2, incarnation_of(2))
     assert why_not(router) == ()
 
 

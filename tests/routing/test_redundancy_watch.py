@@ -7,6 +7,7 @@ from partitioner.errors import BackendRefused, Phase
 from tests.doubles.backends import incarnation_of
 from tests.doubles.observers import Fact
 from tests.doubles.routers import MemoryRouter
+from tests.identities import STATE_2
 
 FALL = 3
 KEY, TARGET = b"key", b"target"
@@ -51,7 +52,7 @@ async def test_the_return_of_redundancy_is_told_with_its_time(
     fall(router, "state-2")
     await looked_at(router, 20)
     for _ in range(2):
-        router.roster.probe_succeeded("state-2", incarnation_of(2))
+        router.roster.probe_succeeded(STATE_2, incarnation_of(2))
 
     assert [("redundancy_regained", 20.0)] == await looked_at(router, 10)
 
@@ -61,9 +62,9 @@ async def test_what_is_put_right_in_a_moment_is_not_told(
 ) -> None:
     """Neither that it was lost nor that it is back."""
     router = router_of(nursery)
-    router.ledger.mark(KEY, TARGET, "state-2", trio.current_time(), is_stale=True)
+    router.ledger.mark(KEY, TARGET, STATE_2, trio.current_time(), is_stale=True)
     assert [] == await looked_at(router, 2)
-    router.ledger.unmark(KEY, "state-2")
+    router.ledger.unmark(KEY, STATE_2)
 
     assert [] == await looked_at(router, 10)
 
@@ -73,9 +74,9 @@ async def test_what_comes_again_is_told_again(nursery: trio.Nursery, autojump_cl
     router = router_of(nursery)
     told = []
     for _ in range(2):
-        router.ledger.mark(KEY, TARGET, "state-2", trio.current_time(), is_stale=True)
+        router.ledger.mark(KEY, TARGET, STATE_2, trio.current_time(), is_stale=True)
         told += await looked_at(router, 5)
-        router.ledger.unmark(KEY, "state-2")
+        router.ledger.unmark(KEY, STATE_2)
         told += await looked_at(router, 5)
 
     assert ["redundancy_lost", "redundancy_regained"] * 2 == [name for name, _ in told]

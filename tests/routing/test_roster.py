@@ -16,11 +16,13 @@ from partitioner.errors import (
     BackendTooSlow,
     BackendUnreachable,
 )
+from partitioner.membership.backend import BackendId
 from partitioner.membership.health import HealthPolicy, Symptom
 from partitioner.routing.roster import SYMPTOMS
 from tests.doubles.backends import Hear, HearEnd, ScriptedBackend, greeting, incarnation_of
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import SET, whole
+from tests.identities import STATE_1, STATE_2
 from tests.routing.rosters import FALL, Kind, facts, fail_probes, failure, taken_in
 from tests.tables import each_case
 
@@ -35,7 +37,7 @@ async def fail_exchanges(router: MemoryRouter, kind: Kind, times: int) -> None:
         router.roster.exchange_failed(failure(kind))
 
 
-async def wanted(router: MemoryRouter, name: str = "state-1") -> bool:
+async def wanted(router: MemoryRouter, name: BackendId = STATE_1) -> bool:
     """Whether somebody wants this backend probed at once."""
     with trio.move_on_after(0.001):
         await router.roster.wait_for_wanted_probe(name)
@@ -52,8 +54,8 @@ async def test_first_success(nursery: trio.Nursery, autojump_clock: MockClock) -
     """At the start one answered probe is enough, and it is said how many serve then."""
     router = MemoryRouter(nursery, 2)
     first, second = router.backends
-    router.roster.probe_succeeded("state-2", incarnation_of(2))
-    router.roster.probe_succeeded("state-1", incarnation_of(1))
+    router.roster.probe_succeeded(STATE_2, incarnation_of(2))
+    router.roster.probe_succeeded(STATE_1, incarnation_of(1))
 
     assert router.serving == {"state-1", "state-2"}
     assert router.observer.facts == [
@@ -99,7 +101,7 @@ async def test_failed_exchange_has_its_backend_probed(
     router.roster.exchange_failed(failure(kind))
     router.roster.exchange_failed(failure(kind))
 
-    assert [await wanted(router), await wanted(router), await wanted(router, "state-2")] == [
+    assert [await wanted(router), await wanted(router), await wanted(router, STATE_2)] == [
         True,
         False,
         False,
@@ -133,7 +135,7 @@ async def test_success_in_between(nursery: trio.Nursery, autojump_clock: MockClo
     for _ in range(10):
         await fail_exchanges(router, BackendReset, 1)
         await fail_probes(router, BackendTooSlow, 1)
-        router.roster.probe_succeeded("state-1", incarnation_of(1))
+        router.roster.probe_succeeded(STATE_1, incarnation_of(1))
 
     assert "state-1" in router.serving
 
@@ -176,7 +178,7 @@ async def test_missing_and_then_there(nursery: trio.Nursery, autojump_clock: Moc
     router = MemoryRouter(nursery, 1)
     router.roster.probe_failed(failure(BackendRefused))
     for _ in range(2):
-        router.roster.probe_succeeded("state-1", incarnation_of(1))
+        router.roster.probe_succeeded(STATE_1, incarnation_of(1))
 
     assert router.serving == {"state-1"}
 
@@ -198,7 +200,7 @@ async def test_return_in_the_same_incarnation(nursery: trio.Nursery, autojump_cl
     router = taken_in(nursery, 2)
     await fail_probes(router, BackendTooSlow, FALL)
     for _ in range(2):
-        router.roster.probe_succeeded("state-1", incarnation_of(1))
+        router.roster.probe_succeeded(STATE_1, incarnation_of(1))
 
     assert router.observer.facts[-1] == ("backend_came_up", router.backends[0], Symptom.TIMED_OUT, False, 2)
 
@@ -207,7 +209,7 @@ async def test_return_in_a_new_incarnation(nursery: trio.Nursery, autojump_clock
     """A server that comes back with another canary is empty, and that is said."""
     router = taken_in(nursery, 2)
     router.roster.exchange_failed(failure(BackendRestarted))
-    router.roster.probe_succeeded("state-1", b"another-incarnation")
+    router.roster.probe_succeeded(STATE_1, b"another-incarnation")
 
     assert router.observer.facts[-1] == ("backend_came_up", router.backends[0], Symptom.RESTARTED, True, 2)
 
@@ -220,11 +222,11 @@ async def test_slow_exchanges_do_not_prolong_patience(
     backend = ScriptedBackend(router.network, router.backends[0].address, [*greeting(), Hear(SET), HearEnd()])
     router.take_in()
     with pytest.raises(BackendTooSlow):
-        await router.roster.upstreams["state-1"].exchange(whole(SET, 1.0))
+        await router.roster.upstreams[STATE_1].exchange(whole(SET, 1.0))
     router.roster.exchange_failed(failure(BackendTooSlow))
     await trio.sleep(20)
     router.roster.exchange_failed(failure(BackendTooSlow))
-    router.roster.probe_succeeded("state-1", incarnation_of(1))
+    router.roster.probe_succeeded(STATE_1, incarnation_of(1))
     await backend.streams[0].wait_until_abandoned()
 
     assert 31 <= trio.current_time() <= 32
@@ -244,6 +246,6 @@ async def test_kept_and_answering_again(nursery: trio.Nursery, autojump_clock: M
     router = taken_in(nursery, 1)
     await fail_probes(router, BackendTooSlow, 2 * FALL)
     for _ in range(3):
-        router.roster.probe_succeeded("state-1", incarnation_of(1))
+        router.roster.probe_succeeded(STATE_1, incarnation_of(1))
 
     assert ["ejection_withheld", "backend_answers_again"] == [fact[0] for fact in facts(router)]

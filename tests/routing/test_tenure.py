@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.errors import NoBackendLeft
-from partitioner.membership.backend import Address
+from partitioner.membership.backend import Address, BackendId
 from partitioner.membership.health import Health
 from partitioner.membership.items import MOST_EARLIER, Term, read_term
 from partitioner.membership.ledger import LONGEST_PAGE
@@ -20,10 +20,17 @@ from partitioner.transport.standstill import LONGEST_PAUSE, Standstills
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter, backend
 from tests.doubles.sessions import ACQUIRE, GET, ID
+from tests.identities import STATE_1
 from tests.routing.tenures import ITEMS, MemoryDisk, Site, ask, crash, save, stop, tenure_of
 from tests.tables import each_case
 
 HEALTH_CHECK = write_request(Operation.RESET_TIMEOUT, encode_target("/health"))
+
+
+def acting_primary(router: MemoryRouter) -> BackendId:
+    """The first server of the session of tests."""
+    pool = router.roster.pool
+    return pool.places[pool.ranking.preference_list(ID)[0]]
 
 
 async def test_the_first_router_of_a_farm(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -202,7 +209,7 @@ async def test_who_was_away_is_not_read(nursery: trio.Nursery, autojump_clock: M
     site = Site(nursery)
     died = await site.router()
     await save(died, b"old")
-    (first, *_) = died.roster.pool.ranking.preference_list(b"bpr4mimb2vjnvtn2jc4yp3uo")
+    first = acting_primary(died)
     site.servers[int(first[-1]) - 1].freeze()
     while died.roster.pool.members[first].record.health is Health.UP:
         await died.roster.wait_for_change()
@@ -222,7 +229,7 @@ async def test_marks_are_handed_over(nursery: trio.Nursery, autojump_clock: Mock
     site, disk = Site(nursery), MemoryDisk()
     stopped = await site.router(disk)
     await save(stopped, b"old")
-    (first, *_) = stopped.roster.pool.ranking.preference_list(b"bpr4mimb2vjnvtn2jc4yp3uo")
+    first = acting_primary(stopped)
     site.servers[int(first[-1]) - 1].freeze()
     while stopped.roster.pool.members[first].record.health is Health.UP:
         await stopped.roster.wait_for_change()
@@ -336,8 +343,8 @@ async def test_a_server_of_another_farm(nursery: trio.Nursery, autojump_clock: M
     await tenure_of(again).claim("a test")
 
     assert {"state-2", "state-3"} == again.serving
-    assert Health.RECOVERING is again.roster.pool.members["state-1"].record.health
-    assert [("other_farm_seen", again.roster.pool.members["state-1"].backend)] == again.observer.named(
+    assert Health.RECOVERING is again.roster.pool.members[STATE_1].record.health
+    assert [("other_farm_seen", again.roster.pool.members[STATE_1].backend)] == again.observer.named(
         "other_farm_seen"
     )
 
@@ -439,7 +446,7 @@ async def test_who_was_waited_for_in_vain(nursery: trio.Nursery, autojump_clock:
     site.servers[0].thaw()
     await trio.sleep(60.0)
 
-    assert Health.RECOVERING is again.roster.pool.members["state-1"].record.health
+    assert Health.RECOVERING is again.roster.pool.members[STATE_1].record.health
 
 
 async def test_clients_that_give_up_do_not_begin_the_wait_anew(
@@ -694,7 +701,7 @@ async def test_a_ledger_goes_with_the_record_that_it_names(
     await stop(stopped, disk)
     between = await site.router()
     await tenure_of(between).claim("a test")
-    (first, *_) = between.roster.pool.ranking.preference_list(b"bpr4mimb2vjnvtn2jc4yp3uo")
+    first = acting_primary(between)
     site.servers[int(first[-1]) - 1].freeze()
     while between.roster.pool.members[first].record.health is Health.UP:
         await between.roster.wait_for_change()
@@ -723,7 +730,7 @@ async def test_a_memory_that_went_back_before_the_claim(
     again = await site.router()
     await tenure_of(again).claim("a test")
 
-    assert Health.RECOVERING is again.roster.pool.members["state-1"].record.health
+    assert Health.RECOVERING is again.roster.pool.members[STATE_1].record.health
 
 
 async def test_a_memory_that_no_record_names(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -735,4 +742,4 @@ async def test_a_memory_that_no_record_names(nursery: trio.Nursery, autojump_clo
     again = await site.router()
     await tenure_of(again).claim("a test")
 
-    assert Health.RECOVERING is again.roster.pool.members["state-1"].record.health
+    assert Health.RECOVERING is again.roster.pool.members[STATE_1].record.health

@@ -27,6 +27,7 @@ from tests.doubles.backends import (
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, CONTENT, GET, request
+from tests.identities import STATE_1
 from tests.tables import each_case
 
 TIMEOUT_FIELD = b"Timeout: 20"
@@ -118,7 +119,7 @@ async def test_half_a_streamed_grant(nursery: trio.Nursery, autojump_clock: Mock
 async def test_withheld_grant(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A grant of a server that is being ejected is withheld; the lock is looked for when it is back."""
     setting = Setting(nursery, [*greeting(), Hear(ACQUIRE), Stall(3), HearEnd(), Close()], FREED)
-    upstream = setting.router.roster.upstreams["state-1"]
+    upstream = setting.router.roster.upstreams[STATE_1]
     client = setting.router.client()
     await client.send(ACQUIRE)
     await wait_all_tasks_blocked()

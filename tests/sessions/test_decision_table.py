@@ -6,8 +6,6 @@ columns: status and fields in the answer; bytes, lock, cookie, flag and expiry i
 
 from dataclasses import replace
 
-import pytest
-
 from partitioner.protocol.messages import Answer, Operation, Status
 from partitioner.sessions.table import SessionTable
 from tests.sessions.states import (
@@ -40,11 +38,20 @@ from tests.sessions.states import (
     look,
     slid,
 )
+from tests.tables import each_case
+
+PRESENT = {
+    "unlocked": (UNLOCKED, IS_UNLOCKED),
+    "flagged": (FLAGGED, IS_FLAGGED),
+    "locked": (LOCKED, IS_LOCKED),
+}
+"""How a session gets into each state that it can be in, and that state."""
+
+each_present = each_case(("made", "state"), PRESENT.values(), ids=PRESENT)
+each_absent = each_case("absent", [ABSENT, EXPIRED], ids=["never made", "expired"])
 
 
-@pytest.mark.parametrize(
-    ("made", "state"), [(UNLOCKED, IS_UNLOCKED), (FLAGGED, IS_FLAGGED), (LOCKED, IS_LOCKED)]
-)
+@each_present
 def test_the_states_to_begin_with(made: Maker, state: State) -> None:
     """The recipes make the states that the rows begin with."""
     assert replace(state, expires_at=20 * MINUTE) == look(made, 0.0)
@@ -53,7 +60,7 @@ def test_the_states_to_begin_with(made: Maker, state: State) -> None:
 # --- GET --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("absent", [ABSENT, EXPIRED])
+@each_absent
 def test_row_1_get_absent(absent: Maker) -> None:
     """404, and nothing else; an expired session is an absent one."""
     assert carry_out(absent, GET) == (NOT_FOUND, None)
@@ -81,7 +88,7 @@ def test_row_3_get_locked() -> None:
 # --- acquire ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("absent", [ABSENT, EXPIRED])
+@each_absent
 def test_row_4_acquire_absent(absent: Maker) -> None:
     """404; no lock is left behind."""
     assert carry_out(absent, ACQUIRE) == (NOT_FOUND, None)
@@ -125,14 +132,14 @@ def test_row_6_lock_date_stays() -> None:
 # --- release ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("absent", [ABSENT, EXPIRED])
-@pytest.mark.parametrize("cookie", [None, 2])
+@each_absent
+@each_case("cookie", [None, 2])
 def test_row_7_release_absent(absent: Maker, cookie: int | None) -> None:
     """404, with a cookie and without."""
     assert carry_out(absent, RELEASE, cookie=cookie) == (NOT_FOUND, None)
 
 
-@pytest.mark.parametrize(("made", "state"), [(UNLOCKED, IS_UNLOCKED), (LOCKED, IS_LOCKED)])
+@each_case(("made", "state"), [(UNLOCKED, IS_UNLOCKED), (LOCKED, IS_LOCKED)], ids=["unlocked", "locked"])
 def test_row_8_release_without_cookie(made: Maker, state: State) -> None:
     """400, and the lock stays; the expiry slides nevertheless."""
     assert (BAD_REQUEST, slid(state)) == carry_out(made, RELEASE)
@@ -145,7 +152,7 @@ def test_row_8_release_without_cookie_flagged() -> None:
     assert (answer, slid(IS_UNLOCKED)) == carry_out(FLAGGED, RELEASE)
 
 
-@pytest.mark.parametrize("cookie", [0, 1, 2, 999])
+@each_case("cookie", [0, 1, 2, 999])
 def test_row_9_release_unlocked(cookie: int) -> None:
     """200 whatever the cookie: it is not compared."""
     assert (OK, slid(IS_UNLOCKED)) == carry_out(UNLOCKED, RELEASE, cookie=cookie)
@@ -163,7 +170,7 @@ def test_row_10_release_with_the_locks_cookie() -> None:
     assert (OK, slid(replace(IS_LOCKED, is_locked=False))) == carry_out(LOCKED, RELEASE, cookie=2)
 
 
-@pytest.mark.parametrize("cookie", [0, 1, 3])
+@each_case("cookie", [0, 1, 3])
 def test_row_11_release_with_another_cookie(cookie: int) -> None:
     """423 with the lock's age and cookie; the lock stays."""
     assert (SAYS_LOCKED, slid(IS_LOCKED)) == carry_out(LOCKED, RELEASE, cookie=cookie)
@@ -172,12 +179,9 @@ def test_row_11_release_with_another_cookie(cookie: int) -> None:
 # --- PUT --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("operation", [SET, CREATE])
-@pytest.mark.parametrize("cookie", [None, 2])
-@pytest.mark.parametrize(
-    ("made", "state"),
-    [(ABSENT, None), (UNLOCKED, IS_UNLOCKED), (FLAGGED, IS_FLAGGED), (LOCKED, IS_LOCKED)],
-)
+@each_case("operation", [SET, CREATE])
+@each_case("cookie", [None, 2])
+@each_case(("made", "state"), [(ABSENT, None), *PRESENT.values()], ids=["absent", *PRESENT])
 def test_row_12_put_above_a_year(
     made: Maker, state: State | None, cookie: int | None, operation: Operation
 ) -> None:
@@ -195,8 +199,8 @@ def test_row_12_a_year_is_not_above_a_year() -> None:
     ) == (OK, 525_600)
 
 
-@pytest.mark.parametrize("absent", [ABSENT, EXPIRED])
-@pytest.mark.parametrize("cookie", [None, 0, 12345])
+@each_absent
+@each_case("cookie", [None, 0, 12345])
 def test_row_13_set_absent(absent: Maker, cookie: int | None) -> None:
     """200, stored and unlocked with the cookie 1, whatever the request's cookie."""
     made = slid(State(NEW, 30, is_locked=False, lock_cookie=1, is_flagged=False, expires_at=0.0), 30)
@@ -204,8 +208,8 @@ def test_row_13_set_absent(absent: Maker, cookie: int | None) -> None:
     assert (OK, made) == carry_out(absent, SET, cookie=cookie, body=NEW, timeout=30)
 
 
-@pytest.mark.parametrize("absent", [ABSENT, EXPIRED])
-@pytest.mark.parametrize("cookie", [None, 0, 12345])
+@each_absent
+@each_case("cookie", [None, 0, 12345])
 def test_row_14_create_absent(absent: Maker, cookie: int | None) -> None:
     """The same with the flag set, to be told of once."""
     made = slid(State(NEW, 30, is_locked=False, lock_cookie=1, is_flagged=True, expires_at=0.0), 30)
@@ -213,19 +217,17 @@ def test_row_14_create_absent(absent: Maker, cookie: int | None) -> None:
     assert (OK, made) == carry_out(absent, CREATE, cookie=cookie, body=NEW, timeout=30)
 
 
-@pytest.mark.parametrize("timeout", [None, 20, 30])
-@pytest.mark.parametrize("cookie", [None, 0, 2])
-@pytest.mark.parametrize(
-    ("made", "state"), [(UNLOCKED, IS_UNLOCKED), (FLAGGED, IS_FLAGGED), (LOCKED, IS_LOCKED)]
-)
+@each_case("timeout", [None, 20, 30])
+@each_case("cookie", [None, 0, 2])
+@each_present
 def test_row_15_create_present(made: Maker, state: State, cookie: int | None, timeout: int | None) -> None:
     """200 and a no-op in any lock state, with any cookie; the expiry slides by the session's time-out."""
     assert (OK, slid(state)) == carry_out(made, CREATE, cookie=cookie, body=NEW, timeout=timeout)
 
 
-@pytest.mark.parametrize("timeout", [None, 20])
-@pytest.mark.parametrize("cookie", [None, 0, 1, 12345])
-@pytest.mark.parametrize(("made", "state"), [(UNLOCKED, IS_UNLOCKED), (FLAGGED, IS_FLAGGED)])
+@each_case("timeout", [None, 20])
+@each_case("cookie", [None, 0, 1, 12345])
+@each_case(("made", "state"), [(UNLOCKED, IS_UNLOCKED), (FLAGGED, IS_FLAGGED)], ids=["unlocked", "flagged"])
 def test_row_16_set_unlocked(made: Maker, state: State, cookie: int | None, timeout: int | None) -> None:
     """200 and replaced, with any cookie or none; counter and flag stay. No Timeout means 20 minutes."""
     after = slid(replace(state, body=NEW))
@@ -240,7 +242,11 @@ def test_row_17_set_with_the_locks_cookie() -> None:
     assert (OK, after) == carry_out(LOCKED, SET, cookie=2, body=NEW, timeout=20)
 
 
-@pytest.mark.parametrize(("made", "cookie"), [(UNLOCKED, 0), (UNLOCKED, 7), (FLAGGED, 7), (LOCKED, 2)])
+@each_case(
+    ("made", "cookie"),
+    [(UNLOCKED, 0), (UNLOCKED, 7), (FLAGGED, 7), (LOCKED, 2)],
+    ids=["unlocked, cookie=0", "unlocked, cookie=7", "flagged, cookie=7", "locked, cookie=2"],
+)
 def test_row_18_set_with_another_timeout(made: Maker, cookie: int) -> None:
     """200 and created anew: the counter becomes the request's cookie, the flag the request's flag."""
     after = slid(State(NEW, 30, is_locked=False, lock_cookie=cookie, is_flagged=False, expires_at=0.0), 30)
@@ -248,7 +254,7 @@ def test_row_18_set_with_another_timeout(made: Maker, cookie: int) -> None:
     assert (OK, after) == carry_out(made, SET, cookie=cookie, body=NEW, timeout=30)
 
 
-@pytest.mark.parametrize("made", [UNLOCKED, FLAGGED])
+@each_case("made", [UNLOCKED, FLAGGED], ids=["unlocked", "flagged"])
 def test_row_18_set_with_another_timeout_and_no_cookie(made: Maker) -> None:
     """Without a cookie the counter becomes -1, so that the next lock has 0 (protocol.md 14, A20)."""
     after = slid(State(NEW, 30, is_locked=False, lock_cookie=-1, is_flagged=False, expires_at=0.0), 30)
@@ -264,8 +270,8 @@ def test_row_18_set_without_timeout_on_a_longer_session() -> None:
     assert (OK, after) == carry_out(thirty, SET, cookie=5, body=NEW)
 
 
-@pytest.mark.parametrize("timeout", [None, 20, 30])
-@pytest.mark.parametrize("cookie", [None, 0, 1, 3])
+@each_case("timeout", [None, 20, 30])
+@each_case("cookie", [None, 0, 1, 3])
 def test_row_19_set_with_another_cookie(cookie: int | None, timeout: int | None) -> None:
     """423, and everything stays but the expiry, which slides by its own time-out."""
     assert (SAYS_LOCKED, slid(IS_LOCKED)) == carry_out(LOCKED, SET, cookie=cookie, body=NEW, timeout=timeout)
@@ -274,15 +280,15 @@ def test_row_19_set_with_another_cookie(cookie: int | None, timeout: int | None)
 # --- DELETE -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("absent", [ABSENT, EXPIRED])
-@pytest.mark.parametrize("cookie", [None, 2])
+@each_absent
+@each_case("cookie", [None, 2])
 def test_row_20_delete_absent(absent: Maker, cookie: int | None) -> None:
     """404, with a cookie and without."""
     assert carry_out(absent, REMOVE, cookie=cookie) == (NOT_FOUND, None)
 
 
-@pytest.mark.parametrize("cookie", [None, 0, 1, 999])
-@pytest.mark.parametrize("made", [UNLOCKED, FLAGGED])
+@each_case("cookie", [None, 0, 1, 999])
+@each_case("made", [UNLOCKED, FLAGGED], ids=["unlocked", "flagged"])
 def test_row_21_delete_unlocked(made: Maker, cookie: int | None) -> None:
     """200 and gone, with any cookie or none; ActionFlags is for gets."""
     assert carry_out(made, REMOVE, cookie=cookie) == (OK, None)
@@ -293,7 +299,7 @@ def test_row_22_delete_with_the_locks_cookie() -> None:
     assert carry_out(LOCKED, REMOVE, cookie=2) == (OK, None)
 
 
-@pytest.mark.parametrize("cookie", [None, 0, 1, 3])
+@each_case("cookie", [None, 0, 1, 3])
 def test_row_23_delete_with_another_cookie(cookie: int | None) -> None:
     """423, and everything stays but the expiry."""
     assert (SAYS_LOCKED, slid(IS_LOCKED)) == carry_out(LOCKED, REMOVE, cookie=cookie)
@@ -302,15 +308,13 @@ def test_row_23_delete_with_another_cookie(cookie: int | None) -> None:
 # --- HEAD -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("absent", [ABSENT, EXPIRED])
+@each_absent
 def test_row_24_head_absent(absent: Maker) -> None:
     """404."""
     assert carry_out(absent, HEAD) == (NOT_FOUND, None)
 
 
-@pytest.mark.parametrize(
-    ("made", "state"), [(UNLOCKED, IS_UNLOCKED), (FLAGGED, IS_FLAGGED), (LOCKED, IS_LOCKED)]
-)
+@each_present
 def test_row_25_head_present(made: Maker, state: State) -> None:
     """200 in any lock state, without content and without touching the flag; the expiry slides."""
     assert (OK, slid(state)) == carry_out(made, HEAD)

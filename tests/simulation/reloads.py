@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from partitioner.membership.backend import Address, Backend
+from partitioner.membership.backend import NO_IDENTITY, Address, Backend
 from tests.simulation.checker import DISTRUSTED
 from tests.simulation.stock_server import StockServer
 
@@ -28,7 +28,7 @@ SOON = 5.0
 
 def renamed(world: "World", entries: list[Backend], server: StockServer) -> list[Backend]:
     return [
-        replace(each, name=_new_name(world), identity="") if world.leads_to(each, server) else each
+        replace(each, name=_new_name(world), identity=NO_IDENTITY) if world.leads_to(each, server) else each
         for each in entries
     ]
 
@@ -40,7 +40,7 @@ def respelt(world: "World", entries: list[Backend], server: StockServer) -> list
         replace(
             each,
             address=spelt if each.address == server.address else server.address,
-            identity="",
+            identity=NO_IDENTITY,
         )
         if world.leads_to(each, server)
         else each
@@ -56,8 +56,8 @@ def swapped(world: "World", entries: list[Backend], server: StockServer) -> list
         return entries
     here, there = places[0], world.rng.choice(others)
     result = list(entries)
-    result[here] = replace(entries[here], name=entries[there].name, identity="")
-    result[there] = replace(entries[there], name=entries[here].name, identity="")
+    result[here] = replace(entries[here], name=entries[there].name, identity=NO_IDENTITY)
+    result[there] = replace(entries[there], name=entries[here].name, identity=NO_IDENTITY)
     return result
 
 
@@ -116,7 +116,12 @@ async def move(world: "World", server: StockServer, duration: float) -> None:
     server.start(table)
     world.adopt(
         [
-            replace(each, address=server.address, admin=server.address if each.admin else None, identity="")
+            replace(
+                each,
+                address=server.address,
+                admin=server.address if each.admin else None,
+                identity=NO_IDENTITY,
+            )
             if each == entry
             else each
             for each in world.backends
@@ -143,7 +148,7 @@ async def remove_and_add(world: "World", server: StockServer, duration: float) -
     await trio.sleep(duration)
     server.start(table)
     name = world.rng.choice((entry.name, _new_name(world)))
-    world.adopt([*world.backends, replace(entry, name=name, identity="")])
+    world.adopt([*world.backends, replace(entry, name=name, identity=NO_IDENTITY)])
 
 
 async def return_empty(world: "World", server: StockServer, duration: float) -> None:
@@ -155,7 +160,7 @@ async def return_empty(world: "World", server: StockServer, duration: float) -> 
     server.kill()
     await trio.sleep(LONG_OUT + duration)
     server.start()
-    world.adopt([*world.backends, replace(entry, identity="")])
+    world.adopt([*world.backends, replace(entry, identity=NO_IDENTITY)])
     await trio.sleep(SOON)
     if not world.is_read(server):
         world.note(f"{DISTRUSTED}: {server.name}")

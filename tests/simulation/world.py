@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.errors import ListingFailed, NoBackendLeft, Refused
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.ops.fanout import Fanout
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.protocol.target import server_key
@@ -328,7 +328,7 @@ class World:
     def _known_sessions(self) -> list[int]:
         return [number for number in range(self.scenario.sessions) if number not in self.history.cut_off]
 
-    def _look_at(self, identity: str, key: bytes, now: float) -> Session | None:
+    def _look_at(self, identity: BackendId, key: bytes, now: float) -> Session | None:
         server = self.maybe_server_at(self.core.roster.pool.members[identity].backend.address)
         return None if server is None or now < server.old_until else server.look_at(key, now)
 

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -75,13 +76,18 @@ async def test_dial_unreachable(host: str) -> None:
         await dial_tcp(Address(host, 42424))
 
 
-NAME = "state-1.example"
+numbers = count(1)
 
 
 class NameService:
-    """What getaddrinfo says of NAME: that it is this machine, nothing at all, or that it is out of order."""
+    """What getaddrinfo says of a name: that it is this machine, nothing at all, or that it is out of order.
+
+    A process remembers names and counts their look-ups as long as it lives, and a look-up that is under way
+    when trio's run ends is never counted out. So each test has a name of its own.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.name = f"state-{next(numbers)}.example"
         self.is_hanging = False
         self.error: int | None = None
         self.asked = 0
@@ -90,7 +96,7 @@ class NameService:
         monkeypatch.setattr(socket, "getaddrinfo", self._getaddrinfo)
 
     def _getaddrinfo(self, host: Any, port: int, *others: Any, **options: Any) -> Any:
-        if host != NAME or options["flags"] & socket.AI_NUMERICHOST:
+        if host != self.name or options["flags"] & socket.AI_NUMERICHOST:
             return self._real(host, port, *others, **options)
         self.asked += 1
         if self.is_hanging:
@@ -111,7 +117,7 @@ async def test_a_name_service_that_hangs(name_service: NameService) -> None:
     """The address of last time is used; while one look-up hangs no other one is begun."""
     [listener] = await listen_tcp(LOOPBACK)
     async with listener:
-        address = Address(NAME, listening_address(listener).port)
+        address = Address(name_service.name, listening_address(listener).port)
         (await dial_tcp(address)).close()
         name_service.is_hanging = True
         with trio.fail_after(30):
@@ -127,7 +133,7 @@ async def test_a_name_service_that_fails(name_service: NameService, error: int) 
     """The same, whatever it says: a zone that was lost is no reason to give up a server."""
     [listener] = await listen_tcp(LOOPBACK)
     async with listener:
-        address = Address(NAME, listening_address(listener).port)
+        address = Address(name_service.name, listening_address(listener).port)
         (await dial_tcp(address)).close()
         name_service.error = error
         (await dial_tcp(address)).close()
@@ -142,7 +148,7 @@ async def test_a_name_that_was_never_known(
     """It is the name service's trouble, and not the server's, unless it says that there is no such name."""
     name_service.error = error
     with pytest.raises(expected):
-        await dial_tcp(Address(NAME, 1))
+        await dial_tcp(Address(name_service.name, 1))
 
 
 async def test_cancelled_dial() -> None:

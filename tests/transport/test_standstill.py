@@ -48,7 +48,7 @@ class Setting:
 
     @property
     def failures(self) -> int:
-        return self.router.roster.pool.members[self.backend.name].record.failures
+        return self.router.roster.pool.members[self.backend.identity].record.failures
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def test_a_write_that_may_still_be_carried_out(setting: Setting, autojump_
     """Nothing tells when a server has worked off what it had read: the whole patience is waited for."""
     ScriptedBackend(setting.router.network, setting.backend.address, [*greeting(), Hear(SET)])
     await setting.begin()
-    upstream = setting.router.roster.upstreams[setting.backend.name]
+    upstream = setting.router.roster.upstreams[setting.backend.identity]
     await setting.router.client().send(SET)
     await wait_all_tasks_blocked()
     await setting.stand_still()
@@ -140,7 +140,7 @@ async def test_a_connection_that_was_watched(setting: Setting, autojump_clock: M
     """A half-closed connection of a request that went unanswered is closed, and waited for anew."""
     server = ScriptedBackend(setting.router.network, setting.backend.address, [*greeting(), Hear(SET)])
     await setting.begin()
-    upstream = setting.router.roster.upstreams[setting.backend.name]
+    upstream = setting.router.roster.upstreams[setting.backend.identity]
     client = setting.router.client()
     await client.send(SET)
     await trio.sleep(20)  # the exchange is given up after 8 s

@@ -96,7 +96,7 @@ def time_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     time.tzset()
 
 
-@pytest.mark.parametrize(
+@each_case(
     "asked",
     [GET, ACQUIRE, request(Operation.RELEASE, cookie=9), SET],
     ids=["get", "acquire", "release", "set"],

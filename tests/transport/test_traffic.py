@@ -27,6 +27,7 @@ from tests.doubles.backends import (
 from tests.doubles.network import Fault
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, SET, whole
+from tests.identities import STATE_1
 from tests.tables import each_case
 
 LARGE = b"x" * (2 * HELD_BODY)
@@ -39,7 +40,7 @@ class Setting:
         self.router = MemoryRouter(nursery)
         self.address = self.router.backends[0].address
         ScriptedBackend(self.router.network, self.address, *(list(script) for script in scripts))
-        self.upstream: Upstream = self.router.roster.upstreams["state-1"]
+        self.upstream: Upstream = self.router.roster.upstreams[STATE_1]
         self.traffic = self.upstream.traffic
         self.router.take_in()
 
@@ -221,7 +222,7 @@ async def test_probes(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The last good probe tells how long it took; a failed one changes nothing."""
     router = MemoryRouter(nursery)
     address = router.backends[0].address
-    traffic = router.roster.upstreams["state-1"].traffic
+    traffic = router.roster.upstreams[STATE_1].traffic
     seen = [traffic.last_probe]
     server = MemoryStateServer(router.network, address)
     await router.probe_on()
@@ -240,4 +241,4 @@ async def test_a_slow_probe(nursery: trio.Nursery, autojump_clock: MockClock) ->
     await setting.router.core.probing.first_look()
 
     assert 0.5 == setting.traffic.last_probe
-    assert INCARNATION == setting.router.roster.pool.members["state-1"].record.incarnation
+    assert INCARNATION == setting.router.roster.pool.members[STATE_1].record.incarnation

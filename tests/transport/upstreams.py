@@ -10,6 +10,7 @@ from partitioner.transport.messages import Response
 from tests.doubles.backends import Hear, Say, ScriptedBackend, Step, ok
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import CONTENT, GET, request, target, whole
+from tests.identities import STATE_1
 
 LARGE = b"x" * (2 * HELD_BODY)
 
@@ -23,7 +24,7 @@ class Setting:
         self.observer = self._router.observer
         self.address = self._router.backends[0].address
         self.backend = ScriptedBackend(self.network, self.address, *scripts)
-        self.upstream: Upstream = self._router.roster.upstreams["state-1"]
+        self.upstream: Upstream = self._router.roster.upstreams[STATE_1]
         self._router.take_in()
 
     async def ask(self, asked: bytes, *, within: float = 8.0) -> bytes:

@@ -21,7 +21,7 @@ from partitioner.daemon.state_dir import state_place
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
-from partitioner.ops.log import open_log
+from partitioner.ops.log_output import open_log
 
 
 def serve_until_stopped(config: Path | None, listen: Address | None, admin: Address | None) -> None:

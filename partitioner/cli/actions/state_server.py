@@ -8,7 +8,7 @@ from partitioner.daemon.process import run_daemon
 from partitioner.daemon.state_server import StateServerOptions, run_state_server
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address
-from partitioner.ops.log import open_log
+from partitioner.ops.log_output import open_log
 from partitioner.units import format_size
 
 

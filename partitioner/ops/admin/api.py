@@ -10,7 +10,7 @@ import trio
 
 from partitioner import __version__
 from partitioner.errors import NoBackendLeft, Refused, UnknownBackend
-from partitioner.membership.backend import Intent
+from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.ledger import Lock
@@ -204,7 +204,7 @@ class RouterAdminApi:
         members = self.core.roster.pool.members
         return tuple(self._backend(identity, drains.get(identity), growth) for identity in members)
 
-    def _backend(self, identity: str, drain: Drain | None, growth: Growth) -> BackendReport:
+    def _backend(self, identity: BackendId, drain: Drain | None, growth: Growth) -> BackendReport:
         now, pool = trio.current_time(), self.core.roster.pool
         member = pool.members[identity]
         backend, record = member.backend, member.record
@@ -234,25 +234,25 @@ class RouterAdminApi:
             shortcomings=self._shortcomings(identity),
         )
 
-    def _trouble(self, identity: str, record: HealthRecord) -> str | None:
+    def _trouble(self, identity: BackendId, record: HealthRecord) -> str | None:
         """The last thing that was wrong with a backend; of one that was entered twice, which server it is."""
         if record.symptom is None:
             return None
         trouble: str = record.symptom.value
         return self.core.roster.aliases.get(identity, trouble) if record.symptom is Symptom.ALIAS else trouble
 
-    def _shortcomings(self, identity: str) -> tuple[str, ...]:
+    def _shortcomings(self, identity: BackendId) -> tuple[str, ...]:
         upstream = self.core.roster.upstreams.get(identity)
         return () if upstream is None else tuple(each.value for each in upstream.shortcomings.seen)
 
-    def _why_not_safe_to_stop(self, identity: str, drain: Drain | None, now: float) -> tuple[str, ...]:
+    def _why_not_safe_to_stop(self, identity: BackendId, drain: Drain | None, now: float) -> tuple[str, ...]:
         """A server that has handed everything off holds nothing that could be lost."""
         if role_of(self.core) is not Role.ACTIVE:
             return (IS_STANDBY,)
         is_handed_off = drain is not None and drain.is_done
         return self.core.roster.redundancy.why_not_safe_to_stop(identity, now, is_handed_off=is_handed_off)
 
-    def _share(self, identity: str, member: Member) -> float:
+    def _share(self, identity: BackendId, member: Member) -> float:
         pool = self.core.roster.pool
         if identity not in pool.ready:
             return 0.0
@@ -263,7 +263,7 @@ class RouterAdminApi:
         left = self.core.roster.pool.unsettled_since + self.core.ledger.longest_life - now
         return left if left > 0 else None
 
-    def _probe(self, identity: str, record: HealthRecord) -> float | None:
+    def _probe(self, identity: BackendId, record: HealthRecord) -> float | None:
         """How long the last probe took, unless it failed: what it took in better times says nothing."""
         is_well = record.answers and record.failures == 0
         return self.core.roster.upstreams[identity].traffic.last_probe if is_well else None
@@ -312,7 +312,7 @@ def _drain(name: str, drain: Drain, now: float) -> DrainReport:
     )
 
 
-def _traffic(growth: Growth, identity: str) -> TrafficReport:
+def _traffic(growth: Growth, identity: BackendId) -> TrafficReport:
     own = growth.backends.get(identity, Exchanges())
     return TrafficReport(
         rate=growth.rate(own.count),

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from partitioner.membership.backend import Backend
+from partitioner.membership.backend import Backend, BackendId
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason
 from partitioner.ops.metrics.catalog import SIZES
@@ -54,10 +54,10 @@ class Counters(Observer):
         self.standstills = 0
         self.lags = Histogram(DURATIONS)  # of the event loop; kept by watch_lag
         # backends
-        self.state_changes: Counter[tuple[str, Health]] = Counter()
-        self.failovers: Counter[str] = Counter()
+        self.state_changes: Counter[tuple[BackendId, Health]] = Counter()
+        self.failovers: Counter[BackendId] = Counter()
         self.full_at: dict[str, float] = {}  # when a backend last refused a session, as Unix time
-        self.copies: Counter[tuple[str, bool]] = Counter()  # and whether they were written
+        self.copies: Counter[tuple[BackendId, bool]] = Counter()  # and whether they were written
         # which router is active
         self.superseded_times = 0
         self.records: Counter[bool] = Counter()  # by whether every server that answers has taken it
@@ -138,7 +138,7 @@ class Counters(Observer):
     def backend_full(self, backend: Backend) -> None:
         self.full_at[backend.identity] = self._clock()
 
-    def is_full(self, identity: str) -> bool:
+    def is_full(self, identity: BackendId) -> bool:
         """Whether a backend has refused a session within the last minute."""
         return self._clock() - self.full_at.get(identity, float("-inf")) < FULL_FOR
 
@@ -171,7 +171,7 @@ class Counters(Observer):
     def session_repaired(self, backend: Backend) -> None:
         self.repaired += 1
 
-    def loss_declared(self, operation: Operation, silent: tuple[str, ...], reason: LossReason) -> None:
+    def loss_declared(self, operation: Operation, silent: tuple[BackendId, ...], reason: LossReason) -> None:
         self.lost[reason] += 1
 
     def lock_taken_over(self, backend: Backend) -> None:

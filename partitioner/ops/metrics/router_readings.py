@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from partitioner.errors import Phase
-from partitioner.membership.backend import Address, Intent
+from partitioner.membership.backend import Address, BackendId, Intent
 from partitioner.membership.fingerprint import map_fingerprint
 from partitioner.membership.health import Health
 from partitioner.membership.losses import LossReason
@@ -64,7 +64,7 @@ class RouterReading:
 
     # --- backends ---
 
-    def _note_backend(self, readings: Readings, identity: str, label: str) -> None:
+    def _note_backend(self, readings: Readings, identity: BackendId, label: str) -> None:
         note, counters = readings.note, self.counters
         member = self.core.roster.pool.members[identity]
         note("backend_up", float(member.record.is_up), label)
@@ -161,7 +161,7 @@ class RouterReading:
         note("config_last_reload_timestamp_seconds", counters.last_read_at)
 
 
-def backend_labels(pool: Pool) -> dict[str, str]:
+def backend_labels(pool: Pool) -> dict[BackendId, str]:
     """How each backend of the pool is called in metrics, by its identity; no two are called the same.
 
     A configured one goes by its name. Of a removed one that is still asked the name may be another's by
@@ -176,7 +176,7 @@ def backend_labels(pool: Pool) -> dict[str, str]:
     return {identity: labels[identity] for identity in pool.members}
 
 
-def _names_of(identity: str, member: Member) -> Iterator[str]:
+def _names_of(identity: BackendId, member: Member) -> Iterator[str]:
     yield identity
     name = f"{member.backend.name}@{member.backend.address}"
     while True:

@@ -14,7 +14,8 @@ from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address
 from partitioner.ops.admin.guard import AccessPolicy, Guard, check_exposure, maybe_refuse
 from partitioner.ops.event_log import EventLog
-from partitioner.ops.log import ONCE_A_MINUTE, configure_log
+from partitioner.ops.log import ONCE_A_MINUTE
+from partitioner.ops.log_output import configure_log
 from tests.ops.admin.asking import Operator
 from tests.tables import each_case
 
@@ -82,7 +83,7 @@ ASKED: list[tuple[AccessPolicy, str, dict[str, str], str, int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("policy", "method", "headers", "peer", "status"), ASKED)
+@each_case(("policy", "method", "headers", "peer", "status"), ASKED)
 def test_who_may_ask(
     policy: AccessPolicy, method: str, headers: dict[str, str], peer: str, status: int | None
 ) -> None:

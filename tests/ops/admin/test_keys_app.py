@@ -85,7 +85,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("query", "sentence"), BAD.items())
+@each_case(("query", "sentence"), BAD.items())
 async def test_a_bad_query_is_explained(table: SessionTable, query: str, sentence: str) -> None:
     """400 and a sentence."""
     answer = await Operator(keys_app(table, ACCESS)).get(f"/api/v1/keys?{query}", **GIVEN)

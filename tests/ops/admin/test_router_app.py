@@ -23,6 +23,7 @@ from partitioner.transport.shortcomings import Shortcoming
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import WALL_CLOCK_AT_START, MemoryRouter
 from tests.doubles.sessions import request, target
+from tests.identities import STATE_2, STATE_3
 from tests.ops.admin.apis import admin_api_of, reload_nothing
 from tests.ops.admin.asking import Operator
 from tests.tables import each_case
@@ -110,7 +111,7 @@ async def test_a_server_that_web_servers_would_not_take(
     """What `check --connect` would refuse is shown of the server that does it, and /readyz warns."""
     site = Site(nursery)
     await site.router.probe_on()
-    site.router.roster.upstreams["state-2"].shortcomings.note(Shortcoming.NO_LOCK_COOKIE)
+    site.router.roster.upstreams[STATE_2].shortcomings.note(Shortcoming.NO_LOCK_COOKIE)
     readyz = await site.operator.get("/readyz")
     answer = (await site.operator.get("/api/v1/backends")).json()["backends"]
     page = (await site.operator.get("/")).text
@@ -340,7 +341,7 @@ async def test_an_order_is_carried_out(nursery: trio.Nursery, autojump_clock: Mo
         seen.append((answer.status_code, answer.json()["intent"]))
 
     assert [(200, "drain"), (200, "maint"), (200, "ready")] == seen
-    assert Intent.READY is site.router.roster.pool.members["state-2"].backend.intent
+    assert Intent.READY is site.router.roster.pool.members[STATE_2].backend.intent
 
 
 async def test_a_drain_is_followed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -415,7 +416,7 @@ async def test_the_last_ready_server_is_not_drained(nursery: trio.Nursery, autoj
 
     assert 409 == status
     assert "no backend would be ready any more" in sentence
-    assert Intent.READY is site.router.roster.pool.members["state-3"].backend.intent
+    assert Intent.READY is site.router.roster.pool.members[STATE_3].backend.intent
 
 
 async def test_a_reload_reports(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

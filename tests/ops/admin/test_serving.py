@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from trio.testing import wait_all_tasks_blocked
 
 from partitioner.config.settings import LOOPBACK
 from partitioner.membership.backend import Address
@@ -177,5 +178,6 @@ async def test_the_end_closes_what_is_idle(asked: bytes) -> None:
     async with serving() as (server, port), await connect(port) as stream:
         await answer(stream, GET)
         await stream.send_all(asked)
+        await wait_all_tasks_blocked()  # for it to be read: a socket with bytes unread is closed by a reset
         await server.stop()
         assert b"" == await stream.receive_some()

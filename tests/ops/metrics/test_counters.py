@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from partitioner.errors import BackendTooSlow, Phase
-from partitioner.membership.backend import Address, Backend, Intent
+from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.losses import LossReason
 from partitioner.ops.metrics.counters import Counters
@@ -12,7 +12,7 @@ from tests.doubles.observers import FACT_NAMES
 from tests.tables import each_case
 
 PEER = "192.0.2.1"
-BACKEND = Backend("state-1", Address("10.0.0.1", 42424), identity="state-1@10.0.0.1:42424")
+BACKEND = Backend("state-1", Address("10.0.0.1", 42424), identity=BackendId("state-1@10.0.0.1:42424"))
 OTHER = Backend("state-2", Address("10.0.0.2", 42424))
 WHO = BACKEND.identity
 

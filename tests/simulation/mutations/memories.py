@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import Pool
@@ -71,7 +72,7 @@ def a_memory_that_has_moved_is_not_recognised() -> Iterator[None]:
     """A known token at another entry is taken for a memory of that entry's own."""
     original = Roster.probe_succeeded
 
-    def probe_succeeded(self: Roster, name: str, incarnation: bytes) -> None:
+    def probe_succeeded(self: Roster, name: BackendId, incarnation: bytes) -> None:
         with without(Pool, "maybe_holder_of", lambda self, incarnation, besides: None):
             original(self, name, incarnation)
 

@@ -8,11 +8,13 @@ import trio
 from partitioner.errors import BackendEjected, Phase
 from partitioner.fastpath.connections import Client
 from partitioner.fastpath.recorder import ExchangeRecorder
+from partitioner.membership.backend import BackendId
+from partitioner.membership.eras import Era, UnchangedSince
 from partitioner.membership.failover import FAILOVER, Verdict
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger, Lock
 from partitioner.membership.losses import LossReason, maybe_loss
-from partitioner.membership.pool import ActingSet, Era, Member, Pool, UnchangedSince
+from partitioner.membership.pool import ActingSet, Member, Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing import lookup
@@ -40,7 +42,7 @@ def drop_one_copy() -> Iterator[None]:
     """The last copy of a set is neither written nor marked."""
     original = Replicator._copy
 
-    async def copy(self: Replicator, write: Write, pool: Pool) -> dict[str, Any]:
+    async def copy(self: Replicator, write: Write, pool: Pool) -> dict[BackendId, Any]:
         if write.operation is Operation.SET:
             return {}
         return await original(self, write, pool)
@@ -62,7 +64,7 @@ def a_full_server_turns_users_away() -> Iterator[None]:
 def creates_not_copied() -> Iterator[None]:
     original = Replicator._copy
 
-    async def copy(self: Replicator, write: Write, pool: Pool) -> dict[str, Any]:
+    async def copy(self: Replicator, write: Write, pool: Pool) -> dict[BackendId, Any]:
         if write.operation is Operation.CREATE_UNINITIALIZED:
             return {}
         return await original(self, write, pool)
@@ -74,7 +76,7 @@ def creates_not_copied() -> Iterator[None]:
 def removes_not_copied() -> Iterator[None]:
     original = Replicator._copy
 
-    async def copy(self: Replicator, write: Write, pool: Pool) -> dict[str, Any]:
+    async def copy(self: Replicator, write: Write, pool: Pool) -> dict[BackendId, Any]:
         if write.operation is Operation.REMOVE:
             return {}
         return await original(self, write, pool)
@@ -86,7 +88,7 @@ def removes_not_copied() -> Iterator[None]:
 def no_removes_elsewhere() -> Iterator[None]:
     """In unsettled times a set leaves what others hold."""
 
-    async def clear_up(*_: Any, **__: Any) -> dict[str, Any]:
+    async def clear_up(*_: Any, **__: Any) -> dict[BackendId, Any]:
         return {}
 
     return replaced(Replicator, "_clear_up", clear_up)
@@ -133,7 +135,7 @@ def read_a_marked_server() -> Iterator[None]:
 def end_a_mark_too_early() -> Iterator[None]:
     """Any answered write puts a server right, whatever still lies in its connections."""
 
-    def note_put_right(self: Ledger, key: bytes, server: str, sent_at: float) -> bool:
+    def note_put_right(self: Ledger, key: bytes, server: BackendId, sent_at: float) -> bool:
         self.unmark(key, server)
         return True
 
@@ -422,7 +424,7 @@ def creates_leave_what_a_copy_holds() -> Iterator[None]:
     """Nothing is removed before a create, which leaves what is there as it is."""
 
     async def replace_it(
-        self: Replicator, key: bytes, server: str, internal_request: Any, begun: Any = None
+        self: Replicator, key: bytes, server: BackendId, internal_request: Any, begun: Any = None
     ) -> Any:
         return await self.insist(key, server, internal_request, begun)
 
@@ -444,7 +446,7 @@ def the_only_server_that_took_a_write_counts_as_a_leftover() -> Iterator[None]:
     original = Replicator._clear_up
 
     async def clear_up(
-        self: Replicator, write: Write, pool: Pool, acting: ActingSet, reached: set[str]
+        self: Replicator, write: Write, pool: Pool, acting: ActingSet, reached: set[BackendId]
     ) -> Any:
         return await original(self, write, pool, acting, reached | {acting.primary})
 
@@ -468,7 +470,7 @@ def hand_over_to_a_server_that_has_changed_meanwhile() -> Iterator[None]:
     """A leaving server lets go of a session although the pool is another one than when it was copied."""
     original, complete = Lookup.hand_over, Lookup._complete
 
-    async def hand_over(self: Lookup, missed: SessionRef, leaving: str) -> HandedOver:
+    async def hand_over(self: Lookup, missed: SessionRef, leaving: BackendId) -> HandedOver:
         pool, copied = self._roster.pool, []
 
         async def completed(*args: Any) -> HandedOver:
@@ -490,7 +492,7 @@ def a_copy_that_cannot_be_touched_is_not_marked() -> Iterator[None]:
     """Nor is one that is away while there are too few servers: it expires before its primary."""
     original = ExpirySync._mark
 
-    def mark(self: ExpirySync, session: SessionRef, server: str, *, is_missing: bool) -> None:
+    def mark(self: ExpirySync, session: SessionRef, server: BackendId, *, is_missing: bool) -> None:
         if is_missing:
             original(self, session, server, is_missing=True)
 

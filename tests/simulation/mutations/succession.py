@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from partitioner.errors import NoBackendLeft
-from partitioner.membership import record
-from partitioner.membership.backend import Backend
+from partitioner.membership import inheritance
+from partitioner.membership.backend import Backend, BackendId
+from partitioner.membership.eras import Era
 from partitioner.membership.health import HealthRecord, newcomer
 from partitioner.membership.items import CanaryItem, Term, TermItem
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.legacy import Legacy
-from partitioner.membership.pool import Era, Pool
+from partitioner.membership.pool import Pool
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import MemberEntry, Record
 from partitioner.membership.tenure import Role, Sightings
@@ -52,7 +53,7 @@ def send_a_remove_before_it_is_written_down() -> Iterator[None]:
 def the_disk_alone_is_safe() -> Iterator[None]:
     original = record_keeper._is_safe
 
-    def is_safe(has_it: set[str], reachable: list[str], suspects: Any, on_disk: bool) -> bool:
+    def is_safe(has_it: set[BackendId], reachable: list[BackendId], suspects: Any, on_disk: bool) -> bool:
         return on_disk or original(has_it, reachable, suspects, on_disk)
 
     return replaced(record_keeper, "_is_safe", is_safe)
@@ -87,7 +88,7 @@ def the_next_router_reads_dirty_servers() -> Iterator[None]:
         token = None if entry.token is None else entry.token.encode("latin-1")
         return replace(newcomer(self.policy), served_incarnation=token)
 
-    return replaced(record._Heir, "_health", health)
+    return replaced(inheritance._Heir, "_health", health)
 
 
 @mutation
@@ -112,18 +113,18 @@ def marks_and_locks_of_any_former_router_are_taken_over() -> Iterator[None]:
 
 @mutation
 def former_maps_are_not_inherited() -> Iterator[None]:
-    return replaced(record._Heir, "eras", lambda self, ranking: ())
+    return replaced(inheritance._Heir, "eras", lambda self, ranking: ())
 
 
 @mutation
 def a_restart_unsettles_nothing_though_no_marks_were_left() -> Iterator[None]:
     """The eras of a router that was killed count like those of one that stopped in order."""
-    original = record._Heir.eras
+    original = inheritance._Heir.eras
 
     def eras(self: Any, ranking: Ranking) -> tuple[Era, ...]:
         return original(replace(self, is_clean=True), ranking)
 
-    return replaced(record._Heir, "eras", eras)
+    return replaced(inheritance._Heir, "eras", eras)
 
 
 @mutation
@@ -198,7 +199,7 @@ def quarantine_ends_with_the_first_candidate() -> Iterator[None]:
 def quarantine_knows_the_last_map_alone() -> Iterator[None]:
     original = Quarantine.candidates
 
-    def candidates(self: Quarantine, placement: bytes) -> dict[str, bytes | None]:
+    def candidates(self: Quarantine, placement: bytes) -> dict[BackendId, bytes | None]:
         maps, self._maps = self._maps, self._maps[-1:]
         try:
             return original(self, placement)
