@@ -9,7 +9,7 @@ from partitioner.daemon.store import StoreServerOptions
 from partitioner.daemon.store_server import run_store_server
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address
-from partitioner.ops.log import open_log
+from partitioner.ops.log_output import open_log
 
 
 def serve_from_store_until_stopped(options: StoreServerOptions, *, log_as_json: bool) -> None:
