@@ -136,6 +136,7 @@ class SentinelGroup:
 
     engines: list[Engine]
     sentinels: list[Engine]
+    longest: float = 0.0  # seconds that it has taken all of them to agree on another primary, at most
 
     @property
     def settings(self) -> str:
@@ -154,7 +155,8 @@ class SentinelGroup:
 
     def wait_for_another(self, former: Engine) -> Engine:
         """Wait until all Sentinels name another primary."""
-        return self._wait(
+        began_at = time.monotonic()
+        another = self._wait(
             lambda: (
                 self.primary()
                 if {self._named(each) for each in self.sentinels} == {self.primary().port}
@@ -162,6 +164,8 @@ class SentinelGroup:
                 else None
             )
         )
+        self.longest = max(self.longest, time.monotonic() - began_at)
+        return another
 
     def wait_until_whole(self) -> None:
         """Wait until the primary has all others as replicas, and all Sentinels see it."""

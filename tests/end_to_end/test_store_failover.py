@@ -8,10 +8,12 @@ import pytest
 from tests.end_to_end.store_load import LoadPlan
 from tests.store.failovers import OTHERS, REPLACED, SWITCHED_OFF, Row, run_rows
 
+PARALLEL = 4
+
 
 def offences(rows: Sequence[Row], directory: Path) -> list[str]:
     """What is wrong with any of these rows, which run side by side."""
-    outcomes = run_rows(rows, directory, LoadPlan(), parallel=len(rows))
+    outcomes = run_rows(rows, directory, LoadPlan(), PARALLEL)
     return [f"{outcome.row.name}: {fault}" for outcome in outcomes for fault in outcome.faults]
 
 
