@@ -6,7 +6,7 @@ from secrets import token_bytes, token_hex
 import trio
 
 from partitioner.errors import EngineUnfit, StoreFailure
-from partitioner.store.calls import Call, Reply, ReplyError
+from partitioner.store.calls import OtherCall, Reply, ReplyError
 from partitioner.store.cluster import SLOTS, ClusterView
 from partitioner.store.connecting import Connector, Greeting
 from partitioner.store.engine import topology_of
@@ -81,14 +81,14 @@ async def _probe(pipe: Pipe, prefix: bytes) -> None:
     ]
     for script, arguments, expected in steps:
         now = trio.current_time()
-        call = Call(script, name, arguments, now, now + PATIENCE, lambda _: None)
+        call = OtherCall(script, name, arguments, now, now + PATIENCE)
         reply = await _run(pipe, call)
         if reply != expected:
             seen = str(reply) if isinstance(reply, ReplyError) else repr(reply)
             raise EngineUnfit(f"the script {script.name!r} replied {seen}; expected {expected!r}")
 
 
-async def _run(pipe: Pipe, call: Call) -> Reply:
+async def _run(pipe: Pipe, call: OtherCall) -> Reply:
     (reply,) = await pipe.introduce_raw(call.write(pipe.clock_offset), 1)
     return reply
 

@@ -21,11 +21,11 @@ from partitioner.errors import (
     Unreachable,
 )
 from partitioner.membership.backend import Address
-from partitioner.store.calls import Call, Reply, ReplyError
+from partitioner.store.calls import OtherCall, Reply, ReplyError
 from partitioner.store.facts import SECTIONS, EngineFacts, read_facts
 from partitioner.store.pipe import Pipe, is_refusal
 from partitioner.store.policy import Credentials, StorePolicy, Tls
-from partitioner.store.scripts import GET, SCRIPTS
+from partitioner.store.scripts import GET, NO_ID, SCRIPTS
 from partitioner.transport.channel import Channel, Dial
 
 CLIENT_NAME = b"partitioner"
@@ -128,7 +128,7 @@ class Connector:
         for reply in await pipe.introduce([(b"SCRIPT", b"LOAD", each.source) for each in SCRIPTS]):
             _require(address, reply)
         now = trio.current_time()
-        probe = Call(GET, self._policy.prefix + b"probe", (), now, now + 60.0, lambda _: None)
+        probe = OtherCall(GET, self._policy.prefix + b"probe", (NO_ID,), now, now + 60.0)
         (found,) = await pipe.introduce_raw(probe.write(pipe.clock_offset), 1)
         if not is_refusal(found, "MOVED", "ASK"):
             _require(address, found)

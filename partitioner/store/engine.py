@@ -105,7 +105,7 @@ class EngineClient:
             for call in self._homeless:
                 if call.deadline <= now:
                     call.settle_with(self._trouble or EngineTooSlow("no shard has its slot"))
-            self._homeless = [call for call in self._homeless if call.settle is not None]
+            self._homeless = [call for call in self._homeless if not call.is_settled]
 
     def _shard(self, topology: Topology) -> Shard:
         redirect = self._redirect if self._policy.cluster else None

@@ -7,7 +7,7 @@ one. What may still be carried out is waited for first: until its deadline, and 
 import trio
 
 from partitioner.errors import StoreFailure
-from partitioner.store.calls import Call, Reply, ReplyError
+from partitioner.store.calls import OtherCall, Reply, ReplyError
 from partitioner.store.engine import EngineClient
 from partitioner.store.observer import StoreObserver
 from partitioner.store.scripts import FREE, UNLOCK, Script
@@ -99,7 +99,7 @@ class GivingBack:
             is_settled.set()
 
         deadline = trio.current_time() + ATTEMPT
-        self._engine.submit(Call(script, name, (argument,), began_at, deadline, take))
+        self._engine.submit(OtherCall(script, name, (argument,), began_at, deadline, take))
         await is_settled.wait()
         (outcome,) = outcomes
         return None if isinstance(outcome, ReplyError) else outcome

@@ -44,6 +44,8 @@ FOREIGN = -3  # the key holds something that is no session; nothing was changed
 ABSENT = -4  # set, create: nothing is there to change; `insert` has to be sent
 PRESENT = -5  # insert: something is there; set or create has to be sent
 
+NO_ID = bytes(8)
+
 HEADER = Struct("<BiidQQQ")
 UNINITIALIZED, LOCKED = 1, 2
 
@@ -113,17 +115,20 @@ _OR_404 = "if #head == 0 then return 404 end\n"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Script:
-    """A script, and the name by which an engine that has loaded it knows it."""
+    """A script, and how it is run: by its hash at an engine that has loaded it."""
 
     name: str
     source: bytes
-    sha: bytes
+    by_hash: bytes  # how a command begins that runs it, with the number of its keys
+    by_source: bytes
 
 
 def _script(name: str, *parts: str, may_fill: bool = False) -> Script:
     first = "#!lua\n" if may_fill else "#!lua flags=allow-oom\n"
     source = (first + "".join(parts)).encode()
-    return Script(name, source, sha1(source).hexdigest().encode())
+    by_hash = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n" % sha1(source).hexdigest().encode()
+    by_source = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n$1\r\n1\r\n" % (len(source), source)
+    return Script(name, source, by_hash, by_source)
 
 
 # ARGV[4]: the id of the request

@@ -33,6 +33,9 @@ _ACQUIRE = Operation.ACQUIRE
 _STATUSES = (200, 404)
 _ENDS_A_LOCK = (Operation.SET, Operation.RELEASE, Operation.REMOVE)
 
+SMALL = 64
+"""Bytes of all arguments but the body, about."""
+
 REMEMBERED = 4096
 """Names of sessions. A page makes two exchanges with one, and its user one page after the other."""
 
@@ -85,16 +88,12 @@ class EngineSessions:
         return Exchange(self, head, body, request_id, began_at, deadline, on_end)
 
 
-class Exchange:
-    """One request on its way through the engine."""
+class Exchange(Call):
+    """One request on its way through the engine: a call, or two where the first one finds no session."""
 
     __slots__ = (
-        "_began_at",
         "_body",
-        "_call",
-        "_deadline",
         "_id",
-        "_name",
         "_on_end",
         "_sessions",
         "answer",
@@ -113,15 +112,20 @@ class Exchange:
         deadline: float,
         on_end: OnEnd,
     ) -> None:
+        script, arguments = script_call(head, body, request_id)
+        # Call.__init__, which takes a microsecond if it is called.
+        self.script = script
+        self.name = sessions.name_of(head.target)
+        self.arguments = arguments
+        self.size = len(body) + SMALL
+        self.began_at = began_at
+        self.deadline = deadline
+        self.is_settled = self.is_again = self.by_source = self.is_asking = False
         self._sessions = sessions
         self.head = head
         self._body = body
         self._id = request_id
-        self._name = sessions.name_of(head.target)
-        self._began_at = began_at
-        self._deadline = deadline
         self._on_end: OnEnd | None = on_end
-        self._call: Call | None = None
         self.answer: Answer | None = None
         self.locked_since = 0.0  # Unix time, where the answer is a 423
         self.failure: StoreFailure | None = None
@@ -138,7 +142,7 @@ class Exchange:
         if is_out_of_range(self.head):
             self._end_with(BAD_REQUEST)
         else:
-            self._submit(*script_call(self.head, self._body, self._id), is_again=False)
+            self._sessions.engine.submit(self)
 
     def abandon(self) -> None:
         """The client has gone, or waits no longer: whatever comes of it, no lock is to stay behind."""
@@ -151,15 +155,16 @@ class Exchange:
     def note_undelivered(self) -> None:
         """The answer has not reached its client: nobody knows of a lock that it was to hand over."""
         if self.takes_lock:
-            self._sessions.giving_back.unlock(self._name, self._id, not_before=0.0)
+            self._sessions.giving_back.unlock(self.name, self._id, not_before=0.0)
 
-    def _submit(self, script: Script, arguments: tuple[bytes, ...], *, is_again: bool) -> None:
-        self._call = Call(script, self._name, arguments, self._began_at, self._deadline, self._take)
-        self._call.is_again = is_again
-        self._sessions.engine.submit(self._call)
+    def _go_on_with(self, script: Script, arguments: tuple[bytes, ...]) -> None:
+        """Another script is needed for it. If one was sent twice, this one may have been carried out, too."""
+        self.script, self.arguments = script, arguments
+        self.is_settled = self.by_source = False
+        self._sessions.engine.submit(self)
 
-    def _take(self, reply: Reply | StoreFailure) -> None:
-        """See what has come of the call."""
+    def take(self, reply: Reply | StoreFailure) -> None:
+        """See what has come of it."""
         if isinstance(reply, list) or reply in _STATUSES:
             self.answer, self.locked_since = answer_of(self.head.operation, reply)
             self._end()
@@ -172,14 +177,12 @@ class Exchange:
 
     def _take_code(self, code: object) -> None:
         """What a script says that is no answer."""
-        call = self._call
-        assert call is not None
         if self._on_end is None:
             return  # it was abandoned, and its lock is being given back
         if code == ABSENT:
-            self._submit(*insert_call(self.head, self._body, self._id), is_again=call.is_again)
+            self._go_on_with(*insert_call(self.head, self._body, self._id))
         elif code == PRESENT:
-            self._submit(*script_call(self.head, self._body, self._id), is_again=call.is_again)
+            self._go_on_with(*script_call(self.head, self._body, self._id))
         elif code == LATE:
             self._sessions.observer.call_was_late()
             self._fail(EngineTooSlow("the engine came to it after its deadline"))
@@ -191,8 +194,7 @@ class Exchange:
             self._fail(EngineLost(f"the engine has replied {code!r}, which no script says"))
 
     def _take_error(self, error: ReplyError) -> None:
-        assert self._call is not None
-        if is_refusal(error, "OOM") and self._call.script is INSERT:
+        if is_refusal(error, "OOM") and self.script is INSERT:
             self._sessions.observer.memory_is_full()
             self._end_with(BAD_REQUEST)
         elif is_refusal(error, "WRONGTYPE"):
@@ -203,8 +205,8 @@ class Exchange:
             self._fail(EngineLost(f"the engine has failed: {error}"))
 
     def _fail_for_foreign_record(self) -> None:
-        self._sessions.observer.record_is_foreign(self._name)
-        self._fail(ForeignRecord(f"what lies under {self._name.decode()} is no session"))
+        self._sessions.observer.record_is_foreign(self.name)
+        self._fail(ForeignRecord(f"what lies under {self.name.decode()} is no session"))
 
     def _fail(self, failure: StoreFailure) -> None:
         self.failure = failure
@@ -228,6 +230,6 @@ class Exchange:
         operation, cookie = self.head.operation, self.head.lock_cookie
         giving_back = self._sessions.giving_back
         if operation is _ACQUIRE:
-            giving_back.unlock(self._name, self._id, self._deadline + AFTER_DEADLINE)
+            giving_back.unlock(self.name, self._id, self.deadline + AFTER_DEADLINE)
         elif operation in _ENDS_A_LOCK and cookie:
-            giving_back.free(self._name, cookie, self._began_at, self._deadline)
+            giving_back.free(self.name, cookie, self.began_at, self.deadline)

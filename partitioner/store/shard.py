@@ -163,18 +163,20 @@ class Shard:
     def submit(self, call: Call) -> None:
         """Have a call carried out before its deadline, or settled with a StoreFailure."""
         trouble = self.trouble
-        if isinstance(trouble, EngineUnfit | EngineEmpty):
+        if trouble is not None and isinstance(trouble, EngineUnfit | EngineEmpty):
             call.settle_with(trouble)
         elif self._queued_bytes + call.size > self._policy.waiting_memory:
             call.settle_with(StoreOverloaded("too many bytes of requests wait for the engine"))
         else:
-            self._queue.append(call)
+            queue = self._queue
+            queue.append(call)
             self._queued_bytes += call.size
-            self._wake()
+            if len(queue) == 1:
+                self._wake()  # or whoever was woken takes it as well
 
     def take_queue(self) -> list[Call]:
         """Give away all calls that wait: this shard does not run any more."""
-        calls = [call for call in self._queue if call.settle is not None]
+        calls = [call for call in self._queue if not call.is_settled]
         self._fill_queue([])
         return calls
 
@@ -184,7 +186,7 @@ class Shard:
             if call.deadline <= now:
                 call.settle_with(self.trouble or EngineTooSlow("the engine has not replied in time"))
         if self._serving is None:
-            self._fill_queue([call for call in self._queue if call.settle is not None])
+            self._fill_queue([call for call in self._queue if not call.is_settled])
 
     # --- the primary of the moment ---
 
@@ -330,7 +332,7 @@ class Shard:
 
     def _take_back(self) -> None:
         """Have sent again what was sent and got no reply that counts."""
-        again = [call for batch in self._out for call in batch.calls if call.settle is not None]
+        again = [call for batch in self._out for call in batch.calls if not call.is_settled]
         self._out.clear()
         for call in again:
             if not call.is_again:
@@ -366,7 +368,10 @@ class Shard:
             return None
         batch = _CallBatch(calls)
         self._out[batch] = in_flight[batch] = None
-        pieces = [call.write(pipe.clock_offset) for call in calls]
+        pieces: list[bytes] = []
+        clock_offset = pipe.clock_offset
+        for call in calls:
+            call.write_to(pieces, clock_offset)
         if serving.canary is not None:
             batch.mark = serving.canary.mark
             batch.is_advancing = serving.is_advance_due or self._is_degraded
@@ -395,7 +400,7 @@ class Shard:
         while queue and len(calls) < MOST_CALLS and (not calls or size + queue[0].size <= MOST_BYTES):
             call = queue.popleft()
             self._queued_bytes -= call.size
-            if call.settle is not None:
+            if not call.is_settled:
                 calls.append(call)
                 size += call.size
         return calls
@@ -500,7 +505,7 @@ class Shard:
 
     def _is_awaited(self, batch: _CallBatch) -> bool:
         """Whether somebody still waits for a call of this batch; if not, it is forgotten."""
-        if any(call.settle is not None for call in batch.calls):
+        if any(not call.is_settled for call in batch.calls):
             return True
         self._out.pop(batch, None)
         return False
@@ -522,9 +527,9 @@ class Shard:
             assert isinstance(batch.canary, bytes)
             expected.remember(batch.canary)
         for call, reply in zip(batch.calls, batch.replies, strict=True):
-            settle, call.settle = call.settle, None
-            if settle is not None:
-                settle(reply)
+            if not call.is_settled:
+                call.is_settled = True
+                call.take(reply)
         if self._queue:
             self._wake()
 

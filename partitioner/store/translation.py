@@ -38,6 +38,9 @@ _SET, _REMOVE = Operation.SET, Operation.REMOVE
 _OK, _LOCKED, _BAD = Status.OK, Status.LOCKED, Status.BAD_REQUEST
 
 
+_NOTHING = (b"",)  # each script gets an argument, whether it has a use for it or not
+
+
 def is_out_of_range(head: RequestHead) -> bool:
     """Whether it is refused before anything is looked up: row 12 of protocol.md 6."""
     minutes = head.timeout_minutes
@@ -55,7 +58,7 @@ def script_call(head: RequestHead, body: bytes, request_id: bytes) -> tuple[Scri
         return RELEASE, (_cookie(head), request_id)
     if operation is _REMOVE:
         return REMOVE, (_cookie(head),)
-    return _SCRIPTS[operation], ()
+    return _SCRIPTS[operation], _NOTHING
 
 
 def insert_call(head: RequestHead, body: bytes, request_id: bytes) -> tuple[Script, Arguments]:

@@ -13,15 +13,15 @@ VARIABLE = "STORE_WITHOUT"
 
 def _without_ids() -> None:
     """What is sent again is not known by its id: each try has another one."""
-    write = calls.Call.write
+    write_to = calls.Call.write_to
 
-    def write_with_another_id(call: calls.Call, clock_offset: float) -> bytes:
+    def write_with_another_id(call: calls.Call, pieces: list[bytes], clock_offset: float) -> None:
         if call.is_again and call.script.name in ("acquire", "set", "insert"):
             call.arguments = (os.urandom(8), *call.arguments[1:])
             call.is_again = False
-        return write(call, clock_offset)
+        write_to(call, pieces, clock_offset)
 
-    calls.Call.write = write_with_another_id  # type: ignore[method-assign, assignment]
+    calls.Call.write_to = write_with_another_id  # type: ignore[method-assign, assignment]
 
 
 def _without_giving_back() -> None:

@@ -9,7 +9,7 @@ import hiredis
 
 from partitioner.protocol.messages import Answer, RequestHead
 from partitioner.sessions.session import BAD_REQUEST
-from partitioner.store.calls import Call
+from partitioner.store.calls import OtherCall
 from partitioner.store.resp import write_command
 from partitioner.store.scripts import ABSENT, PRESENT, Script
 from partitioner.store.translation import answer_of, insert_call, is_out_of_range, script_call
@@ -50,7 +50,7 @@ class Talk:
         """One script. Without times it begins now, and has an hour."""
         now = time.time()
         deadline = now + HOUR if until is None else until
-        call = Call(script, name, arguments, now if began is None else began, deadline, lambda _: None)
+        call = OtherCall(script, name, arguments, now if began is None else began, deadline)
         call.is_again = is_again
         call.by_source = True
         return self._exchange(call.write(0.0))

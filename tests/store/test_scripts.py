@@ -35,10 +35,10 @@ ARGUMENTS: dict[Script, tuple[bytes, ...]] = {
     ACQUIRE: (b"any id..",),
     RELEASE: (b"2", b"any id.."),
     SET: (b"any id..", MINUTES, b"2", b"body"),
-    CREATE: (),
+    CREATE: (b"",),
     INSERT: (b"any id..", MINUTES, b"0", b"body", b"0"),
     REMOVE: (b"2",),
-    RESET: (),
+    RESET: (b"",),
     UNLOCK: (b"any id..",),
     FREE: (b"2",),
 }
@@ -307,7 +307,7 @@ def test_a_full_engine_goes_on_with_the_sessions_that_it_has(talk: Talk) -> None
     _, cookie = acquire(talk)
 
     assert talk.run(SET, talk.new_id(), MINUTES, cookie, b"a longer body" * 100) == 200
-    assert talk.run(CREATE) == 200
+    assert talk.run(CREATE, b"") == 200
     assert talk.run(SET, talk.new_id(), MINUTES, b"0", b"new", name=b"aspnet:new") == ABSENT
     refusal = talk.run(INSERT, talk.new_id(), MINUTES, b"0", b"new", b"0", name=b"aspnet:new")
     assert str(refusal).startswith("OOM")
@@ -320,7 +320,7 @@ def test_a_session_expires_and_slides(talk: Talk) -> None:
     """The expiry is that of the key, and each operation that finds it starts it anew."""
     save_new(talk)
     talk.ask(b"PEXPIRE", NAME, b"1000")
-    talk.run(RESET)
+    talk.run(RESET, b"")
     left = talk.ask(b"PTTL", NAME)
 
     assert isinstance(left, int)
