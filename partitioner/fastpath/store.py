@@ -8,7 +8,6 @@ task for any of them. A request is carried out from here on whatever becomes of 
 handed over to the slow path once it has begun; what is not ordinary goes there before that.
 """
 
-import socket
 from functools import partial
 
 from partitioner.fastpath.connections import BackendConnection, Client, EventData
@@ -31,6 +30,9 @@ from partitioner.transport.observer import Observer
 
 _IDLE, _WAITING, _PAUSED = ClientState.IDLE, ClientState.WAITING, ClientState.PAUSED
 _DELIVERING = ClientState.DELIVERING
+MOST_EVENTS = 1024
+"""Clients that are looked at before locks are handed over."""
+
 _WRITTEN_OK = write_answer(OK)
 
 STORE_REACTIONS: dict[tuple[ClientState, Signal], str] = {
@@ -98,6 +100,7 @@ class FastStore(FastListener):
         self._patience = policy.exchange - ANSWER_MARGIN
         self._observer = observer
         self._under_way: dict[Client, Exchange] = {}
+        self._looked_at = 0  # what number of replies had been taken when all clients were looked at
         self._leaving: set[Client] = set()  # who have finished sending, while they are sent an answer
         self.collector = RequestCollector(self.clients, policy.max_body, self._begin)
         self.take_request = self.collector.take_request
@@ -105,6 +108,15 @@ class FastStore(FastListener):
         self.hand_over_request = self.collector.hand_over_request
         table = dispatch_table(STORE_REACTIONS, ClientState, self)
         self.dispatch = EventDispatch(self.reactor, table, [], self._crashed)
+
+    def work_off(self, timeout: float, most_events: int) -> bool:
+        """One round; its calls go out together."""
+        engine = self._sessions.engine
+        engine.collect()
+        try:
+            return self.dispatch.work_off(timeout, most_events)
+        finally:
+            engine.flush()
 
     def look_after(self, now: float) -> None:
         """Exchanges end by themselves."""
@@ -192,10 +204,23 @@ class FastStore(FastListener):
             return
         assert answer is not None
         client.status = answer.status.code
-        if client.has_been_granted and (client.state is _PAUSED or _has_left(client)):
-            self._close_undelivered(client)
+        if client.has_been_granted and not self._may_be_granted(client):
             return
         self._send(client, _WRITTEN_OK if answer is OK else written_head(exchange) + answer.body)
+
+    def _may_be_granted(self, client: Client) -> bool:
+        """Whether a client is still there to be given a lock; it was closed if not, and its lock is given back.
+
+        Its end of file, or a reset, may be there already. All clients are looked at once for all replies that
+        have come together.
+        """
+        engine = self._sessions.engine
+        if self._looked_at != engine.replies_taken:
+            self._looked_at = engine.replies_taken
+            self.work_off(0.0, MOST_EVENTS)
+        if client.state is _PAUSED:
+            self._close_undelivered(client)
+        return client.state is _WAITING
 
     def _send(self, client: Client, data: bytes | memoryview) -> None:
         """Send an answer, or its rest."""
@@ -248,13 +273,3 @@ class FastStore(FastListener):
         if isinstance(connection, Client) and connection in self.connected:
             self._observer.conversation_crashed(connection.peer, error)
             self.abandon(connection, b"")
-
-
-def _has_left(client: Client) -> bool:
-    """Whether its end of file, or a reset, is there already, and will only be told of in the next round."""
-    try:
-        return client.socket.recv(1, socket.MSG_PEEK) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True

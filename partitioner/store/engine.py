@@ -12,7 +12,7 @@ from partitioner.store.connecting import Connector
 from partitioner.store.observer import StoreObserver
 from partitioner.store.pipe import is_refusal
 from partitioner.store.policy import StorePolicy
-from partitioner.store.shard import Shard
+from partitioner.store.shard import Arrivals, Shard
 from partitioner.store.topology import FixedPrimary, SentinelTopology, Topology
 from partitioner.transport.channel import Dial
 
@@ -36,6 +36,7 @@ class EngineClient:
         self._connector = Connector(dial, policy)
         self._observer = observer
         self._shards: list[Shard] = []
+        self._arrivals = Arrivals()
         if not policy.cluster:
             self._shards.append(self._shard(topology_of(policy, self._connector)))
         # Of a Cluster:
@@ -82,6 +83,21 @@ class EngineClient:
         else:
             self._homeless.append(call)
 
+    @property
+    def replies_taken(self) -> int:
+        """How often replies have come."""
+        return self._arrivals.count
+
+    def collect(self) -> None:
+        """Let calls wait until `flush`, so that many go out together."""
+        for shard in self._shards:
+            shard.collect()
+
+    def flush(self) -> None:
+        """Send the calls that wait, now."""
+        for shard in self._shards:
+            shard.flush()
+
     def accept_loss(self) -> None:
         """Take the engine as it stands if its sessions are lost."""
         for canary in self._known_canaries.values():
@@ -109,7 +125,9 @@ class EngineClient:
 
     def _shard(self, topology: Topology) -> Shard:
         redirect = self._redirect if self._policy.cluster else None
-        return Shard(topology, self._connector, self._canary, self._policy, self._observer, redirect=redirect)
+        return Shard(
+            topology, self._connector, self._canary, self._policy, self._observer, self._arrivals, redirect
+        )
 
     def _canary(self, name: bytes) -> Canary:
         if name not in self._known_canaries:

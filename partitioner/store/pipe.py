@@ -9,7 +9,7 @@ ends it, and its owner sends what was not replied to over another one.
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import hiredis
@@ -50,6 +50,8 @@ class Pipe:
         self._in_flight: deque[Batch] = deque()
         self._progress_at = trio.current_time()
         self._idle = trio.lowlevel.ParkingLot()
+        self._next_batch: NextBatch | None = None  # while it runs
+        self._rest = b""  # of a batch that did not go out at once
 
     def __repr__(self) -> str:
         return f"<Pipe to {self.channel.peer}, {len(self._in_flight)} batches in flight>"
@@ -64,8 +66,29 @@ class Pipe:
         return bool(self._in_flight)
 
     def wake(self) -> None:
-        """Have it look for something to send."""
+        """Have it look for something to send when other tasks have had their turn."""
         self._idle.unpark()
+
+    def flush(self) -> None:
+        """Send what there is to send, now."""
+        next_batch = self._next_batch
+        if next_batch is None:
+            return
+        while not self._rest:
+            batch = self._questions.popleft() if self._questions else next_batch()
+            if batch is None:
+                return
+            if not self._in_flight:
+                self._progress_at = trio.current_time()
+            self._in_flight.append(batch)
+            data, batch.data = batch.data, b""
+            try:
+                sent = self.channel.send_now(data)
+            except ConnectionBroken:
+                sent = 0  # the writer finds it broken as well
+            if sent < len(data):
+                self._rest = data[sent:]
+                self._idle.unpark()
 
     def clock_difference(self) -> float:
         """Seconds by which the engine's clock is ahead of this machine's."""
@@ -130,25 +153,25 @@ class Pipe:
 
         try:
             async with trio.open_nursery() as tasks:
-                tasks.start_soon(until_it_fails, lambda: self._write(next_batch))
+                self._next_batch = next_batch
+                tasks.start_soon(until_it_fails, self._write)
                 tasks.start_soon(until_it_fails, self._read)
                 tasks.start_soon(until_it_fails, self._watch)
         finally:
+            self._next_batch = None
             self.close()
         assert failure is not None
         raise failure
 
-    async def _write(self, next_batch: NextBatch) -> None:
+    async def _write(self) -> None:
+        """Send what did not go out at once, and whatever there is when it is woken."""
         while True:
-            batch = self._questions.popleft() if self._questions else next_batch()
-            if batch is None:
+            self.flush()
+            if self._rest:
+                await self.channel.send(self._rest)
+                self._rest = b""
+            else:
                 await self._idle.park()
-                continue
-            if not self._in_flight:
-                self._progress_at = trio.current_time()
-            self._in_flight.append(batch)
-            data, batch.data = batch.data, b""
-            await self.channel.send(data)
 
     async def _read(self) -> None:
         receive = self.channel.receive
@@ -159,26 +182,25 @@ class Pipe:
         if not data:
             raise EngineLost(f"{self.channel.peer} closed the connection")
         self._progress_at = trio.current_time()
-        in_flight = self._in_flight
-        for reply in self._replies(data):
-            if not in_flight:
-                raise EngineLost(f"{self.channel.peer} replied to nothing: {reply!r}")
-            batch = in_flight[0]
-            batch.replies.append(reply)
-            if len(batch.replies) == batch.count:
-                in_flight.popleft()
-                batch.on_replies(batch.replies)
-        if not in_flight:
-            self.wake()
-
-    def _replies(self, data: bytes) -> Iterator[Reply]:
-        parser = self._parser
+        in_flight, gets = self._in_flight, self._parser.gets
         try:
-            parser.feed(data)
-            while (reply := parser.gets()) is not _NOTHING_YET:
-                yield reply
+            self._parser.feed(data)
+            while in_flight:
+                batch = in_flight[0]
+                replies, count = batch.replies, batch.count
+                while len(replies) < count:
+                    reply = gets()
+                    if reply is _NOTHING_YET:
+                        return
+                    replies.append(reply)
+                in_flight.popleft()
+                batch.on_replies(replies)
+            reply = gets()
         except hiredis.ProtocolError as error:
             raise EngineLost(f"{self.channel.peer} does not speak the engine's protocol: {error}") from error
+        if reply is not _NOTHING_YET:
+            raise EngineLost(f"{self.channel.peer} replied to nothing: {reply!r}")
+        self.flush()
 
     async def _watch(self) -> None:
         """Give a silent engine up, and ask now and then what time it is.

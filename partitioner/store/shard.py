@@ -104,6 +104,13 @@ class _Serving:
         self.nursery.cancel_scope.cancel()
 
 
+@dataclass(slots=True)
+class Arrivals:
+    """Counts how often replies have come, to all shards together."""
+
+    count: int = 0
+
+
 class Shard:
     """Carries calls out at the primary of the moment."""
 
@@ -114,6 +121,7 @@ class Shard:
         canaries: Callable[[bytes], Canary],
         policy: StorePolicy,
         observer: StoreObserver,
+        arrivals: Arrivals,
         redirect: Callable[[Call, Reply], None] | None = None,
     ) -> None:
         """`canaries` tells what is expected of the canary of this name; `redirect` takes calls that belong
@@ -125,11 +133,13 @@ class Shard:
         self._redirect = redirect
         self._policy = policy
         self._observer = observer
+        self._arrivals = arrivals
         self._queue: deque[Call] = deque()
         self._queued_bytes = 0
         self._out: dict[_CallBatch, None] = {}  # sent, and not settled
         self._serving: _Serving | None = None
         self._is_degraded = False
+        self._is_collecting = False  # the calls of a round
         self.facts: EngineFacts | None = None  # what the engine has said of itself last
         self.round_trips = Histogram(DURATIONS)  # of batches, in seconds
         self.trouble: StoreFailure | None = EngineLost("the engine has not been reached yet")
@@ -171,8 +181,22 @@ class Shard:
             queue = self._queue
             queue.append(call)
             self._queued_bytes += call.size
-            if len(queue) == 1:
+            if len(queue) == 1 and not self._is_collecting:
                 self._wake()  # or whoever was woken takes it as well
+
+    def collect(self) -> None:
+        """Let calls wait until `flush`."""
+        self._is_collecting = True
+
+    def flush(self) -> None:
+        """Send what waits, now."""
+        self._is_collecting = False
+        serving = self._serving
+        if serving is not None and self._queue:
+            for pipe in serving.pipes if serving.replicas else serving.pipes[:1]:
+                if not pipe.is_busy:
+                    pipe.flush()
+                    return
 
     def take_queue(self) -> list[Call]:
         """Give away all calls that wait: this shard does not run any more."""
@@ -522,6 +546,7 @@ class Shard:
 
     def _settle(self, batch: _CallBatch, serving: _Serving) -> None:
         self._out.pop(batch, None)
+        self._arrivals.count += 1
         expected = serving.canary
         if expected is not None and batch.canary != expected.value:
             assert isinstance(batch.canary, bytes)
