@@ -9,15 +9,19 @@ from partitioner.daemon.store_reload import Reloading
 from partitioner.errors import Refused
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.metrics_route import metrics_route
-from partitioner.ops.admin.reports import ShardReport, StoreLocation, StoreStatus
+from partitioner.ops.admin.reports import LockReport, Locks, ShardReport, StoreLocation, StoreStatus
 from partitioner.ops.admin.serving import AdminServer
 from partitioner.ops.admin.store_app import store_app
 from partitioner.ops.metrics.catalog import STORE
 from partitioner.ops.metrics.collector import TableCollector
 from partitioner.ops.metrics.store_counters import store_reading
 from partitioner.protocol.target import server_key
+from partitioner.store.locks import held_locks
 from partitioner.store.records import record_name
 from partitioner.store.shard import Shard
+
+MOST_LOCKS = 1000
+"""Locks that are told of at a time."""
 
 
 class StoreApi:
@@ -61,6 +65,15 @@ class StoreApi:
         return StoreLocation(
             key.decode("utf-8", "replace"), item.decode(), None if primary is None else str(primary.address)
         )
+
+    async def locks(self) -> Locks:
+        """The oldest locks, by the engine's names of their sessions. Raises StoreFailure."""
+        held = await held_locks(self._parts.store.engine.shards, self._parts.options.store.prefix)
+        shown = (
+            LockReport(lock.name.decode(), str(lock.primary), reachable=True, age=lock.age)
+            for lock in held[:MOST_LOCKS]
+        )
+        return Locks(len(held), tuple(shown))
 
     def accept_loss(self) -> str:
         """Take the engine as it stands."""

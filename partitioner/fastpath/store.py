@@ -209,7 +209,7 @@ class FastStore(FastListener):
         self._send(client, _WRITTEN_OK if answer is OK else written_head(exchange) + answer.body)
 
     def _may_be_granted(self, client: Client) -> bool:
-        """Whether a client is still there to be given a lock; it was closed if not, and its lock is given back.
+        """Whether a client is there to be given a lock; if not, it was closed, and its lock is given back.
 
         Its end of file, or a reset, may be there already. All clients are looked at once for all replies that
         have come together.

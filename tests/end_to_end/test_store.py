@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from partitioner.protocol.messages import Operation
-from partitioner.protocol.target import encode_target
+from partitioner.protocol.target import encode_target, server_key
+from partitioner.store.records import record_name
 from tests.end_to_end.certificates import certificates_for
 from tests.end_to_end.engines import VALKEY, Engine, engine, secured_engine, sentinel_group
 from tests.end_to_end.processes import kept_port, run_to_end
@@ -508,6 +509,27 @@ def test_the_admin_port_tells_how_it_is(tmp_path: Path) -> None:
         assert status["requests"] == 1
         assert "\npartitioner_engine_up 1.0\n" in metrics
         assert '\npartitioner_requests_total{operation="set",outcome="ok"} 1.0\n' in metrics
+
+
+def test_locks_are_told_by_the_names_that_the_engine_has(tmp_path: Path) -> None:
+    """The oldest first, and nothing else that lies beside the sessions."""
+    with engine(tmp_path) as running, server_of(tmp_path, running) as server, WebServer(server.port) as web:
+        running.ask("HSET", "aspnet:foreign", "field", "value")
+        for number in range(600):
+            web.ask(_SET, f"{number:024d}", b"content", 0)
+        for number in (7, 8):
+            web.ask(_ACQUIRE, f"{number:024d}")
+        told = httpx.get(f"{server.admin}/api/v1/locks", trust_env=False).json()
+        shown = run_to_end("locks", "--admin", server.admin).stdout
+
+        names = [lock["key"] for lock in told["locks"]]
+        assert told["held"] == 2
+        assert names == [_name_of(f"{number:024d}") for number in (7, 8)]
+        assert all(name in shown for name in names)
+
+
+def _name_of(session: str) -> str:
+    return record_name(b"aspnet:", server_key(encode_target(APPLICATION + session))).decode()
 
 
 def _exchanges_under_way(server: StoreServer) -> int:

@@ -10,10 +10,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from partitioner.errors import ConfigurationInvalid, Refused
+from partitioner.errors import ConfigurationInvalid, Refused, StoreFailure
 from partitioner.ops.admin.guard import AccessPolicy, Guard
 from partitioner.ops.admin.refusals import refuse, refuse_http
-from partitioner.ops.admin.reports import StoreLocation, StoreStatus
+from partitioner.ops.admin.reports import Locks, StoreLocation, StoreStatus
 from partitioner.ops.event_log import EventLog
 
 
@@ -25,6 +25,9 @@ class StoreApi(Protocol):
     def status(self) -> StoreStatus: ...
 
     def locate(self, key: bytes) -> StoreLocation: ...
+
+    async def locks(self) -> Locks:
+        """The oldest locks. Raises StoreFailure."""
 
     def accept_loss(self) -> str:
         """Take the engine as it stands; what that means now, in a sentence."""
@@ -54,6 +57,12 @@ def store_app(
             return refuse(400, "expected one target, as in /api/v1/locate?key=TARGET")
         return JSONResponse(asdict(api.locate(keys[0].encode("utf-8", "surrogatepass"))))
 
+    async def locks(request: Request) -> Response:
+        try:
+            return JSONResponse(asdict(await api.locks()))
+        except StoreFailure as failure:
+            return refuse(503, str(failure))
+
     async def accept_loss(request: Request) -> Response:
         return JSONResponse({"said": api.accept_loss()})
 
@@ -71,6 +80,7 @@ def store_app(
             Route("/readyz", readyz),
             Route("/api/v1/status", status),
             Route("/api/v1/locate", locate),
+            Route("/api/v1/locks", locks),
             Route("/api/v1/accept-loss", accept_loss, methods=["POST"]),
             Route("/api/v1/reload", reload, methods=["POST"]),
             *more,
