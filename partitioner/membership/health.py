@@ -154,11 +154,6 @@ def suspect(record: HealthRecord, until: float, incarnation: bytes | None, now: 
     return _move(doubted, Signal.DOUBTED, now, None)
 
 
-def prolong_doubt(record: HealthRecord, until: float) -> HealthRecord:
-    """The record of a backend in doubt that was asked for a session: what is stale there lives until then."""
-    return replace(record, doubted_until=max(record.doubted_until, until))
-
-
 def trust(record: HealthRecord, now: float) -> HealthRecord:
     """What it missed has expired, or an operator trusts it."""
     return _move(

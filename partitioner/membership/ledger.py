@@ -80,6 +80,7 @@ class Mark:
     reason: str = WRITE  # what the server may lack: a lock, a write or a remove
     is_lost: bool = False  # the session was declared lost, and nothing was acknowledged since
     taken: int | None = None  # fingerprint of the acknowledged content that it took while it was marked
+    is_doubtful: bool = False  # its server was read while in doubt, so what is stale there lives on; no more
 
 
 @dataclass(slots=True)
@@ -237,6 +238,10 @@ class Ledger:
 
     def note_agreed(self, key: bytes) -> None:
         """All servers have agreed about this key, though each of them may lack something."""
+        for server, mark in tuple(self.marks(key).items()):
+            if mark.is_doubtful:
+                self.unmark(key, server)
+        self.note_repaired(key)
         if len(self._agreed) < self._policy.keys:
             self._agreed.add(key)
 
@@ -324,10 +329,21 @@ class Ledger:
             self.marks_made += 1
             self._marked.setdefault(server, {})[key] = None
         mark.is_stale = mark.is_stale or is_stale
+        mark.is_doubtful = False
         if mark.reason == LOCK:
             mark.reason = reason  # it may lack more than a lock
         self._reasons.setdefault(server, set()).add(reason)
         return mark
+
+    def note_read_in_doubt(self, key: bytes, target: bytes, server: BackendId, now: float) -> None:
+        """A server in doubt was asked for a session, and has it: its time begins anew there, stale or not.
+
+        When the server is trusted again because time has passed, it is still not read for this key.
+        """
+        if server not in self.marks(key):
+            self.mark(key, target, server, now, is_stale=False).is_doubtful = True
+        mark = self.marks(key)[server]
+        mark.since = max(mark.since, now)
 
     def note_unanswered(
         self, key: bytes, target: bytes, server: BackendId, now: float, *, reason: str = WRITE
@@ -371,6 +387,7 @@ class Ledger:
         fingerprint = None if content is None else xxh3_64_intdigest(content)
         for server, mark in self.marks(key).items():
             self._note_found_again(server, mark)
+            mark.is_doubtful = False
             if server not in reached:
                 mark.is_stale, mark.taken = True, None
             elif fingerprint is not None:
@@ -380,7 +397,7 @@ class Ledger:
         """A remove was acknowledged: whatever the marked servers hold, or come to hold late, is stale."""
         for server, mark in self.marks(key).items():
             self._note_found_again(server, mark)
-            mark.is_stale, mark.taken = True, None
+            mark.is_stale, mark.taken, mark.is_doubtful = True, None, False
 
     # --- losses ---
 

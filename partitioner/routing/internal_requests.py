@@ -40,10 +40,6 @@ answered; where a search is late the client's connection is closed, so a busy se
 DEFAULT_TIMEOUT_MINUTES = 20  # protocol.md 7
 
 
-PROLONGS = frozenset({Operation.GET, Operation.RELEASE, Operation.RESET_TIMEOUT})
-"""Operations that start the time-out of a session anew, and leave its content as it is."""
-
-
 @dataclass(frozen=True, slots=True)
 class InternalRequest:
     """What is asked."""
@@ -128,8 +124,6 @@ class InternalRequests:
         member = self._roster.pool.members.get(server)
         if begun is None and (member is None or not member.is_reachable):
             return BackendEjected(server, Phase.CONNECTING, "is not to be asked")
-        if internal_request.head.operation in PROLONGS:
-            self._roster.prolong_doubt(server)
         with trio.move_on_at(deadline) as patience:
             try:
                 if begun is None:

@@ -17,6 +17,7 @@ from partitioner.membership.pool import ActingSet, Pool
 from partitioner.placement.session_id import HashKey, SessionRef, placement_key
 from partitioner.protocol.messages import AnswerHead
 from partitioner.protocol.target import canonical_form, server_key
+from partitioner.routing.internal_requests import BackendReply
 from partitioner.routing.roster import Roster
 from partitioner.transport.backend_exchange import Lease
 
@@ -113,6 +114,21 @@ class LedgerKeeper:
         key, now = session.key, trio.current_time()
         self.ledger.mark(key, session.target, server, now, is_stale=is_stale, reason=reason)
         self.want_repair(key)
+        self._keep_within_bound()
+
+    def note_read_in_doubt(self, session: SessionRef, server: BackendId, reply: BackendReply | None) -> None:
+        """A server was asked for a session that it may have to serve although it may lack a change of it.
+
+        Where that was so and it has the session, the time-out of what may be stale begins anew there.
+        """
+        member = self._roster.pool.members.get(server)
+        if member is None or not member.is_recovering or self.ledger.is_agreed(session.key):
+            return
+        if reply is None or reply.status not in (200, 423):
+            return
+        self.ledger.note_read_in_doubt(session.key, session.target, server, trio.current_time())
+        if reply.status == 200:  # nothing can be repaired under a lock
+            self.want_repair(session.key)
         self._keep_within_bound()
 
     def want_repair(self, key: bytes) -> None:

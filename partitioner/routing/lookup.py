@@ -145,11 +145,14 @@ class Lookup:
         """
         pool, marks = self._roster.pool, self._ledger_keeper.ledger.marks(missed.key)
         members = [each for each, member in pool.members.items() if member.removed_at is None]
-        if marks or pool.placed or not all(pool.members[each].is_reachable for each in members):
+        if pool.placed or not all(pool.members[each].is_reachable for each in members):
+            return False
+        if not all(mark.is_doubtful for mark in marks.values()):
             return False
         contents: dict[BackendId, bytes | None] = {}
         for server in members:
             async with self._internal_requests.fetched(server, missed.target) as backend_reply:
+                self._ledger_keeper.note_read_in_doubt(missed, server, backend_reply)
                 if backend_reply is None or backend_reply.status not in (200, 404):
                     return False
                 contents[server] = backend_reply.body if backend_reply.status == 200 else None
@@ -191,7 +194,9 @@ class Lookup:
         ledger = self._ledger_keeper.ledger
         mark = ledger.marks(missed.key).get(server)
         member = self._roster.pool.members.get(server)
-        if mark is None or mark.is_stale or mark.open or member is None or not member.is_readable:
+        if mark is None or mark.is_stale or mark.is_doubtful or mark.open:
+            return False
+        if member is None or not member.is_readable:
             return False
         seen = await self._read_in_doubt(missed, member.backend, mark)
         if seen in (200, 404, 423):
@@ -272,7 +277,7 @@ class Lookup:
 
         Raises NoBackendLeft where it may not be said that the session does not exist.
         """
-        reason = self._reason_of_loss(silent, operation)
+        reason = self._reason_of_loss(missed.key, silent, operation)
         ledger = self._ledger_keeper.ledger
         existed = ledger.tells_of_a_session(missed.key)
         if not existed and not lay_only_on(silent, missed.placement, self._roster.pool):
@@ -283,7 +288,9 @@ class Lookup:
         assert operation is not None
         self._observer.loss_declared(operation, silent, reason)
 
-    def _reason_of_loss(self, silent: tuple[BackendId, ...], operation: Operation | None) -> LossReason:
+    def _reason_of_loss(
+        self, key: bytes, silent: tuple[BackendId, ...], operation: Operation | None
+    ) -> LossReason:
         """Why what only these servers have may be declared lost.
 
         Raises NoBackendLeft while that may not be done.
@@ -297,6 +304,9 @@ class Lookup:
         reasons: list[LossReason] = []
         for each in silent:
             reason = maybe_loss(members.get(each), now, self.losses.lost_after)
+            mark = self._ledger_keeper.ledger.marks(key).get(each)
+            if mark is not None and mark.is_doubtful and now - mark.since >= self.losses.lost_after:
+                reason = reason or LossReason.RECOVERING
             if reason is None:
                 raise NoBackendLeft(f"{each} cannot be asked for the session just now")
             reasons.append(reason)

@@ -41,7 +41,6 @@ from partitioner.membership.health import (
     newcomer,
     observe_success,
     observe_symptom,
-    prolong_doubt,
     put_aside,
     suspect,
     trust,
@@ -50,7 +49,6 @@ from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.pool import Member, Pool, first_pool, ranking_of
 from partitioner.membership.redundancy import Redundancy, RedundancyGap
 from partitioner.transport.backend_connections import Upstream
-from partitioner.transport.half_closed import PATIENCE
 from partitioner.transport.observer import Observer
 
 # What a failed exchange says about the backend's health. A clean close does not count: a stock server
@@ -74,9 +72,6 @@ DOWN_FOR_GOOD = 60.0
 """Seconds after which a backend that was removed and is DOWN is not waited for any more (design.md 5)."""
 
 HOUR = 3600.0
-
-PROLONGED_EVERY = 5.0
-"""Seconds between two notes that a backend in doubt was asked for something."""
 
 BY_FILE = "the configuration says so"
 BY_ORDER = "an order, by a verb or over the admin port"
@@ -515,19 +510,6 @@ class Roster:
             record, now + self._longest_life(), record.incarnation or record.served_incarnation, now
         )
         self._publish(identity, doubted, "more keys were marked on it than can be remembered")
-
-    def prolong_doubt(self, identity: BackendId) -> None:
-        """A backend in doubt was asked for a session, which lives on there from now on, stale or not.
-
-        Only what may reach it late makes that uncertain by some seconds, so it is noted once in a while.
-        """
-        member = self.pool.members.get(identity)
-        if member is None or member.record.health is not Health.RECOVERING:
-            return
-        now = trio.current_time()
-        until = now + self._longest_life() + PROLONGED_EVERY + PATIENCE
-        if until - member.record.doubted_until > PROLONGED_EVERY:
-            self.pool = self.pool.with_record(identity, prolong_doubt(member.record, until), now)
 
     def note_healed(self, identity: BackendId) -> None:
         """Whatever this backend may have missed was put right, or is marked: it is read again."""

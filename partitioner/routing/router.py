@@ -228,6 +228,7 @@ class Router:
             if acting is not None and server == acting.primary:
                 continue
             async with self._internal_requests.fetched(server, session.target) as backend_reply:
+                self._ledger_keeper.note_read_in_doubt(session, server, backend_reply)
                 if backend_reply is None:
                     raise NoBackendLeft(f"{server} may hold a lock of the router before this one")
                 if backend_reply.status == 423:
@@ -247,9 +248,7 @@ class Router:
         if pool.placed or routed.cookie is None or self._ledger.is_agreed(session.key):
             return
         servers = [each for each, member in pool.members.items() if member.is_reachable]
-        await self._internal_requests.run_all(
-            [(each, release(session.target, routed.cookie)) for each in servers]
-        )
+        await self._release_at(servers, session, routed.cookie)
 
     async def _release_elsewhere(self, routed: RoutedRequest, server: BackendId) -> None:
         """A lock that was granted before this router's time may lie on another server than this one."""
@@ -257,9 +256,15 @@ class Router:
         if quarantine is None or quarantine.is_answered(session.key) or routed.cookie is None:
             return
         others = [each for each in quarantine.candidates(session.placement) if each != server]
-        await self._internal_requests.run_all(
-            [(each, release(session.target, routed.cookie)) for each in others]
+        await self._release_at(others, session, routed.cookie)
+
+    async def _release_at(self, servers: list[BackendId], session: SessionRef, cookie: int) -> None:
+        """Release a lock on servers that may lack a change of its session, too."""
+        replies = await self._internal_requests.run_all(
+            [(each, release(session.target, cookie)) for each in servers]
         )
+        for server, reply in zip(servers, replies, strict=True):
+            self._ledger_keeper.note_read_in_doubt(session, server, reply)
 
     async def _enter(self, key: bytes, deadline: float) -> None:
         """Pass the gate. Raises NoBackendLeft if that is not possible in time."""

@@ -7,11 +7,12 @@ from partitioner.membership.health import Health
 from partitioner.membership.ledger import REMOVE, WRITE
 from partitioner.protocol.messages import Operation
 from tests.doubles.routers import MemoryRouter
-from tests.doubles.sessions import ACQUIRE, GET, request
+from tests.doubles.sessions import ACQUIRE, GET, TARGET, request
 from tests.identities import identities
 from tests.routing.tenures import Site, ask, crash, save, tenure_of
 
 OLD, NEW = b"old content", b"new content"
+OTHER = TARGET[:-1] + b"x"
 
 
 async def after_a_crash(site: Site, *reasons: str, is_locked: bool = False) -> MemoryRouter:
@@ -74,3 +75,19 @@ async def test_a_lock_is_released_at_all(nursery: trio.Nursery, autojump_clock: 
 
     assert locked[:3] in (b"", b"423")
     assert (await ask(again, GET)).endswith(OLD)
+
+
+async def test_doubt_ends_although_clients_ask(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """After T_max what they lacked has expired, but for sessions that were asked for: these stay closed."""
+    site = Site(nursery, 2)
+    again = await after_a_crash(site, WRITE, WRITE)
+    site.servers[0].tell(request(Operation.SET, body=NEW))
+    answers = []
+    for _ in range(8):
+        await trio.sleep(again.ledger.longest_life / 7)
+        answers.append(await ask(again, GET))
+    other = request(Operation.SET, OTHER, body=OLD)
+
+    assert {b""} == set(answers)
+    assert {Health.UP} == {each.record.health for each in again.roster.pool.members.values()}
+    assert (await ask(again, other)).startswith(b"200 OK")

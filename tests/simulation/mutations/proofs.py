@@ -181,6 +181,7 @@ BY_UNIT_TEST = {
     ),
     "what was declared lost is removed": (f"{_LOSSES}::test_a_loss_removes_nothing_anywhere"),
     "who owes a remove may agree": (f"{_AGREEMENT}::test_one_alone_has_it_and_may_have_missed_its_remove"),
+    "what is asked in doubt is read after it": f"{_LOCK_QUARANTINE}::test_what_is_asked_lives_on",
 }
 """For each mutation for which no seed is known that shows nothing else, a test that turns red."""
 

@@ -190,6 +190,12 @@ def no_lock_quarantine() -> Iterator[None]:
 
 
 @mutation
+def what_is_asked_in_doubt_is_read_after_it() -> Iterator[None]:
+    """As if to ask a server did not start the time-out of its stale content anew."""
+    return replaced(LedgerKeeper, "note_read_in_doubt", lambda self, session, server, reply: None)
+
+
+@mutation
 def quarantine_ends_with_the_first_candidate() -> Iterator[None]:
     """Whoever comes first in the list is asked, however it wavered."""
     return replaced(Quarantine, "_has_wavered", lambda self, entry: False)
