@@ -8,8 +8,6 @@ task for any of them. A request is carried out from here on whatever becomes of 
 handed over to the slow path once it has begun; what is not ordinary goes there before that.
 """
 
-from functools import partial
-
 from partitioner.fastpath.connections import BackendConnection, Client, EventData
 from partitioner.fastpath.listener import FastListener
 from partitioner.fastpath.reactor import Clock, EventDispatch, Reactor, dispatch_table
@@ -182,14 +180,16 @@ class FastStore(FastListener):
         client.ahead = None
         began_at = client.began_at
         exchange = self._sessions.exchange(
-            head, body, began_at, began_at + self._patience, partial(self._end_exchange, client)
+            head, body, began_at, began_at + self._patience, self._end_exchange, client
         )
         self._under_way[client] = exchange
         exchange.start()
         return True
 
-    def _end_exchange(self, client: Client, exchange: Exchange) -> None:
+    def _end_exchange(self, exchange: Exchange) -> None:
         """There is an answer, or a reason why there is none."""
+        client = exchange.asker
+        assert isinstance(client, Client)
         try:
             self._deliver(client, exchange)
         except Exception as error:  # noqa: BLE001 - one client's trouble must not become everybody's

@@ -37,8 +37,10 @@ class EngineClient:
         self._observer = observer
         self._shards: list[Shard] = []
         self._arrivals = Arrivals()
+        self._only: Shard | None = None  # where there is no Cluster
         if not policy.cluster:
-            self._shards.append(self._shard(topology_of(policy, self._connector)))
+            self._only = self._shard(topology_of(policy, self._connector))
+            self._shards.append(self._only)
         # Of a Cluster:
         self._view = ClusterView(policy.cluster, self._connector)
         self._topologies: dict[Shard, ShardTopology] = {}
@@ -71,11 +73,11 @@ class EngineClient:
 
     def shard_of(self, name: bytes) -> Shard | None:
         """Which part of the engine has the item of this name; None if that is not known now."""
-        return self._slots[slot_of(name)] if self._policy.cluster else self._shards[0]
+        return self._slots[slot_of(name)] if self._only is None else self._only
 
     def submit(self, call: Call) -> None:
         """Have a call carried out before its deadline, or settled with a StoreFailure."""
-        shard = self.shard_of(call.name)
+        shard = self._only or self._slots[slot_of(call.name)]
         if shard is not None:
             shard.submit(call)
         elif isinstance(self._trouble, EngineUnfit):

@@ -81,11 +81,17 @@ class EngineSessions:
         return exchange
 
     def exchange(
-        self, head: RequestHead, body: bytes, began_at: float, deadline: float, on_end: OnEnd
+        self,
+        head: RequestHead,
+        body: bytes,
+        began_at: float,
+        deadline: float,
+        on_end: OnEnd,
+        asker: object = None,
     ) -> "Exchange":
-        """The same, before it is started."""
+        """The same, before it is started. The exchange remembers who has asked, for `on_end`."""
         request_id = (next(self._ids) % 2**64).to_bytes(8, "little")
-        return Exchange(self, head, body, request_id, began_at, deadline, on_end)
+        return Exchange(self, head, body, request_id, began_at, deadline, on_end, asker)
 
 
 class Exchange(Call):
@@ -97,6 +103,7 @@ class Exchange(Call):
         "_on_end",
         "_sessions",
         "answer",
+        "asker",
         "failure",
         "head",
         "locked_since",
@@ -111,6 +118,7 @@ class Exchange(Call):
         began_at: float,
         deadline: float,
         on_end: OnEnd,
+        asker: object,
     ) -> None:
         script, arguments = script_call(head, body, request_id)
         # Call.__init__, which takes a microsecond if it is called.
@@ -126,6 +134,7 @@ class Exchange(Call):
         self._body = body
         self._id = request_id
         self._on_end: OnEnd | None = on_end
+        self.asker = asker
         self.answer: Answer | None = None
         self.locked_since = 0.0  # Unix time, where the answer is a 423
         self.failure: StoreFailure | None = None
@@ -139,7 +148,7 @@ class Exchange(Call):
         return self.head.operation is _ACQUIRE and self.answer is not None and self.answer.status.code == 200
 
     def start(self) -> None:
-        if is_out_of_range(self.head):
+        if self.head.timeout_minutes is not None and is_out_of_range(self.head):
             self._end_with(BAD_REQUEST)
         else:
             self._sessions.engine.submit(self)

@@ -401,7 +401,9 @@ class Shard:
             batch.is_advancing = serving.is_advance_due or self._is_degraded
             serving.is_advance_due = False
             pieces.append(serving.advance_canary() if batch.is_advancing else serving.get_canary)
-        count = len(calls) + sum(call.is_asking for call in calls) + (serving.canary is not None)
+        count = len(calls) + (serving.canary is not None)
+        if self._redirect is not None:
+            count += sum(call.is_asking for call in calls)
         wanted = serving.replicas
         if wanted:
             patience = WAIT_WHILE_DEGRADED if self._is_degraded else WAIT_FOR_REPLICAS
@@ -420,7 +422,13 @@ class Shard:
 
     def _take_calls(self) -> list[Call]:
         """The next calls, as many as go out at once."""
-        queue, calls, size = self._queue, list[Call](), 0
+        queue = self._queue
+        if len(queue) <= MOST_CALLS and self._queued_bytes <= MOST_BYTES:
+            calls = [call for call in queue if not call.is_settled]
+            queue.clear()
+            self._queued_bytes = 0
+            return calls
+        calls, size = list[Call](), 0
         while queue and len(calls) < MOST_CALLS and (not calls or size + queue[0].size <= MOST_BYTES):
             call = queue.popleft()
             self._queued_bytes -= call.size
@@ -439,12 +447,13 @@ class Shard:
         acknowledged = replies.pop() if wanted else 0
         if serving.canary is not None:
             batch.canary = replies.pop()
-        batch.replies = _without_permissions(batch.calls, replies)
+        batch.replies = replies if self._redirect is None else _without_permissions(batch.calls, replies)
         if not self._is_canary_right(batch, serving):
             return
-        for call, reply in zip(tuple(batch.calls), tuple(batch.replies), strict=True):
-            if isinstance(reply, ReplyError) and is_refusal(reply, *NOT_CARRIED_OUT):
-                self._take_refusal(batch, call, reply, serving)
+        if ReplyError in map(type, replies):
+            for call, reply in zip(tuple(batch.calls), tuple(batch.replies), strict=True):
+                if is_refusal(reply, *NOT_CARRIED_OUT):
+                    self._take_refusal(batch, call, reply, serving)
         if serving.failure is not None:
             return
         if isinstance(acknowledged, ReplyError):

@@ -519,6 +519,7 @@ def test_locks_are_told_by_the_names_that_the_engine_has(tmp_path: Path) -> None
             web.ask(_SET, f"{number:024d}", b"content", 0)
         for number in (7, 8):
             web.ask(_ACQUIRE, f"{number:024d}")
+            time.sleep(0.2)  # the engine dates them to the millisecond
         told = httpx.get(f"{server.admin}/api/v1/locks", trust_env=False).json()
         shown = run_to_end("locks", "--admin", server.admin).stdout
 
