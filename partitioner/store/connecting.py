@@ -25,6 +25,7 @@ from partitioner.store.calls import OtherCall, Reply, ReplyError
 from partitioner.store.facts import SECTIONS, EngineFacts, read_facts
 from partitioner.store.pipe import Pipe, is_refusal
 from partitioner.store.policy import Credentials, StorePolicy, Tls
+from partitioner.store.resp import write_command
 from partitioner.store.scripts import GET, NO_ID, SCRIPTS
 from partitioner.transport.channel import Channel, Dial
 
@@ -129,9 +130,10 @@ class Connector:
             _require(address, reply)
         now = trio.current_time()
         probe = OtherCall(GET, self._policy.prefix + b"probe", (NO_ID,), now, now + 60.0)
-        (found,) = await pipe.introduce_raw(probe.write(pipe.clock_offset), 1)
-        if not is_refusal(found, "MOVED", "ASK"):
-            _require(address, found)
+        by_source = write_command(b"EVAL", b"return 1", b"1", probe.name)
+        for found in await pipe.introduce_raw(probe.write(pipe.clock_offset) + by_source, 2):
+            if not is_refusal(found, "MOVED", "ASK"):
+                _require(address, found)
         (waited,) = await pipe.introduce([(b"WAIT", b"0", b"1")])
         _require(address, waited)
         return Greeting(greeting.engine, greeting.version, greeting.mode, replicas, facts)

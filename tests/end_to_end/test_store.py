@@ -75,6 +75,14 @@ def no_permission(directory: Path) -> Iterator[tuple[int, str]]:
 
 
 @contextmanager
+def no_permission_to_count(directory: Path) -> Iterator[tuple[int, str]]:
+    """Scripts that the engine has may be run, and no others: what that lacks would only show later."""
+    with engine(directory) as running:
+        running.ask("ACL", "SETUSER", "poor", "on", ">secret", "~aspnet:*", "+@all", "-eval")
+        yield running.port, "  user: poor\n  password: secret\n"
+
+
+@contextmanager
 def replica(directory: Path) -> Iterator[tuple[int, str]]:
     with ExitStack() as stack:
         primary = stack.enter_context(engine(directory))
@@ -156,6 +164,7 @@ WRONG = [
     (wrong_password, "refuses user or password"),
     (no_password, "wants a password"),
     (no_permission, "does not allow all that is needed"),
+    (no_permission_to_count, "does not allow all that is needed"),
     (replica, "is a replica, and not a primary"),
     pytest.param(sentinel, "is a Sentinel, and not an engine", marks=pytest.mark.slow),
     (no_database, "has no such database"),
