@@ -1,12 +1,12 @@
 """`partitioner` with one rule of the store switched off, to see that the judge notices.
 
-The variable STORE_WITHOUT says which: ids, giving_back, or stays. That nothing is carried out late is seen by
-tests/store/test_scripts.py.
+The variable STORE_WITHOUT says which: ids, giving_back, stays, or counting. That nothing is carried out late is
+seen by tests/store/test_scripts.py.
 """
 
 import os
 
-from partitioner.store import calls, giving_back, topology
+from partitioner.store import calls, canary, giving_back, topology
 
 VARIABLE = "STORE_WITHOUT"
 
@@ -38,11 +38,17 @@ def _without_stays() -> None:
     topology.SentinelTopology.tenure = tenure  # type: ignore[method-assign]
 
 
+def _without_counting() -> None:
+    """An engine that has gone back is believed."""
+    canary.Canary.mark = property(lambda self: canary.NO_MARK)  # type: ignore[assignment, method-assign]
+
+
 RULES = {
     "nothing": lambda: None,  # the configuration does it
     "ids": _without_ids,
     "giving_back": _without_giving_back,
     "stays": _without_stays,
+    "counting": _without_counting,
 }
 
 
