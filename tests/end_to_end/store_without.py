@@ -1,7 +1,7 @@
 """`partitioner` with one rule of the store switched off, to see that the judge notices.
 
-The variable STORE_WITHOUT says which: ids, giving_back, stays, or counting. That nothing is carried out late is
-seen by tests/store/test_scripts.py.
+The variable STORE_WITHOUT says which: ids, giving_back, stays, or counting. That nothing is carried out late
+is seen by tests/store/test_scripts.py.
 """
 
 import os
