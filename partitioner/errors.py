@@ -14,7 +14,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── ListingFailed            the admin port of a state server of our own
     ├── MalformedRequest         a client's bytes
     ├── MalformedAnswer          a backend's bytes
-    ├── NobodyListens            an address at which no connection is taken
+    ├── NotListening            an address at which no connection is taken
     ├── Unreachable              an address to which no way leads
     ├── OutOfFiles               our own limit of open files
     ├── ConnectionBroken         a socket, to a client or to a backend
@@ -122,7 +122,7 @@ class ConnectionBroken(PartitionerError):
     """The network, or the process at the other end, tore a connection down. It is of no use any more."""
 
 
-class NobodyListens(PartitionerError):
+class NotListening(PartitionerError):
     """A connection was refused. Nothing was sent."""
 
 

@@ -69,5 +69,5 @@ def interruptible(work: Callable[[], None]) -> None:
 
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:
-    # An exception could be caught on its way, or complained of where nobody catches it.
+    # An exception could be caught on its way, or printed where it is not caught.
     os._exit(INTERRUPTED)

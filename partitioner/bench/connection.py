@@ -14,7 +14,7 @@ from partitioner.errors import (
     ConnectionBroken,
     ConnectionEnded,
     MalformedAnswer,
-    NobodyListens,
+    NotListening,
     Unreachable,
 )
 from partitioner.membership.backend import Address
@@ -28,7 +28,7 @@ IDLE_LIFETIME = 5.0
 close them after 15 s, and that would count as a failed exchange."""
 
 _FAILURES: dict[type[Exception], Failure] = {
-    NobodyListens: Failure.REFUSED,
+    NotListening: Failure.REFUSED,
     Unreachable: Failure.UNREACHABLE,
     ConnectionBroken: Failure.RESET,
     ConnectionEnded: Failure.CLOSED,

@@ -11,8 +11,8 @@ A save whose answer never came may have happened or not, and so both contents ar
 acknowledged save.
 
 A worker saves as soon as it holds the lock, so two holders hardly ever meet before one of them has
-sent its save. But a second holder gives itself away later as well: whoever is granted the lock after
-somebody who has saved under it must see that save. Where the save is still under way that is a
+sent its save. But a second holder gives itself away later as well: a page that is granted the lock after
+another one has saved under it must see that save. Where the save is still under way that is a
 *suspicion*: it proves true when the save is acknowledged or refused, and false when it is never
 answered. A router that gives up on a save ends its lock, and the news of that may come later than the
 next grant.
@@ -143,7 +143,7 @@ class Record:
         return self._maybe_proven(version)
 
     def note_refused(self, version: int) -> Finding | None:
-        """Note that a save was refused because somebody else holds the lock: who was granted it meanwhile?"""
+        """Note that a save was refused because another page holds the lock: who was granted it meanwhile?"""
         finding = self._maybe_proven(version)
         self.note_unsaved(version)
         return finding
@@ -166,7 +166,7 @@ class Record:
     def maybe_begin_creation(self) -> int | None:
         """Claim the creation of a session that is not there; return the version to send.
 
-        None if it is stored, or if somebody else is at it. It ends with `end_creation`.
+        None if it is stored, or if another worker is at it. It ends with `end_creation`.
         """
         if self._is_stored or self._is_being_created:
             return None

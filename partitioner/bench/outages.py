@@ -1,7 +1,7 @@
 """When nothing worked, as seen by those who asked.
 
 A session is out from the beginning of the first exchange about it that was in vain (failed, locked, or
-not found) until the next one that succeeds, whoever's that is. Time in which nobody asked for a
+not found) until the next one that succeeds, of whatever page. Time in which no page asked for a
 session does not count as an outage of it. Everything is out between any two successes.
 """
 

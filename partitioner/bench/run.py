@@ -2,7 +2,7 @@
 
 Nothing is cut off at the end of the working time: web requests under way are finished, so that no lock
 is left behind and every save is known to have happened or not. Reading back is part of the check: a save
-that nobody has read since is not proved by having been acknowledged.
+that has not been read since is not proved by having been acknowledged.
 """
 
 import secrets

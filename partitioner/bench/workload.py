@@ -156,7 +156,7 @@ class Worker:
                     return None
 
     async def _maybe_break_lock(self, head: AnswerHead, record: Record) -> None:
-        """Release somebody else's lock if it is too old, with the cookie that the 423 tells."""
+        """Release another page's lock if it is too old, with the cookie that the 423 tells."""
         age = _LOCK_AGE.search(head.raw)
         if age is not None and int(age[1]) >= LOCK_BREAKING_AGE:
             record.note_broken_lock()
@@ -165,7 +165,7 @@ class Worker:
     # --- before and after the run ---
 
     async def create(self, number: int) -> bool:
-        """Create a session; return whether that was acknowledged. If not, whoever misses it creates it."""
+        """Create a session; return whether that was acknowledged. If not, a page that misses it does."""
         return await self._create(self._workload.records[number])
 
     async def read_back(self, number: int) -> bool:

@@ -10,7 +10,7 @@ from partitioner.signals import interruptible
 @admin_option
 @json_option
 def claim(url: str, as_json: bool) -> None:
-    """Make this router the active one of its farm at once, whichever is it now.
+    """Make this router the active one of its farm at once, even if another one is.
 
     For the program that has moved the farm's address here, such as notify_master of keepalived. Without it a
     standby waits until the active router has been silent for 5 s. The other router closes its clients and

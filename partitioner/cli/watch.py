@@ -1,6 +1,6 @@
 """`partitioner backends --watch`: the state servers of a running router, live, until Ctrl-C.
 
-A router that goes away ends nothing: that is when somebody watches. The display says so, keeps what it had,
+A router that goes away does not end it: that is when operators watch. The display says so, keeps what it had,
 and goes on trying.
 """
 
@@ -26,7 +26,7 @@ AROUND = 8
 """Lines that are shown beside the rows of the table, at most."""
 
 PATIENCE = 3.0
-"""Seconds for an answer: somebody looks at the screen meanwhile."""
+"""Seconds for an answer: an operator looks at the screen meanwhile."""
 
 
 class Watch:

@@ -5,7 +5,7 @@ down other people's services: of two equal keys it silently keeps the last, it r
 false, and `42:30` as a number to the base 60. Here a plain scalar is null, true, false or a decimal
 number, and whatever else it looks like is text; a key that is written twice is a problem.
 
-Aliases and tags are refused. Nobody needs them in a file of this size, and without them a file
+Aliases and tags are refused. A file of this size does not need them, and without them a file
 cannot refer to itself or unfold into something larger than it is.
 """
 

@@ -28,7 +28,7 @@ def broken_rules(content: Content) -> list[Finding]:
         *_no_two_alike("admin", _list(content, "backends"), read_address),
         *_admin_is_another_port(_list(content, "backends")),
         *_someone_is_ready(backends),
-        *_nobody_is_the_router(content),
+        *_no_backend_is_the_router(content),
         *_router_listens_twice(content),
         *_strangers_need_a_token(content),
         *_one_token(content),
@@ -117,7 +117,7 @@ def _no_two_alike(key: str, backends: list[object], identity: Callable[[str], Ha
     return findings
 
 
-def _nobody_is_the_router(content: Content) -> list[Finding]:
+def _no_backend_is_the_router(content: Content) -> list[Finding]:
     """A router that is its own backend would ask itself for ever."""
     findings = []
     for ours, what in (

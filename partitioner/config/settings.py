@@ -1,6 +1,6 @@
 """The settings: what can be configured, with defaults and ranges.
 
-Frozen values, made by loading.load and shared by everybody. Durations are float seconds and sizes
+Frozen values, made by loading.load and shared by all rooms above. Durations are float seconds and sizes
 int bytes; files write both with units. What each key is for and what changing it costs stands in
 conf/partitioner.yml, which a test keeps equal to the defaults here.
 

@@ -13,7 +13,7 @@ def trust_warnings(settings: Settings, config: Path | None = None) -> list[str]:
     """Say what is left open, a sentence each; `config` is the file that the settings were read from."""
     return [
         *_weak_tokens(settings, config),
-        *_open_networks(settings),
+        *_widest(settings),
         *_refused_listings(settings),
     ]
 
@@ -41,12 +41,12 @@ def _holds_the_token(settings: Settings, config: Path) -> bool:
         return False
 
 
-def _open_networks(settings: Settings) -> list[str]:
-    everybody = [str(each) for each in settings.allow_clients if each.prefixlen == 0]
-    if settings.listen.is_loopback or not everybody:
+def _widest(settings: Settings) -> list[str]:
+    widest = [str(each) for each in settings.allow_clients if each.prefixlen == 0]
+    if settings.listen.is_loopback or not widest:
         return []
     return [
-        f"listen is {settings.listen}, and allow_clients holds {everybody[0]}: every machine that reaches it "
+        f"listen is {settings.listen}, and allow_clients holds {widest[0]}: every machine that reaches it "
         "can read and write all sessions, and who writes a session runs code on the web servers"
     ]
 

@@ -62,8 +62,8 @@ def open_own(path: Path) -> BufferedReader:
     """Open a file to be read, if only this process's user can have written it.
 
     What is read decides what web servers are sent, and they execute what is crafted well. So a link, a pipe,
-    a file of somebody else's, one that others may write to or that has a second name are refused. The checks
-    are of the file that was opened, which nobody can exchange any more.
+    a file of another user, one that others may write to or that has a second name are refused. The checks
+    are of the file that was opened, which cannot be exchanged any more.
 
     Raises FileNotFoundError, or FileUnusable.
     """
@@ -172,7 +172,7 @@ class FileLock:
         return f"<FileLock on {self.path}>"
 
     def release(self) -> None:
-        """Let another process have it. The lock file stays: removing it could remove somebody else's."""
+        """Let another process have it. The lock file stays: its name may be in use again."""
         os.close(self._descriptor)
 
 

@@ -33,7 +33,7 @@ SAMPLE = 10_000
 """Sessions to count: shares to within one percent, next to requests that want to be served."""
 
 SCORES_AT_A_TIME = 4_000
-"""Of single servers for single sessions, about 3 ms; then everybody else has a turn."""
+"""Of single servers for single sessions, about 3 ms; then other tasks have a turn."""
 
 ReadSettings = Callable[[], Settings]
 """Reads the configuration file; raises ConfigurationInvalid with all problems."""

@@ -133,7 +133,7 @@ def _start_telling(notifier: Notifier, parts: RouterParts, background: trio.Nurs
 async def _stop(parts: RouterParts, admin: AdminServer) -> None:
     """Stop what clients have leaned on: first what they have left behind, and the admin port last."""
     with trio.move_on_after(LAST_RELEASES):
-        await parts.core.router.wait_until_given_back()
+        await parts.core.undelivered_locks.wait_until_given_back()
     await _leave_word(parts)
     parts.core.close_idle()
     await admin.stop()

@@ -3,7 +3,7 @@
 A file is good for one start. It is renamed away before the first connection is accepted: a server that
 took it in and crashed later must not come back with sessions as they were long ago.
 
-Reading and writing block the event loop. Nobody is served yet when the file is read, and nobody any
+Reading and writing block the event loop. No client is served yet when the file is read, and none any
 more when it is written, so there is no one to hold up; and a thread would have to walk over the table
 while the loop could change it.
 """

@@ -1,7 +1,6 @@
 """Reactions to what happens to links: answers are taken, and what is out of the ordinary is handed over."""
 
 from partitioner.errors import ConnectionBroken, ConnectionEnded
-from partitioner.fastpath.answers import AnswerRecogniser
 from partitioner.fastpath.connections import BackendConnection, Client, EventData
 from partitioner.fastpath.copies import Copies
 from partitioner.fastpath.handover import HandOver
@@ -11,7 +10,7 @@ from partitioner.fastpath.round import Round
 from partitioner.fastpath.states import LinkState
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
-from partitioner.protocol.ordinary import recognise_refusal
+from partitioner.protocol.ordinary import AnswerRecogniser, recognise_refusal
 from partitioner.transport.backend_connections import HELD_BODY
 
 _HEAD_END = b"\r\n\r\n"

@@ -57,7 +57,7 @@ class Client:
     def __init__(self, connected: socket.socket, peer: str, now: float) -> None:
         self.socket = connected
         self.descriptor = connected.fileno()
-        self.send = connected.send  # and not by descriptor: a closed one may be somebody else's by now
+        self.send = connected.send  # and not by descriptor: a closed one may be another connection's by now
         self.peer = peer
         self.state = ClientState.IDLE
         self.began_at = now  # the exchange; or being idle
@@ -186,7 +186,7 @@ class BackendConnection:
     ) -> None:
         self.socket = connected
         self.descriptor = connected.fileno()
-        self.send = connected.send  # and not by descriptor: a closed one may be somebody else's by now
+        self.send = connected.send  # and not by descriptor: a closed one may be another connection's by now
         self.backend_links = backend_links
         self.incarnation = incarnation
         self.state = LinkState.IDLE

@@ -6,7 +6,6 @@ has no client, and is behind the gate on its own account. Either is confirmed by
 else. Whatever else there may be is handed over, with all that is under way.
 """
 
-from partitioner.fastpath.answers import AnswerRecogniser
 from partitioner.fastpath.connections import BackendConnection, BackendLinks, Client, Route, Touch
 from partitioner.fastpath.handover import HandOver
 from partitioner.fastpath.links import Links
@@ -14,6 +13,7 @@ from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.fastpath.round import Round
 from partitioner.fastpath.states import LinkState
 from partitioner.protocol.messages import Operation
+from partitioner.protocol.ordinary import AnswerRecogniser
 from partitioner.protocol.writer import write_request
 
 _READING_COPY = LinkState.READING_COPY

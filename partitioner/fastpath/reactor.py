@@ -199,7 +199,7 @@ class EventDispatch:
             connection, signal, event = inbox.popleft()
             try:
                 reactions[connection.state][signal](connection, event)
-            except Exception as error:  # noqa: BLE001 - one connection's trouble must not become everybody's
+            except Exception as error:  # noqa: BLE001 - one connection's fault must not end all others
                 self._crashed(connection, error)
 
 

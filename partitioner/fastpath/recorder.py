@@ -176,7 +176,7 @@ class ExchangeRecorder:
         """The client has gone. A lock that it was to be given is given back, still behind the gate."""
         route = self._leave_route(client)
         if finish(takes_lock=client.has_been_granted, was_delivered=False) is Finish.GIVE_LOCK_BACK:
-            self._core.router.give_back_soon(route.session)
+            self._core.undelivered_locks.give_back_soon(route.session)
         elif not self._has_left_gate(client):
             self._gate.leave(route.key)
 
@@ -190,7 +190,7 @@ class ExchangeRecorder:
         return client.rest is not None and not client.has_been_granted
 
     def _leave_route(self, client: Client) -> Route:
-        """An exchange ends once, whatever goes wrong from now on: by then somebody else may be at the key."""
+        """An exchange ends once, whatever goes wrong from now on: another one may have the key by then."""
         route = client.route
         assert route is not None
         if route.passed_over is not None:

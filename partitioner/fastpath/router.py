@@ -3,7 +3,6 @@
 import socket
 from itertools import islice
 
-from partitioner.fastpath.answers import AnswerRecogniser
 from partitioner.fastpath.backends import LinkReactions
 from partitioner.fastpath.clients import ClientReactions
 from partitioner.fastpath.connections import BackendConnection, BackendLinks, Client
@@ -25,6 +24,7 @@ from partitioner.fastpath.states import (
 )
 from partitioner.fastpath.task import PATIENCE_SHARE, FastPathTask
 from partitioner.membership.backend import BackendId
+from partitioner.protocol.ordinary import AnswerRecogniser
 from partitioner.routing.core import RouterCore
 from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.client_connection import ConversationPolicy

@@ -72,7 +72,7 @@ class FastStateServer(FastListener):
 
     def take(self, client: Client) -> None:
         if client.router is not None:
-            client.router.break_off = partial(self.break_off, client)
+            client.router.hand_over(partial(self.break_off, client))
         super().take(client)
 
     def close_client(self, client: Client) -> None:

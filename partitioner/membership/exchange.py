@@ -58,7 +58,7 @@ class Effects:
     renews: bool = False
     """The session lives on, on the server that answered; its copies have to be touched."""
     spreads: bool = False
-    """The write is done there, and goes to everybody else whom it concerns; its time-out counts from now."""
+    """The write is done there, and goes to all others that it concerns; its time-out counts from now."""
     is_miss: bool = False
     """The session is not there, and may be elsewhere: it is searched for, unless the key is settled."""
     is_served: bool = False
@@ -156,8 +156,8 @@ STAND_IN: dict[Operation, StandIn] = {
 class Finish(Enum):
     """What is done at the end of an exchange whose server has answered.
 
-    In any case it counts as a failover if the server answered because the first choice was out: whoever the
-    client is, and whether it is still there, that server's session was looked after by another one.
+    In any case it counts as a failover if the server answered because the first choice was out: whether the
+    client is still there or not, another server looked after its session.
     """
 
     LEAVE_GATE = "leave the gate"
@@ -165,5 +165,5 @@ class Finish(Enum):
 
 
 def finish(*, takes_lock: bool, was_delivered: bool) -> Finish:
-    """Decide about the end: a lock that did not reach its client would be held by nobody for 110 s."""
+    """Decide about the end: a lock that did not reach its client would stay for 110 s without a holder."""
     return Finish.GIVE_LOCK_BACK if takes_lock and not was_delivered else Finish.LEAVE_GATE

@@ -3,7 +3,7 @@
 A second sending is safe where the operation may run twice, or where nothing of it was written. The
 alternative is to close the client's connection: its page fails loudly, and nothing is lost. A set
 that ran twice might overwrite a newer save; an acquire that ran twice would find the lock taken by
-its own first run, and nobody would hold it for 110 s (protocol.md 10.1.9, design.md 6).
+its own first run, and it would stay for 110 s without a holder (protocol.md 10.1.9, design.md 6).
 """
 
 from enum import Enum

@@ -20,19 +20,23 @@ from partitioner.membership.items import Term, read_term
 class RouterConnection:
     """A connection over which the canary of a farm was read."""
 
-    __slots__ = ("_fence", "break_off", "is_closed", "may_write", "seen")
+    __slots__ = ("_break_off", "_fence", "is_closed", "may_write", "seen")
 
     def __init__(self, fence: "Fence", break_off: Callable[[str], None]) -> None:
         """`break_off` closes the connection at once; its argument is the reason."""
-        self.break_off = break_off
+        self._break_off = break_off
         self.seen: dict[bytes, Term | None] = {}  # by farm; None: there was none
         self.may_write = False  # whether it has passed the check of its first request other than for a term
         self.is_closed = False
         self._fence = fence
 
+    def hand_over(self, break_off: Callable[[str], None]) -> None:
+        """Another part of the program serves the connection from now on, and closes it so."""
+        self._break_off = break_off
+
     def cut(self, reason: str) -> None:
         """Close it: its router has been superseded. A request that has been received is not carried out."""
-        break_off = self.break_off
+        break_off = self._break_off
         self.forget()
         break_off(reason)
 
@@ -40,7 +44,7 @@ class RouterConnection:
         """It is closed, and nothing more comes over it."""
         self.is_closed = True
         self.may_write = False
-        self.break_off = _do_nothing
+        self._break_off = _do_nothing
         self._fence.forget(self)
 
 

@@ -13,7 +13,7 @@ BITS = 53
 
 
 def map_fingerprint(pool: Pool, hash_key: HashKey) -> int:
-    """Sum up what decides where a session belongs while everybody is well; less than 2**53.
+    """Sum up what decides where a session belongs while all servers are well; less than 2**53.
 
     That is: who is configured, with which weight, whether it is READY, what of a key is hashed, and the
     number of copies. Health does not count, nor does an address: a server may have two.

@@ -4,9 +4,9 @@ Probes and failed exchanges are *observations*. `fall` failures in a row, or a c
 ours any more, take a backend DOWN; `rise` successful probes and a hold-down bring it UP. What a
 record concludes from its observations is a *signal*, and the table below is the whole machine.
 
-At the router's start nothing is known of anybody. A backend that is UNKNOWN keeps its place: its
-sessions wait, because to send them elsewhere would be to say that they do not exist, and nobody has
-seen that it is down.
+At the router's start nothing is known of any backend. One that is UNKNOWN keeps its place: its sessions
+wait, because to send them elsewhere would be to say that they do not exist, and it was not seen that it
+is down.
 
 A backend that comes back in the incarnation that we know was frozen or cut off, and the ledger's marks say
 what it missed. Where the marks themselves are not known, because the router was restarted or had too

@@ -43,7 +43,7 @@ def inherit(
 ) -> Inheritance:
     """What to begin with, from the pool of those that are configured now, about which nothing is known.
 
-    `is_clean` says that the router before this one has left its marks and locks, too: then nobody is in
+    `is_clean` says that the router before this one has left its marks and locks, too: then no server is in
     doubt. Else whatever was dirty, or was not UP, may lack what no router remembers.
     """
     heir = _Heir(record, policy, now, clock, is_clean)

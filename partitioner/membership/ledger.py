@@ -1,6 +1,6 @@
 """The ledger: what the router has to remember of single sessions, and only while there is need to.
 
-State servers know nothing of each other, so somebody has to know two things that none of them can:
+State servers know nothing of each other, so the router has to know two things that none of them can:
 
 - A **lock** was granted, by this server in this incarnation of it. While that server can be reached, every
   request of the key goes there. When it cannot, the router itself is the lock, until the holder's
@@ -11,7 +11,7 @@ State servers know nothing of each other, so somebody has to know two things tha
 A mark says two more things. Connections may still be *open* on which something of the key lies that
 the server has not worked off; nothing that is sent before the last of them has ended puts it right.
 And it is *stale* once an acknowledged change has passed the server by; until then it holds either the
-last acknowledged content or what came after it and was never acknowledged, and if nobody else has the
+last acknowledged content or what came after it and was never acknowledged, and if no other server has the
 session, that is as good as the session.
 
 A server may take an acknowledged save while something older still lies in another connection to it. Its
@@ -94,7 +94,7 @@ class Entry:
     marks: dict[BackendId, Mark] = field(default_factory=dict)
     is_unsettled: bool = False  # since its first mark, until a write leaves it without one
     alive_at: float = float("-inf")  # when the session was last touched, as far as is known
-    served_at: float = float("-inf")  # when somebody was last told that there is the session
+    served_at: float = float("-inf")  # when a client was last told that there is the session
 
     @property
     def is_empty(self) -> bool:
@@ -232,7 +232,7 @@ class Ledger:
             del self._settled[next(iter(self._settled))]
 
     def forget_settled(self, pool: Pool, now: float) -> None:
-        """In settled times nobody need remember who was settled before."""
+        """In settled times it need not be remembered which keys were settled before."""
         if self._settled and not self.is_unsettled_time(pool, now):
             self._settled.clear()
 
@@ -252,7 +252,7 @@ class Ledger:
     # --- locks ---
 
     def maybe_lock(self, key: bytes, now: float) -> Lock | None:
-        """The lock that somebody holds on this key, if any."""
+        """The lock that is held on this key, if any."""
         entry = self._entries.get(key)
         if entry is None or entry.lock is None:
             return None
@@ -538,7 +538,7 @@ def _has_expired(mark: Mark, entry: Entry, now: float) -> bool:
     """Whether a mark has nothing to say any more, because what its server held has expired.
 
     While the session is served from elsewhere, a server that has missed a change still lacks its copy, though
-    what it held is gone: the session would be lost with the others, and nobody would know.
+    what it held is gone: the session would be lost with the others, unnoticed.
     """
     since = max(mark.since, entry.served_at) if mark.is_stale else mark.since
     return not mark.open and since + entry.timeout < now

@@ -25,7 +25,7 @@ from partitioner.membership.health import (
 )
 from partitioner.placement.rendezvous import Ranking
 
-ASK_EVERYBODY = 16
+ASK_ALL = 16
 """Up to so many servers are all asked for a session that is missed (design.md 7.4)."""
 
 ASKED_OF_A_MAP = 8
@@ -211,8 +211,8 @@ class Pool:
         return self.members[self.places[name]].backend
 
     def possible_holders(self, key: bytes) -> tuple[BackendId, ...]:
-        """All that can have held the session of `key` in the last T_max, whoever can be asked now."""
-        if len(self.members) <= ASK_EVERYBODY:
+        """All servers that can have held the session of `key` in the last T_max, reachable or not."""
+        if len(self.members) <= ASK_ALL:
             return tuple(self.members)
         found: dict[BackendId, None] = {}
         lists: dict[int, tuple[str, ...]] = {}  # most eras share one ranking

@@ -19,7 +19,7 @@ and whatever was touched has been copied again. A pool that has enough servers, 
 *redundant*. Servers that join, weights, and a drain take no copy away.
 
 To stop one server is a smaller question. Its own gaps and marks do not count, since they say that
-somebody else has what it lacks.
+another server has what it lacks.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -56,7 +56,7 @@ class Redundancy:
         self._pool = pool
         self._ledger = ledger
         self._time_of_day = time_of_day
-        self._is_guarded = True  # whoever missed a write of the time with too few servers is marked for it
+        self._is_guarded = True  # a server that missed a write of the time with too few is marked for it
         self._since: float | None = None
         self._marks_seen = ledger.marks_made
 

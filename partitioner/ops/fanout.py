@@ -13,7 +13,7 @@ class Fanout(Observer):
     """Hands facts on.
 
     Who hears what is settled once: a fact that one observer overrides is a direct call of it, and one that
-    nobody overrides costs an empty call.
+    no observer overrides costs an empty call.
     """
 
     def __init__(self, *observers: Observer) -> None:

@@ -21,7 +21,7 @@ PIECES = 4096
 """Into so many pieces a table of sessions is divided. Changing it changes the order of listings."""
 
 _MOST_APPLICATIONS = 256
-"""More than a farm has. Whoever invents others is served all the same, at the price of decoding them."""
+"""More than a farm has. Others that clients invent are served all the same, at the price of decoding them."""
 
 
 def server_key(target: bytes) -> bytes:

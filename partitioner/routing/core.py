@@ -32,6 +32,7 @@ from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Parts, Router
 from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
+from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.routing.verification import Verification
 from partitioner.transport.authority import Authority
 from partitioner.transport.backend_connections import Upstream, UpstreamPolicy
@@ -83,102 +84,147 @@ class RouterCore:
         if policy.tenure is not None:
             connector = replace(connector, authority=Authority(connector.canary))
         self.policy = policy
-        self._connector = connector
-        self.ledger = Ledger(policy.ledger)
-
-        def open_upstream(backend: Backend) -> Upstream:
-            return Upstream(
-                backend,
-                connector,
-                policy.upstream,
-                self.ledger_keeper,
-                background,
-                observer.backend_falls_short,
-            )
-
         self.observer = observer
-        self.roster = Roster(
-            pool,
-            policy.health,
-            observer,
-            Redundancy(pool, self.ledger, self._time_of_day),
-            open_upstream,
-            longest_life=lambda: self.ledger.longest_life,
-        )
+        self._connector = connector
+        # What requests and upkeep share.
+        self.ledger = Ledger(policy.ledger)
+        self.roster = self._new_roster(pool, background)
         self.ledger_keeper = LedgerKeeper(self.ledger, self.roster, policy.hash_key)
         self.roster.open_upstreams()
         self.gate = KeyGate()
         self.body_budget = BodyBudget(policy.body_memory)
         self.internal_requests = InternalRequests(self.roster, self.body_budget, policy.copy)
-        replicator = Replicator(self.roster, self.ledger_keeper, self.internal_requests, observer)
-        losses = LossPolicy(policy.lost_sessions, policy.lost_after)
-        self.lookup = Lookup(
-            self.roster, self.ledger_keeper, self.internal_requests, replicator, losses, observer
-        )
+        self._replicator = Replicator(self.roster, self.ledger_keeper, self.internal_requests, observer)
+        self.lookup = self._new_lookup()
         self.expiry_sync = ExpirySync(self.roster, self.ledger_keeper, self.gate, self.internal_requests)
-        self.repairer = Repairer(
-            self.roster,
-            self.ledger_keeper,
-            self.gate,
-            self.internal_requests,
-            replicator,
-            self.lookup,
-            self.expiry_sync,
-            observer,
-        )
+        # What goes on beside the exchanges.
+        self.repairer = self._new_repairer()
         self.watch = RedundancyWatch(self.roster, observer)
-        self.handoff = HandOff(
-            self.roster, self.ledger_keeper, self.gate, replicator, self.lookup, observer, list_keys
+        self.handoff = self._new_handoff(list_keys)
+        self.healing = self._new_healing(list_sessions)
+        self.verification = Verification(self.roster, self.healing)
+        # Which router it is that serves. None where no other one can come after this one.
+        self.keeper = self._maybe_new_keeper(disk)
+        self.probing = Probing(self.roster, connector, policy.health, uniform, self.keeper)
+        self.tenure = self._maybe_new_tenure(disk, list_keys)
+        self.farm_mismatch = FarmMismatch(observer)
+        self.undelivered_locks = UndeliveredLocks(
+            self.roster, self.ledger_keeper, self.gate, self.internal_requests, observer, background
         )
-        self.healing = Healing(
+        self.router = self._new_router(background)
+        self.standstills = connector.standstills
+        self.standstills.listeners.append(self._stood_still)
+
+    # --- how its parts are made ---
+
+    def _new_roster(self, pool: Pool, background: trio.Nursery) -> Roster:
+        def open_upstream(backend: Backend) -> Upstream:
+            return Upstream(
+                backend,
+                self._connector,
+                self.policy.upstream,
+                self.ledger_keeper,
+                background,
+                self.observer.backend_falls_short,
+            )
+
+        return Roster(
+            pool,
+            self.policy.health,
+            self.observer,
+            Redundancy(pool, self.ledger, self._time_of_day),
+            open_upstream,
+            longest_life=lambda: self.ledger.longest_life,
+        )
+
+    def _new_lookup(self) -> Lookup:
+        losses = LossPolicy(self.policy.lost_sessions, self.policy.lost_after)
+        return Lookup(
+            self.roster,
+            self.ledger_keeper,
+            self.internal_requests,
+            self._replicator,
+            losses,
+            self.observer,
+        )
+
+    def _new_repairer(self) -> Repairer:
+        return Repairer(
+            self.roster,
+            self.ledger_keeper,
+            self.gate,
+            self.internal_requests,
+            self._replicator,
+            self.lookup,
+            self.expiry_sync,
+            self.observer,
+        )
+
+    def _new_handoff(self, list_keys: ListKeys | None) -> HandOff:
+        return HandOff(
+            self.roster,
+            self.ledger_keeper,
+            self.gate,
+            self._replicator,
+            self.lookup,
+            self.observer,
+            list_keys,
+        )
+
+    def _new_healing(self, list_sessions: ListSessions | None) -> Healing:
+        return Healing(
             self.roster,
             self.ledger_keeper,
             self.gate,
             self.internal_requests,
             self.lookup,
             self.expiry_sync,
-            observer,
-            connector.canary.farm,
+            self.observer,
+            self._connector.canary.farm,
             list_sessions,
-            policy.heal_rate,
+            self.policy.heal_rate,
         )
-        self.verification = Verification(self.roster, self.healing)
-        self.keeper: RecordKeeper | None = None  # None where no other router can come after this one
-        self.tenure: Tenure | None = None
-        if connector.authority is not None:
-            self.keeper = RecordKeeper(self.roster, self.ledger, connector, disk, observer)
-        self.probing = Probing(self.roster, connector, policy.health, uniform, self.keeper)
-        if self.keeper is not None:
-            assert policy.tenure is not None
-            self.tenure = Tenure(
-                policy.tenure,
-                connector,
-                self.roster,
-                self.ledger,
-                self.keeper,
-                self.probing,
-                disk,
-                observer,
-                list_keys,
-            )
-        self.farm_mismatch = FarmMismatch(observer)
+
+    def _maybe_new_keeper(self, disk: Disk | None) -> RecordKeeper | None:
+        if self._connector.authority is None:
+            return None
+        return RecordKeeper(self.roster, self.ledger, self._connector, disk, self.observer)
+
+    def _maybe_new_tenure(self, disk: Disk | None, list_keys: ListKeys | None) -> Tenure | None:
+        if self.keeper is None:
+            return None
+        assert self.policy.tenure is not None  # or there would be no authority
+        return Tenure(
+            self.policy.tenure,
+            self._connector,
+            self.roster,
+            self.ledger,
+            self.keeper,
+            self.probing,
+            disk,
+            self.observer,
+            list_keys,
+        )
+
+    def _new_router(self, background: trio.Nursery) -> Router:
         parts = Parts(
             self.roster,
             self.ledger_keeper,
             self.gate,
             self.body_budget,
             self.internal_requests,
-            replicator,
+            self._replicator,
             self.lookup,
             self.expiry_sync,
+            self.undelivered_locks,
             self.farm_mismatch,
-            observer,
+            self.observer,
             self.keeper,
             self.tenure,
         )
-        self.router = Router(parts, background)
-        self.standstills = connector.standstills
-        self.standstills.listeners.append(self._stood_still)
+        return Router(parts, background)
+
+    # --- how it runs ---
 
     async def start(self) -> None:
         """See who is there, and be the active router if no other one can be."""

@@ -1,9 +1,9 @@
 """Hands the sessions of a leaving server over, in bulk, so that it can be stopped.
 
 A server leaves when the operator drains it or takes it out of the configuration. Its busy sessions
-move by themselves: with their next save, or when they are missed. For the others somebody has to know
-their names, which a stock server does not tell; so there a drain lasts until whatever was not touched has
-expired, T_max. A state server of our own lists its sessions on its admin port. The hand-off walks
+move by themselves: with their next save, or when they are missed. To move the others, their names have to be
+known, which a stock server does not tell; so there a drain lasts until whatever was not touched has expired,
+T_max. A state server of our own lists its sessions on its admin port. The hand-off walks
 through that listing, moves one session after the other behind its key gate, and begins anew until the
 listing is empty. What is locked or marked is come back for.
 

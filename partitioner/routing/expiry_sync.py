@@ -7,7 +7,8 @@ live 5 % longer after a failover than it should, and never shorter (design.md 7.
 
 A copy that answers 404 is not there: it is marked, and repair writes it. That is what restores the
 number of copies after a failure. A copy that could not be touched is marked as well, and so is, where
-there are too few servers for all copies, whoever is away: what they have would expire too early.
+there are too few servers for all copies, each of the others: what one that is away has would expire too
+early, and so would what one that is recovering has, which is written to and never touched.
 """
 
 import heapq
@@ -149,7 +150,7 @@ class ExpirySync:
         self, session: SessionRef, renewed_by: BackendId, begun: Mapping[BackendId, BegunExchange]
     ) -> None:
         """The fast path has begun with a touch of these servers, and is behind the gate."""
-        assert self._touching is not None  # or nobody would have asked it to
+        assert self._touching is not None  # or the fast path would not have begun
         self._touching.start_soon(self._finish, session, renewed_by, begun)
 
     async def _touch(self, session: SessionRef, renewed_by: BackendId) -> None:
@@ -191,7 +192,7 @@ class ExpirySync:
         was_found = any(each is not None and each.status == 200 for each in backend_reply.values())
         is_there = is_known_there or was_found
         if was_found:
-            # Whoever lacks it is not forgotten, even if no client is told of it for longer than it lives.
+            # A copy that lacks it stays marked, even if no client is told of it for longer than it lives.
             self._ledger_keeper.ledger.note_served(key, trio.current_time())
         for server in due:
             answer = backend_reply[server]
@@ -201,7 +202,7 @@ class ExpirySync:
                 self._mark(session, server, is_missing=False)
         if len(acting.copies) < pool.copies - 1:
             for server in pool.members:
-                if server not in pool.ready or server in marks or server in acting.written:
+                if server not in pool.ready or server in marks or server in holders:
                     continue
                 self._mark(session, server, is_missing=False)
 

@@ -369,7 +369,7 @@ class Healing:
         statuses: dict[BackendId, int | None],
         pool: Pool,
     ) -> None:
-        """Nobody who is read has the session, but servers that are RECOVERING do: it is not read there.
+        """No server that is read has the session, but servers that are RECOVERING do: it is not read there.
 
         It is removed where a server lacks it that was in the acting set of its key for all of the last T_max;
         else it is marked (design.md 7.5).

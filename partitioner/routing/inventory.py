@@ -69,7 +69,7 @@ class Walk:
         self._listings: dict[BackendId, _Listing] = {}
         for identity, member in pool.members.items():
             if not member.is_reachable:
-                continue  # it is out, and serves nobody
+                continue  # it is out, and serves no session
             if member.backend.admin is None or list_sessions is None:
                 self.refused[identity] = "it has no admin port that lists its sessions"
             else:

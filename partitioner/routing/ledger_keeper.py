@@ -44,7 +44,7 @@ class RepairQueue:
         self._schedule(key, trio.current_time(), FIRST_PAUSE)
 
     def want_again(self, key: bytes, pause: float) -> None:
-        """Have a key repaired after this pause, unless somebody wants it sooner."""
+        """Have a key repaired after this pause, unless it is wanted sooner."""
         if key not in self._wanted:
             self._schedule(key, trio.current_time() + pause, min(2 * pause, LONGEST_PAUSE))
 
@@ -159,7 +159,7 @@ class LedgerKeeper:
     def may_be_anothers(self, lock: AnswerHead, sent_at: float) -> bool:
         """Whether a lock that a server shows may be held by a page that a router before this one has served.
 
-        Within the time that a page may run after a claim, a lock is released on nobody's behalf unless it is
+        Within the time that a page may run after a claim, no lock is released unless it is
         younger than the request that met it (design.md 5.5.10). `sent_at` is when that was sent.
         """
         now, before = trio.current_time(), self._roster.unknown_locks_before

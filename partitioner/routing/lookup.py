@@ -1,17 +1,17 @@
-"""Finds a session that is missed where it belongs, before anybody says that it does not exist.
+"""Finds a session that is missed where it belongs, before a client is told that it does not exist.
 
 A 404 of the acting primary proves nothing of an unsettled key: the session may still lie where an older map,
-or a failure, has put it. So everybody who can have it is asked at once by HEAD, which takes no lock and
-consumes no flag. Who has it unmarked has the session, and it is moved to where it belongs. If nobody has it,
-it does not exist; but only if nobody who might have it is silent (promise P2). For a server that cannot be
-asked, one that has held every session of this key for all of the last T_max can be trusted. Otherwise the
-client's connection is closed, until the silent servers are known to be out, and for so long that what only
-they have counts as lost.
+or a failure, has put it. So all servers that can have it are asked at once by HEAD, which takes no lock and
+consumes no flag. A server that has it unmarked has the session, and it is moved to where it belongs. If none
+has it, it does not exist; but only if no server that might have it is silent (promise P2). For a server that
+cannot be asked, one that has held every session of this key for all of the last T_max can be trusted.
+Otherwise the client's connection is closed, until the silent servers are known to be out, and for so long
+that what only they have counts as lost.
 
-Then the client is told that the session does not exist. Whether it ever did is not known: an ID that nobody
-has stored looks the same. So that is reported as a *loss* only where something says that there was a session:
-the ledger, or an era in which it was kept on none but the silent servers. A loss marks them, and nothing else
-happens to what servers hold: leftovers are removed after the next write, never on a suspicion.
+Then the client is told that the session does not exist. Whether it ever did is not known: an ID that was
+never stored looks the same. So that is reported as a *loss* only where something says that there was a
+session: the ledger, or an era in which it was kept on none but the silent servers. A loss marks them, and
+nothing else happens to what servers hold: leftovers are removed after the next write, never on a suspicion.
 """
 
 from dataclasses import dataclass
@@ -64,13 +64,13 @@ class HandedOver(Enum):
 
     MOVED = "it is where it belongs now, and gone from there"
     GONE = "it was not there any more"
-    LOCKED = "somebody holds its lock there, and the ledger does not know who"
+    LOCKED = "its lock is held there, and the ledger does not know by whom"
     LATER = "it cannot be moved just now"
 
 
 @dataclass(frozen=True, slots=True)
 class LockedElsewhere:
-    """It is on a server where it does not belong, and cannot be moved: somebody holds its lock there."""
+    """It is on a server where it does not belong, and cannot be moved: its lock is held there."""
 
     server: BackendId
     backend_reply: BackendReply
@@ -139,8 +139,8 @@ class Lookup:
         agree.
 
         They do where all of them answer, none shows a lock, no request is unanswered, all that have the
-        session have the same content, and not all of those may have missed its remove. Whoever lacks it is
-        marked.
+        session have the same content, and not all of those may have missed its remove. A server that lacks it
+        is marked.
         Source: design.md 5.5.5.
         """
         pool, marks = self._roster.pool, self._ledger_keeper.ledger.marks(missed.key)
@@ -188,8 +188,8 @@ class Lookup:
         session.
 
         Once that request's connection has ended, what the server holds is the last acknowledged content, or
-        what came after it; for want of anybody else it is the session. A lock that nobody knows of is
-        what the unanswered request has left behind.
+        what came after it; if no other server has it, that is the session. A lock that is not in the
+        ledger is what the unanswered request has left behind.
         """
         ledger = self._ledger_keeper.ledger
         mark = ledger.marks(missed.key).get(server)

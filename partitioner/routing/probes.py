@@ -59,7 +59,7 @@ class Prober:
         self._uniform = uniform
 
     async def run(self) -> None:
-        """Go on probing after the first probe: at every interval, or sooner when somebody has reason to."""
+        """Go on probing after the first probe: at every interval, or sooner when an exchange has failed."""
         began_at, is_urgent = trio.current_time(), self._needs_verdict()
         while True:
             await trio.sleep(self._policy.interval * AT_ONCE)
@@ -115,7 +115,7 @@ class Prober:
         return member is not None and member.backend.address != backend.address
 
     def _looking(self, member: Member) -> Callable[[Channel], Awaitable[CanaryItem | None]]:
-        """Read the canary, planting one where there is none and nobody is served; then leave a beat."""
+        """Read the canary, planting one where there is none and no client is served; then leave a beat."""
         identity, keeper = member.backend.identity, self._keeper
 
         async def look(channel: Channel) -> CanaryItem | None:
@@ -203,7 +203,7 @@ class Probing:
         self._running: dict[BackendId, trio.CancelScope] = {}  # by identity
 
     async def first_look(self) -> None:
-        """Probe everybody once, all at the same time."""
+        """Probe all backends once, at the same time."""
         async with trio.open_nursery() as looking:
             for identity in self._wanted():
                 looking.start_soon(self._prober(identity).probe)
@@ -220,7 +220,7 @@ class Probing:
                 if canary is not None:
                     await keeper.beats.write(channel, canary, is_last=True)
 
-            with suppress(BackendFailure):  # who hears of it from nobody waits for five seconds
+            with suppress(BackendFailure):  # a standby that gets no beat waits for five seconds
                 channel, _ = await self._connector.greet(backend, self._policy.timeout, write)
                 channel.close_in_order()
 

@@ -65,7 +65,7 @@ class RecordKeeper:
         self._has_taken_back = False  # bits, since the last record
         self.record: Record | None = None  # None: this router is not the active one
         authority = connector.authority
-        assert authority is not None  # or there would be nobody to leave a record to
+        assert authority is not None  # or no other router could read a record
         self._authority = authority
         self.beats = authority.beats
 
@@ -321,7 +321,7 @@ class RecordKeeper:
 def _is_safe(has_it: set[BackendId], asked: list[BackendId], suspects: Reasons, on_disk: bool) -> bool:
     """Whether it will be found by the next router, whichever server it is about goes next.
 
-    That one may run on another machine, so the disk counts where nobody else could take it, and no more.
+    That one may run on another machine, so the disk counts where no server could take it, and no more.
     """
     others = [each for each in asked if each not in suspects]
     if not others:

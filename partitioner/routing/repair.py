@@ -111,6 +111,8 @@ class Repairer:
                         await self._write(missed, server, put(missed.target, backend_reply))
                     else:
                         await self._remove(missed, server, (*acting.written, *home.written))
+                if {acting.primary, *servers}.issuperset(acting.written) and not ledger.marks(missed.key):
+                    self._expiry_sync.note_written(missed, minutes)  # all live as long as the primary now
                 if backend_reply.head.has_action_flags:
                     await self._give_flag_back(missed, acting.primary, backend_reply)
                 await self._clear_up(missed, acting, pool)

@@ -1,9 +1,9 @@
-"""Brings a write that its first server has accepted to everybody else whom it concerns.
+"""Brings a write that its first server has accepted to all other servers that it concerns.
 
-The acting copies get the same bytes, lock cookie included: a server where the session is not locked
-takes them whatever the cookie (protocol.md 6, rows 16 and 18). In unsettled times whoever else may hold
-something of the key is told to remove it. Who cannot be reached is marked. All at the same time, and
-all bounded, so that the client waits for the slowest copy and never for a dead one.
+The acting copies get the same bytes, lock cookie included: a server where the session is not locked takes
+them whatever the cookie (protocol.md 6, rows 16 and 18). In unsettled times any other server that may hold
+something of the key is told to remove it. One that cannot be reached is marked. All at the same time, and all
+bounded, so that the client waits for the slowest copy and never for a dead one.
 """
 
 from collections import Counter
@@ -80,7 +80,7 @@ class Replicator:
         """Finish a write that its first server has accepted; return what the others told.
 
         Once it has begun it is carried through, whatever becomes of the client: else copies would hold
-        something older than the primary, and nobody would know.
+        something older than the primary, unnoticed.
         """
         key, ledger = write.session.key, self._ledger_keeper.ledger
         pool = self._roster.pool

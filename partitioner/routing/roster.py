@@ -30,9 +30,8 @@ from partitioner.errors import (
     BackendRestarted,
     BackendTooSlow,
     BackendUnreachable,
-    Refused,
 )
-from partitioner.membership.backend import NO_IDENTITY, Address, Backend, BackendId, Intent, free_identity
+from partitioner.membership.backend import NO_IDENTITY, Address, Backend, BackendId, Intent
 from partitioner.membership.health import (
     Health,
     HealthPolicy,
@@ -41,10 +40,10 @@ from partitioner.membership.health import (
     newcomer,
     observe_success,
     observe_symptom,
-    put_aside,
     suspect,
     trust,
 )
+from partitioner.membership.identification import members_for, taken_over
 from partitioner.membership.inheritance import Inheritance
 from partitioner.membership.pool import Member, Pool, first_pool, ranking_of
 from partitioner.membership.redundancy import Redundancy, RedundancyGap
@@ -136,7 +135,7 @@ class Roster:
         await self._has_changed.wait()
 
     async def wait_for_wanted_probe(self, identity: BackendId) -> None:
-        """Wait until somebody wants this backend probed at once."""
+        """Wait until this backend is to be probed at once."""
         await self._wanted_probes[identity].wait()
         self._wanted_probes[identity] = trio.Event()
 
@@ -296,7 +295,7 @@ class Roster:
         That is so of one that was out, and of one that no record names (design.md 5.1).
         """
         is_out = self.departed.get(incarnation, float("-inf")) > now
-        # What it missed after T_max of absence nobody has marked, and its clock may have stood still.
+        # What it missed after T_max of absence was not marked, and its clock may have stood still.
         is_away = record.health is Health.DOWN and record.served_incarnation == incarnation
         is_out = is_out or (is_away and now - record.since > self._longest_life())
         is_known = (
@@ -336,38 +335,15 @@ class Roster:
         self._observer.memory_was_copied(self.pool.members[identity].backend, original)
 
     def _take_over(self, entry: BackendId, known: BackendId) -> None:
-        """The server at this entry has the memory of another identity: it has moved, or was renamed.
-
-        The former place of that memory ends at once, without a drain; where that is still configured, another
-        server is expected there. The memory that this entry has led to is away, and may turn up elsewhere.
-        """
+        """The server at this entry has the memory of another identity: it has moved, or was renamed."""
         now, former = trio.current_time(), self.pool.members
-        arrived, memory = former[entry], former[known]
-        moved = Member(replace(arrived.backend, identity=known), memory.record)
-        members: dict[BackendId, Member] = {}
-        for identity, member in former.items():
-            if identity == entry:
-                members[known] = moved
-            elif identity != known:
-                members[identity] = member
-            elif member.removed_at is None:
-                vacant = self._vacant(member.backend, former)
-                members[vacant.backend.identity] = vacant
-        if arrived.incarnation is not None:
-            away = put_aside(arrived.record, now, self._policy)
-            members[entry] = replace(arrived, record=away, removed_at=now)
+        members = taken_over(former, entry, known, self._policy, now)
         self._replace_members(members, self.pool.copies, now)
         if entry not in members:
             self._close_upstream(entry)
             for mover in self.movers:
                 mover(entry, known)
-        self._observer.backend_moved(moved.backend, memory.backend)
-
-    def _vacant(self, backend: Backend, taken: Container[BackendId]) -> Member:
-        """An entry whose server has turned up elsewhere: it is DOWN until another one is seen there."""
-        identity = free_identity(backend, taken)
-        record = replace(newcomer(self._policy), health=Health.DOWN, since=trio.current_time())
-        return Member(replace(backend, identity=identity), record)
+        self._observer.backend_moved(members[known].backend, former[known].backend)
 
     def _close_upstream(self, identity: BackendId) -> None:
         self.upstreams[identity].cut()
@@ -488,19 +464,7 @@ class Roster:
         self, backends: Sequence[Backend], seen: Mapping[Address, bytes] = _NOTHING_SEEN
     ) -> dict[BackendId, Member]:
         """The members that `adopt` would make of these backends, by identity. Raises Refused as that does."""
-        if all(each.intent is not Intent.READY for each in backends):
-            raise Refused("no backend would be ready any more; expected at least one to serve the sessions")
-        members: dict[BackendId, Member] = {}
-        for backend in backends:
-            member = self._member_for(backend, trio.current_time(), seen.get(backend.address))
-            twin = members.get(member.backend.identity)
-            if twin is not None:
-                raise Refused(
-                    f"{backend.name} ({backend.address}) is the same server as "
-                    f"{twin.backend.name} ({twin.backend.address}); expected each server once"
-                )
-            members[member.backend.identity] = member
-        return members
+        return members_for(self.pool, backends, seen, self._policy, trio.current_time())
 
     def suspect(self, identity: BackendId) -> None:
         """What this backend missed is not known any more: it is RECOVERING for the longest life."""
@@ -546,27 +510,6 @@ class Roster:
         assert member.removed_at is not None
         is_down = member.record.health is Health.DOWN and now - member.record.since >= DOWN_FOR_GOOD
         return is_down or now - member.removed_at > self._longest_life()
-
-    def _member_for(self, backend: Backend, now: float, seen: bytes | None) -> Member:
-        """The member that this backend is: one that is known by its token or as it was, or a new one."""
-        identity = None if seen is None else self.pool.maybe_holder_of(seen, besides=None)
-        if identity is None:
-            identity = self._maybe_known_as(backend)
-        if identity is None:
-            fresh = free_identity(backend, self.pool.members)
-            return Member(replace(backend, identity=fresh), newcomer(self._policy))
-        known = self.pool.members[identity]
-        record = known.record
-        is_put_aside = backend.intent is Intent.MAINT or known.backend.intent is Intent.MAINT
-        if is_put_aside and backend.intent is not known.backend.intent:
-            record = put_aside(record, now, self._policy)
-        return Member(replace(backend, identity=identity), record)
-
-    def _maybe_known_as(self, backend: Backend) -> BackendId | None:
-        for identity, known in self.pool.members.items():
-            if (known.backend.name, known.backend.address) == (backend.name, backend.address):
-                return identity
-        return None
 
     def _replace_members(self, members: dict[BackendId, Member], copies: int, now: float) -> None:
         """Cut who is not to be spoken to any more, take on who is new, then show the new pool."""

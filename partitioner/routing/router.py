@@ -7,7 +7,7 @@ may not be read for a key. Decisions are pure and stand on lower floors: the poo
 failover table what to do when that fails.
 
     get, acquire, release, reset_timeout    to the acting primary alone; copies are touched later
-    set, remove                             to the acting primary, then to everybody whom it concerns
+    set, remove                             to the acting primary, then to all others that it concerns
     create_uninitialized                    the same, where the session does not exist yet
 
 One loop asks for all of them (`_ask`). What may be different between operations stands in tables, which the
@@ -27,7 +27,6 @@ from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, Effects, F
 from partitioner.membership.items import ITEMS
 from partitioner.membership.ledger import REMOVE, Lock
 from partitioner.membership.pool import ActingSet, Pool
-from partitioner.membership.quarantine import Quarantine
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status
 from partitioner.protocol.target import canonical_form
@@ -38,16 +37,17 @@ from partitioner.routing.farm_mismatch import FarmMismatch
 from partitioner.routing.internal_requests import (
     InternalRequest,
     InternalRequests,
-    release,
     touch,
 )
 from partitioner.routing.key_gate import GateHold, KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lock_quarantine import LockQuarantine
 from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.tenure import Tenure
+from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.sessions.table import LONGEST_TIMEOUT_MINUTES
 from partitioner.transport.limits import BodyBudget, HeldBody
 from partitioner.transport.messages import AnsweredBy, Request, Response
@@ -70,6 +70,7 @@ class Parts:
     replicator: Replicator
     lookup: Lookup
     expiry_sync: ExpirySync
+    undelivered_locks: UndeliveredLocks
     farm_mismatch: FarmMismatch
     observer: Observer
     keeper: RecordKeeper | None = None  # None where no other router can come after this one
@@ -80,7 +81,7 @@ class Router:
     """Answers requests by asking those who hold the session."""
 
     def __init__(self, parts: Parts, background: trio.Nursery) -> None:
-        """`background` outlives every exchange: locks that were not delivered are given back there."""
+        """`background` outlives every exchange: the gate is left there while a client still reads."""
         self._roster = parts.roster
         self._ledger_keeper = parts.ledger_keeper
         self._ledger = parts.ledger_keeper.ledger
@@ -91,13 +92,15 @@ class Router:
         self._lookup = parts.lookup
         self._dispatcher = Dispatcher(parts.roster, parts.ledger_keeper, parts.lookup)
         self._expiry_sync = parts.expiry_sync
+        self._undelivered_locks = parts.undelivered_locks
         self._farm_mismatch = parts.farm_mismatch
         self._observer = parts.observer
         self._keeper = parts.keeper
         self._tenure = parts.tenure
+        self._lock_quarantine = LockQuarantine(
+            parts.tenure, parts.roster, parts.ledger_keeper, parts.internal_requests
+        )
         self._background = background
-        self._giving_back = 0
-        self._all_given_back = trio.Event()
 
     async def respond(self, request: Request) -> Response:
         """Have the request answered; this is a Responder.
@@ -126,16 +129,6 @@ class Router:
         """The same for an exchange that the fast path has begun: it is behind the gate already."""
         return await self._respond_within_the_gate(routed)
 
-    @property
-    def is_giving_back(self) -> bool:
-        """Whether a lock is being given back."""
-        return self._giving_back > 0
-
-    async def wait_until_given_back(self) -> None:
-        """Wait until no lock is being given back."""
-        while self._giving_back:
-            await self._all_given_back.wait()
-
     # --- around every exchange ---
 
     def _is_copied(self, session: SessionRef) -> bool:
@@ -162,7 +155,9 @@ class Router:
         try:
             self._ledger.note_alive(key, trio.current_time())
             await self._note_remove(routed)
-            answer = await self._refuse_in_quarantine(routed) or await self._answer(routed)
+            answer = await self._lock_quarantine.maybe_refusal(
+                routed.operation, routed.session
+            ) or await self._answer(routed)
         except BaseException:
             self._note_closed(routed)
             self._gate.leave(key)
@@ -173,9 +168,8 @@ class Router:
         effects = EFFECTS[routed.operation, answer.head.status]
         if effects.is_served:
             self._ledger.note_served(key, trio.current_time())
-        quarantine = self._quarantine()
-        if quarantine is not None and effects.shows_no_lock:
-            quarantine.note_answered(key)
+        if effects.shows_no_lock:
+            self._lock_quarantine.note_answered(key)
         return self._leave_at_the_end(routed, answer)
 
     # --- what the next router must know ---
@@ -203,44 +197,14 @@ class Router:
             answer.finish(False)
             self._note_closed(routed)
             if finish(takes_lock=_takes_lock(routed, answer), was_delivered=False) is Finish.GIVE_LOCK_BACK:
-                self.give_back_soon(routed.session)
+                self._undelivered_locks.give_back_soon(routed.session)
             else:
                 self._gate.leave(key)
             raise
 
-    async def _refuse_in_quarantine(self, routed: RoutedRequest) -> Response | None:
-        """What a server says that may hold a lock of the router before this one; None if there is none.
-
-        Raises NoBackendLeft where such a server cannot be asked: somebody else may hold the lock.
-        Source: design.md 5.2.6.
-        """
-        quarantine, session = self._quarantine(), routed.session
-        if quarantine is None or routed.operation not in (Operation.GET, Operation.ACQUIRE):
-            return None
-        if quarantine.is_answered(session.key):
-            return None
-        pool = self._roster.pool
-        acting = self._acting_set(session, pool)
-        for server, token in quarantine.candidates(session.placement).items():
-            member = pool.members.get(server)
-            if member is None or not member.is_reachable or token != member.record.incarnation:
-                raise NoBackendLeft(f"{server} may hold a lock of the router before this one, and is away")
-            if acting is not None and server == acting.primary:
-                continue
-            async with self._internal_requests.fetched(server, session.target) as backend_reply:
-                self._ledger_keeper.note_read_in_doubt(session, server, backend_reply)
-                if backend_reply is None:
-                    raise NoBackendLeft(f"{server} may hold a lock of the router before this one")
-                if backend_reply.status == 423:
-                    return Response(backend_reply.head, backend_reply.body)
-        return None
-
     def _acting_set(self, session: SessionRef, pool: Pool) -> ActingSet | None:
         marks = self._ledger.marks(session.key)
         return self._ledger_keeper.acting_set(pool, session, marks)
-
-    def _quarantine(self) -> Quarantine | None:
-        return None if self._tenure is None else self._tenure.maybe_quarantine()
 
     async def _release_everywhere(self, routed: RoutedRequest) -> None:
         """Where no server serves because each server may lack something, a lock keeps them from agreeing."""
@@ -248,23 +212,7 @@ class Router:
         if pool.placed or routed.cookie is None or self._ledger.is_agreed(session.key):
             return
         servers = [each for each, member in pool.members.items() if member.is_reachable]
-        await self._release_at(servers, session, routed.cookie)
-
-    async def _release_elsewhere(self, routed: RoutedRequest, server: BackendId) -> None:
-        """A lock that was granted before this router's time may lie on another server than this one."""
-        quarantine, session = self._quarantine(), routed.session
-        if quarantine is None or quarantine.is_answered(session.key) or routed.cookie is None:
-            return
-        others = [each for each in quarantine.candidates(session.placement) if each != server]
-        await self._release_at(others, session, routed.cookie)
-
-    async def _release_at(self, servers: list[BackendId], session: SessionRef, cookie: int) -> None:
-        """Release a lock on servers that may lack a change of its session, too."""
-        replies = await self._internal_requests.run_all(
-            [(each, release(session.target, cookie)) for each in servers]
-        )
-        for server, reply in zip(servers, replies, strict=True):
-            self._ledger_keeper.note_read_in_doubt(session, server, reply)
+        await self._lock_quarantine.release_at(servers, session, routed.cookie)
 
     async def _enter(self, key: bytes, deadline: float) -> None:
         """Pass the gate. Raises NoBackendLeft if that is not possible in time."""
@@ -296,55 +244,14 @@ class Router:
             if finish(takes_lock=takes_lock, was_delivered=was_delivered) is not Finish.GIVE_LOCK_BACK:
                 hold.leave()
             elif hold.take_over():
-                self.give_back_soon(routed.session)
+                self._undelivered_locks.give_back_soon(routed.session)
             else:
-                self._background.start_soon(self._give_back_behind_the_gate, routed.session)
+                self._undelivered_locks.give_back_behind_the_gate(routed.session)
 
         return replace(response, takes_lock=takes_lock, finish=end)
 
-    async def _give_back_behind_the_gate(self, session: SessionRef) -> None:
-        """Release a lock that did not reach its client, where the gate was left meanwhile."""
-        lock = self._ledger.maybe_lock(session.key, trio.current_time())
-        await self._gate.enter(session.key)
-        if lock is not None and self._ledger.maybe_lock(session.key, trio.current_time()) == lock:
-            self.give_back_soon(session)
-        else:
-            self._gate.leave(session.key)  # another request has ended it
-
-    def give_back_soon(self, session: SessionRef) -> None:
-        """Have a lock released that did not reach its client, and then leave the gate."""
-        lock = self._ledger.maybe_lock(session.key, trio.current_time())
-        if lock is None:
-            self._gate.leave(session.key)
-            return
-        self._giving_back += 1
-        self._background.start_soon(self._give_back, session, lock)
-
-    async def _give_back(self, session: SessionRef, lock: Lock) -> None:
-        """Release a lock whose answer never reached its client, which nobody else would for 110 s."""
-        try:
-            self._ledger.end_lock(session.key)
-            member = self._roster.pool.members.get(lock.server)
-            if member is None:
-                return  # its server has been forgotten meanwhile
-            backend_reply = await self._internal_requests.run(
-                lock.server, release(session.target, lock.cookie)
-            )
-            if backend_reply is not None and backend_reply.status == 200:
-                self._observer.ghost_lock_released(member.backend)
-            elif backend_reply is None or backend_reply.status == 400:
-                # Repair finds out whether the lock is still there, as soon as the server can be asked.
-                self._ledger_keeper.mark(session, lock.server, is_stale=False)
-                self._observer.ghost_lock_left(member.backend, "it could not be asked to release it")
-        finally:
-            self._gate.leave(session.key)
-            self._giving_back -= 1
-            if not self._giving_back:
-                self._all_given_back.set()
-                self._all_given_back = trio.Event()
-
     def _note_closed(self, routed: RoutedRequest) -> None:
-        """The client's connection is closed. If its page held the lock, it has failed, and nobody does.
+        """The client's connection is closed. If its page held the lock, it has failed, and the lock is free.
 
         Some server may have carried the request out all the same, and let its session live longer.
         """
@@ -406,13 +313,15 @@ class Router:
             if not effects.is_miss:
                 if is_probe or (effects.spreads and not is_insert):
                     return answer
-                return await self._follow_up(routed, answer, effects)
+                answer = await self._follow_up(routed, answer, effects)
+                if not has_let_go or answer.status != 404:
+                    return answer
             if has_let_go:
-                return _own(Answer(Status.OK))  # row 10: the router was the lock, wherever the session is
+                return _own(Answer(Status.OK))  # the router was the lock, wherever the session is: row 10
             self._record(routed, answer, effects)
-            found = await self._look_elsewhere(routed, missed_by or routed.operation)
-            if found is SearchResult.ABSENT:
-                return answer
+            found = await self._search(routed, answer, missed_by or routed.operation)
+            if isinstance(found, Response):
+                return found
             if isinstance(found, LockedElsewhere):
                 return await self._answer_of_locked(routed, found)
 
@@ -484,7 +393,7 @@ class Router:
         if answer.head.has_action_flags:
             await self._consume_flag(routed.session, answered_by.server)
         if routed.operation is Operation.RELEASE:
-            await self._release_elsewhere(routed, answered_by.server)
+            await self._lock_quarantine.release_elsewhere(routed.session, routed.cookie, answered_by.server)
         return answer
 
     def _record(self, routed: RoutedRequest, answer: Response, effects: Effects) -> None:
@@ -509,7 +418,7 @@ class Router:
         """A write is done by its first server: have all others follow; return what its client is told."""
         session, request, minutes = routed.session, routed.request, routed.request.head.timeout_minutes
         if effects.ends_lock:
-            self._ledger.end_lock(session.key)  # whoever granted it: a write goes through
+            self._ledger.end_lock(session.key)  # whichever server granted it: a write goes through
         self._note_timeout(session, minutes)
         write = Write(
             session,
@@ -542,6 +451,33 @@ class Router:
     def _note_timeout(self, session: SessionRef, minutes: int | None) -> None:
         if minutes is not None:
             self._ledger.note_timeout(session.key, minutes)
+
+    async def _search(
+        self, routed: RoutedRequest, answer: Response, operation: Operation
+    ) -> Response | SearchResult | LockedElsewhere:
+        """Look for a session that was missed; a response is what its client is told.
+
+        The lock of a router before may lie where nothing is read. Where its server lets go of it, that is the
+        answer if no other one has the session or can tell: whoever was shown a lock must be able to end it.
+        Raises NoBackendLeft where no server can tell. Source: design.md 5.2.6.
+        """
+        released = await self._release_missed(routed, answer)
+        try:
+            found = await self._look_elsewhere(routed, operation)
+        except NoBackendLeft:
+            if released is None:
+                raise
+            return released
+        return (released or answer) if found is SearchResult.ABSENT else found
+
+    async def _release_missed(self, routed: RoutedRequest, answer: Response) -> Response | None:
+        """What a server replied that may have granted the lock, and has the session; None if none does."""
+        if routed.operation is not Operation.RELEASE:
+            return None
+        assert answer.answered_by is not None
+        server = answer.answered_by.server
+        replies = await self._lock_quarantine.release_elsewhere(routed.session, routed.cookie, server)
+        return next((Response(each.head, b"") for each in replies if each.status == 200), None)
 
     async def _look_elsewhere(
         self, routed: RoutedRequest, operation: Operation

@@ -10,40 +10,35 @@ The newest record says what this router begins with. Only then is anything else 
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Protocol
 
 import trio
 
-from partitioner.errors import BackendFailure, ListingFailed, MalformedFile, NoBackendLeft
-from partitioner.membership.backend import Address, Backend, BackendId, Intent
+from partitioner.errors import ListingFailed, NoBackendLeft
+from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.inheritance import Inheritance, inherit
-from partitioner.membership.items import CanaryItem, Term, TermItem
+from partitioner.membership.items import Term, TermItem
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.legacy import Legacy, restore_ledger
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import Record
-from partitioner.membership.record_format import read_record
+from partitioner.membership.survey import Survey, order_of
 from partitioner.membership.tenure import Role, Sightings, next_term
 from partitioner.protocol.messages import Operation
 from partitioner.routing.drain import ListKeys
 from partitioner.routing.probes import Probing
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.roster import Roster
-from partitioner.transport.channel import Channel
+from partitioner.routing.surveyor import Surveyor
 from partitioner.transport.connector import Connector
 from partitioner.transport.observer import Observer
 
 CLAIM_TIMEOUT = 1.0
 """Seconds that a server has to take the term of a claim."""
-
-BEHIND = 10_000
-"""Milliseconds by which the beat of a server that was UP may be behind the newest one (design.md 5.1)."""
 
 MOST_TRIES = 5
 """Claims in a row that may be cut short by a standstill. A machine on which that happens is of no use."""
@@ -75,24 +70,6 @@ class TenurePolicy:
     draw_word: Callable[[], str] = lambda: token_hex(4)  # that no other router draws
 
 
-@dataclass(slots=True)
-class _Look:
-    """What was read at all servers."""
-
-    canaries: dict[BackendId, CanaryItem | None] = field(default_factory=dict)  # by identity
-    terms: dict[BackendId, TermItem | None] = field(default_factory=dict)
-    records: dict[BackendId, Record] = field(default_factory=dict)
-    addresses: set[Address] = field(default_factory=set)  # of those that were read
-
-    @property
-    def found(self) -> set[Term]:
-        return {term for item in self.terms.values() if item is not None for term in item.all}
-
-    @property
-    def newest_beat(self) -> int:
-        return max((each.beat for each in self.canaries.values() if each is not None), default=0)
-
-
 class Tenure:
     """Claims, watches, and ends."""
 
@@ -122,6 +99,7 @@ class Tenure:
         self._disk = disk
         self._observer = observer
         self._list_keys = list_keys
+        self._surveyor = Surveyor(connector, authority, roster, policy.farm, policy.wall_clock, observer)
         self._sightings = Sightings(trio.current_time())
         self.since = trio.current_time()  # when this router became, or ceased to be, the active one
         self._is_active_router_seen: bool | None = None  # as it was reported
@@ -218,18 +196,18 @@ class Tenure:
 
     async def _watch(self) -> None:
         """Look at all servers once, as a standby."""
-        look = await self._look(CLAIM_TIMEOUT)
-        self._note_sightings(look)
+        survey = await self._surveyor.survey(CLAIM_TIMEOUT)
+        self._note_sightings(survey)
         if self.authority.role is Role.STANDBY:  # and has not begun to claim meanwhile
             self._report_active_router()
-            self._roster.note_seen(look.canaries)
+            self._roster.note_seen(survey.canaries)
 
-    def _note_sightings(self, look: "_Look") -> None:
+    def _note_sightings(self, survey: Survey) -> None:
         for identity in self._roster.pool.members:
-            canary = look.canaries.get(identity)
+            canary = survey.canaries.get(identity)
             if canary is not None:
                 self._sightings.note(identity, canary, trio.current_time())
-            elif look.terms:  # others can be asked, so it is not this router's own trouble
+            elif survey.terms:  # others can be asked, so it is not this router's own trouble
                 self._sightings.forget(identity)
 
     def _report_active_router(self) -> None:
@@ -252,8 +230,8 @@ class Tenure:
         while True:
             await authority.has_doubts.wait()
             authority.has_doubts = trio.Event()  # it is set again if this router stands still meanwhile
-            look = await self._look(CLAIM_TIMEOUT)
-            ours, highest = authority.term, max(look.found, default=None)
+            survey = await self._surveyor.survey(CLAIM_TIMEOUT)
+            ours, highest = authority.term, max(survey.found, default=None)
             if ours is not None and highest is not None and highest > ours.term:
                 authority.supersede(highest)
             if not authority.has_doubts.is_set():
@@ -266,17 +244,17 @@ class Tenure:
 
         That is so where no router was there before, or where the last one was that of our own disk.
         """
-        look = await self._look(CLAIM_TIMEOUT, records_of=())
-        self._note_sightings(look)
+        survey = await self._surveyor.survey(CLAIM_TIMEOUT, records_of=())
+        self._note_sightings(survey)
         ours = self._record_on_disk()
-        newest = max((each.order[0] for each in _of_this_farm(look, ours)), default=None)
-        is_ours = ours is not None and not any(term > ours.order[0] for term in look.found)
-        if is_ours or (not look.found and newest is None and look.terms):
+        newest = max((each.order[0] for each in survey.records_of_this_farm(ours)), default=None)
+        is_ours = ours is not None and not any(term > ours.order[0] for term in survey.found)
+        if is_ours or (not survey.found and newest is None and survey.terms):
             await self._try_to_claim(
                 "it is the only router of this farm so far" if ours is None else "restart"
             )
         if self.authority.role is Role.STANDBY:
-            self._roster.note_seen(look.canaries)
+            self._roster.note_seen(survey.canaries)
 
     async def _try_to_claim(self, cause: str) -> None:
         try:
@@ -285,7 +263,7 @@ class Tenure:
             self._observer.claim_failed(str(failure))
 
     async def claim(self, cause: str) -> None:
-        """Become the active router, whichever router is active now.
+        """Become the active router, even if another one is active now.
 
         A claim in which this process stands still begins anew: another router may have claimed meanwhile, and
         what was read before is out of date.
@@ -312,22 +290,22 @@ class Tenure:
 
     async def _claim(self, cause: str) -> None:
         began_at = trio.current_time()
-        look = await self._look(CLAIM_TIMEOUT, records_of=())
+        survey = await self._surveyor.survey(CLAIM_TIMEOUT, records_of=())
         ours = self._record_on_disk()
-        recorded = {each.order[0] for each in _of_this_farm(look, ours)}
-        item = next_term(look.found | recorded, recorded, self.policy.draw_word())
+        recorded = {each.order[0] for each in survey.records_of_this_farm(ours)}
+        item = next_term(survey.found | recorded, recorded, self.policy.draw_word())
         self.authority.claim(item)
-        look, record = await self._find_record(item, ours)
+        survey, record = await self._find_record(item, ours)
         now = trio.current_time()
         legacy = self._left_by(record)
-        read_by = FarmClock(look.newest_beat or (0 if record is None else record.written_at), now)
-        written_by = FarmClock(max(round(self.policy.wall_clock() * 1000), look.newest_beat + 1), now)
-        inheritance = self._inherit(record, look, read_by, is_clean=legacy is not None)
-        if record is not None and not (record is ours or self._is_current(record, look)):
-            inheritance = _doubting_the_late(inheritance, record, look, now)
+        read_by = FarmClock(survey.newest_beat or (0 if record is None else record.written_at), now)
+        written_by = FarmClock(max(round(self.policy.wall_clock() * 1000), survey.newest_beat + 1), now)
+        inheritance = self._inherit(record, survey, read_by, is_clean=legacy is not None)
+        if record is not None and not (record is ours or survey.shows_latest(record)):
+            inheritance = survey.doubting_the_late(inheritance, record, now)
             inheritance = replace(inheritance, pool=replace(inheritance.pool, known_since=now))
         self._keeper.begin(self._first_record(record, item.term), written_by, inheritance.dirty)
-        self._report_other_farms(record, look)
+        self._report_other_farms(record, survey)
         is_by_another_router = record is not None and (ours is None or record.order[0] != ours.order[0])
         self._roster.needs_majority_until = (
             now + inheritance.longest_life if is_by_another_router else float("-inf")
@@ -348,9 +326,9 @@ class Tenure:
         self._observer.claimed(str(item.term), cause, trio.current_time() - began_at)
         self._tell()
 
-    def _report_other_farms(self, record: Record | None, look: "_Look") -> None:
+    def _report_other_farms(self, record: Record | None, survey: Survey) -> None:
         """Servers that another farm of this name has used: what is not this farm's is in doubt there."""
-        for identity, found in look.records.items():
+        for identity, found in survey.records.items():
             if record is not None and found.lineage != record.lineage:
                 self._observer.other_farm_seen(self._roster.pool.members[identity].backend)
 
@@ -392,43 +370,34 @@ class Tenure:
         except ListingFailed:
             return False
 
-    async def _find_record(self, item: TermItem, ours: Record | None) -> tuple["_Look", Record | None]:
+    async def _find_record(self, item: TermItem, ours: Record | None) -> tuple[Survey, Record | None]:
         """Write our term everywhere, then read the records; try again until one of them is current.
 
         Raises NoBackendLeft if no server takes the term.
         """
         while True:
-            look = await self._look(CLAIM_TIMEOUT, records_of=item.earlier, claims=True)
-            if not look.terms:
+            survey = await self._surveyor.survey(CLAIM_TIMEOUT, records_of=item.earlier, claims=True)
+            if not survey.terms:
                 raise NoBackendLeft("no server took the claim of this router")
-            record = max(_of_this_farm(look, ours), key=_order, default=None)
+            record = max(survey.records_of_this_farm(ours), key=order_of, default=None)
             is_ours = record is not None and record is ours
-            if is_ours or self._can_be_no_later_one(record, look, item):
-                return look, record
-            if self._waited_since is None or self._waited_since[0] != _order(record):
-                self._waited_since = _order(record), trio.current_time()
+            if is_ours or self._can_be_no_later_one(record, survey, item):
+                return survey, record
+            if self._waited_since is None or self._waited_since[0] != order_of(record):
+                self._waited_since = order_of(record), trio.current_time()
             if trio.current_time() >= self._waited_since[1] + self.policy.lost_after:
-                return look, record
+                return survey, record
             await trio.sleep(AGAIN)
 
-    def _can_be_no_later_one(self, record: Record | None, look: "_Look", item: TermItem) -> bool:
+    def _can_be_no_later_one(self, record: Record | None, survey: Survey, item: TermItem) -> bool:
         """Whether this is what the router before has left; None: nothing, or all have lost it."""
         if record is not None:
-            return self._is_current(record, look)
+            return survey.shows_latest(record)
         asked = (each.backend for each in self._roster.pool.members.values())
         is_first = item.term.number == 1  # no term was found
         return is_first or all(
-            each.intent is Intent.MAINT or each.address in look.addresses for each in asked
+            each.intent is Intent.MAINT or each.address in survey.addresses for each in asked
         )
-
-    def _is_current(self, record: Record, look: "_Look") -> bool:
-        """Whether no server that was not asked can have a later one (design.md 5.2)."""
-        tokens = {canary.token.decode("latin-1") for canary in look.canaries.values() if canary is not None}
-        up = [each for each in record.members if each.was_up and each.token is not None]
-        read = [each for each in up if each.token in tokens]
-        # One that has another memory by now has lost its record with the rest.
-        lost = [each for each in up if each.token not in tokens and each.backend.address in look.addresses]
-        return len(read) + len(lost) == len(up) or len(read) >= max(2, len(up) - 1)
 
     def _left_by(self, record: Record | None) -> Legacy | None:
         """The marks and locks that the router before this one has left here when it stopped in order."""
@@ -438,7 +407,7 @@ class Tenure:
         return legacy
 
     def _inherit(
-        self, record: Record | None, look: "_Look", clock: FarmClock, *, is_clean: bool
+        self, record: Record | None, survey: Survey, clock: FarmClock, *, is_clean: bool
     ) -> Inheritance:
         pool = self._roster.configured_pool()
         if record is None:
@@ -448,7 +417,7 @@ class Tenure:
         inheritance = inherit(record, pool, policy, now, clock, is_clean=is_clean)
         until = now + record.longest_life
         return replace(
-            inheritance, departed=inheritance.departed | dict.fromkeys(_gone_back(record, look), until)
+            inheritance, departed=inheritance.departed | dict.fromkeys(survey.gone_back(record), until)
         )
 
     def _first_record(self, former: Record | None, term: Term) -> Record:
@@ -467,105 +436,10 @@ class Tenure:
         await self._probing.last_beat()
         return None if self._keeper.record is None else self._keeper.record.order
 
-    # --- looking ---
-
-    async def _look(
-        self, within: float, *, records_of: Iterable[Term] | None = None, claims: bool = False
-    ) -> "_Look":
-        """Read canary and term everywhere, and records where `records_of` is given: of these terms as well.
-
-        `claims` writes our own term before the records are read.
-        """
-        look = _Look()
-
-        async def look_at(backend: Backend) -> None:
-            async def read(channel: Channel) -> None:
-                await self._read_all(backend, channel, look, records_of, claims)
-
-            with suppress(BackendFailure):  # it cannot be asked, and that is all that is said of it
-                channel, _ = await self._connector.look(backend, within, read)
-                channel.close_in_order()
-
-        async with trio.open_nursery() as looking:
-            for member in self._roster.pool.members.values():
-                if member.backend.intent is not Intent.MAINT:
-                    looking.start_soon(look_at, member.backend)
-        return look
-
-    async def _read_all(
-        self,
-        backend: Backend,
-        channel: Channel,
-        look: "_Look",
-        records_of: Iterable[Term] | None,
-        claims: bool,
-    ) -> None:
-        items = self._connector.canary
-        canary = await items.read(channel)
-        found = await items.read_term(channel)
-        if claims:
-            await self.authority.assert_over(channel, found)
-        if records_of is not None:
-            for term in sorted({*records_of, *(() if found is None else found.all)}, reverse=True):
-                written = await items.read_record(channel, term)
-                record = self._maybe_record(written, str(backend))
-                if record is not None and _order(record) >= _order(look.records.get(backend.identity)):
-                    look.records[backend.identity] = record
-        look.canaries[backend.identity], look.terms[backend.identity] = canary, found
-        look.addresses.add(backend.address)
-
-    def _maybe_record(self, written: bytes | None, where: str) -> Record | None:
-        if written is None:
-            return None
-        try:
-            return read_record(written, self.policy.farm, round(self.policy.wall_clock() * 1000))
-        except MalformedFile as error:
-            self._observer.record_set_aside(where, str(error))
-            return None
-
     def _record_on_disk(self) -> Record | None:
-        return None if self._disk is None else self._maybe_record(self._disk.record(), "state_dir")
+        return None if self._disk is None else self._surveyor.maybe_record(self._disk.record(), "state_dir")
 
     def _tell(self) -> None:
         self.since = trio.current_time()
         changed, self._has_changed = self._has_changed, trio.Event()
         changed.set()
-
-
-def _of_this_farm(look: _Look, ours: Record | None) -> list[Record]:
-    """The records that were found of this farm's lineage, which is that of most servers.
-
-    Where as many servers have one as another, our own disk decides. It may as well have the first record of a
-    claim that came to nothing, so it does not speak against the servers.
-    """
-    found = [*look.records.values(), *([] if ours is None else [ours])]
-    if not found:
-        return []
-    servers = Counter(each.lineage for each in look.records.values())
-    lineage = max(found, key=lambda each: (servers[each.lineage], each is ours, each.order)).lineage
-    return [each for each in found if each.lineage == lineage]
-
-
-def _order(record: Record | None) -> tuple[Term, int]:
-    return (Term(-1, ""), -1) if record is None else record.order
-
-
-def _doubting_the_late(inheritance: Inheritance, record: Record, look: _Look, now: float) -> Inheritance:
-    """A server that was waited for in vain may have a later record, which says that it lacks something."""
-    read = {canary.token for canary in look.canaries.values() if canary is not None}
-    up = {each.token.encode("latin-1") for each in record.members if each.was_up and each.token is not None}
-    late = dict.fromkeys(up - read, now + record.longest_life)
-    return replace(inheritance, departed=inheritance.departed | late)
-
-
-def _gone_back(record: Record, look: _Look) -> Iterable[bytes]:
-    """The memories that have gone back in time, or were not there for a while, by their tokens."""
-    entries: Mapping[str | None, int] = {each.token: each.beat for each in record.members if not each.was_up}
-    up = {each.token for each in record.members if each.was_up}
-    for canary in look.canaries.values():
-        if canary is None:
-            continue
-        token = canary.token.decode("latin-1")
-        is_behind = token in up and canary.beat < look.newest_beat - BEHIND
-        if is_behind or canary.beat < entries.get(token, 0):
-            yield canary.token

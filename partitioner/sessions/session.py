@@ -152,7 +152,7 @@ class Session:
         return self.locked_since is not None and cookie != self.lock_cookie
 
     def _consume_flag(self) -> bool:
-        """The first get of any kind learns that the session is uninitialized; nobody after it."""
+        """The first get of any kind learns that the session is uninitialized; no later request does."""
         was_uninitialized = self.is_uninitialized
         self.is_uninitialized = False
         return was_uninitialized

@@ -1,6 +1,6 @@
 """A dict in many pieces, for a table of a million sessions that must never hold its server up.
 
-One big dict stops everybody for 40 ms when it grows at 700,000 entries, and cannot be walked through
+One big dict stops all clients for 40 ms when it grows at 700,000 entries, and cannot be walked through
 piece by piece while it changes: an iterator breaks at the first new key, and a copy of all keys takes
 20 ms. So keys are spread by a checksum over small dicts, each of which grows and is read in no time. A
 key never changes its piece, and that makes a walk over the pieces one after the other a walk that

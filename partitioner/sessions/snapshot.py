@@ -1,7 +1,7 @@
 """A table of sessions as bytes, to outlive a planned restart of its process.
 
 Monotonic clocks begin anew with every boot, so the file holds lengths of time, how long each session
-still has and how old its lock is, and one point of time on the wall. Whoever reads it lets the time
+still has and how old its lock is, and one point of time on the wall. Its reader lets the time
 between go on: what expired meanwhile is left out, and locks have aged. A wall clock that went backwards
 counts as no time; to give a session a little too long is better than to forget it.
 

@@ -68,7 +68,7 @@ class Beats:
         self._answered[canary.token] = beat
 
     def _is_in_use(self, now: float) -> bool:
-        """Whether clients were served lately; every server is to hear of it, whichever is probed first."""
+        """Whether clients were served lately; every server hears of it, in whatever order they are probed."""
         if self.is_used:
             self.is_used, self._used_until = False, now + USED_FOR
         return now < self._used_until

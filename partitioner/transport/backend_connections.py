@@ -237,7 +237,7 @@ class Upstream:
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "was ejected")
 
     def _refuse_when_moved_from(self, address: Address, failure: BackendFailure | None = None) -> None:
-        """What another server answers at the former address, or nobody, is not this one's failure."""
+        """What is found at the former address, another server or none, is not this one's failure."""
         if self.backend.address != address:
             raise BackendEjected(self.backend.identity, Phase.CONNECTING, "has moved") from failure
 

@@ -152,7 +152,7 @@ class Lease:
         """
         await self.channel.send_eof()
         while await self.channel.receive():
-            pass  # a late answer is nobody's any more
+            pass  # no exchange waits for a late answer
 
     async def _ask(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
         """Send the request; read the answer's head, and its body unless that is longer."""
@@ -250,7 +250,7 @@ class Lease:
         except ClientGone:
             self._end(OUTCOMES[Trouble.CLIENT_GONE, self._order].ending)
             raise
-        except BaseException:  # mostly a cancellation: whoever wanted the answer has waited long enough
+        except BaseException:  # mostly a cancellation: the caller has waited long enough
             self._traffic.failed(self._phase)
             self._end(OUTCOMES[Trouble.ABANDONED, self._order].ending)
             raise

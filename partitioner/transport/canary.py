@@ -1,8 +1,8 @@
 """The items that the router keeps on every backend (membership.items), read and written over a connection.
 
-The canary is planted insert-only and then read back, and what reads back is the token, whoever planted
-it. So two routers of one name agree on a memory instead of fighting over it, and a router that was restarted
-recognises the memory that it knew.
+The canary is planted insert-only and then read back, and what reads back is the token, whichever router
+planted it. So two routers of one name agree on a memory instead of fighting over it, and a router that was
+restarted recognises the memory that it knew.
 
 An item that is locked, by whatever has asked for it, is released with the cookie that its refusal shows.
 """
@@ -36,7 +36,7 @@ class Canary:
     """The items of one farm, as they are asked for on any backend."""
 
     def __init__(self, farm: str, new_token: Callable[[], str] = lambda: token_hex(16)) -> None:
-        """`farm` is the configured name; `new_token` draws a token that nobody else draws."""
+        """`farm` is the configured name; `new_token` draws a token that no other router draws."""
         self.farm = farm
         self._canary = self._target("canary")
         self._term = self._target("term")
@@ -72,7 +72,7 @@ class Canary:
     # --- term and record ---
 
     async def read_term(self, channel: Channel) -> TermItem | None:
-        """Read who may write; None if nobody has claimed yet.
+        """Read who may write; None if no router has claimed yet.
 
         Raises ConnectionBroken, ConnectionEnded or MalformedAnswer.
         """
@@ -99,7 +99,7 @@ class Canary:
     # --- whether two addresses lead to one server ---
 
     async def leave_word(self, channel: Channel, word: str) -> None:
-        """Store an item that nobody else knows of. Raises as `read_term` does."""
+        """Store an item under a word that no other router knows. Raises as `read_term` does."""
         target = self._target(f"word-{word}")
         await self._write(
             channel, Operation.SET, target, word.encode(), "an item of the router", timeout_minutes=1

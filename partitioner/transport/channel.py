@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import trio
 
-from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, OutOfFiles, Unreachable
+from partitioner.errors import AddressUnavailable, ConnectionBroken, NotListening, OutOfFiles, Unreachable
 from partitioner.membership.backend import Address
 from partitioner.transport.sockets import SocketStream, drop_unsent_at_close
 
@@ -131,20 +131,20 @@ class Channel:
 
 
 Dial = Callable[[Address], Awaitable[Channel]]
-"""Opens a connection. Raises NobodyListens, Unreachable or OutOfFiles; the caller owns the time-out."""
+"""Opens a connection. Raises NotListening, Unreachable or OutOfFiles; the caller owns the time-out."""
 
 
 async def dial_tcp(address: Address) -> Channel:
     """Connect over TCP, to the first of the host's addresses that takes the connection.
 
-    Raises NobodyListens, Unreachable or OutOfFiles.
+    Raises NotListening, Unreachable or OutOfFiles.
     """
-    trouble: NobodyListens | Unreachable | None = None
+    trouble: NotListening | Unreachable | None = None
     for family, where in await _resolve(address):
         try:
             return await _dial_one(trio.socket.socket(family, trio.socket.SOCK_STREAM), where, str(address))
         except ConnectionRefusedError:
-            trouble = NobodyListens("refused the connection")
+            trouble = NotListening("refused the connection")
         except OSError as error:
             if error.errno in OUT_OF_RESOURCES:
                 raise OutOfFiles(f"could not be tried: {error.strerror}") from error
@@ -179,7 +179,7 @@ async def _resolve(address: Address) -> Found:
         return known
     try:
         with trio.move_on_after(float("inf") if known is None else LOOK_UP_PATIENCE) as patience:
-            # The look-up blocks a thread for as long as the name servers like, even when nobody waits for it
+            # The look-up blocks a thread for as long as the name servers like, even when no task waits for it
             # any more; the limit keeps one slow name from starving all others.
             return await trio.to_thread.run_sync(
                 _look_up_name, address, limiter=_look_ups_of(address.host), abandon_on_cancel=True

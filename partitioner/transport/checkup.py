@@ -1,6 +1,6 @@
 """A backend put through its paces before it is trusted with sessions: `partitioner check --connect`.
 
-Stores, reads, locks, saves and removes one item of its own, under a random key that is nobody's
+Stores, reads, locks, saves and removes one item of its own, under a random key that is no client's
 session, and compares every answer with what a state server says (protocol.md 6).
 """
 
@@ -14,7 +14,7 @@ from partitioner.errors import (
     ConnectionBroken,
     ConnectionEnded,
     MalformedAnswer,
-    NobodyListens,
+    NotListening,
     OutOfFiles,
     Unreachable,
 )
@@ -56,7 +56,7 @@ async def examine(backend: Backend, dial: Dial, within: float) -> str | None:
         return f"did not {did_not} within {format_duration(within)}"
     except (ConnectionEnded, ConnectionBroken):
         return why_hung_up(channel)
-    except (NobodyListens, Unreachable, OutOfFiles, MalformedAnswer, _Wrong) as error:
+    except (NotListening, Unreachable, OutOfFiles, MalformedAnswer, _Wrong) as error:
         return str(error)
     finally:
         if channel is not None:
@@ -122,7 +122,7 @@ async def _ask_once(
             channel = await dial(backend.address)
             head, content = await ask(channel, operation, request, MOST_BYTES)
             return content if head.status == 200 else None
-    except (trio.TooSlowError, ConnectionEnded, ConnectionBroken, NobodyListens, Unreachable, OutOfFiles):
+    except (trio.TooSlowError, ConnectionEnded, ConnectionBroken, NotListening, Unreachable, OutOfFiles):
         return None
     except MalformedAnswer:
         return None

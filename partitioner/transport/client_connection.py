@@ -4,7 +4,7 @@ A connection carries many sessions one after the other (protocol.md 1, fact 11).
 it goes wrong for this client alone: this is the one place where every exception is caught.
 
 What a client sees when something fails is decided here, and there are but two ways: 400 and a close
-for a request that nobody should see, or a close without a word. Never an invented answer, because a
+for a request that no server should see, or a close without a word. Never an invented answer, because a
 web server takes any other status for "no such session" and starts an empty one (protocol.md 8.2).
 """
 
@@ -35,11 +35,11 @@ from partitioner.transport.observer import Observer
 
 ANSWER_MARGIN = 0.1
 """Seconds before the end of an exchange by which a responder must have answered, so that it is the one
-to notice what was late: a deadline that everybody shares tells nobody whose fault it was."""
+to notice what was late: a deadline that all share does not tell whose fault it was."""
 
 SLOW = 1.0
-"""Seconds from which an answered exchange is told of: a thousand times what is usual, so that nobody has to
-set it. Its user has waited for a page; what is a second is a timeout in the making (`timeouts.exchange`)."""
+"""Seconds from which an answered exchange is told of: a thousand times what is usual, so there is no
+key for it. Its user has waited for a page; a second may become a timeout soon (`timeouts.exchange`)."""
 
 LINGER = 1.0
 LINGER_BYTES = 1024 * 1024
@@ -107,7 +107,7 @@ class Conversation:
         self._operation: Operation | None = None  # of the exchange under way
         self.router = None if opening is None else opening.router
         if self.router is not None:
-            self.router.break_off = self.break_off
+            self.router.hand_over(self.break_off)
 
     @property
     def peer(self) -> str:
@@ -131,7 +131,7 @@ class Conversation:
         """Serve the client until it leaves, idles too long, breaks a rule, or is asked to end."""
         try:
             await self._serve_or_tell_why_not()
-        except Exception as error:  # noqa: BLE001 - one client's trouble must not become everybody's
+        except Exception as error:  # noqa: BLE001 - one client's fault must not end all others
             self._observer.conversation_crashed(self._channel.peer, error)
         finally:
             if not self._was_handed_back:
@@ -145,7 +145,7 @@ class Conversation:
         except MalformedRequest as refusal:
             await self._refuse(str(refusal))
         except (ClientGone, ConnectionBroken):
-            pass  # it knows; nobody is left to tell
+            pass  # the client is gone: no answer can be sent
         except (NoBackendLeft, BackendFailure, RouterSuperseded, StoreFailure) as failure:
             self._observer.exchange_closed(self._channel.peer, self._operation, str(failure))
 
@@ -237,7 +237,7 @@ class Conversation:
     async def _feed(self) -> None:
         try:
             data = await self._channel.receive()
-        except ConnectionBroken as error:  # not to be taken for a backend's by whoever waits for a body
+        except ConnectionBroken as error:  # a reader of the body would take it for a backend's
             raise ClientGone(f"in the middle of a request ({error})") from error
         if not data:
             raise ClientGone("in the middle of a request")

@@ -24,8 +24,8 @@ from partitioner.errors import (
     ConnectionBroken,
     ConnectionEnded,
     MalformedAnswer,
-    NobodyListens,
     NotActive,
+    NotListening,
     OutOfFiles,
     Phase,
     Unreachable,
@@ -60,7 +60,7 @@ class Connector:
 
     dial: Dial
     canary: Canary
-    authority: Authority | None = None  # None where nobody else can be the router of these servers
+    authority: Authority | None = None  # None where no other router can have these servers
     standstills: Standstills = field(default_factory=Standstills)
 
     async def connect(self, backend: Backend, within: float) -> tuple[Channel, CanaryItem | None]:
@@ -177,7 +177,7 @@ class Connector:
             raise BackendTooSlow(backend.identity, Phase.CONNECTING, detail) from error
         except OutOfFiles as error:
             raise BackendNotAtFault(backend.identity, Phase.CONNECTING, str(error)) from error
-        except NobodyListens as error:
+        except NotListening as error:
             raise BackendRefused(backend.identity, Phase.CONNECTING, str(error)) from error
         except Unreachable as error:
             raise BackendUnreachable(backend.identity, Phase.CONNECTING, str(error)) from error

@@ -57,7 +57,10 @@ PROGRESS: dict[tuple[Stage, Step], Stage] = {
     (Stage.NEW, Step.BEGIN): Stage.SENDING,
     (Stage.SENDING, Step.ASK_CLIENT): Stage.AWAITING_CLIENT,
     (Stage.SENDING, Step.SENT): Stage.READING,
-    (Stage.SENDING, Step.HEAR): Stage.ANSWERED_EARLY,  # the fast path has read already; here nobody reads yet
+    (
+        Stage.SENDING,
+        Step.HEAR,
+    ): Stage.ANSWERED_EARLY,  # the fast path has read already; the slow path has not
     (Stage.AWAITING_CLIENT, Step.HEAR_CLIENT): Stage.SENDING,
     (Stage.ANSWERED_EARLY, Step.SENT): Stage.ANSWERING,
     (Stage.READING, Step.HEAR): Stage.ANSWERING,
@@ -107,7 +110,7 @@ class Trouble(Enum):
     FOUND_BROKEN = "one that had been kept idle is found broken"
     MALFORMED = "the backend has answered something else"
     CLIENT_GONE = "the client has left, or its body does not come"
-    ABANDONED = "nobody waits for the answer any more"
+    ABANDONED = "no client waits for the answer any more"
     STOPPED = "we have decided so"
     LATE = "the time is over, and the backend had a fair chance"
     LATE_FOR_OTHERS = "the time is over, and most of it others have used"

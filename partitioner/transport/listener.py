@@ -233,7 +233,7 @@ class Downstream:
 
     def converse(self, connected: socket.socket, peer: str, opening: Opening) -> None:
         """Serve a client here until its exchange is over, and then give it back."""
-        assert self._nursery is not None  # whoever has clients was told to run
+        assert self._nursery is not None  # there are clients only while it runs
         policy, channel = self._policy.conversation, socket_channel(connected, peer)
         returned = _Returned()
         conversation = Conversation(channel, self._responder, policy, self._observer, opening, returned.take)

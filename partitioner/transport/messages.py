@@ -60,7 +60,7 @@ class Response:
     head: AnswerHead
     body: bytes
     rest: Pieces | None = None
-    takes_lock: bool = False  # if it does not arrive, somebody has to give the lock back
+    takes_lock: bool = False  # if it does not arrive, the lock has to be given back
     finish: Callable[[bool], None] = lambda was_delivered: None
     """Called once, with whether the answer was handed to the network whole."""
     backend: str = ""  # the name of the one that gave it, if any did

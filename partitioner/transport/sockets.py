@@ -23,7 +23,7 @@ def drop_unsent_at_close(connected: socket.socket | trio.socket.SocketType) -> N
     """From now on closing this socket resets the connection, and drops what was not sent yet.
 
     The same when its process ends, however it ends. By default the kernel would go on sending for minutes,
-    and a request that nobody waits for any more would be carried out late. Bytes that have arrived and were
+    and a request whose client has gone would be carried out late. Bytes that have arrived and were
     not read are dropped at the peer, too; Linux leaves them to a reader that does not look for the reset
     first.
     """

@@ -24,7 +24,7 @@ from partitioner.transport.observer import Observer
 
 SWEEP_INTERVAL = 1.0
 SWEEP_BATCH = 500
-"""Sessions looked at in one go, about half a millisecond; between two goes everybody else has a turn."""
+"""Sessions looked at in one go, about half a millisecond; between two goes clients have a turn."""
 
 _OK_CODE, _WRITTEN_OK = OK.status.code, write_answer(OK)
 _GET, _SET, _CREATE = Operation.GET, Operation.SET, Operation.CREATE_UNINITIALIZED
@@ -70,7 +70,7 @@ class StateServer:
 
         Raises RouterSuperseded.
         """
-        caller = _NOBODY if request.caller is None else request.caller
+        caller = _NO_CALLER if request.caller is None else request.caller
         answer = self._carry_out(request.head, request.body, caller, _break_off)
         code = answer.status.code
         head = AnswerHead(_written_head(answer), code, len(answer.body), answer.lock_cookie)
@@ -185,7 +185,7 @@ class StateServer:
                 await trio.lowlevel.checkpoint()
 
 
-class _Nobody:
+class _NoCaller:
     """What a request comes from that comes over no connection: nothing is remembered of it."""
 
     @property
@@ -200,7 +200,7 @@ class _Nobody:
         """There is nothing to be closed."""
 
 
-_NOBODY = _Nobody()
+_NO_CALLER = _NoCaller()
 
 
 def _break_off(caller: Caller, reason: str) -> None:

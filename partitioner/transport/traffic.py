@@ -1,4 +1,4 @@
-"""What was exchanged with one backend, in plain integers: cheap to count, and read when somebody asks.
+"""What was exchanged with one backend, in plain integers: cheap to count, and read at each scrape.
 
 Every exchange over the backend's pooled connections counts, for clients and of the router's own. What its
 client has broken off is neither answered nor failed: it says nothing of the backend. Probes are apart.

@@ -172,7 +172,7 @@ def served_in_a_thread(make_responder: Callable[[], Responder]) -> Iterator[Addr
 
 
 def closed_port() -> Address:
-    """An address at which nobody listens."""
+    """An address at which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return Address("127.0.0.1", taken.getsockname()[1])

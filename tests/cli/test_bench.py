@@ -86,7 +86,7 @@ def test_a_cheat_is_named(cheat: Callable[[], Responder], key: str, sentence: st
 
 
 def test_nobody_listens() -> None:
-    """Where nobody listens it says so in one sentence, and exits 1."""
+    """Where nothing listens it says so in one sentence, and exits 1."""
     address = closed_port()
     result = run(address)
 

@@ -100,7 +100,7 @@ def test_a_path_comes_first() -> None:
 
 
 def test_a_user_and_a_password() -> None:
-    """Whoever writes them into the URL means them, and not the token."""
+    """An operator who writes them into the URL means them, and not the token."""
     with listening() as there:
         HttpClient(f"http://u%40x:p%3Aq@127.0.0.1:{there.port}", "secret", PATIENCE).request("GET", "/")
     (head,) = heads_of(there)

@@ -253,7 +253,7 @@ def test_a_wrong_token_is_explained_without_showing_it(
 
 
 def test_settings_are_frozen() -> None:
-    """Settings are values: nobody changes them for the others."""
+    """Settings are values: no holder changes them for the others."""
     settings = load(None)
 
     with pytest.raises(ValueError, match="frozen"):

@@ -51,7 +51,7 @@ def test_an_idle_backend_connection_is_retired_before_the_server_hangs_up(value:
 @each_case("value", ["5", "0", "2.5"])
 @each_case("path", ["health.interval", "health.hold_down", "timeouts.shutdown", "timeouts.backend_idle"])
 def test_a_duration_without_a_unit_is_refused(path: str, value: str) -> None:
-    """A bare number is no duration, not even 0: nobody can tell what it is meant to be."""
+    """A bare number is no duration, not even 0: it does not tell what it is meant to be."""
     expected = f"{value} has no unit; expected a duration such as 250ms, 2s or 1h"
 
     assert (path, expected) == only_problem(with_value(path, value))

@@ -51,7 +51,7 @@ def test_an_unknown_holder(tmp_path: Path) -> None:
 
 
 def test_a_process_that_ended_leaves_no_lock(tmp_path: Path) -> None:
-    """Its number stays in the lock file, and hinders nobody."""
+    """Its number stays in the lock file, and hinders no other process."""
     takes_it(tmp_path / "kept")
     FileLock(tmp_path / "kept").release()
 
@@ -80,7 +80,7 @@ def test_what_is_not_a_file_of_its_own_is_not_locked(tmp_path: Path) -> None:
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    """Nobody can have us write into a file elsewhere."""
+    """No other user can have us write into a file elsewhere."""
     (tmp_path / "kept.lock").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(FileUnusable, match=r"kept\.lock cannot be written"):

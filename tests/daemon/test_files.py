@@ -101,7 +101,7 @@ def test_written_over(path: Path) -> None:
 
 
 def test_for_nobody_else(path: Path) -> None:
-    """Sessions are personal data: nobody but the owner of the process may read them."""
+    """Sessions are personal data: only the owner of the process may read them."""
     write_whole(path, [b"secret"])
 
     assert path.stat().st_mode & 0o777 == 0o600
@@ -132,7 +132,8 @@ def test_unusable(spoil: Callable[[Path], None], reason: str, path: Path) -> Non
 
 @pytest.mark.parametrize(("spoil", "reason"), UNUSABLE[3:], ids=[spoil.__name__ for spoil, _ in UNUSABLE[3:]])
 def test_unusable_files_are_not_read(spoil: Callable[[Path], None], reason: str, path: Path) -> None:
-    """Whoever could have written the file is not believed; a pipe that nobody writes to holds up nothing."""
+    """A file that another user could have written is not believed; a pipe without a writer holds up
+    nothing."""
     spoil(path)
 
     with pytest.raises(FileUnusable, match=reason):

@@ -58,7 +58,7 @@ def test_the_environment_is_taken(environment: dict[str, str], watchdog: float |
 
 @each_case("address", ["", "relative", "vsock:2:1", "/no", "@no", "/" * 500, "/\0x"])
 async def test_where_nobody_listens_nothing_happens(address: str, autojump_clock: MockClock) -> None:
-    """Errors of the socket are nobody's business."""
+    """Errors of the socket do not matter."""
     notifier = take_notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"})
     notifier.tell_ready()
     with notifier.reloading():
@@ -144,7 +144,7 @@ async def test_what_was_not_taken_is_told_again(tmp_path: Path, autojump_clock: 
 
 
 def test_a_full_socket_holds_nobody_up(tmp_path: Path) -> None:
-    """Whoever does not listen any more misses something."""
+    """A supervisor that does not listen any more misses something."""
     ear = Ear(tmp_path / "notify")
     notifier = Notifier(str(tmp_path / "notify"))
     for number in range(5000):

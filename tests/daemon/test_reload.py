@@ -150,7 +150,7 @@ async def test_a_weight_and_an_address_change(operator: Operator) -> None:
 
 
 async def test_all_changes_are_one_epoch(operator: Operator) -> None:
-    """Nobody sees the pool half changed."""
+    """No request sees the pool half changed."""
     before = operator.router.roster.pool.epoch
     await operator.reload("copies: 1\n" + THREE.replace("10.0.0.2", "10.0.0.9"))
 
@@ -271,7 +271,7 @@ async def test_a_report_for_those_who_expect_errors(operator: Operator) -> None:
 
 @pytest.mark.parametrize("file", ["backends: []", TWO.replace("42424}", "42424, intent: maint}")])
 async def test_the_last_ready_server_stays(operator: Operator, file: str) -> None:
-    """A file that leaves nobody to serve is no right file."""
+    """A file that leaves no server to serve is no right file."""
     before = operator.state()
     outcome, _ = await operator.reload(file)
 
@@ -355,7 +355,7 @@ async def test_one_server_twice_has_the_reload_refused(operator: Operator) -> No
 
 
 async def test_a_renamed_server_is_the_same_one(operator: Operator) -> None:
-    """By its canary it is known, and goes on without a pause; nobody is asked for what it holds."""
+    """By its canary it is known, and goes on without a pause; no other server is asked for what it holds."""
     ScriptedBackend(operator.router.network, Address("10.0.0.2", 42424), greeting(incarnation_of(2)))
     outcome, changes = await operator.reload(TWO.replace("state-2", "other"))
 

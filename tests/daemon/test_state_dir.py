@@ -98,7 +98,7 @@ def test_the_record_of_another_farm(tmp_path: Path, capsys: Screen) -> None:
 
 
 async def test_a_file_that_cannot_be_written_any_more(tmp_path: Path, capsys: Screen) -> None:
-    """It is said once, and whoever writes is told each time."""
+    """It is said once, and each write is told of it."""
     state_dir = opened(tmp_path / "directory")
     (tmp_path / "directory").rmdir()
     for _ in range(3):
@@ -257,7 +257,7 @@ def test_one_that_is_in_use(tmp_path: Path) -> None:
 def test_a_default_one_that_is_in_use(
     tmp_path: Path, capsys: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody asked for it, so it is a warning, and nothing is kept there."""
+    """It was not asked for, so it is a warning, and nothing is kept there."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     configure_log(as_json=True)
     first = open_state_dir(settings(None), LogObserver())

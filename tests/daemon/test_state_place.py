@@ -63,7 +63,7 @@ def test_a_directory_below_a_file(tmp_path: Path) -> None:
 
 @pytest.fixture
 def ordinary_user() -> Iterator[None]:
-    """Root may write everywhere, so whoever runs the tests as root is somebody else for a moment."""
+    """Root may write everywhere, so tests that run as root are another user for a moment."""
     before = os.geteuid()
     if before == 0:
         os.seteuid(65534)

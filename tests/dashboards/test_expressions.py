@@ -94,7 +94,7 @@ def test_routers_and_state_servers_are_not_mixed_up(expression: str) -> None:
 
 @each_case("name", [metric.full_name for metric in (*ROUTER, *STATE_SERVER)] + list(PROCESS))
 def test_every_metric_is_shown_somewhere(name: str) -> None:
-    """What nobody can see need not be measured."""
+    """What no panel shows need not be measured."""
     shown = {base_name(each.name) for text in EXPRESSIONS.values() for each in selectors(text)}
 
     assert name in shown

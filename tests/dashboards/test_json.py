@@ -98,7 +98,7 @@ def test_panels_are_numbered_once(name: str) -> None:
 
 @each_dashboard
 def test_titles_are_not_used_twice(name: str) -> None:
-    """Somebody says on the telephone which panel to look at."""
+    """An operator says on the telephone which panel to look at."""
     titles = [panel["title"] for panel in panels(made(name))]
 
     assert sorted(set(titles)) == sorted(titles)

@@ -15,7 +15,7 @@ from enum import Enum
 
 import trio
 
-from partitioner.errors import NobodyListens, Unreachable
+from partitioner.errors import NotListening, Unreachable
 from partitioner.membership.backend import Address
 from partitioner.transport.channel import Channel
 
@@ -145,7 +145,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._changed.unpark_all()
 
     def _send_into_nothing(self) -> None:
-        """The first bytes are sent in good faith; the answer to them says that nobody is there."""
+        """The first bytes are sent in good faith; the answer to them says that no server is there."""
         if self._sent_into_nothing:
             raise trio.BrokenResourceError("the other end is closed")
         self._sent_into_nothing = True
@@ -232,7 +232,7 @@ class Network:
         return self._aliases.get(address, address)
 
     async def dial(self, address: Address) -> Channel:
-        """Connect to whoever listens there, unless a fault stands in the way."""
+        """Connect to what listens there, unless a fault stands in the way."""
         self.dialled.append((trio.current_time(), address))
         self._next_dial.set()
         self._next_dial = trio.Event()
@@ -253,12 +253,12 @@ class Network:
                 near.reset_after(count)
         server = self._servers.get(address)
         if server is None or fault is Fault.REFUSE:
-            raise NobodyListens("refused the connection")
+            raise NotListening("refused the connection")
         self.nursery.start_soon(server, far)
         return near.channel(str(address))
 
     async def wait_for_dial(self) -> None:
-        """Wait until somebody tries to connect to anybody."""
+        """Wait until a connection is tried."""
         await self._next_dial.wait()
 
     def listen(self, address: Address, server: Server) -> None:

@@ -73,7 +73,7 @@ def listing_token_file() -> Path:
 
 @contextmanager
 def kept_port() -> Iterator[int]:
-    """A port at which nobody listens, and that nobody takes while a server at it is down.
+    """A port at which nothing listens, and that nobody takes while a server at it is down.
 
     Another test run on this machine sees that it is taken by an abstract socket of its number.
     """

@@ -19,7 +19,7 @@ def need(program: str) -> str:
     """Where the program lies.
 
     Without it a test proves nothing: it is skipped with a word on what to install, and fails where CI is
-    `true` in the environment, so that nobody takes for tested what never ran.
+    `true` in the environment, so that a reader does not take for tested what never ran.
     """
     path = shutil.which(program)
     if path is not None:

@@ -74,7 +74,7 @@ class Terminal:
             try:
                 data = os.read(self._ours, 65536)
             except OSError:
-                return  # nobody has it open any more
+                return  # no process has it open any more
             if not data:
                 return
             self._raw += data

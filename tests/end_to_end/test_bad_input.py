@@ -94,7 +94,7 @@ def test_a_state_server_takes_the_last_of_two_lengths_as_a_stock_one_does(
 
 @pytest.mark.parametrize("target", ROUTERS)
 def test_no_other_client_notices(target: str, ports: dict[str, int]) -> None:
-    """A connection that was open before goes on after somebody else's nonsense."""
+    """A connection that was open before goes on after another client's nonsense."""
     with WebServer(ports[target]) as web:
         web.save(SESSION, b"before")
         for request in MALFORMED.values():
@@ -236,7 +236,7 @@ def test_a_router_that_finds_its_admin_port_taken_says_so() -> None:
 
 
 def test_an_exposed_admin_port_without_a_token_is_refused() -> None:
-    """Whoever can reach the port could take the pool apart."""
+    """Any program that reaches the port could take the pool apart."""
     ended = run_to_end("serve", "--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0")
 
     assert (1, "") == (ended.returncode, ended.stdout)

@@ -169,7 +169,7 @@ def test_after_a_kill_a_claim_is_served_at_once(pair: Pair) -> None:
 
 
 def test_after_a_kill_a_client_is_served_when_the_beats_have_stood_still(pair: Pair) -> None:
-    """Nobody has to claim: a client that comes makes the standby the active router."""
+    """No operator has to claim: a client that comes makes the standby the active router."""
     with WebServer(pair.active.port) as web, WebServer(pair.standby.port) as other:
         web.save(SESSION, b"content")
         pair.standby.program.wait_for("standby: another router is active")

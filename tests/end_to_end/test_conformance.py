@@ -99,7 +99,7 @@ async def test_vectors_that_need_time(target: str, tmp_path: Path) -> None:
 
 
 async def test_the_moved_clock_is_what_counts(tmp_path: Path) -> None:
-    """A session that expires after a minute is there while nobody moves the clock, and then it is not."""
+    """A session that expires after a minute is there while the clock is not moved, and then it is not."""
     (expiry,) = (vector for vector in TIME_VECTORS if vector["id"] == "expiry")
 
     async def stand_still(seconds: float) -> None:

@@ -94,7 +94,7 @@ def test_a_restarted_server_costs_no_sessions(farm: Farm) -> None:
 
 
 def test_a_lock_outlives_its_server(farm: Farm) -> None:
-    """While a page holds a session whose server has died nobody else gets it, and the page's save counts."""
+    """While a page holds a session whose server has died no other one gets it, and the page's save counts."""
     session = session_on("state-1")
     farm.web.save(session, b"before")
     cookie = farm.web.ask(Operation.ACQUIRE, session).head.lock_cookie
@@ -108,7 +108,7 @@ def test_a_lock_outlives_its_server(farm: Farm) -> None:
 
 
 def test_an_acquire_that_froze_with_its_server_leaves_no_lock(farm: Farm) -> None:
-    """The lock that a thawed server takes for nobody does not keep the session locked (P5)."""
+    """The lock that a thawed server grants to a client that has gone does not stay (P5)."""
     session = session_on("state-1")
     farm.web.save(session, b"free again")
     farm.servers["state-1"].program.freeze()
@@ -165,7 +165,7 @@ def test_a_restarted_server_is_noticed_before_it_is_asked(plain_farm: Farm) -> N
 
 
 def test_lost_sessions_close_refuses_instead_of_saying_not_found(tmp_path: Path) -> None:
-    """With `lost_sessions: close` nobody is told that a session on a dead server does not exist."""
+    """With `lost_sessions: close` no client is told that a session on a dead server does not exist."""
     with farm_in(tmp_path, ONE_COPY + "lost_sessions: close\n") as farm:
         session = session_on("state-2")
         farm.web.save(session, b"of another server")
@@ -242,7 +242,7 @@ def test_a_server_that_hangs_up_at_once_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_term_signal_finishes_what_is_under_way(farm: Farm) -> None:
-    """SIGTERM: nobody new is accepted, idle connections are closed, an exchange in progress is answered."""
+    """SIGTERM: no client is accepted, idle connections are closed, an exchange in progress is answered."""
     idle = farm.web
     session = session_on("state-1")
     idle.save(session, b"saved")

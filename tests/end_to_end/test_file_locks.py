@@ -25,7 +25,7 @@ def test_a_second_router_in_a_state_dir(tmp_path: Path) -> None:
 
 
 def test_a_default_state_dir_that_is_in_use(tmp_path: Path) -> None:
-    """Nobody asked for it: the second router says so, and serves."""
+    """It was not asked for: the second router says so, and serves."""
     file, environment = tmp_path / CONFIGURATION, {"XDG_STATE_HOME": str(tmp_path)}
     with state_server() as server:
         backends = f"backends: [{{name: a, address: '127.0.0.1:{server.port}'}}]"

@@ -13,7 +13,7 @@ TWO_COPIES = "copies: 2\nhealth: {interval: 200ms, timeout: 300ms, hold_down: 0s
 
 
 def test_quiet_sessions_survive_two_kills_in_a_row(tmp_path: Path) -> None:
-    """Nobody uses them between the kills: an empty server gets its copies back, then the next one may die."""
+    """Without use between the kills an empty server gets its copies back; then the next one may die."""
     with site_in(tmp_path, 3, TWO_COPIES) as site:
         router = site.start_router()
         with WebServer(router.port) as web:
@@ -42,7 +42,7 @@ def test_quiet_sessions_survive_two_kills_in_a_row(tmp_path: Path) -> None:
 
 
 def test_verify_finds_what_is_not_whole(tmp_path: Path) -> None:
-    """A session that somebody has put on one server behind the router's back: exit 1, and a count."""
+    """A session that was put on one server behind the router's back: exit 1, and a count."""
     with site_in(tmp_path, 3, f"{TWO_COPIES}heal: {{rate: 1}}\n") as site:
         router = site.start_router()
         with WebServer(router.port) as web:

@@ -1,6 +1,6 @@
 """Moving in and out, as docs/moving.md says: from one state server to a pool, and out of it again.
 
-Nobody is logged out: every session is read back with its last content, and what a page holds stays
+No user is logged out: every session is read back with its last content, and what a page holds stays
 its own, whichever servers come and go meanwhile.
 """
 
@@ -110,7 +110,7 @@ def test_from_one_state_server_to_a_pool_and_out_of_it_again(tmp_path: Path) -> 
         for session, cookie in cookies.items():
             farm.save(session, b"from before the router", cookie)
         assert [False, False] == [farm.is_locked(each) for each in held]
-        for session in held:  # whoever looked has taken the lock
+        for session in held:  # the page that looked has taken the lock
             farm.web.ask(Operation.RELEASE, session, cookie=lock_cookie(farm, session))
         assert farm.logged_out() == []
 
@@ -130,7 +130,7 @@ def test_from_one_state_server_to_a_pool_and_out_of_it_again(tmp_path: Path) -> 
         for session in (GOES_AWAY[2], STAYS[2]):
             farm.save(session, b"after it was removed", pages.pop(session))
 
-        # It is stopped. The pages that it has locked are still pages, and nobody was logged out.
+        # It is stopped. The pages that it has locked are still pages, and no user was logged out.
         first.program.kill()
         assert [True] * 2 == [farm.is_locked(each) for each in pages]
         for session in tuple(pages):
@@ -142,7 +142,7 @@ def test_from_one_state_server_to_a_pool_and_out_of_it_again(tmp_path: Path) -> 
 
 
 def lock_cookie(farm: Farm, session: str) -> int:
-    """The cookie of a lock that somebody holds."""
+    """The cookie of a lock that is held."""
     cookie = farm.web.ask(Operation.GET, session).head.lock_cookie
     assert cookie is not None
     return cookie

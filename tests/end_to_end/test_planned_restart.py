@@ -39,7 +39,7 @@ def left_by_a_server(file: Path) -> int:
 
 
 def test_sessions_and_locks_are_there_again(file: Path) -> None:
-    """Who held a lock before the restart holds it after it, and nobody else gets it."""
+    """Who held a lock before the restart holds it after it, and no other page gets it."""
     cookie = left_by_a_server(file)
     with keeping(file) as server, WebServer(server.port) as web:
         assert 423 == web.ask(Operation.ACQUIRE, SESSION).status
@@ -112,7 +112,7 @@ def test_sessions_that_cannot_be_kept(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_cuts_short_the_soft_stop_and_not_the_writing(file: Path) -> None:
-    """Whoever is in a hurry still keeps the sessions."""
+    """An operator in a hurry still keeps the sessions."""
     with keeping(file) as server, socket.create_connection(("127.0.0.1", server.port)) as busy:
         with WebServer(server.port) as web:
             web.save(SESSION, b"kept")

@@ -24,7 +24,7 @@ def test_a_program_that_is_there_is_found(bare_path: Path) -> None:
 
 
 def test_a_missing_program_is_a_skip_that_says_what_to_install(bare_path: Path) -> None:
-    """On somebody's own machine the other tests go on."""
+    """On a developer's machine the other tests go on."""
     with pytest.raises(pytest.skip.Exception, match=r"promtool .* apt-get install prometheus"):
         need("promtool")
 

@@ -123,7 +123,7 @@ def test_the_watchdog_is_fed(tmp_path: Path, arguments: tuple[str, ...]) -> None
 
 
 def test_a_notify_socket_that_does_not_work_hurts_nobody() -> None:
-    """The daemon serves as if nobody had asked."""
+    """The daemon serves as if it had not been asked."""
     with service(*STATE_SERVER, NOTIFY_SOCKET="/nobody/listens", WATCHDOG_USEC="much") as program:
         port = int(program.wait_for(r"state server on 127\.0\.0\.1:([0-9]+)")[1])
         with WebServer(port) as web:

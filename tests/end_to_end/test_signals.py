@@ -19,7 +19,7 @@ from tests.end_to_end.web_server import WebServer
 INTERRUPTED = 130
 PATIENCE = 60.0
 SIGNALLED = (sys.executable, "-m", "tests.end_to_end.signalled")
-NOWHERE = "127.0.0.1:1"  # a port that nobody listens on
+NOWHERE = "127.0.0.1:1"  # a port that nothing listens on
 ENDING = [
     ["--help"],
     ["check"],

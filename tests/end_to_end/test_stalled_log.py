@@ -1,4 +1,4 @@
-"""Real programs whose log nobody reads any more: a hung journald, `docker logs`, Ctrl-S."""
+"""Real programs whose log is not read any more: a hung journald, `docker logs`, Ctrl-S."""
 
 import signal
 import socket

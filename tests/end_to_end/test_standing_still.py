@@ -1,4 +1,4 @@
-"""A router that stands still closes everything, blames nobody, and serves again at once."""
+"""A router that stands still closes everything, blames no server, and serves again at once."""
 
 import threading
 import time

@@ -51,7 +51,7 @@ def test_a_killed_server_turns_down(tab: Browser, tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_paused_stays(tab: Browser, tmp_path: Path) -> None:
-    """Nothing is taken away from under somebody who reads; the links lead there and back."""
+    """Nothing is taken away from under a reader; the links lead there and back."""
     with farm_in(tmp_path) as farm:
         tab.open(f"{farm.in_front.admin}/")
         refreshed = "document.querySelector('meta[http-equiv=refresh]') !== null"

@@ -127,7 +127,7 @@ def test_locks_are_listed(farm: Farm) -> None:
 
 
 def test_not_safe_to_stop_says_why(farm: Farm) -> None:
-    """Exit 1 and the reasons: nobody else is there to hold the sessions."""
+    """Exit 1 and the reasons: no other server is there to hold the sessions."""
     others = ("state-2", "state-3")[: len(farm.servers) - 1]
     for name in others:
         assert 0 == steer("maint", name, admin=farm.in_front.admin).returncode
@@ -167,7 +167,7 @@ def test_the_last_server_is_not_drained(tmp_path: Path) -> None:
 
 
 def test_no_router_is_one_sentence() -> None:
-    """Nobody listens there."""
+    """Nothing listens there."""
     with kept_port() as port:
         code, complaint = outcome(steer("status", admin=f"http://127.0.0.1:{port}"))
 
@@ -269,7 +269,7 @@ ASKED = (
 
 
 def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
-    """SIGTERM ends a program whatever somebody does at its admin port."""
+    """SIGTERM ends a program whatever is done at its admin port."""
     with state_server() as server:
         with WebServer(server.port) as web:
             for number in range(2000):
@@ -285,7 +285,7 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
 
 
 def test_the_listing_is_for_those_who_may_connect() -> None:
-    """Nobody else is told anything, whatever the token."""
+    """No other client is told anything, whatever the token."""
     with state_server(0, "--allow", "10.0.0.0/8") as server:
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
             httpx.get(f"http://127.0.0.1:{server.admin_port}/api/v1/keys", headers=LISTING_HEADERS)
@@ -318,7 +318,7 @@ def test_a_drain_without_the_token_says_what_it_lacks(tmp_path: Path) -> None:
 
 
 def test_a_state_server_without_a_token_lists_nothing() -> None:
-    """It says so when it starts, and whoever asks for the listing is told why not."""
+    """It says so when it starts, and a router that asks for the listing is told why not."""
     with running("state-server", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0") as program:
         port = program.wait_for(r"admin port on 127\.0\.0\.1:([0-9]+)")[1]
         program.wait_for("sessions are not listed.*there is no --admin-token-file")

@@ -110,7 +110,7 @@ def is_open(port: int) -> bool:
 
 
 def test_a_port_is_kept_for_one() -> None:
-    """Nobody else is given a port while it is kept."""
+    """No other socket is given a port while it is kept."""
     with kept_port() as one, kept_port() as two, socket.socket(socket.AF_UNIX) as reservation:
         assert one != two
         with pytest.raises(OSError, match="in use"):

@@ -49,7 +49,7 @@ def lock(farm: Farm, session: str) -> int:
 
 
 def clients_misbehave(farm: Farm) -> None:
-    """Somebody sends what is not a request, is turned away, saves too late, and shares no machine key."""
+    """A client sends what is not a request, is turned away, saves too late, and shares no machine key."""
     with WebServer(farm.in_front.port) as odd:
         assert odd.send(b"BREW /coffee HTCPCP/1.0\r\n\r\n").status == 400
     with socket.create_connection(("127.0.0.1", farm.in_front.port), 5, ("127.0.0.2", 0)) as stranger:
@@ -98,7 +98,7 @@ def a_server_freezes(farm: Farm) -> None:
 
 
 SCRAPED_WITHIN = 3.0
-"""Seconds for which servers stay down at least: whoever scrapes them once a second has to see it."""
+"""Seconds for which servers stay down at least: a scrape once a second has to see it."""
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def fork_for_each_order(control: socket.socket) -> bool:
 
 
 def tell(report: int, number: int) -> None:
-    with suppress(BrokenPipeError):  # nobody wants to know any more
+    with suppress(BrokenPipeError):  # no reader is left
         os.write(report, number.to_bytes(REPORT_BYTES, "little", signed=True))
 
 

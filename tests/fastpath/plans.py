@@ -18,7 +18,7 @@ class Fault(Enum):
     ODD = "spells a field in its own way"
     PREFIXED = "answers like an HTTP server"
     CLOSE_AFTER = "answers, and hangs up"
-    # From here on a session is not what it was, or nobody knows; it is not asked for again.
+    # From here on a session is not what it was, or it is not known what; it is not asked for again.
     EXTRA = "says more than it was asked"
     ERROR = "answers 503"
     HANG_UP = "hangs up"
@@ -41,7 +41,7 @@ class Turn(Enum):
     RETURNS = "it comes back in the incarnation that is known"
     RETURNS_EMPTY = "it comes back in a new incarnation"
     RESTARTS = "it dies and is back in a new incarnation"
-    PROBED = "all backends are probed"  # until then nobody but exchanges notices the above
+    PROBED = "all backends are probed"  # until then only exchanges notice the above
     TWO_COPIES = "a reload says `copies: 2`"
     ONE_COPY = "a reload says `copies: 1`"
     TRUSTED = "an operator trusts all backends that are in doubt"
@@ -113,7 +113,7 @@ class Farm:
         all sessions have expired by the next action, as far as the router knows; it need not look for them.
         """
         has_new_lives = Turn.RETURNS_EMPTY in self.turns
-        if self.is_settled or Turn.TRUSTED in self.turns:  # which is not true: nobody knows what it missed
+        if self.is_settled or Turn.TRUSTED in self.turns:  # which is not true: it is not known what it missed
             return False
         return not (has_new_lives and Turn.ONE_COPY in self.turns)
 

@@ -27,7 +27,7 @@ class RecordingBackend:
         self.faults: list[Fault] = []  # the next one's first
         self.under_way = 0
         self._nursery = nursery
-        # While it is away nobody else is given its port, and whoever connects is refused.
+        # While it is away no other socket is given its port, and a client that connects is refused.
         self._place = socket.socket()
         self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._place.bind(("127.0.0.1", 0))

@@ -186,7 +186,7 @@ class RouterRun(RecordingObserver):
     async def _act(self, action: Action) -> None:
         for number, backend_server in enumerate(self._backends):
             is_struck = self._farm.all_fail or number == action.at
-            # Whoever answers is late, or whether a client has left before the answer were a race.
+            # A server that answers is late, or whether a client has left before the answer were a race.
             is_struck = is_struck or action.leaves or action.finishes
             backend_server.faults = [action.fault] if is_struck else []
         stream = self._clients.get(action.client) or await self._connect(action.client)

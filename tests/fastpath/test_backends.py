@@ -1,4 +1,4 @@
-"""Links of the fast path that nobody uses any more, and faults of ours."""
+"""Links of the fast path that are not used any more, and faults of ours."""
 
 import pytest
 import trio
@@ -119,7 +119,7 @@ async def test_a_fault_of_ours_after_an_answer(
 
     assert answer == got
     assert (0, 1) == (len(router_setup.router.core.gate), router_setup.client_handoff.left)
-    assert not router_setup.router.router.is_giving_back
+    assert not router_setup.router.core.undelivered_locks.is_giving_back
     assert 1 == len(router_setup.router.observer.named("conversation_crashed"))
 
 

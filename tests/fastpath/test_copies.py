@@ -209,7 +209,7 @@ async def test_where_no_link_to_the_copy_is_idle(scene: Scene) -> None:
 
     assert ok() == response.head.raw
     assert nothing_has_come(scene.backends[0])
-    assert [scene.holders[1]] == scene.marked()  # nobody listens there in this test
+    assert [scene.holders[1]] == scene.marked()  # nothing listens there in this test
     assert [(scene.holders[1], False)] == scene.copies_written()
 
 
@@ -326,7 +326,7 @@ async def test_two_copies_that_take_long(wide_scene: Scene) -> None:
 
 
 async def test_a_client_that_leaves_before_its_copy_is_written(scene: Scene) -> None:
-    """It is written all the same, or copies would differ and nobody would know."""
+    """It is written all the same, or copies would differ unnoticed."""
     scene.have_accepted()
     scene.near.close()
     scene.router_setup.turn()

@@ -25,7 +25,7 @@ async def test_a_lock_whose_client_has_left_is_given_back(
     await trio.sleep(0.01)  # both are there now
     router_setup.turn()
 
-    assert router_setup.router.router.is_giving_back
+    assert router_setup.router.core.undelivered_locks.is_giving_back
     assert router_setup.client_handoff.left == 1
 
 
@@ -45,7 +45,7 @@ async def test_a_full_round_with_a_grant_for_a_client_that_has_left(router_setup
     await trio.sleep(0.01)
     router_setup.fast_router.work_off(LONG_ENOUGH, 1)
 
-    assert router_setup.router.router.is_giving_back
+    assert router_setup.router.core.undelivered_locks.is_giving_back
     assert 1 == router_setup.client_handoff.left
 
 

@@ -301,7 +301,7 @@ async def test_a_client_that_talks_in_the_round_in_which_it_is_handed_over(route
 
 
 async def test_a_set_during_which_the_pool_has_changed(router_setup: RouterSetup) -> None:
-    """Its answer is left to the slow path, which tells whoever is concerned now."""
+    """Its answer is left to the slow path, which tells the servers that it concerns now."""
     backend, _ = router_setup.link()
     near, _ = router_setup.client()
     near.sendall(SET)

@@ -197,7 +197,7 @@ REFUSALS = {
 async def test_what_is_refused_is_relayed(
     asked: bytes, answer: bytes, status: int, nursery: trio.Nursery
 ) -> None:
-    """In settled times a 404 is the truth, and whoever polls a locked session is answered here, too."""
+    """In settled times a 404 is the truth, and a client that polls a locked session is answered here, too."""
     with closing(RouterSetup(nursery)) as router_setup:
         backend, link = router_setup.link()
         near, client = router_setup.client()
@@ -256,7 +256,7 @@ async def test_a_404_ends_a_lock(router_setup: RouterSetup) -> None:
 
 
 async def test_a_lock_of_another_client_is_not_given_back(router_setup: RouterSetup) -> None:
-    """Whoever is refused a lock and leaves has nothing to give back."""
+    """A client that is refused a lock and leaves has nothing to give back."""
     backend, _ = router_setup.link()
     holder, _ = router_setup.client()
     near, _ = router_setup.client()
@@ -269,7 +269,7 @@ async def test_a_lock_of_another_client_is_not_given_back(router_setup: RouterSe
     await trio.sleep(0.01)  # both are there now
     router_setup.turn()
 
-    assert not router_setup.router.router.is_giving_back
+    assert not router_setup.router.core.undelivered_locks.is_giving_back
     assert 1 == router_setup.router.ledger.locks_held
     assert 0 == len(router_setup.router.core.gate)
 
@@ -288,7 +288,7 @@ async def test_a_lock_is_written_down_and_crossed_out(router_setup: RouterSetup)
 
 
 async def test_the_pool_changes_during_an_exchange(nursery: trio.Nursery) -> None:
-    """A lock is written down for the server that has granted it, whoever is asked for its session by then."""
+    """A lock is written down for the server that granted it, whichever is asked for its session by then."""
     router_setup = RouterSetup(nursery, backends=2)
     (holder,) = router_setup.holders(TARGET)
     backend, _ = router_setup.link(holder)
@@ -311,7 +311,7 @@ async def test_the_pool_changes_during_an_exchange(nursery: trio.Nursery) -> Non
 
 
 async def test_the_pool_changes_between_two_exchanges(nursery: trio.Nursery) -> None:
-    """The next request of a session goes to whoever is asked for it by now."""
+    """The next request of a session goes to the server that is asked for it by now."""
     router_setup = RouterSetup(nursery, backends=2)
     (first,) = router_setup.holders(TARGET)
     backend, _ = router_setup.link(first)

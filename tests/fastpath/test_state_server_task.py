@@ -119,7 +119,7 @@ async def test_stopping_sends_idle_clients_home(setting: Setting) -> None:
 
 
 async def test_idle_clients_are_sent_home(setting: Setting) -> None:
-    """And whoever comes after that is served."""
+    """And a client that comes after that is served."""
     client = await setting.connect()
     await client.ask(GET)
     setting.downstream.close_idle()

@@ -62,7 +62,7 @@ LINK_OUTCOMES = {
 
 @dataclass
 class Scene:
-    """A client, links to whoever holds its session, and the far ends of all three connections."""
+    """A client, links to the servers that hold its session, and the far ends of all three connections."""
 
     router_setup: RouterSetup
     near: socket.socket

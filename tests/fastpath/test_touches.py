@@ -72,7 +72,7 @@ async def test_a_touch_of_a_session_that_is_elsewhere_by_now(scene: Scene) -> No
 
 
 async def test_the_copy_is_touched_behind_the_gate(scene: Scene) -> None:
-    """One HEAD for the copy and none for the primary, and nobody else is at the key until it is answered."""
+    """One HEAD for the copy, none for the primary, and no other exchange of the key until it is answered."""
     is_under_way = scene.touch()
     asked, was_free = scene.copy_backend.recv(1000), scene.core.gate.is_free(KEY)
     scene.answer(ok())

@@ -83,7 +83,7 @@ def test_only_ready_servers_act(intent: Intent) -> None:
 
 @pytest.mark.parametrize("intent", [Intent.DRAIN, Intent.MAINT])
 def test_only_ready_servers_are_written_in_addition(intent: Intent) -> None:
-    """Doubt about a server that is to take nothing new is nobody's concern."""
+    """Doubt about a server that is to take nothing new does not matter."""
     assert ActingSet(B, (C,)) == pool("recovering up up up", 2, {"a": intent}).acting_set(KEY)
 
 

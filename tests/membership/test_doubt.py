@@ -172,7 +172,7 @@ def test_put_aside_twice() -> None:
 
 
 def test_back_from_being_put_aside() -> None:
-    """One success is enough to return: nobody has seen it fail (design.md 5: READY after MAINT)."""
+    """One success is enough to return: it was not seen to fail (design.md 5: READY after MAINT)."""
     record = succeed(put_aside(up_since(100.0), 200.0, POLICY), 300.0)
 
     assert (record.health, record.since) == (UP, 300.0)

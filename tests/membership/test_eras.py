@@ -8,7 +8,7 @@ from partitioner.membership.backend import NO_IDENTITY, Address, Backend, Backen
 from partitioner.membership.eras import MOST_ERAS
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.pool import (
-    ASK_EVERYBODY,
+    ASK_ALL,
     ASKED_OF_A_MAP,
     Member,
     Pool,
@@ -59,21 +59,21 @@ def order(there: Pool, key: bytes = KEY) -> tuple[BackendId, ...]:
 
 def test_in_a_small_pool_everybody_is_asked() -> None:
     """With up to 16 servers all of the pool are asked, whatever their place in the list."""
-    there = pool(ASK_EVERYBODY)
+    there = pool(ASK_ALL)
 
     assert set(there.members) == set(there.possible_holders(KEY))
 
 
 def test_in_a_large_pool_the_first_of_the_list_are_asked() -> None:
     """With more than 16 servers the first 8 of the key's list are asked."""
-    there = pool(ASK_EVERYBODY + 1)
+    there = pool(ASK_ALL + 1)
 
     assert order(there)[:ASKED_OF_A_MAP] == there.possible_holders(KEY)
 
 
 def test_in_a_large_pool_the_first_of_each_map_are_asked() -> None:
     """A session may still lie where an older map has put it: the first 8 under each map are asked."""
-    before = pool(ASK_EVERYBODY + 1)
+    before = pool(ASK_ALL + 1)
     after = changed(before, NOW, *before.members.values(), *(member(f"new-{each}") for each in range(30)))
 
     assert {*order(before)[:ASKED_OF_A_MAP], *order(after)[:ASKED_OF_A_MAP]} == set(
@@ -83,7 +83,7 @@ def test_in_a_large_pool_the_first_of_each_map_are_asked() -> None:
 
 def test_a_change_of_weights_is_a_change_of_map() -> None:
     """Weights move sessions too, and those that have not moved yet are found."""
-    before = pool(ASK_EVERYBODY + 10)
+    before = pool(ASK_ALL + 10)
     heavy = [
         replace(each, backend=replace(each.backend, weight=1.0 + 50 * (number % 2)))
         for number, each in enumerate(before.members.values())
@@ -94,7 +94,7 @@ def test_a_change_of_weights_is_a_change_of_map() -> None:
     assert set(order(after)[:ASKED_OF_A_MAP]) <= set(after.possible_holders(KEY))
 
 
-@pytest.mark.parametrize("count", [3, ASK_EVERYBODY + 1])
+@pytest.mark.parametrize("count", [3, ASK_ALL + 1])
 def test_a_removed_server_is_asked(count: int) -> None:
     """A server that has left the configuration is still asked for what it holds (design.md 5)."""
     before = pool(count)
@@ -106,9 +106,9 @@ def test_a_removed_server_is_asked(count: int) -> None:
     assert first not in order(after)
 
 
-@pytest.mark.parametrize("count", [3, ASK_EVERYBODY + 1])
+@pytest.mark.parametrize("count", [3, ASK_ALL + 1])
 def test_a_forgotten_server_is_not_asked(count: int) -> None:
-    """Nobody is asked who is no member any more, whatever older maps say."""
+    """No server is asked that is no member any more, whatever older maps say."""
     before = pool(count)
     first = order(before)[0]
     after = changed(before, NOW, *(each for each in before.members.values() if each.backend.name != first))
@@ -116,7 +116,7 @@ def test_a_forgotten_server_is_not_asked(count: int) -> None:
     assert first not in after.possible_holders(KEY)
 
 
-@pytest.mark.parametrize("count", [3, ASK_EVERYBODY + 1])
+@pytest.mark.parametrize("count", [3, ASK_ALL + 1])
 def test_a_server_that_moved_house_is_asked_in_both(count: int) -> None:
     """Identity is name and address: what the old server holds is not on the new one (design.md 5)."""
     before = pool(count)
@@ -130,7 +130,7 @@ def test_a_server_that_moved_house_is_asked_in_both(count: int) -> None:
 
 def test_a_map_is_not_forgotten_for_many_changes_of_health() -> None:
     """However often servers fall and return, an older map of the last T_max is still asked."""
-    before = pool(ASK_EVERYBODY + 1)
+    before = pool(ASK_ALL + 1)
     after = changed(before, NOW, *before.members.values(), *(member(f"new-{each}") for each in range(300)))
     flapping = BackendId("new-0")
     for number in range(MOST_ERAS):
@@ -141,7 +141,7 @@ def test_a_map_is_not_forgotten_for_many_changes_of_health() -> None:
 
 def test_eras_end() -> None:
     """What was in force more than T_max ago matters no more."""
-    before = pool(ASK_EVERYBODY + 1)
+    before = pool(ASK_ALL + 1)
     after = changed(before, NOW, *before.members.values(), *(member(f"new-{each}") for each in range(300)))
     remembered = after.without_eras_before(NOW)
     forgotten = after.without_eras_before(NOW + 1)
@@ -163,7 +163,7 @@ def holders(there: Pool, now: float = NOW) -> set[str]:
 
 @each_case("copies", [1, 2, 3])
 def test_in_settled_times_the_whole_acting_set_has_always_held(copies: int) -> None:
-    """Where nothing has changed for T_max, primary and copies alike speak for the key, and nobody else."""
+    """Where nothing has changed for T_max, primary and copies alike speak for the key, and no others."""
     there = pool(5, copies)
 
     assert set(order(there)[:copies]) == holders(there)
@@ -177,7 +177,7 @@ def test_soon_after_the_start_nobody_has_always_held() -> None:
 
 
 def test_after_a_fall_of_the_primary_the_copy_is_trusted() -> None:
-    """The copy has had every write of the last T_max, whoever was primary."""
+    """The copy has had every write of the last T_max, whichever was primary."""
     there = pool(5, 2)
     primary, copy, *_ = order(there)
     fallen = there.with_record(primary, DOWN, NOW - 10)
@@ -233,7 +233,7 @@ def test_in_doubt_no_server_is_trusted() -> None:
 
 
 def test_who_joined_is_not_trusted() -> None:
-    """A new server that takes the key over has nothing to say yet; whoever kept the key has."""
+    """A new server that takes the key over has nothing to say yet; a server that kept the key has."""
     before = pool(2, 2)
     names = [f"new-{number}" for number in range(100)]
     name = next(

@@ -71,7 +71,7 @@ def test_a_router_that_is_about_to_read_the_term() -> None:
 
 
 def test_a_term_that_was_read() -> None:
-    """Whoever has read the higher term, or sent it, is not superseded by it."""
+    """A router that has read the higher term, or sent it, is not superseded by it."""
     setting = Setting()
     connection = setting.connection(ONE)
     setting.fence.term_seen(connection, FARM, TWO)

@@ -67,7 +67,7 @@ def test_locks_of_other_keys_are_not_known() -> None:
 
 
 def test_a_new_grant_ends_the_old_lock() -> None:
-    """Whoever was granted it last holds it: the server would not have granted it otherwise."""
+    """The page that was granted it last holds it: the server would not have granted it otherwise."""
     book = locked()
     book.note_lock(KEY, TARGET, lock(cookie=3, server=B, since=NOW + 1), 20)
 
@@ -94,7 +94,7 @@ def test_to_end_a_lock_twice_is_to_end_it_once() -> None:
 
 @each_case(("after", "is_held"), [(0.0, True), (1_200.0, True), (1_200.1, False)])
 def test_a_lock_ends_with_its_sessions_time_out(after: float, is_held: bool) -> None:
-    """A session that nobody touched for its time-out is gone, and so is its lock (design.md 7.3)."""
+    """A session that was not touched for its time-out is gone, and so is its lock (design.md 7.3)."""
     assert is_held is (locked(minutes=20).maybe_lock(KEY, NOW + after) is not None)
 
 
@@ -116,7 +116,7 @@ def test_a_lock_whose_time_is_over_is_not_revived() -> None:
 
 
 def test_a_lock_of_a_session_of_unknown_time_out() -> None:
-    """Where nobody has said how long the session lives, it may live as long as any."""
+    """Where it was not said how long the session lives, it may live as long as any."""
     book = ledger()
     book.note_lock(KEY, TARGET, lock(), None)
 

@@ -56,7 +56,7 @@ def test_when_a_session_is_lost(
 
 
 def test_a_server_that_was_forgotten_is_given_up() -> None:
-    """It was removed, and stayed away for long: nobody waits for it."""
+    """It was removed, and stayed away for long: it is not waited for."""
     assert maybe_loss(None, DOWN_AT, AFTER) is LossReason.REMOVED
 
 
@@ -86,7 +86,7 @@ FIRST, SECOND, THIRD = NAMES
 
 
 def test_a_session_with_one_copy_lay_on_its_server() -> None:
-    """Whoever was the only one to hold a key may have had its session."""
+    """A server that was the only one to hold a key may have had its session."""
     there = followed_by(pool(1, a=UP, b=UP, c=UP), 10.0, **{FIRST: DOWN})
 
     assert lay_only_on([FIRST], KEY, there)

@@ -258,7 +258,7 @@ def test_a_loss_ends_with_its_mark() -> None:
 
 
 def test_a_request_without_an_answer_tells_of_no_session() -> None:
-    """It may have asked for an ID that nobody has stored; an acknowledged change says that there was one."""
+    """It may have asked for an ID that was never stored; an acknowledged change says that there was one."""
     asked, changed = marked(A), marked(A, is_stale=True)
 
     assert (False, True) == (asked.tells_of_a_session(KEY), changed.tells_of_a_session(KEY))

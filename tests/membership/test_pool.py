@@ -85,7 +85,7 @@ def test_first_pool_is_epoch_0() -> None:
 
 
 def test_first_pool_knows_nothing_of_anybody() -> None:
-    """At the router's start nobody is UP, and everybody is a newcomer (design.md 5)."""
+    """At the router's start no server is UP, and each is a newcomer (design.md 5)."""
     pool = first_pool([backend(name) for name in NAMES], POLICY)
 
     assert {name: newcomer(POLICY) for name in NAMES} == {
@@ -95,7 +95,7 @@ def test_first_pool_knows_nothing_of_anybody() -> None:
 
 
 def test_unknown_backends_hold_their_places() -> None:
-    """Nobody's sessions are placed elsewhere before it is known that their server is down."""
+    """No session is placed elsewhere before it is known that their server is down."""
     pool = first_pool([backend(name) for name in NAMES], POLICY)
 
     assert primary_of(pool, b"key") == pool.first_choice(b"key").name
@@ -225,7 +225,7 @@ def test_first_choice_does_not_change_with_health(out: BackendId) -> None:
 
 
 def test_first_choice_skips_maint() -> None:
-    """A server in MAINT takes no sessions, so it is nobody's first choice (design.md 5)."""
+    """A server in MAINT takes no sessions, so it is no session's first choice (design.md 5)."""
     pool = all_up(maint=frozenset({"a", "b"}))
     expected = [pool.ranking.first_choice(key, {"c", "d"}) for key in KEYS]
 

@@ -125,7 +125,7 @@ def test_the_time_that_counts(wavered_at: int, expected: list[str]) -> None:
 
 
 def test_the_token_of_then_is_told() -> None:
-    """A server that has begun anew since has lost the lock, and nobody knows whether it had one."""
+    """A server that has begun anew since has lost the lock, and it is not known whether it had one."""
     quarantine = Quarantine(record(), FarmClock(NOW, 0.0), 0.0)
 
     assert {FIRST: f"incarnation of {FIRST}".encode()} == quarantine.candidates(KEY)

@@ -129,7 +129,7 @@ def test_found_again(
 
 
 def test_nobody_is_believed_to_be_up() -> None:
-    """Whatever was known, a router that has just started has seen nobody yet."""
+    """Whatever was known, a router that has just started has seen no server yet."""
     assert frozenset() == inherited(written(pool_with(UP))).pool.eligible
 
 
@@ -183,7 +183,7 @@ def test_one_that_was_removed_is_asked_until_its_sessions_have_expired() -> None
 
 
 def test_memories_that_are_out_and_empty_ones() -> None:
-    """Both are handed on, and nobody else is trusted."""
+    """Both are handed on, and no other is trusted."""
     inheritance = inherited(written(pool_with(UP), {B: frozenset({WRITE})}))
 
     assert {b"gone": AFTER + 60.0} == inheritance.departed  # the reader starts at the time of the record
@@ -354,7 +354,7 @@ def of(name: str) -> set[bytes]:
 
 @each_case("is_clean", [True, False])
 def test_a_restart_of_the_router_unsettles_nothing(is_clean: bool) -> None:
-    """With a current record, the same map and nobody dirty, all keys are as settled as they were."""
+    """With a current record, the same map and no server dirty, all keys are as settled as they were."""
     assert set() == unsettled(next_pool(left(steady_pool()), is_clean=is_clean))
 
 
@@ -407,7 +407,7 @@ def test_the_return_of_a_server_may_not_have_been_written_down() -> None:
 
 @each_case(("is_clean", "expected"), [(True, False), (False, True)])
 def test_removes_may_have_been_cut_off(is_clean: bool, expected: bool) -> None:
-    """For T_max after a router that was killed a 404 is no proof, and nobody is a witness."""
+    """For T_max after a router that was killed a 404 is no proof, and no server is a witness."""
     pool = next_pool(left(steady_pool()), is_clean=is_clean)
     (name, *_) = identities(pool.ranking.preference_list(KEYS[0]))
 

@@ -209,8 +209,8 @@ def test_three_servers(case: str, steps: list[Step], expected: bool) -> None:
     assert expected is after(*steps).is_redundant
 
 
-# While one of two is out, what is written has one copy only. Whoever was out of reach is marked for it, as
-# long as times are unsettled; whoever was not meant to have it is not.
+# While one of two is out, what is written has one copy only. A server that was out of reach is marked
+# for it, as long as times are unsettled; one that was not meant to have it is not.
 TWO_SERVERS: list[tuple[str, list[Step], bool]] = [
     ("one fell, long ago", [FELL, MORE], False),
     ("one fell and is back as it was", [FELL, UP], True),
@@ -333,7 +333,7 @@ def test_why_not(step: Step, sentence: str) -> None:
 
 
 def test_all_reasons_are_told() -> None:
-    """Whoever waits for one of them wants to know of the others."""
+    """An operator who waits for one of them wants to know of the others."""
     world = after(FELL, MARKED)
 
     assert 2 == len(world.redundancy.why_not_redundant(world.now))

@@ -55,7 +55,7 @@ def test_served_incarnation_is_the_one_in_which_it_was_last_up() -> None:
 
 
 def test_a_restart_while_down_is_a_return_with_another_incarnation() -> None:
-    """A backend that was restarted while nobody could ask it comes back with the incarnation that it has
+    """A backend that was restarted while it could not be asked comes back with the incarnation that it has
     now."""
     record = succeed(down_since(0.0), 1.0, times=2, incarnation=OTHER_INCARNATION)
 
@@ -63,7 +63,7 @@ def test_a_restart_while_down_is_a_return_with_another_incarnation() -> None:
 
 
 def test_newcomer_is_down() -> None:
-    """Nobody is UP before a canary was stored and read back (design.md 5)."""
+    """No server is UP before a canary was stored and read back (design.md 5)."""
     assert not newcomer(POLICY).is_up
 
 
@@ -153,7 +153,7 @@ def test_hold_down_is_remembered_for_less_than_that() -> None:
 
 
 def test_hold_down_ends_with_the_first_success_after_it() -> None:
-    """Successes during the hold-down count, but bring nobody UP before its end."""
+    """Successes during the hold-down count, but bring no server UP before its end."""
     record, _ = fall_and_return(up_since(0.0), 1_000.0)
     record = fail(record, 1_010.0, times=3)
     during = succeed(record, 1_019.9, times=50)

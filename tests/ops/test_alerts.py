@@ -46,7 +46,7 @@ of_each_rule = each_case("rule", RULES, ids=[rule["alert"] for rule in RULES])
 
 @of_each_rule
 def test_every_metric_of_a_rule_is_measured(rule: dict[str, Any]) -> None:
-    """A rule about a name that nobody exports never fires, and nobody notices."""
+    """A rule about a name that is not exported never fires, unnoticed."""
     strangers = [name for name, _ in selectors(rule) if name not in PROCESS and metric_of(name) is None]
 
     assert [] == strangers
@@ -77,7 +77,7 @@ def test_every_label_that_a_rule_joins_by_or_tells_is_there(rule: dict[str, Any]
 
 @of_each_rule
 def test_a_rule_says_how_urgent_it_is_what_happened_and_where_to_look(rule: dict[str, Any]) -> None:
-    """Whoever is woken has the figures, and the first thing to check."""
+    """An operator who is woken has the figures, and the first thing to check."""
     annotations = rule["annotations"]
     told = annotations["summary"] + annotations["description"]
 
@@ -89,7 +89,7 @@ def test_a_rule_says_how_urgent_it_is_what_happened_and_where_to_look(rule: dict
 
 @of_each_rule
 def test_the_dashboards_and_panels_that_a_rule_names_are_there(rule: dict[str, Any]) -> None:
-    """Whoever is woken looks for a panel by the title that the alert gives: the dashboard "X", "Title"."""
+    """Operators who are woken look for a panel by the title in the alert: the dashboard "X", "Title"."""
     told = " ".join(rule["annotations"].values())
     named = re.findall(r'dashboard "([^"]*)"(?:, "([^"]*)")?', told)
 

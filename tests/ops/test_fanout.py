@@ -39,7 +39,7 @@ def test_a_fact_of_one_listener_is_a_direct_call() -> None:
 
 
 def test_nobody_listens() -> None:
-    """A fact that nobody overrides stays the empty call that it is."""
+    """A fact that no observer overrides stays the empty call that it is."""
     front = Fanout(Counting())
     front.copy_written(BACKEND, True)
 

@@ -324,7 +324,7 @@ def test_the_last_line_counts(capsys: Screen) -> None:
 
 
 def test_a_standby_starts_without_an_error(capsys: Screen) -> None:
-    """Nobody serves behind it, as it should be; one whom no server answers is in trouble."""
+    """No server serves for it, as it should be; one that no server answers is in trouble."""
     written = lines(
         capsys,
         lambda log: log.note_start("farm", BACKEND.address, 3, standby="another router is active and used"),

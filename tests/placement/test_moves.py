@@ -76,7 +76,7 @@ def test_plan_of_an_addition_moves_only_to_the_newcomer() -> None:
 
 
 def test_plan_of_a_removal_moves_only_from_the_removed() -> None:
-    """A server that leaves hands over all that it had, and nobody else does (design.md 1, P6)."""
+    """A server that leaves hands over all that it had, and no other does (design.md 1, P6)."""
     plan = plan_moves(THREE, TWO, KEYS)
 
     assert {("c", "a"), ("c", "b")} == set(plan.moved)

@@ -103,7 +103,7 @@ def test_trailing_blank_is_refused(field: bytes, value: bytes, dialect: Dialect)
 @each_case("field", [*FIELDS, b"ExtraFlags"])
 @each_case("value", LINE_FEEDS)
 def test_line_feed_ends_no_number(field: bytes, value: bytes, dialect: Dialect) -> None:
-    """Only CRLF ends a line (protocol.md 3.2); whoever takes LF for one would see another request."""
+    """Only CRLF ends a line (protocol.md 3.2); a program that takes LF for one would see another request."""
     assert is_refused(put(b"Content-Length:1", field + b":" + value), dialect)
 
 

@@ -244,7 +244,7 @@ def test_applications_are_decoded_once_and_all_the_same(
 
 
 def test_applications_that_somebody_invents_are_not_remembered() -> None:
-    """There are 256 places, and whoever comes too late for one is served all the same."""
+    """There are 256 places, and a client that comes too late for one is served all the same."""
     decoded = []
 
     def key_of(target: bytes) -> bytes:

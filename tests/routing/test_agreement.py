@@ -39,7 +39,7 @@ async def test_they_agree(nursery: trio.Nursery, autojump_clock: MockClock) -> N
 
 
 async def test_they_do_not_agree(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """One of the contents is out of date, and nobody knows which: closed."""
+    """One of the contents is out of date, and it is not known which: closed."""
     site = Site(nursery, 2)
     again = await after_a_crash(site, WRITE, WRITE)
     site.servers[0].tell(request(Operation.SET, body=NEW))

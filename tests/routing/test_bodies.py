@@ -36,7 +36,7 @@ async def test_up_to_the_bound_nobody_waits(nursery: trio.Nursery, autojump_cloc
 
 
 async def test_beyond_the_bound_one_waits(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """At the limit no client is refused: whoever needs more waits until others have finished."""
+    """At the limit no client is refused: a request that needs more waits until others have finished."""
     memory = BodyBudget(100)
     log: list[int] = []
     async with trio.open_nursery() as waiting:
@@ -96,7 +96,7 @@ async def test_who_gives_up_lets_those_behind_have_it(
 async def test_who_gives_up_in_the_moment_in_which_it_is_served(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """What is given out to somebody who gives up in that very moment goes back."""
+    """What is given out to a request that gives up in that very moment goes back."""
     memory = BodyBudget(100)
     first = memory.hold(100)
     await first.grow(100)

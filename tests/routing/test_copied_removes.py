@@ -30,7 +30,7 @@ async def test_a_remove_of_what_only_the_copy_has(nursery: trio.Nursery, autojum
 
 
 async def test_a_remove_of_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody has it: the primary's 404 is relayed."""
+    """No server has it: the primary's 404 is relayed."""
     pair = Pair(nursery, exchange(REMOVE, NOT_FOUND), exchange(REMOVE, NOT_FOUND))
 
     assert NOT_FOUND == await pair.ask(REMOVE)
@@ -84,7 +84,7 @@ async def test_an_existing_session_is_not_copied(nursery: trio.Nursery, autojump
 
 
 async def test_a_create_on_a_locked_session(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A create changes nothing of a session that somebody holds (protocol.md 6, row 15)."""
+    """A create changes nothing of a session that a page holds (protocol.md 6, row 15)."""
     farm = MemoryFarm(nursery)
     await farm.start()
     await farm.save(OLD)

@@ -134,7 +134,7 @@ async def test_a_large_copy_has_more_time(nursery: trio.Nursery, autojump_clock:
 async def test_a_connection_found_dead_is_no_failed_copy(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """A pooled connection that had died costs a second sending: nobody else is at this key."""
+    """A pooled connection that had died costs a second sending: no other exchange is at this key."""
     dead = [*exchange(SET, ok()), Hear(SET), Close()]
     pair = Pair(nursery, [*exchange(SET, ok()), *exchange(SET, ok())], dead, exchange(SET, ok()))
     await pair.ask(SET)
@@ -154,7 +154,7 @@ async def test_a_stale_lock_on_the_copy(nursery: trio.Nursery, autojump_clock: M
 
 
 async def test_no_server_for_a_copy(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A save with nobody to hold its copy is acknowledged, and counts as degraded."""
+    """A save with no server to hold its copy is acknowledged, and counts as degraded."""
     farm = MemoryFarm(nursery, servers=2)
     await farm.start()
     await farm.eject(1)
@@ -271,7 +271,7 @@ async def test_a_marked_primary_is_written_too(nursery: trio.Nursery, autojump_c
 async def test_the_only_server_that_took_a_write_keeps_it(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The server of a lock takes its holder's save although it is being drained; if nobody else does, it is
+    """The server of a lock takes its holder's save although it is being drained; if no other one does, it is
     no leftover: the session would be gone.
 
     With a full ledger the server that failed has no mark, and still counts as the one where it belongs.

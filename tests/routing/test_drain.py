@@ -146,7 +146,7 @@ async def test_an_admin_address_that_is_given_later_is_used(
 
 
 async def test_the_last_server_is_not_drained(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody would be there to take its sessions: refused, with the reason."""
+    """No server would be there to take its sessions: refused, with the reason."""
     pool = Pool(nursery, servers=1)
     await pool.fill()
     with pytest.raises(Refused, match="no backend would be ready any more"):
@@ -229,7 +229,7 @@ async def test_orders_and_drains_are_reported(nursery: trio.Nursery, autojump_cl
 async def test_a_server_keeps_what_it_has_where_the_pool_changes_meanwhile(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Whoever has just taken the session may have been put aside by the time that all have it."""
+    """The server that has just taken the session may have been put aside by the time that all have it."""
     farm = MemoryFarm(nursery, servers=4)
     await farm.start()
     await farm.save()

@@ -78,7 +78,7 @@ async def test_backend_can_be_used_as_soon_as_it_is_seen(
     router.take_in()
     await wait_all_tasks_blocked()
 
-    assert failed == [BackendRefused]  # nobody listens in this test; it was not BackendEjected
+    assert failed == [BackendRefused]  # nothing listens in this test; it was not BackendEjected
 
 
 async def test_epoch(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -100,7 +100,7 @@ async def test_epoch(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
 
 
 async def test_snapshots_stay_as_they_were(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A pool that somebody holds is not changed by what happens later."""
+    """A pool that a request holds is not changed by what happens later."""
     router = taken_in(nursery)
     pool = router.roster.pool
     router.roster.exchange_failed(failure(BackendRestarted))

@@ -239,7 +239,7 @@ async def test_close_while_the_owner_is_out(nursery: trio.Nursery, autojump_cloc
 async def test_close_leaves_others_alone(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """With `lost_sessions: close` a server that has always been there speaks for its own sessions.
 
-    What it does not have then does not exist, whoever else is silent (design.md 7.4).
+    What it does not have then does not exist, whichever others are silent (design.md 7.4).
     """
     router = MemoryRouter(nursery, backends=2, lost_sessions=LostSessions.CLOSE, ledger=SHORT)
     servers = start_servers(router)
@@ -252,7 +252,7 @@ async def test_close_leaves_others_alone(nursery: trio.Nursery, autojump_clock: 
 
 
 async def test_close_until_a_server_can_be_trusted(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Soon after the router's start nobody has always been there, and nobody is believed alone."""
+    """Soon after the router's start no server has always been there, and none is believed alone."""
     router = MemoryRouter(nursery, backends=2, lost_sessions=LostSessions.CLOSE)
     servers = start_servers(router)
     await router.probe_on()

@@ -93,7 +93,7 @@ async def test_answers_in_a_window_are_collected(nursery: trio.Nursery, autojump
 
 
 async def test_a_quiet_window_ends_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A key that nobody asks for is touched no more, and forgotten."""
+    """A key that no client asks for is touched no more, and forgotten."""
     farm = await saved(nursery)
     await farm.ask(GET)
     await trio.sleep(10 * WINDOW)
@@ -255,7 +255,7 @@ async def test_a_session_that_was_removed_after_its_server_fell(
 ) -> None:
     """That a server which is out now had it says nothing of the others: without it, it is only not there.
 
-    Were they all marked for lacking it, nobody could tell any more, and the key would be closed to everyone.
+    Were they all marked for lacking it, no server could tell any more, and the key would stay closed.
     """
     farm = MemoryFarm(nursery)
     await farm.start()
@@ -284,7 +284,7 @@ async def test_a_copy_that_cannot_be_touched_is_marked(
 async def test_a_server_that_is_away_while_copies_are_lacking_is_marked(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Nobody has taken its place, so its copy counts again when it is back; and it has expired too early."""
+    """None has taken its place, so its copy counts again when it is back; and it has expired too early."""
     farm = MemoryFarm(nursery, servers=2)
     await farm.start()
     await farm.ask(SET)
@@ -293,6 +293,41 @@ async def test_a_server_that_is_away_while_copies_are_lacking_is_marked(
     await trio.sleep(WINDOW + 1.0)
 
     assert {1} == farm.marked
+
+
+async def test_the_copy_in_doubt_of_a_pool_of_two_lives_as_long_as_its_primary(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Nobody else has one, and it counts when the doubt is over: it is written again, in place of a touch."""
+    farm = MemoryFarm(nursery, servers=2)
+    await farm.start()
+    await farm.ask(SET)
+    await trio.sleep(2 * WINDOW)
+    farm.router.roster.suspect(farm.names[1])
+    await farm.ask(GET)
+    await trio.sleep(2.0)
+    primary, copy = farm.session(0), farm.session(1)
+
+    assert primary is not None
+    assert copy is not None
+    assert copy.expires_at >= primary.expires_at
+
+
+async def test_to_write_a_copy_in_doubt_again_keeps_nothing_alive(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Repair reads the primary for it, which is no reason for the next touch, and so for the next repair."""
+    farm = MemoryFarm(nursery, servers=2)
+    await farm.start()
+    await farm.ask(SET)
+    farm.router.roster.suspect(farm.names[1])
+    await farm.ask(GET)
+    await trio.sleep(2 * WINDOW)
+    farm.forget_requests()
+    await trio.sleep(10 * WINDOW)
+
+    assert [] == [each for place in (0, 1) for each in farm.asked_of(place) if each is not Operation.GET]
+    assert Operation.SET not in farm.asked_of(1)
 
 
 async def test_a_missing_copy_is_not_forgotten_while_touches_keep_its_session_alive(

@@ -226,7 +226,7 @@ async def test_a_lower_term_by_which_its_router_goes_on(server: Server) -> None:
 
 @pytest.mark.parametrize("content", [b"nonsense", b"1", b"\xff" * 300, b"0 A"])
 async def test_what_is_no_term(server: Server, content: bytes) -> None:
-    """It is stored as it stands, nobody is closed for it, and the next term is stored over it."""
+    """It is stored as it stands, no connection is closed for it, and the next term is stored over it."""
     former = await server.router(ONE)
     await former.ask(GET)
     stray = await server.connect()

@@ -34,7 +34,7 @@ from tests.tables import each_case
 
 
 async def test_no_backend_up(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """With nobody to ask, the client's connection is closed at once, never answered (protocol.md 8.2)."""
+    """With no server to ask, the client's connection is closed at once, never answered (protocol.md 8.2)."""
     router = MemoryRouter(nursery, backends=2)
     for backend in router.backends:
         for _ in range(router.health.fall):
@@ -119,7 +119,7 @@ async def test_silent_backend(nursery: trio.Nursery, autojump_clock: MockClock) 
 
 
 async def test_retrying_ends_in_time(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A request that finds nobody to connect to is given up before its exchange's time is over."""
+    """A request that finds no server to connect to is given up before its exchange's time is over."""
     router = MemoryRouter(nursery, health=HealthPolicy(fall=1000))
     router.network.disturb(router.backends[0].address, Fault.REFUSE)
     router.take_in()
@@ -142,7 +142,7 @@ async def save_and_lose_a_lock(router: MemoryRouter, server: MemoryStateServer) 
 
 
 async def test_lock_granted_after_a_freeze(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A lock that a thawed server grants to nobody is given back, and the next acquire succeeds."""
+    """A lock that a thawed server grants too late is given back, and the next acquire succeeds."""
     router = MemoryRouter(nursery)
     server = MemoryStateServer(router.network, router.backends[0].address)
     await router.probe_on()

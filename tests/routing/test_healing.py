@@ -16,7 +16,7 @@ NUMBERS = range(SESSIONS)
 async def test_a_server_that_returns_empty_gets_its_copies_back(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Nobody uses the sessions; the next server may be killed soon after, and nothing is lost."""
+    """The sessions are not used; the next server may be killed soon after, and nothing is lost."""
     pool = HealedPool(nursery)
     await pool.fill()
     held = pool.on("state-1")
@@ -77,7 +77,7 @@ async def test_a_leftover_is_removed(nursery: trio.Nursery, autojump_clock: Mock
 async def test_a_locked_session_is_healed_when_its_lock_ends(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The walk does not count before: a page's lock is taken by nobody."""
+    """The walk does not count before: a page's lock is taken from it by no other."""
     pool = HealedPool(nursery)
     await pool.fill()
     _, copy = pool.primary_and_copy(0)
@@ -96,7 +96,7 @@ async def test_a_locked_session_is_healed_when_its_lock_ends(
 async def test_what_only_a_doubtful_server_has_is_not_the_session(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """It is never a source: nobody finds the session again, and the server is read afterwards."""
+    """It is never a source: the session is not found again, and the server is read afterwards."""
     pool = HealedPool(nursery)
     await pool.fill()
     ghost = SESSIONS + 1

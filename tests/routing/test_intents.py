@@ -85,7 +85,7 @@ async def test_ready_after_drain(nursery: trio.Nursery, autojump_clock: MockCloc
 
 
 async def test_the_last_server_cannot_be_drained(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Somebody must serve: refused with the reason, and nothing has changed."""
+    """A server must serve: refused with the reason, and nothing has changed."""
     farm = await farm_of(nursery, servers=2)
     farm.set_intent(0, Intent.DRAIN)
     epoch = farm.router.roster.pool.epoch

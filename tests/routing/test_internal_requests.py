@@ -114,7 +114,7 @@ async def test_told(nursery: trio.Nursery, autojump_clock: MockClock, answer: by
 
 
 async def test_late(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody waits longer than an internal request's patience; the backend is probed, and not blamed
+    """No request waits longer than an internal request's patience; the backend is probed, and not blamed
     (design.md 5)."""
     setting = Setting(nursery, [*greeting(), Hear(GET), HearEnd()])
     told = await setting.run(get(TARGET))
@@ -192,7 +192,7 @@ async def test_refused(nursery: trio.Nursery, autojump_clock: MockClock) -> None
 
 
 async def test_a_server_that_is_not_to_be_spoken_to(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody sends internal requests to a server in maintenance, or to one that is down."""
+    """No internal request goes to a server in maintenance, or to one that is down."""
     farm = MemoryFarm(nursery)
     await farm.start()
     farm.set_intent(0, Intent.MAINT)

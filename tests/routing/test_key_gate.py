@@ -20,7 +20,7 @@ async def pass_through(gate: KeyGate, key: bytes, log: list[str], name: str, dur
 
 
 async def test_a_free_key_is_entered_at_once() -> None:
-    """Of a key that nobody waits for the gate costs nothing, not even a turn of the scheduler."""
+    """Of a key that no other exchange waits for the gate costs nothing, not even a turn of the scheduler."""
     gate = KeyGate()
     with trio.CancelScope() as scope:
         scope.cancel()

@@ -141,7 +141,7 @@ async def test_the_holders_save_counts(nursery: trio.Nursery, autojump_clock: Mo
 async def test_the_lock_is_gone_on_its_server_too(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
 ) -> None:
-    """When the lock's server is back it is put right before it is asked: nobody finds the old lock."""
+    """When the lock's server is back it is put right before it is asked: no page finds the old lock."""
     farm = await held(nursery)
     await farm.freeze(0)
     await farm.ask(request(operation, cookie=GRANTED, body=OLD))
@@ -221,6 +221,17 @@ async def test_a_release_costs_no_session(
     assert set() == farm.marked
 
 
+async def test_a_remove_of_what_is_out_of_reach(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Its holder is told that the session is removed, though no server in reach has it; and it is."""
+    farm = await held(nursery, servers=2, copies=1)
+    await farm.freeze(0)
+    removed = await farm.ask(request(Operation.REMOVE, cookie=GRANTED))
+    await farm.thaw(0)
+    await trio.sleep(5)
+
+    assert (200, NOT_FOUND) == (status(removed), await farm.ask(GET))
+
+
 async def test_a_client_may_break_the_lock(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """With the cookie of the router's 423 a client that has waited for 110 s breaks the lock (8.1)."""
     farm = await held(nursery)
@@ -234,7 +245,7 @@ async def test_a_client_may_break_the_lock(nursery: trio.Nursery, autojump_clock
 
 
 async def test_the_lock_ends_with_the_session(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A lock that nobody asks for during its session's time-out is forgotten."""
+    """A lock that no client asks for during its session's time-out is forgotten."""
     farm = MemoryFarm(nursery)
     await farm.start()
     await farm.ask(request(Operation.SET, body=OLD, minutes=1))
@@ -383,7 +394,7 @@ async def test_a_page_that_waits_for_the_gate_in_vain_has_failed_too(
 async def test_a_session_whose_save_was_hung_up_on_is_served_again(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Its copy has what was last acknowledged, and nobody waits for the page that has failed (P3, P5)."""
+    """Its copy has what was last acknowledged, and no client waits for the page that has failed (P3, P5)."""
     farm = await held(nursery)
     farm.servers[0].freeze()
     await farm.save(NEW, cookie=GRANTED)

@@ -190,7 +190,7 @@ async def test_what_nobody_has_stored_is_not_lost(
 async def test_what_was_stored_before_the_start_is_not_lost_to_the_log(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Nobody knows of it: its user is told 404, and it is there again when its server is."""
+    """It is not known of: its user is told 404, and it is there again when its server is."""
     farm = await farm_with(nursery, 3)
     await farm.freeze(3)
     early = await farm.ask(GET)

@@ -115,7 +115,7 @@ async def test_a_server_that_is_seen_is_up_all_the_time(
 async def test_a_server_that_was_not_seen(
     nursery: trio.Nursery, autojump_clock: MockClock, change: Change
 ) -> None:
-    """Its first probe finds out who it is, which is told once for each; nobody is left over."""
+    """Its first probe finds out who it is, which is told once for each; none is left over."""
     farm = await farm_of(nursery)
     incarnations = {
         each.record.incarnation: identity for identity, each in farm.router.roster.pool.members.items()
@@ -251,7 +251,7 @@ async def test_the_former_entry_of_a_removed_server_ends(
 async def test_a_probe_under_way_while_its_server_moves(
     nursery: trio.Nursery, autojump_clock: MockClock, is_answered: bool
 ) -> None:
-    """What it finds at the former address, another memory or nobody, is not held against the server."""
+    """What it finds at the former address, another memory or none, is not held against the server."""
     router = MemoryRouter(nursery, 1)
     router.take_in()
     another = MemoryStateServer(router.network, router.backends[0].address)
@@ -385,7 +385,7 @@ async def test_an_empty_server_that_is_put_back(nursery: trio.Nursery, autojump_
 async def test_a_memory_that_was_forgotten_comes_back(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Nobody knows what it missed: it is written to, and not read."""
+    """It is not known what it missed: it is written to, and not read."""
     farm = await farm_of(nursery)
     farm.servers[0].kill()
     await forgotten(farm, 0)

@@ -141,7 +141,7 @@ async def test_a_removed_server_is_forgotten_after_t_max(
 async def test_a_removed_server_that_is_down_is_forgotten_after_a_minute(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Nobody waits for a machine that was switched off (design.md 5)."""
+    """No client waits for a machine that was switched off (design.md 5)."""
     farm = MemoryFarm(nursery, ledger=LedgerPolicy())
     await farm.start()
     adopt(farm, kept(farm, without=[0]))
@@ -154,7 +154,7 @@ async def test_a_removed_server_that_is_down_is_forgotten_after_a_minute(
 
 
 async def test_a_forgotten_server_leaves_no_marks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody will ever put right what nobody can ask, so it is not remembered either."""
+    """A server that cannot be asked is never put right, so it is not remembered either."""
     farm = await farm_of(nursery)
     adopt(farm, kept(farm, without=[0]))
     farm.servers[0].freeze()
@@ -168,7 +168,7 @@ async def test_a_forgotten_server_leaves_no_marks(nursery: trio.Nursery, autojum
 async def test_a_forgotten_server_leaves_no_connections(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Connections that went unanswered are not watched for ever when nobody probes their server any more."""
+    """Connections that went unanswered are not watched for ever when their server is not probed any more."""
     farm = await farm_of(nursery)
     await farm.ask(request(Operation.GET, target(1)))
     farm.servers[0].freeze()
@@ -184,7 +184,7 @@ async def test_a_forgotten_server_leaves_no_connections(
 async def test_a_probe_that_outlives_its_server(
     nursery: trio.Nursery, autojump_clock: MockClock, kind: type[BackendRefused] | type[BackendTooSlow]
 ) -> None:
-    """What a probe still says of a server that was forgotten meanwhile is nobody's concern."""
+    """What a probe still says of a server that was forgotten meanwhile does not matter."""
     farm = await farm_of(nursery)
     adopt(farm, kept(farm, without=[0]))
     await trio.sleep(T_MAX + 10)
@@ -253,7 +253,7 @@ def request_target() -> bytes:
 async def test_a_change_of_weights_moves_sessions_as_they_are_touched(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Nobody is lost when another server's share grows (P6)."""
+    """No session is lost when another server's share grows (P6)."""
     farm = MemoryFarm(nursery, servers=2, copies=1)
     await farm.start()
     sessions = [target(number) for number in range(40)]

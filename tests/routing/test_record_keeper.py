@@ -56,7 +56,7 @@ async def test_a_degraded_save_is_written_down_first(
 async def test_without_a_record_nothing_is_acknowledged(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """A save whose copy failed is closed where nobody can be told of it."""
+    """A save whose copy failed is closed where no server can be told of it."""
     site = Site(nursery)
     router = await site.router()
     await save(router)
@@ -68,7 +68,7 @@ async def test_without_a_record_nothing_is_acknowledged(
 
 
 async def test_who_is_down_is_written_down(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Also where nobody has written yet: others are served in its place."""
+    """Also where no client has written yet: others are served in its place."""
     site = Site(nursery)
     router = await site.router()
     name = holders(router)[0]
@@ -115,7 +115,7 @@ async def test_a_remove_is_written_down_before_it_is_sent(
 async def test_what_is_needed_is_written_whatever_is_taken_back(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Bits are looked through every two seconds, also while somebody waits for a bit to be written."""
+    """Bits are looked through every two seconds, also while a request waits for a bit to be written."""
     site = Site(nursery, servers=4)
     router = await site.router()
     keeper = router.core.keeper
@@ -226,7 +226,7 @@ async def test_every_server_has_the_record(nursery: trio.Nursery, autojump_clock
 async def test_a_server_that_was_away_gets_the_record_with_its_first_probe(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """What it holds is older meanwhile, and the next router may find nobody but that server."""
+    """What it holds is older meanwhile, and the next router may find no server but that one."""
     site = Site(nursery)
     router = await site.router()
     site.servers[0].freeze()
@@ -323,7 +323,7 @@ async def test_a_superseded_router_stores_nothing(nursery: trio.Nursery, autojum
 
 
 async def test_two_servers_are_enough(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A save whose copy fails is acknowledged when two servers have the record, whoever else is silent."""
+    """A save whose copy fails is acknowledged when two servers have the record, though others are silent."""
     site = Site(nursery, servers=4)
     router = await site.router()
     await save(router)
@@ -343,7 +343,7 @@ async def test_two_servers_are_enough(nursery: trio.Nursery, autojump_clock: Moc
 async def test_what_is_served_in_the_place_of_a_server_is_written_down_first(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """Also where nobody has written: without a record the copy's answer is not relayed."""
+    """Also where no client has written: without a record the copy's answer is not relayed."""
     site = Site(nursery)
     router = await site.router()
     await save(router)

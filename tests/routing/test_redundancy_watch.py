@@ -102,7 +102,7 @@ async def test_the_router_s_own_start_is_told(nursery: trio.Nursery, autojump_cl
 
 
 async def test_a_router_that_runs_looks(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """It reports by itself; here nobody listens at any backend."""
+    """It reports by itself; here nothing listens at any backend."""
     router = router_of(nursery)
     nursery.start_soon(router.core.run)
 

@@ -48,7 +48,7 @@ async def test_a_copy_is_written(nursery: trio.Nursery, autojump_clock: MockCloc
 
 
 async def test_the_primary_is_written(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A server that is home again gets its session back from whoever acted for it."""
+    """A server that is home again gets its session back from the server that acted for it."""
     farm = await idle_farm(nursery)
     farm.tell(0, STORE_OLD)
     farm.tell(1, STORE_NEW)
@@ -152,7 +152,7 @@ async def test_a_create_is_no_repair_where_the_remove_before_it_failed(
 
 
 async def test_a_ghost_lock_goes_with_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A lock that nobody knows of on the marked server is released, and the content written."""
+    """A lock on the marked server that is not in the ledger is released, and the content written."""
     farm = await idle_farm(nursery)
     farm.tell(0, STORE_NEW)
     farm.tell(1, STORE_OLD)
@@ -165,7 +165,7 @@ async def test_a_ghost_lock_goes_with_it(nursery: trio.Nursery, autojump_clock: 
 
 
 async def test_the_only_server_is_read(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Where there is nobody else, what a request without an answer has left behind is the session."""
+    """Where there is no other server, what a request without an answer has left behind is the session."""
     farm = await idle_farm(nursery, servers=1, copies=1)
     farm.tell(0, STORE_OLD)
     farm.tell(0, ACQUIRE)

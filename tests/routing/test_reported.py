@@ -1,4 +1,4 @@
-"""What exchanges report to whoever counts: sizes, copies, and who answered in whose place."""
+"""What exchanges report to the counters: sizes, copies, and who answered in whose place."""
 
 import trio
 from trio.testing import MockClock
@@ -76,7 +76,7 @@ async def test_all_is_well(nursery: trio.Nursery, autojump_clock: MockClock) -> 
 
 
 async def test_a_lock_stays_where_it_was_granted(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """The first choice is back and well, but a page's lock is elsewhere: nobody was passed over."""
+    """The first choice is back and well, but a page's lock is elsewhere: no server was passed over."""
     farm = MemoryFarm(nursery)
     await farm.start()
     await farm.save()
@@ -133,7 +133,7 @@ async def test_a_copy_is_not_written(nursery: trio.Nursery, autojump_clock: Mock
 
 
 async def test_a_copys_stale_lock_is_a_ghost(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A lock that nobody holds, found on a copy and released, is reported as any other."""
+    """A lock that no page holds, found on a copy and released, is reported as any other."""
     farm = MemoryFarm(nursery)
     await farm.start()
     await farm.save()

@@ -111,7 +111,7 @@ async def test_a_remove_that_was_cut_off_with_its_router(
 
 
 async def test_a_crash_leaves_the_pool_redundant(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody was dirty, so no server lacks a save that was acknowledged (design.md 5.2.4)."""
+    """No server was dirty, so none lacks a save that was acknowledged (design.md 5.2.4)."""
     farm = Farm(nursery)
     first = await farm.start()
     await save(first, OLD)

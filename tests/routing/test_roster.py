@@ -38,7 +38,7 @@ async def fail_exchanges(router: MemoryRouter, kind: Kind, times: int) -> None:
 
 
 async def wanted(router: MemoryRouter, name: BackendId = STATE_1) -> bool:
-    """Whether somebody wants this backend probed at once."""
+    """Whether this backend is to be probed at once."""
     with trio.move_on_after(0.001):
         await router.roster.wait_for_wanted_probe(name)
         return True
@@ -85,7 +85,7 @@ async def test_failed_exchanges_count(nursery: trio.Nursery, autojump_clock: Moc
 async def test_ambiguous_exchanges_do_not_count(
     nursery: trio.Nursery, autojump_clock: MockClock, kind: Kind
 ) -> None:
-    """A clean close or an odd answer may be the request's doing, and ejects nobody (design.md 5)."""
+    """A clean close or an odd answer may be the request's doing, and ejects no server (design.md 5)."""
     router = taken_in(nursery)
     await fail_exchanges(router, kind, 100)
 
@@ -120,7 +120,7 @@ async def test_cut_exchanges_say_nothing(nursery: trio.Nursery, autojump_clock: 
 
 @each_case("kind", [*COUNTING, *NOT_COUNTING])
 async def test_failed_probes_count(nursery: trio.Nursery, autojump_clock: MockClock, kind: Kind) -> None:
-    """Of a probe, whatever goes wrong counts: nobody else's request can be to blame."""
+    """Of a probe, whatever goes wrong counts: no other request can be to blame."""
     router = taken_in(nursery)
     await fail_probes(router, kind, FALL - 1)
     before = router.serving

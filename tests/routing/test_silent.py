@@ -1,4 +1,4 @@
-"""Unsettled times in which somebody who may have the session cannot be asked, or not be believed (7.4)."""
+"""Unsettled times in which a server that may have the session cannot be asked, or not be believed (7.4)."""
 
 import pytest
 import trio
@@ -13,14 +13,14 @@ from tests.doubles.sessions import ACQUIRE, CREATE, GET, HEAD
 from tests.routing.unsettled import ANSWER, LONG, OLD, RELEASE, STORE_OLD, farm_with, status
 from tests.tables import each_case
 
-# --- somebody is silent ---
+# --- a server is silent ---
 
 
 @each_case("asked", [GET, ACQUIRE, CREATE, HEAD, RELEASE])
 async def test_a_server_that_is_not_down_yet_may_have_it(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:
-    """While a silent server may still be well nobody is told that the session does not exist (P2)."""
+    """While a silent server may still be well no client is told that the session does not exist (P2)."""
     farm = await farm_with(nursery, 3)
     farm.servers[3].freeze()
 
@@ -118,7 +118,7 @@ async def test_what_went_unanswered_may_be_the_session(
 
 
 async def test_what_is_still_open_is_waited_for(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Until the connection of a request without an answer has ended nobody can tell: closed, not 404."""
+    """Until the connection of a request without an answer has ended no server can tell: closed, not 404."""
     farm = await farm_with(nursery, 3)
     farm.ledger.note_unanswered(farm.key, b"target", farm.names[3], trio.current_time())
     answer = await farm.ask(GET)
@@ -133,7 +133,7 @@ async def test_what_is_still_open_is_waited_for(nursery: trio.Nursery, autojump_
 async def test_a_server_that_is_not_known_yet_may_have_it(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """At the router's start nobody is declared lost of whom nothing is known (design.md 5)."""
+    """At the router's start no server of which nothing is known is declared lost (design.md 5)."""
     farm = MemoryFarm(nursery, 4, ledger=LONG)
     farm.tell(3, STORE_OLD)
     farm.servers[3].freeze()
@@ -159,7 +159,7 @@ async def test_all_that_serve_are_marked_and_one_that_does_not_has_it(
 async def test_repair_reads_a_server_that_does_not_serve(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """The same without a client: a marked server is put right by whoever has the session (7.3)."""
+    """The same without a client: a marked server is put right by the server that has the session (7.3)."""
     farm = await farm_with(nursery, 0, servers=2)
     farm.router.roster.set_intent(farm.names[0], Intent.DRAIN)
     farm.router.core.ledger_keeper.mark(farm.session_ref, farm.names[1], is_stale=True)

@@ -59,7 +59,7 @@ async def test_a_second_router_stands_by(nursery: trio.Nursery, autojump_clock: 
 
 
 async def test_an_active_router_that_nobody_uses(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A router with a client claims when the beats have said for five seconds that nobody is served."""
+    """A router with a client claims when the beats have said for five seconds that no client is served."""
     site = Site(nursery)
     idle = await site.router()
     await save(idle)
@@ -127,7 +127,7 @@ async def test_a_health_check_makes_nobody_active(nursery: trio.Nursery, autojum
 
 
 async def test_superseded(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Whoever sees a higher term forgets what it knew, writes nothing, and closes its clients."""
+    """A router that sees a higher term forgets what it knew, writes nothing, and closes its clients."""
     site = Site(nursery)
     former = await site.router()
     await ask(former, ACQUIRE)
@@ -225,7 +225,7 @@ async def test_who_was_away_is_not_read(nursery: trio.Nursery, autojump_clock: M
 
 
 async def test_marks_are_handed_over(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """After a stop in order the next router on the machine knows what a server lacks, and doubts nobody."""
+    """After a stop in order the next router on the machine knows what a server lacks, and doubts none."""
     site, disk = Site(nursery), MemoryDisk()
     stopped = await site.router(disk)
     await save(stopped, b"old")
@@ -350,7 +350,7 @@ async def test_a_server_of_another_farm(nursery: trio.Nursery, autojump_clock: M
 
 
 async def test_cut_off_from_most_servers(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """With fewer than half of the servers nobody is served while another router may have the others."""
+    """With fewer than half of the servers no client is served while another router may have the others."""
     site = Site(nursery)
     former = await site.router()
     await save(former)
@@ -411,7 +411,7 @@ async def test_a_record_is_current(
     frozen: tuple[int, ...],
     is_awaited: bool,
 ) -> None:
-    """Where nobody who was not asked can have a later one; else it is waited for, at most `lost_after`."""
+    """Where no server is left that can have a later one; else it is waited for, at most `lost_after`."""
     took = await claim_after(Site(nursery, servers), *frozen, lost_after=20.0)
 
     assert is_awaited is (took >= 20.0)
@@ -494,7 +494,7 @@ async def test_claims_that_came_to_nothing(nursery: trio.Nursery, autojump_clock
 async def test_a_term_without_a_record(
     nursery: trio.Nursery, autojump_clock: MockClock, frozen: tuple[int, ...], is_awaited: bool
 ) -> None:
-    """A router was there before: its record may lie where nobody answers, and is waited for."""
+    """A router was there before: its record may lie where no server answers, and is waited for."""
     site = Site(nursery)
     died = await site.router()
     await save(died, b"saved")

@@ -1,4 +1,4 @@
-"""Locks that nobody holds: grants that came too late, were withheld, or did not reach their clients.
+"""Locks that no page holds: grants that came too late, were withheld, or did not reach their clients.
 
 The router knows of them in one of two ways. What it was told it gives back itself, still behind the gate.
 What it was not told leaves a mark, and once the connection has ended a plain get shows a cookie that the
@@ -59,7 +59,7 @@ class Setting:
 
 
 def ghosts(router: MemoryRouter) -> list[str]:
-    """What became of locks that nobody holds."""
+    """What became of locks that no page holds."""
     names = [str(fact[0]) for fact in router.observer.facts]
     return [name for name in names if name.startswith("ghost")]
 
@@ -213,7 +213,7 @@ async def test_the_gate_is_kept_until_the_lock_is_given_back(
 
 @pytest.mark.parametrize("body", [CONTENT, LARGE], ids=["held", "streamed"])
 async def test_delivered_grant(nursery: trio.Nursery, autojump_clock: MockClock, body: bytes) -> None:
-    """A lock that was handed over is its client's: nobody releases it, and the ledger knows it."""
+    """A lock that was handed over is its client's: it is not released, and the ledger knows it."""
     granted = ok(body, b"LockCookie: 7", TIMEOUT_FIELD)
     setting = Setting(nursery, [*greeting(), Hear(ACQUIRE), Say(granted)])
     answer = await setting.router.client().ask(ACQUIRE)
@@ -253,7 +253,7 @@ async def test_release_that_fails(
 async def test_ghost_of_another_incarnation(
     nursery: trio.Nursery, autojump_clock: MockClock, token: bytes | None
 ) -> None:
-    """A lock of an earlier incarnation is gone with it; its cookie may be somebody else's now, and is not
+    """A lock of an earlier incarnation is gone with it; its cookie may be another page's now, and is not
     used."""
     setting = Setting(
         nursery,

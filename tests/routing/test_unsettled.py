@@ -18,7 +18,7 @@ from tests.tables import each_case
 async def test_what_nobody_has_does_not_exist(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
 ) -> None:
-    """Where everybody was asked and nobody has it, 404 is the truth."""
+    """Where all servers were asked and none has it, 404 is the truth."""
     farm = await farm_with(nursery)
 
     assert NOT_FOUND == await farm.ask(asked)
@@ -64,7 +64,7 @@ async def test_in_settled_times_nothing_is_looked_for(
 async def test_a_session_is_moved_to_where_it_belongs(
     nursery: trio.Nursery, autojump_clock: MockClock, place: int
 ) -> None:
-    """Whoever has it unmarked has the session: it is moved home, copied, and removed elsewhere."""
+    """A server that has it unmarked has the session: it is moved home, copied, and removed elsewhere."""
     farm = await farm_with(nursery, place)
 
     assert ANSWER == await farm.ask(GET)
@@ -134,7 +134,7 @@ LOCKED_ELSEWHERE = {
 async def test_a_session_that_is_locked_is_not_moved(
     nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes, expected: int
 ) -> None:
-    """Somebody else's lock on the owner is relayed, and the session stays where it is."""
+    """Another page's lock on the owner is relayed, and the session stays where it is."""
     farm = await farm_with(nursery, 3)
     farm.tell(3, ACQUIRE)
 
@@ -201,7 +201,7 @@ async def test_leftovers_with_a_stale_lock(nursery: trio.Nursery, autojump_clock
 async def test_in_settled_times_a_set_goes_to_the_acting_set_alone(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """When nothing can lie anywhere else nobody else is bothered."""
+    """When nothing can lie anywhere else no other server is asked."""
     farm = MemoryFarm(nursery)
     await farm.start()
     await farm.settle()

@@ -48,7 +48,7 @@ def test_access_slides_the_expiry() -> None:
 
 
 def test_an_expired_session_is_forgotten_on_access() -> None:
-    """Whoever asks for an expired session frees its memory, too."""
+    """A client that asks for an expired session frees its memory, too."""
     table = SessionTable()
     store(table, b"/key", 0.0, timeout=1)
     status(table, b"/key", 61.0)
@@ -57,7 +57,7 @@ def test_an_expired_session_is_forgotten_on_access() -> None:
 
 
 def test_sweep_forgets_what_has_expired() -> None:
-    """Sessions that nobody asks for any more go, too, soon after their time."""
+    """Sessions that no client asks for any more go, too, soon after their time."""
     table = SessionTable()
     for number in range(100):
         store(table, b"/%d" % number, 0.0, timeout=1)

@@ -91,7 +91,7 @@ def test_a_restored_table_answers_as_the_one_before(
     downtime: float,
     after: list[tuple[float, Operation, bytes, int | None, int | None, bytes]],
 ) -> None:
-    """Whatever happened before, nobody can tell from any answer that there was a restart in between."""
+    """Whatever happened before, no client can tell from any answer that there was a restart in between."""
     table, now = SessionTable(), NOW
     for pause, operation, key, cookie, timeout, body in before:
         now += pause

@@ -34,6 +34,12 @@ DISTRUSTED = "an empty server is not read"
 NEVER = "never redundant again"
 """What a history notes when a world without trouble does not become redundant."""
 
+LONGEST_LATENESS = 60.0
+"""Seconds after which a server has carried out what lay in its sockets while it stood still."""
+
+MOST_TRIES = 3
+"""Releases by force that may all be closed while something has failed."""
+
 _READS = (Operation.GET, Operation.ACQUIRE)
 _NEED_IT = (Operation.RELEASE, Operation.RESET_TIMEOUT)
 _TAKE_THE_FLAG = (Operation.GET, Operation.ACQUIRE, Operation.RELEASE)
@@ -111,6 +117,7 @@ def judge(
             not world.may_stay_thin
         ):  # who is not read is not unlocked; the lock is broken when it is read again
             found += _stuck_locks(exchanges, history.crashed_pages, history.claims, execution_timeout)
+            found += _unbreakable_locks(exchanges)
         if not world.may_lose:
             found += _double_holders(exchanges, history)
         if ends:
@@ -283,9 +290,12 @@ def _stuck_locks(
     """Find locks that are older than any page, and were not left by one that crashed.
 
     One that was granted before the router of now had claimed may be that of a page which failed meanwhile:
-    nobody releases it but a web server, when it is too old (design.md 5.2.6).
+    nobody releases it but a web server, when it is too old (design.md 5.2.6). The same goes for one that a
+    server granted later, to an acquire of a router before that had lain in its sockets (design.md 7.7).
     """
-    granted = [each for each in exchanges if each.operation is Operation.ACQUIRE and each.page in crashed]
+    acquires = [each for each in exchanges if each.operation is Operation.ACQUIRE]
+    granted = [each for each in acquires if each.page in crashed]
+    unanswered = [each for each in acquires if each.status is None]
     for each in exchanges:
         if each.status != 423 or each.lock_age is None or each.lock_age < execution_timeout:
             continue
@@ -295,8 +305,37 @@ def _stuck_locks(
             acquire.began_at <= latest and (acquire.ended_at is None or acquire.ended_at >= earliest)
             for acquire in granted
         )
-        if not is_left_by_a_crash and not any(earliest <= claimed <= each.began_at for claimed in claims):
+        is_granted_late = any(
+            acquire.began_at <= claimed <= latest <= acquire.began_at + LONGEST_LATENESS
+            for acquire in unanswered
+            for claimed in claims
+        )
+        is_older = is_granted_late or any(earliest <= claimed <= each.began_at for claimed in claims)
+        if not is_left_by_a_crash and not is_older:
             yield Violation(Kind.STUCK_LOCK, each, "no page runs for so long")
+
+
+def _unbreakable_locks(exchanges: list[Exchange]) -> Iterator[Violation]:
+    """Find locks that were released by force, and are still there, whoever has left them.
+
+    A release that was closed may be asked once more; what is closed again and again breaks no lock.
+    """
+    shown: dict[int, float] = {}  # when the lock was granted that a page was shown last
+    forced: list[tuple[Exchange, float]] = []
+    for each in sorted(exchanges, key=lambda one: one.ended_at or float("inf")):
+        if each.is_forced:
+            forced.append((each, shown[each.page]))
+        if each.status != 423 or each.lock_age is None:
+            continue
+        shown[each.page] = granted_at = each.began_at - each.lock_age
+        tried = [
+            release
+            for release, granted in forced
+            if release.cookie == each.lock_cookie and abs(granted - granted_at) < 2 * SLACK
+            if (release.ended_at or float("inf")) < each.began_at
+        ]
+        if len(tried) >= MOST_TRIES or any(release.status == 200 for release in tried):
+            yield Violation(Kind.STUCK_LOCK, each, f"it was released by force {len(tried)} times")
 
 
 def _double_holders(exchanges: list[Exchange], history: History) -> Iterator[Violation]:

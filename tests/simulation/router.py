@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import trio
 
-from partitioner.errors import NobodyListens
+from partitioner.errors import NotListening
 from partitioner.membership.backend import Address, Backend
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
@@ -140,7 +140,7 @@ class RouterProcess:
             while self._conversations:
                 await self._on_end.wait()
         with trio.move_on_after(LAST_RELEASES):
-            await self.core.router.wait_until_given_back()
+            await self.core.undelivered_locks.wait_until_given_back()
         if self.is_running:
             await self._leave_word()
         self.crash()
@@ -167,7 +167,7 @@ class RouterProcess:
     # --- its connections ---
 
     def connect(self) -> Client | None:
-        """A client that has just connected; None where nobody listens."""
+        """A client that has just connected; None where nothing listens."""
         if not self._is_accepting:
             return None
         near, far = connection()
@@ -190,7 +190,7 @@ class RouterProcess:
         channel = await self._machine.network.dial(address)
         if not self.is_running:
             channel.close()
-            raise NobodyListens("is dialled by a process that is dead")
+            raise NotListening("is dialled by a process that is dead")
         self._channels.append(channel)
         return channel
 

@@ -93,7 +93,7 @@ class WebServer:
         rng: ActorRandom,
         timeouts: tuple[int, ...] = (1,),
     ) -> None:
-        """`connect` opens a connection to the router; None if nobody listens. Time-outs are minutes."""
+        """`connect` opens a connection to the router; None if nothing listens. Time-outs are minutes."""
         self._timeouts = timeouts
         self._connect = connect
         self._history = history

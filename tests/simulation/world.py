@@ -333,7 +333,11 @@ class World:
         return None if server is None or now < server.old_until else server.look_at(key, now)
 
     def audit(self) -> None:
-        """Hold what the servers have against what the router says: of each session a good copy elsewhere."""
+        """Hold what the servers have against what the router says: of each session a good copy elsewhere.
+
+        A session whose time-out has passed since a client asked for it last is over. Its primary may have it
+        still, because its clock stood still or because repair has asked for it; copies are not owed then.
+        """
         pool, now = self.core.roster.pool, trio.current_time()
         for number in self._known_sessions():
             key = server_key(target(number))
@@ -343,6 +347,8 @@ class World:
             on = {identity: self._look_at(identity, key, now) for identity in pool.members}
             primary = on.pop(acting.primary)
             if primary is None or primary.expires_at < now + WINDOW:
+                continue
+            if self._last_asked_at(number) + 60.0 * primary.timeout_minutes < now + WINDOW:
                 continue
             good = [
                 identity
@@ -356,6 +362,12 @@ class World:
             if bad or len(good) < min(len(acting.copies), 1):
                 held = {each: session and session.body[:12] for each, session in on.items()}
                 self.note(f"{BAD_COPY}: s{number} is {primary.body[:12]!r} on {acting.primary}, and {held}")
+
+    def _last_asked_at(self, session: int) -> float:
+        """When a client's last exchange of this session ended, whatever came of it."""
+        now = trio.current_time()
+        asked = [each.ended_at or now for each in self.history.exchanges if each.session == session]
+        return max(asked, default=float("-inf"))
 
     def _is_redundant(self) -> bool:
         """Whether the router says that the next server may fail; of single copies, whether all are well."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from partitioner.errors import AddressUnavailable, ConnectionBroken, NobodyListens, OutOfFiles, Unreachable
+from partitioner.errors import AddressUnavailable, ConnectionBroken, NotListening, OutOfFiles, Unreachable
 from partitioner.membership.backend import Address
 from partitioner.transport.channel import Channel, dial_tcp, listen_tcp, listening_address
 from tests.tables import each_case
@@ -38,7 +38,7 @@ async def something_in(channel: Channel) -> None:
 
 
 async def unused() -> Address:
-    """An address of ours at which nobody listens."""
+    """An address of ours at which nothing listens."""
     [listener] = await listen_tcp(LOOPBACK)
     async with listener:
         return listening_address(listener)
@@ -64,8 +64,8 @@ async def test_peer_is_the_address() -> None:
 
 
 async def test_dial_refused() -> None:
-    """A port at which nobody listens says so."""
-    with pytest.raises(NobodyListens, match="refused the connection"):
+    """A port at which nothing listens says so."""
+    with pytest.raises(NotListening, match="refused the connection"):
         await dial_tcp(await unused())
 
 

@@ -90,7 +90,7 @@ STATES = {
     7: Meaning("leaves", Colour.BLUE),
     8: Meaning("maint", Colour.PURPLE),
 }
-"""In maintenance nobody looks at a backend's health, so that comes last."""
+"""In maintenance a backend's health is not looked at, so that comes last."""
 
 _SEEN_AS = {
     1: f"{backend('backend_state', state='up')} == 1",

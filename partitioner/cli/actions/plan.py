@@ -156,7 +156,7 @@ def _refuse_unknown(option: str, name: str, weights: dict[str, float]) -> None:
 
 
 def _sample() -> Iterable[bytes]:
-    """The sample, with a progress bar on stderr while somebody watches: large pools take a while."""
+    """The sample, with a progress bar on stderr on a terminal: large pools take a while."""
     progress = Console(stderr=True)
     return track(
         sample_keys(SAMPLE),

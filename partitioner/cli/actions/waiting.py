@@ -24,7 +24,7 @@ _IS_DONE: dict[str, Callable[[BackendReport], bool]] = {
 def wait(client: AdminClient, backend: BackendReport, intent: str) -> BackendReport:
     """Look again and again until this server is as was ordered, and return how it is then.
 
-    Raises ClickException if somebody else gives another order meanwhile.
+    Raises ClickException if another order is given meanwhile.
     """
     is_done = _IS_DONE[intent]
     columns = (TextColumn("{task.description}"), BarColumn())

@@ -67,7 +67,7 @@ class AccessPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why somebody may not ask: a status and a sentence."""
+    """Why a request is refused: a status and a sentence."""
 
     status: int
     sentence: str  # for the client

@@ -2,8 +2,8 @@
 
 A router walks through the listings page by page: through the keys to drain the server, and through the
 inventory, which also tells each session's time-out, idle age, size, lock and digest, to heal. Keys are bearer
-secrets, so the guard lets nobody list them without the token, whatever the route: only what tells no secret
-is free.
+secrets, so the guard lets no client list them without the token, whatever the route: only what tells no
+secret is free.
 """
 
 import time

@@ -30,7 +30,7 @@ MOST_NAMES = 3
 """In the headline; the table names them all."""
 
 PIECES_AT_A_TIME = 300
-"""Of the page, about half a millisecond; then everybody else has a turn."""
+"""Of the page, about half a millisecond; then other tasks have a turn."""
 
 _HERE = Path(__file__).parent
 _STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The one sentence for somebody who has just been woken."""
+    """The one sentence for an operator who has just been woken."""
 
     level: str  # good, caution or bad
     sentence: str

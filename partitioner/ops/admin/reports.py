@@ -144,7 +144,7 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class LockReport:
-    """One lock that somebody holds. Its cookie is left out: anyone who knows it can break the lock."""
+    """One lock that is held. Its cookie is left out: anyone who knows it can break the lock."""
 
     key: str  # eight hex digits of the SHA-256 of the session's key: enough to tell locks apart
     server: str

@@ -168,7 +168,7 @@ class _Connection:
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
         except (trio.BrokenResourceError, trio.ClosedResourceError, h11.LocalProtocolError):
-            pass  # it has left, or the app has broken off; nobody is left to tell
+            pass  # the client has left, or the app has broken off: no answer can be sent
         return False
 
     async def _serve_one(self) -> bool:
@@ -243,7 +243,7 @@ class _Connection:
             await self._send(self._http.send(h11.EndOfMessage()))
 
     async def _send(self, data: bytes | None) -> None:
-        """Send it, unless the client has left, or has not read for so long: then the app talks to nobody."""
+        """Send it, unless the client has left, or has not read for so long: then it is discarded."""
         if not data or self._is_broken:
             return
         self._is_broken = True

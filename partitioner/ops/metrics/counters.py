@@ -1,4 +1,4 @@
-"""Counts facts: plain integers in dictionaries, which are read when somebody asks for metrics.
+"""Counts facts: plain integers in dictionaries, which are read at each scrape.
 
 Nothing here knows Prometheus. What happens in every exchange costs a few hundred nanoseconds.
 """

@@ -1,7 +1,7 @@
 """A page of metrics as text, written by the client library piece by piece.
 
 With fifty backends a page has some three thousand numbers, at five to ten microseconds each. After so many
-everybody else has a turn; not after each piece, because most are of a few lines, and under full load a turn
+other tasks have a turn; not after each piece, because most are of a few lines, and under full load a turn
 lasts for as long as the fast path pumps. The page is sent when it is whole: no scraper gets half of it.
 """
 
@@ -17,7 +17,7 @@ from partitioner.ops.metrics.collector import TableCollector
 from partitioner.ops.metrics.process import process_families
 
 LINES_AT_A_TIME = 100
-"""Lines between two turns of everybody else, about a millisecond's worth."""
+"""Lines between two turns of other tasks, about a millisecond's worth."""
 
 _HEAD = b"# "  # a line of a family's head: what it is, and of which type
 _END = b"# EOF\n"  # of an OpenMetrics page

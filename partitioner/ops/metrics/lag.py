@@ -1,4 +1,4 @@
-"""How late does the event loop come to what is due? What everybody waits for, whoever is to blame."""
+"""How late the event loop runs what is due: a delay that every request shares."""
 
 import trio
 

@@ -58,7 +58,7 @@ def _numbers() -> Iterator[tuple[str, float]]:
         yield "process_start_time_seconds", _started_at(_OWN / "stat")
 
 
-@cache  # it is reckoned back from the clock, which moves; whoever counts changes of it counts restarts
+@cache  # it is computed from the clock, which moves; a query that counts its changes counts restarts
 def _started_at(stat: Path) -> float:
     """Unix time. The kernel says how long after its own start that was.
 

@@ -67,7 +67,7 @@ async def _restart_router(site: Site, load: Load, name: str) -> None:
 
 
 async def _kill_router_while_away(site: Site, load: Load, name: str) -> None:
-    """Nobody who lives knows what the frozen server has missed."""
+    """No router that runs knows what the frozen server has missed."""
     await _freeze_until_missed(site, name)
     site.kill_router()
     await site.start_router()

@@ -1,4 +1,4 @@
-"""For how long sessions were out of reach, and for how long nobody looked after them."""
+"""For how long sessions were out of reach, and for how long no router looked after them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence

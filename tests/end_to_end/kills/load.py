@@ -25,7 +25,7 @@ RELOAD_FOR = 60.0
 """Seconds between two tries of a user whose page has failed, and until such a user goes home."""
 
 _NO_CRASHES = {kind: weight for kind, weight in ORDINARY.items() if kind is not Kind.CRASH}
-"""The lock of a dead web server is broken by whoever asks next, and among many sessions that may be longer
+"""The lock of a dead web server is broken by the next page, and among many sessions that may be longer
 than T_max. The simulation has such crashes."""
 
 
@@ -176,7 +176,7 @@ class Load:
             self._nursery.start_soon(self._reload, exchange.session)
 
     def _leaves_its_lock(self, exchange: Exchange) -> bool:
-        """Whether the router died while it had to do with a lock of this page, so that nobody ends it."""
+        """Whether the router died while it had to do with a lock of this page, so that no page ends it."""
         was_asked_before = exchange.began_at <= self._site.router_died_at
         if exchange.operation in END_A_LOCK:
             return was_asked_before or self._site.router_is_down

@@ -2,7 +2,7 @@
 
 import trio
 
-from partitioner.errors import ConnectionBroken, NobodyListens, OutOfFiles, Unreachable
+from partitioner.errors import ConnectionBroken, NotListening, OutOfFiles, Unreachable
 from partitioner.membership.backend import Address
 from partitioner.transport.channel import Channel, dial_tcp
 
@@ -19,7 +19,7 @@ class Wire:
             if self._channel is None:
                 self._channel = await dial_tcp(self._address)
             await self._channel.send(data)
-        except (NobodyListens, Unreachable, OutOfFiles, ConnectionBroken) as error:
+        except (NotListening, Unreachable, OutOfFiles, ConnectionBroken) as error:
             raise trio.BrokenResourceError(str(error)) from error
 
     async def receive_some(self) -> bytes:

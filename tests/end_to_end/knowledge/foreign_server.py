@@ -1,4 +1,4 @@
-"""A state server of somebody else's: it never closes a connection of which the other end has finished.
+"""A state server of another make: it never closes a connection of which the other end has finished.
 
 It runs in threads of the test's process, one for each connection. What it says is what our session table
 says; it can be told to take its time over saves.

@@ -93,7 +93,7 @@ class Router:
     reloads: int = 0
 
     def status(self) -> Json:
-        """What GET /api/v1/status says; raises httpx.TransportError where nobody listens."""
+        """What GET /api/v1/status says; raises httpx.TransportError where nothing listens."""
         return self._get("/api/v1/status").json()  # type: ignore[no-any-return]
 
     def readiness(self) -> str:
@@ -179,7 +179,7 @@ class Site:
     # --- state servers ---
 
     def free_port(self) -> int:
-        """A port at which nobody listens, and that is kept until the end."""
+        """A port at which nothing listens, and that is kept until the end."""
         return self._stack.enter_context(kept_port())
 
     def start_servers(self, names: Sequence[str], entry: str | None = None) -> None:
@@ -264,7 +264,7 @@ class Site:
     ) -> Router:
         """Start a router; `wait_until_serving` is for the caller to call.
 
-        `home` is the machine that it runs on: where state is kept that nobody has given a place.
+        `home` is the machine that it runs on: where state is kept that has no configured place.
         `like` is a router that has ended, whose ports and file it takes over; the file is written anew.
         """
         self._files += 1

@@ -56,7 +56,7 @@ def test_a_state_file_that_was_left_out_once(tmp_path: Path) -> None:
 
 
 def test_a_memory_that_went_back_in_time(tmp_path: Path) -> None:
-    """After a crash somebody puts the file back with which the server had begun, as a snapshot does."""
+    """After a crash an operator puts the file back with which the server had begun, as a snapshot does."""
     with site_in(tmp_path, servers=3, state_files=True) as site:
         router, users = begin(site)
         site.stop_server("state-1")

@@ -71,7 +71,7 @@ def test_a_lock_given_twice(users: Users, web: WebServer) -> None:
 
 
 def test_out_of_reach(users: Users) -> None:
-    """Where nobody listens, every connection is closed until the patience ends."""
+    """Where nothing listens, every connection is closed until the patience ends."""
     users.turn_to(1)
 
     assert "5 of 5 out of reach" == in_words(users.find_fault(patience=0.0))

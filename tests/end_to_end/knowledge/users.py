@@ -72,7 +72,7 @@ class Users:
     # --- what they do; every change is acknowledged when these return ---
 
     def save(self, sessions: Iterable[str], content: bytes) -> None:
-        """Save sessions whose locks nobody holds."""
+        """Save sessions whose locks no page holds."""
 
         def save_one(web: WebServer, session: str) -> None:
             self._insist(web, Operation.SET, session, content, 0)

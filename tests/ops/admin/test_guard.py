@@ -207,13 +207,13 @@ async def test_browsers_ask_for_a_password_on_the_page_alone(method: str, path: 
 
 @pytest.mark.parametrize("token", [None, ""])
 def test_an_exposed_address_without_a_token_is_refused(token: str | None) -> None:
-    """Whoever can reach the port could take the pool apart."""
+    """Any program that reaches the port could take the pool apart."""
     with pytest.raises(AddressUnavailable, match=r"0\.0\.0\.0:9424 can be reached from other machines"):
         check_exposure([Address("127.0.0.1", 9424), Address("0.0.0.0", 9424)], token)
 
 
 def test_an_exposed_address_with_a_token_is_fine() -> None:
-    """So is one that nobody else can reach."""
+    """So is one that no other machine can reach."""
     check_exposure([Address("0.0.0.0", 9424)], "secret")
     check_exposure([Address("127.0.0.1", 9424)], None)
 
@@ -275,7 +275,7 @@ async def test_a_wrong_token_is_logged_once_a_minute(capsys: pytest.CaptureFixtu
 async def test_a_guess_does_not_hide_behind_a_scrape_without_a_token(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """From one address may come a Prometheus that has no token, and somebody who guesses it."""
+    """From one address may come a Prometheus that has no token, and a program that guesses it."""
     configure_log(as_json=True)
     both = Operator(Guard(PlainTextResponse("secret"), ELSEWHERE), "192.0.2.7")
     for _ in range(2):

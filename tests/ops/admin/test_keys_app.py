@@ -150,7 +150,7 @@ async def test_what_is_no_listing_is_explained(answer: httpx.Response, sentence:
 
 
 async def test_a_port_that_is_closed_is_explained() -> None:
-    """The same where nobody answers at all."""
+    """The same where no server answers at all."""
 
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("All connection attempts failed")

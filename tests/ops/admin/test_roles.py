@@ -71,7 +71,7 @@ class Routers:
 
 
 async def _use(router: MemoryRouter) -> None:
-    """Be a web server that asks this router for ever, whoever is active."""
+    """Be a web server that asks this router for ever, whichever router is active."""
     while True:
         client = router.client()
         await client.ask(request(Operation.SET, target(1)))
@@ -170,7 +170,7 @@ async def test_a_claim_that_no_server_takes(nursery: trio.Nursery, autojump_cloc
 
 
 async def test_a_router_with_servers_of_its_own(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody else can serve them: it is active without a term."""
+    """No other router can have them: it is active without a term."""
     router = MemoryRouter(nursery, 1)
     operator = Operator(router_app(admin_api_of(router.core), AccessPolicy(is_loopback=True)))
     status = (await operator.get("/api/v1/status")).json()

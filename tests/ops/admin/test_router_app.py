@@ -92,7 +92,7 @@ async def test_healthz(nursery: trio.Nursery, autojump_clock: MockClock) -> None
 
 
 async def test_readyz(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Ready while it serves and somebody is behind it; otherwise every reason is told."""
+    """Ready while it serves and a server is behind it; otherwise every reason is told."""
     site = Site(nursery)
     before = await site.operator.get("/readyz")
     await site.router.probe_on()
@@ -407,7 +407,7 @@ async def test_a_bare_session_id_has_no_place_where_targets_are_hashed(
 
 
 async def test_the_last_ready_server_is_not_drained(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Nobody would be there to take its sessions: 409 with the reason, and nothing has changed."""
+    """No server would be there to take its sessions: 409 with the reason, and nothing has changed."""
     site = Site(nursery)
     await site.router.probe_on()
     await site.operator.post("/api/v1/backends/state-1/drain")

@@ -178,7 +178,7 @@ READ_ELSEWHERE = {
 
 
 def test_every_fact_is_counted_or_read_elsewhere() -> None:
-    """Whoever adds a fact decides where its number comes from."""
+    """A new fact comes with where its number is from."""
     assert set(FACT_NAMES) == COUNTED.keys() | READ_ELSEWHERE
 
 

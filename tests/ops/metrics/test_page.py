@@ -113,7 +113,7 @@ async def test_a_state_server_shows_the_catalogue(autojump_clock: MockClock) -> 
 
 
 async def test_openmetrics(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Whoever asks for OpenMetrics gets it, from a strict writer to a strict reader."""
+    """A scraper that asks for OpenMetrics gets it, from a strict writer to a strict reader."""
     site = Site(nursery, 20)
     await site.router.probe_on()
     answer = await site.operator.get("/metrics", accept=OPENMETRICS)

@@ -9,7 +9,7 @@ DOCUMENT = Path(__file__).parents[3] / "conf" / "metrics.md"
 
 
 def test_the_document_is_that_of_the_catalogue() -> None:
-    """Whoever changes the catalogue runs `python -m partitioner.ops.metrics > conf/metrics.md`."""
+    """After a change of the catalogue run `python -m partitioner.ops.metrics > conf/metrics.md`."""
     assert reference() == DOCUMENT.read_text(encoding="utf-8")
 
 

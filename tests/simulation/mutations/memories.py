@@ -7,7 +7,7 @@ from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import Pool
-from partitioner.routing import tenure
+from partitioner.membership.survey import Survey
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.roster import Roster
 from partitioner.transport.authority import Beats
@@ -119,7 +119,7 @@ def beats_are_not_compared() -> Iterator[None]:
 @mutation
 def a_claim_compares_no_beats() -> Iterator[None]:
     """Nor does the next router notice one."""
-    return replaced(tenure, "_gone_back", lambda record, look: ())
+    return replaced(Survey, "gone_back", lambda self, record: ())
 
 
 # --- ageing ---

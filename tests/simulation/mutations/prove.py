@@ -19,6 +19,9 @@ import partitioner.daemon.router  # noqa: F401
 from tests.simulation.mutations.plugin import VARIABLE
 from tests.simulation.mutations.proofs import BY_UNIT_TEST
 
+_QUIETLY = ("-n0", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+"""Plugins that are installed have been imported before the fork, so their assertions stay as they are."""
+
 
 def main() -> None:
     """Prove each rule that comes in."""
@@ -36,9 +39,12 @@ def prove(name: str) -> tuple[int, str]:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
             os.environ[VARIABLE] = name
-            code = pytest.main(["-n0", "-p", "tests.simulation.mutations.plugin", BY_UNIT_TEST[name]])
-            sys.stdout.flush()
-            os._exit(code)
+            code = int(pytest.ExitCode.INTERNAL_ERROR)  # what goes wrong before the test proves nothing
+            try:
+                code = pytest.main([*_QUIETLY, "-p", "tests.simulation.mutations.plugin", BY_UNIT_TEST[name]])
+                sys.stdout.flush()
+            finally:
+                os._exit(code)
         _, status = os.waitpid(child, 0)
         output.seek(0)
         return os.waitstatus_to_exitcode(status), output.read().decode(errors="replace")

@@ -29,6 +29,7 @@ from partitioner.routing.repair import Repairer
 from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Router
+from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.backend_exchange import Lease
 from partitioner.transport.half_closed import HalfClosedWatch
@@ -217,10 +218,10 @@ def forget_a_granted_lock() -> Iterator[None]:
 def give_no_lock_back() -> Iterator[None]:
     """A lock whose answer could not be delivered stays."""
 
-    async def give_back(self: Router, session: Any, lock: Any) -> None:
+    async def give_back(self: UndeliveredLocks, session: Any, lock: Any) -> None:
         self._gate.leave(session.key)
 
-    return replaced(Router, "_give_back", give_back)
+    return replaced(UndeliveredLocks, "_give_back", give_back)
 
 
 # --- lives and health ---
@@ -495,6 +496,18 @@ def a_copy_that_cannot_be_touched_is_not_marked() -> Iterator[None]:
     def mark(self: ExpirySync, session: SessionRef, server: BackendId, *, is_missing: bool) -> None:
         if is_missing:
             original(self, session, server, is_missing=True)
+
+    return replaced(ExpirySync, "_mark", mark)
+
+
+@mutation
+def a_copy_in_doubt_expires_early() -> Iterator[None]:
+    """Where it is the only one, it is not written again for what touches it would have had."""
+    original = ExpirySync._mark
+
+    def mark(self: ExpirySync, session: SessionRef, server: BackendId, *, is_missing: bool) -> None:
+        if self._roster.pool.members[server].record.health is not Health.RECOVERING:
+            original(self, session, server, is_missing=is_missing)
 
     return replaced(ExpirySync, "_mark", mark)
 

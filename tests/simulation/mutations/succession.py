@@ -15,14 +15,17 @@ from partitioner.membership.legacy import Legacy
 from partitioner.membership.pool import Pool
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import MemberEntry, Record
+from partitioner.membership.survey import Survey
 from partitioner.membership.tenure import Role, Sightings
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing import record_keeper, tenure
 from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lock_quarantine import LockQuarantine
 from partitioner.routing.lookup import Lookup
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.router import Router
+from partitioner.routing.surveyor import Surveyor
 from partitioner.routing.tenure import Tenure
 from partitioner.transport.authority import Authority
 from partitioner.transport.channel import Channel
@@ -135,12 +138,12 @@ def a_404_is_the_truth_though_a_remove_may_have_been_cut_off() -> Iterator[None]
 @mutation
 def any_record_is_current() -> Iterator[None]:
     """No server that may have a later one is waited for, or doubted."""
-    return replaced(Tenure, "_is_current", lambda self, record, look: True)
+    return replaced(Survey, "shows_latest", lambda self, record: True)
 
 
 @mutation
 def trust_who_was_waited_for_in_vain() -> Iterator[None]:
-    return replaced(tenure, "_doubting_the_late", lambda inheritance, record, look, now: inheritance)
+    return replaced(Survey, "doubting_the_late", lambda self, inheritance, record, now: inheritance)
 
 
 @mutation
@@ -150,7 +153,7 @@ def the_newest_serial_is_ignored() -> Iterator[None]:
     def order(record: Record | None) -> tuple[Term, int]:
         return (Term(-1, ""), -1) if record is None else (record.order[0], -record.serial)
 
-    return replaced(tenure, "_order", order)
+    return replaced(tenure, "order_of", order)
 
 
 @mutation
@@ -233,7 +236,17 @@ def a_server_that_has_begun_anew_shows_no_lock() -> Iterator[None]:
 @mutation
 def a_lock_of_before_the_claim_is_released_at_one_server() -> Iterator[None]:
     """Other candidates that have it are not told."""
-    return replaced(Router, "_release_elsewhere", nothing_later)
+
+    async def release(self: LockQuarantine, *_: object) -> list[Any]:
+        return []
+
+    return replaced(LockQuarantine, "release_elsewhere", release)
+
+
+@mutation
+def a_lock_of_what_is_missed_is_released_nowhere() -> Iterator[None]:
+    """Where the server that is read misses the session, other candidates are not told."""
+    return replaced(Router, "_release_missed", nothing_later)
 
 
 @mutation
@@ -272,21 +285,21 @@ def no_term_after_a_record() -> Iterator[None]:
 
 @mutation
 def a_claim_reads_records_before_it_writes_its_term() -> Iterator[None]:
-    original = Tenure._read_all
+    original = Surveyor._read_all
 
     async def read_all(
-        self: Tenure,
+        self: Surveyor,
         backend: Backend,
         channel: Channel,
-        look: Any,
+        survey: Survey,
         records_of: Iterable[Term] | None,
         claims: bool,
     ) -> None:
-        await original(self, backend, channel, look, records_of, False)
+        await original(self, backend, channel, survey, records_of, False)
         if claims:
-            await self.authority.assert_over(channel, look.terms[backend.identity])
+            await self._authority.assert_over(channel, survey.terms[backend.identity])
 
-    return replaced(Tenure, "_read_all", read_all)
+    return replaced(Surveyor, "_read_all", read_all)
 
 
 @mutation
