@@ -16,7 +16,7 @@ from partitioner.errors import (
     EngineLost,
     EngineUnfit,
     EngineUnreachable,
-    NobodyListens,
+    NotListening,
     OutOfFiles,
     Unreachable,
 )
@@ -106,7 +106,7 @@ class Connector:
                     channel = await secure(channel, address, self._policy.tls)
         except trio.TooSlowError as error:
             raise EngineUnreachable(f"{address} did not {doing} in time") from error
-        except (NobodyListens, Unreachable, OutOfFiles) as error:
+        except (NotListening, Unreachable, OutOfFiles) as error:
             raise EngineUnreachable(f"{address} {error}") from error
         return Pipe(channel, self._policy.answer_timeout)
 
