@@ -22,6 +22,10 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── ConnectionEnded          an end of file where an answer was expected
     ├── ClientGone               a client that left, or stalled, in mid-exchange
     ├── NoBackendLeft            every server that may hold the session is out
+    ├── StoreFailure             a session on an engine cannot be asked for
+    │   ├── EngineUnreachable, EngineTooSlow, EngineLost
+    │   ├── EngineUnfit, EngineEmpty
+    │   └── OutcomeUnknown, ForeignRecord, StoreOverloaded
     └── BackendFailure           one exchange with one backend
         ├── BackendRefused, BackendUnreachable, BackendReset, BackendHungUp
         ├── BackendTooSlow, BackendMalformed
@@ -159,6 +163,51 @@ class NoBackendLeft(PartitionerError):
     The client's connection is closed: an answer of 404 or 5xx would make the web server start an
     empty session and overwrite the real one later (protocol.md 8.2).
     """
+
+
+class StoreFailure(PartitionerError):
+    """A session cannot be asked for at the store's engine, or what it says does not count.
+
+    The client's connection is closed, for the reason that stands at NoBackendLeft.
+    """
+
+
+class EngineUnreachable(StoreFailure):
+    """No connection to the engine can be opened. Nothing was sent; it is tried again soon."""
+
+
+class EngineLost(StoreFailure):
+    """The engine has closed a connection, or says that it does not serve now.
+
+    What was sent over it may have been carried out; it is sent again under the same id.
+    """
+
+
+class EngineTooSlow(StoreFailure):
+    """The engine has not replied in time. Otherwise as EngineLost."""
+
+
+class EngineUnfit(StoreFailure):
+    """The engine is there, and cannot be used as things are configured: the message says what to mend.
+
+    A wrong password, no permission for a command, a replica, a version that is too old.
+    """
+
+
+class EngineEmpty(StoreFailure):
+    """The engine has lost its sessions: its canary is gone, or another one (store/canary.py)."""
+
+
+class OutcomeUnknown(StoreFailure):
+    """A request was sent again, and whether it was carried out the first time cannot be told any more."""
+
+
+class ForeignRecord(StoreFailure):
+    """Where a session should be the engine holds something else. It was left as it is."""
+
+
+class StoreOverloaded(StoreFailure):
+    """Too many requests wait for the engine. Nothing was sent."""
 
 
 class Phase(Enum):

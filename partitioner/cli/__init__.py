@@ -10,6 +10,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from partitioner import __version__
+from partitioner.cli.accept_loss import accept_loss
 from partitioner.cli.bench import bench
 from partitioner.cli.check import check
 from partitioner.cli.claim import claim
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 PREPARING = (serve, state_server, check, locate, plan, example, bench, man)
-STEERING = (status, backends, locks, drain, ready, maint, roll, reload, claim, verify)
+STEERING = (status, backends, locks, drain, ready, maint, roll, reload, claim, verify, accept_loss)
 
 for verb in (*PREPARING, *STEERING):
     main.add_command(verb)

@@ -16,11 +16,13 @@ from partitioner.cli.http_client import HttpClient, NotHttp, NotReached
 from partitioner.cli.options import DEFAULT_URL, TOKEN, Refused
 from partitioner.errors import UnknownBackend
 from partitioner.ops.admin.reports import (
+    AcceptedLoss,
     BackendReport,
     ClaimReport,
     Locks,
     ReloadReport,
     Status,
+    StoreStatus,
     VerifyReport,
 )
 from partitioner.ops.printable import printable
@@ -53,6 +55,14 @@ class AdminClient:
 
     def status(self) -> Status:
         return self._read(self._ask("GET", "/api/v1/status"), Status)
+
+    def has_store(self) -> bool:
+        """Whether it is a state server whose sessions are on an engine, and no router."""
+        told = self._ask("GET", "/api/v1/status")
+        return isinstance(told, dict) and "shards" in told
+
+    def store_status(self) -> StoreStatus:
+        return self._read(self._ask("GET", "/api/v1/status"), StoreStatus)
 
     def backends(self) -> list[BackendReport]:
         return self._read(self._ask("GET", "/api/v1/backends")["backends"], list[BackendReport])
@@ -93,6 +103,11 @@ class AdminClient:
         How long that may take is the router's business: it waits for state servers, `lost_after` at most.
         """
         return self._read(self._ask("POST", "/api/v1/claim", waits=True), ClaimReport)
+
+    def accept_loss(self) -> str:
+        """Have a state server with a store take its engine as it stands; what that means, in a sentence."""
+        told = self._ask("POST", "/api/v1/accept-loss")
+        return self._read(told, AcceptedLoss).said
 
     def begin_verify(self) -> VerifyReport:
         """Have a walk through all sessions begin. Raises ClickException where another one goes on."""

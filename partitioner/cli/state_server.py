@@ -1,5 +1,6 @@
 """`partitioner state-server`: run a state server of our own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -56,12 +57,17 @@ from partitioner.token_file import read_token_file, weaknesses
     "in at the next start. Whatever expired meanwhile is left out. Without it, a restart forgets them all.",
 )
 @click.option(
+    "--store",
+    metavar="URL",
+    help="Keep the sessions on an engine instead of in memory: redis://HOST:PORT, or valkey://; with TLS "
+    "rediss:// or valkeys://. A user and a password stand before the host: redis://USER:PASSWORD@HOST.",
+)
+@click.option(
     "--max-body",
     metavar="SIZE",
-    default="64MiB",
-    show_default=True,
     callback=read_size,
-    help="The largest session that is taken. Behind a router: at least its limits.body.",
+    help="The largest session that is taken. Behind a router: at least its limits.body.  [default: 64MiB; "
+    "with --store 16MiB]",
 )
 @click.option(
     "--liberal", is_flag=True, help="Take what other implementations send, too. Not behind a router."
@@ -81,7 +87,8 @@ def state_server(
     allow: tuple[Network, ...],
     max_memory: int | None,
     state_file: Path | None,
-    max_body: int,
+    store: str | None,
+    max_body: int | None,
     liberal: bool,
     log_format: str,
     log_level: str,
@@ -93,6 +100,12 @@ def state_server(
                 f"{option} {address} can be reached from other machines; say with --allow which networks may "
                 "connect, for example --allow 10.0.0.0/24"
             )
+    if store is not None:
+        for option, value in (("--max-memory", max_memory), ("--state-file", state_file), ("--admin", admin)):
+            if value is not None:
+                raise click.UsageError(f"{option} is for sessions in memory; with --store there are none")
+        _serve_from_store(store, listen, allow, max_body, is_liberal=liberal, as_json=log_format == "json")
+        return
     from partitioner.cli.actions.state_server import serve_until_stopped
     from partitioner.daemon.state_server import LOOPBACK, StateServerOptions
 
@@ -101,7 +114,7 @@ def state_server(
         allow=allow or LOOPBACK,
         max_memory=max_memory,
         state_file=state_file,
-        max_body=max_body,
+        max_body=64 * 1024 * 1024 if max_body is None else max_body,
         is_liberal=liberal,
         admin=admin,
         admin_token=_token_in(admin_token_file),
@@ -120,3 +133,27 @@ def _token_in(file: str | None) -> str | None:
     for sentence in weaknesses("--admin-token-file", read):
         click.echo(f"partitioner: warning: {sentence}", err=True)
     return read.token
+
+
+def _serve_from_store(
+    url: str,
+    listen: Address,
+    allow: tuple[Network, ...],
+    max_body: int | None,
+    *,
+    is_liberal: bool,
+    as_json: bool,
+) -> None:
+    from partitioner.cli.actions.store_server import serve_from_store_until_stopped
+    from partitioner.daemon.state_server import LOOPBACK
+    from partitioner.daemon.store import StoreServerOptions
+    from partitioner.store.policy import parse_store_url
+
+    try:
+        policy = parse_store_url(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--store") from error
+    options = StoreServerOptions(policy, listen, allow or LOOPBACK, is_liberal)
+    if max_body is not None:
+        options = replace(options, max_body=max_body)
+    serve_from_store_until_stopped(options, log_as_json=as_json)

@@ -23,7 +23,9 @@ APPLIED_AT_ONCE = frozenset(
 )
 """Keys that a reload can change; in conf/partitioner.yml they have a line "Reload"."""
 
-_SECRETS = frozenset({"admin_token", "admin_token_file", "backend_token_file"})
+_SECRETS = frozenset(
+    {"admin_token", "admin_token_file", "backend_token_file", "store.password", "store.sentinel.password"}
+)
 _SIZES = frozenset({"limits.body", "limits.body_memory"})
 _NONE_SEEN: Mapping[str, str] = MappingProxyType({})
 _PLAIN_NUMBERS = frozenset({"health.max_down_share"})  # of the floats; all others are durations

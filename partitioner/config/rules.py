@@ -23,6 +23,7 @@ def broken_rules(content: Content) -> list[Finding]:
     backends = [each for each in _list(content, "backends") if isinstance(each, dict)]
     return [
         *_exactly_one_pool(content),
+        *_one_way_to_the_engine(content),
         *_no_two_alike("name", _list(content, "backends"), str),
         *_no_two_alike("address", _list(content, "backends"), read_address),
         *_no_two_alike("admin", _list(content, "backends"), read_address),
@@ -43,7 +44,33 @@ def broken_rules(content: Content) -> list[Finding]:
 _POOLS = ("backends", "embedded")
 
 
+def _one_way_to_the_engine(content: Content) -> list[Finding]:
+    """A store is one primary, or what Sentinels name, or a Cluster, which has but the database 0."""
+    store = content.get("store")
+    if not isinstance(store, dict):
+        return []
+    ways = [key for key in ("primary", "sentinel", "cluster") if store.get(key) is not None]
+    if not ways:
+        return [Finding(("store",), "no engine: expected one of `primary`, `sentinel` and `cluster`")]
+    findings = [
+        Finding(("store", key), f"`{ways[0]}` is given as well; expected exactly one of the two")
+        for key in ways[1:]
+    ]
+    if ways == ["cluster"]:
+        if store["cluster"] == []:
+            findings.append(Finding(("store", "cluster"), "no engine: expected at least one address"))
+        if store.get("database", 0) != 0:
+            findings.append(Finding(("store", "database"), "a Cluster has the database 0 alone; expected 0"))
+    return findings
+
+
 def _exactly_one_pool(content: Content) -> list[Finding]:
+    if "store" in content:
+        return [
+            Finding((key,), f"a `store` is configured as well; expected either `{key}` or `store`")
+            for key in ("backends", "embedded")
+            if key in content
+        ]
     is_listed = "backends" in content
     if is_listed and "embedded" in content:
         message = "backends are listed as well; expected either `backends` or `embedded`"

@@ -1,12 +1,18 @@
 """What pydantic found, in plain sentences, with the nearest right key for a wrong one."""
 
 from difflib import get_close_matches
+from typing import get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from partitioner.config.findings import Finding, KeyPath, sight
-from partitioner.config.settings import BackendSettings, Section, Settings
+from partitioner.config.settings import Section, Settings
+
+_NEED: dict[str | int, str] = {
+    "backends": "a backend needs a name and an address",
+    "store": "Sentinels need the primary's name and their addresses",
+}
 
 
 def findings_of(invalid: ValidationError) -> list[Finding]:
@@ -22,7 +28,7 @@ def _sentence(error: ErrorDetails) -> str:
         case "extra_forbidden":
             return _unknown_key(path)
         case "missing":
-            return "missing; a backend needs a name and an address"  # the only keys without a default
+            return f"missing; {_NEED[path[0]]}"  # all other keys have defaults
         case "model_type":
             return f"{sight(seen)} is not a mapping; expected keys such as {_listed(_known_keys(path))}"
         case "tuple_type":
@@ -44,15 +50,19 @@ def _known_keys(path: KeyPath) -> list[str]:
 
 def _section(path: KeyPath) -> type[Section]:
     """The model of the mapping at this path."""
-    match path:
-        case ():
-            return Settings
-        case ("backends", int()):
-            return BackendSettings
-    section = Settings.model_fields[str(path[0])].annotation
-    assert isinstance(section, type)
-    assert issubclass(section, Section)
+    section: type[Section] = Settings
+    for step in path:
+        if isinstance(step, str):
+            section = _maybe_section(section.model_fields[step].annotation) or section
     return section
+
+
+def _maybe_section(annotation: object) -> type[Section] | None:
+    """The section that a key holds: itself, or with nothing in its place, or as an item of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    found = [each for part in get_args(annotation) if (each := _maybe_section(part)) is not None]
+    return found[0] if found else None
 
 
 def _listed(keys: list[str]) -> str:

@@ -23,11 +23,16 @@ from partitioner.config.values import (
     read_address,
     read_backend_address,
     read_directory,
+    read_engine_address,
     read_name,
     read_network,
+    read_prefix,
+    read_secret,
+    read_text,
     read_token,
     read_weight,
     refuse_empty,
+    refuse_no_address,
     share,
     size,
     whole_number,
@@ -37,11 +42,22 @@ from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LostSessions
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import HashKey
+from partitioner.store.policy import (
+    Acknowledge,
+    Credentials,
+    Engine,
+    Otherwise,
+    SentinelGroup,
+    StorePolicy,
+    Tls,
+)
 from partitioner.token_file import TokenFile, read_token_file
 
 MEBIBYTE = 2**20
+LARGEST_BODY_OF_A_STORE = 16 * MEBIBYTE
 
 Name = Annotated[str, BeforeValidator(read_name)]
+EngineAddress = Annotated[Address, BeforeValidator(read_engine_address)]
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 AllowedNetwork = Annotated[Network, BeforeValidator(read_network)]
@@ -140,6 +156,57 @@ class LimitSettings(Section):
     ledger: Annotated[int, whole_number(1, 100_000_000)] = 1_000_000
 
 
+Credential = Annotated[str | None, BeforeValidator(read_secret), Field(repr=False)]
+
+
+class StoreTls(Section):
+    """TLS to the engine, by files in PEM."""
+
+    ca: Annotated[str | None, BeforeValidator(read_text)] = None
+    certificate: Annotated[str | None, BeforeValidator(read_text)] = None
+    key: Annotated[str | None, BeforeValidator(read_text)] = None
+
+    def tls(self) -> Tls:
+        return Tls(self.ca, self.certificate, self.key)
+
+
+class StoreSentinel(Section):
+    """Sentinels that know the primary."""
+
+    name: Name
+    addresses: Annotated[tuple[EngineAddress, ...], AfterValidator(refuse_no_address)]
+    user: Annotated[str, BeforeValidator(read_text)] = ""
+    password: Credential = None
+
+    def group(self) -> SentinelGroup:
+        return SentinelGroup(self.name, self.addresses, Credentials(self.user, self.password or ""))
+
+
+class StoreTimeouts(Section):
+    """How long the engine is waited for."""
+
+    connect: Annotated[float, duration("10ms", "10s")] = 1.0
+    answer: Annotated[float, duration("100ms", "10s")] = 1.0
+
+
+class StoreSettings(Section):
+    """Sessions on an engine. Exactly one of `primary`, `sentinel` and `cluster` says where."""
+
+    engine: Annotated[Engine, choice(Engine)] = Engine.VALKEY
+    primary: Annotated[Address | None, BeforeValidator(read_engine_address)] = None
+    sentinel: StoreSentinel | None = None
+    cluster: tuple[EngineAddress, ...] = ()
+    user: Annotated[str, BeforeValidator(read_text)] = ""
+    password: Credential = None
+    tls: Annotated[StoreTls | None, BeforeValidator(lambda value: None if value == "none" else value)] = None
+    database: Annotated[int, whole_number(0, 1_000_000)] = 0
+    prefix: Annotated[str, BeforeValidator(read_prefix)] = "aspnet:"
+    acknowledge: Annotated[Acknowledge, choice(Acknowledge)] = Acknowledge.REPLICAS
+    otherwise: Annotated[Otherwise, choice(Otherwise)] = Otherwise.DEGRADED
+    connections: Annotated[int, whole_number(1, 16)] = 2
+    timeouts: StoreTimeouts = StoreTimeouts()
+
+
 class HealSettings(Section):
     """How missing copies are restored."""
 
@@ -147,7 +214,10 @@ class HealSettings(Section):
 
 
 class Settings(Section):
-    """Everything that can be configured. The pool is either `backends` or `embedded`, never both."""
+    """Everything that can be configured.
+
+    Sessions are on `backends`, or on `embedded` state servers, or on the engine of a `store`.
+    """
 
     name: Name = "router-1"
     listen: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 42424)
@@ -172,6 +242,7 @@ class Settings(Section):
     fast_path: Annotated[Switch, choice(Switch)] = Switch.ON
     embedded: Annotated[int | None, whole_number(1, 64)] = None
     backends: tuple[BackendSettings, ...] = ()
+    store: StoreSettings | None = None
     health: HealthSettings = HealthSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
@@ -188,6 +259,36 @@ class Settings(Section):
     def copies_kept(self) -> int:
         """How many servers shall hold a session: what is written, or 2 where there are as many servers."""
         return self.copies if self.copies is not None else min(2, len(self.weights()))
+
+    def store_policy(self) -> StorePolicy | None:
+        """How the engine of the store is used; None where sessions are on state servers."""
+        store = self.store
+        if store is None:
+            return None
+        loses = self.lost_sessions if "lost_sessions" in self.model_fields_set else LostSessions.CLOSE
+        return StorePolicy(
+            primary=store.primary,
+            sentinel=None if store.sentinel is None else store.sentinel.group(),
+            cluster=store.cluster,
+            engine=store.engine,
+            credentials=Credentials(store.user, store.password or ""),
+            tls=None if store.tls is None else store.tls.tls(),
+            database=store.database,
+            prefix=store.prefix.encode(),
+            acknowledge=store.acknowledge,
+            otherwise=store.otherwise,
+            lost_sessions=loses,
+            connections=store.connections,
+            connect_timeout=store.timeouts.connect,
+            answer_timeout=store.timeouts.answer,
+            waiting_memory=self.limits.body_memory,
+        )
+
+    def largest_body(self) -> int:
+        """`limits.body`, of which the default is less with a store: a long save holds the engine up."""
+        if self.store is not None and "body" not in self.limits.model_fields_set:
+            return LARGEST_BODY_OF_A_STORE
+        return self.limits.body
 
     def pool_backends(self) -> tuple[Backend, ...]:
         """The listed backends, in the order of the file; none where the pool is embedded."""

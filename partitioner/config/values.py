@@ -27,6 +27,7 @@ Quantity = TypeVar("Quantity", int, float)
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # no braces: they would tie all sessions to one shard
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 _A_DURATION = "a duration such as 250ms, 2s or 1h"
@@ -140,6 +141,14 @@ def read_backend_address(value: object) -> Address:
     return address
 
 
+def read_engine_address(value: object) -> Address:
+    """Read the address of an engine or a Sentinel. Raises ValueError with a sentence."""
+    address = read_address(value)
+    if address.port == 0:
+        raise ValueError(f"{sight(value)} has the port 0; expected the port of an engine, 1 to 65535")
+    return address
+
+
 def read_directory(value: object) -> Path:
     """Read the path of a directory, which need not be there yet. Raises ValueError with a sentence."""
     if not isinstance(value, str | Path):
@@ -167,6 +176,37 @@ def read_token(value: object) -> str:
     if held is None:
         raise ValueError(f"{value} is not set in the environment; expected a variable that holds the token")
     return _token(held, f"what {value} holds in the environment is not a token")
+
+
+def read_secret(value: object) -> str:
+    """Read a password, written out or as `${NAME}` for what that variable of the environment holds.
+
+    Raises ValueError with a sentence, which never shows the password.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError("not text; expected a password in quotes, or ${NAME} of an environment variable")
+    variable = _VARIABLE.fullmatch(value)
+    if variable is None:
+        return value
+    held = os.environ.get(variable[1])
+    if not held:
+        raise ValueError(f"{value} is not set in the environment; expected a variable with the password")
+    return held
+
+
+def read_text(value: object) -> str:
+    """Read a word or a sentence. Raises ValueError with a sentence."""
+    if not isinstance(value, str):
+        raise ValueError(f"{sight(value)} is not text; expected it in quotes")
+    return value
+
+
+def read_prefix(value: object) -> str:
+    """Read what the names of a store's items begin with. Raises ValueError with a sentence."""
+    text = read_text(value)
+    if _PREFIX.fullmatch(text) is None:
+        raise ValueError(f"{sight(value)} is not a prefix; expected 1 to 64 letters, digits and any of -._:")
+    return text
 
 
 def _token(text: str, what_is_wrong: str) -> str:
@@ -198,6 +238,13 @@ def refuse_empty(networks: tuple[Network, ...]) -> tuple[Network, ...]:
     if not networks:
         raise ValueError("an empty list admits no client; expected at least one network")
     return networks
+
+
+def refuse_no_address(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+    """Pass a list of addresses that has one in it. Raises ValueError with a sentence."""
+    if not addresses:
+        raise ValueError("an empty list names no Sentinel; expected at least one address")
+    return addresses
 
 
 def _quantity(parse: Callable[[str], Quantity], expected: str, least: str, most: str) -> BeforeValidator:

@@ -32,6 +32,7 @@ from partitioner.units import format_size
 
 if TYPE_CHECKING:
     from partitioner.routing.core import RouterCore
+    from partitioner.store.engine import EngineClient
 
 
 STATUS_INTERVAL = 1.0
@@ -157,6 +158,13 @@ def state_server_status(table: SessionTable, requests: Rate) -> str:
     """How a state server is."""
     used = format_size(round_size(table.used_memory))
     return f"{len(table)} sessions, {used}, {coarse_number(requests.per_second())} requests/s"
+
+
+def store_status(engine: "EngineClient", requests: Rate) -> str:
+    """How a state server is that keeps its sessions on an engine."""
+    reason = engine.why_not_ready
+    state = "the engine answers" if reason is None else f"no engine: {reason}"
+    return f"{state}, {coarse_number(requests.per_second())} requests/s"
 
 
 def coarse_duration(seconds: float) -> str:

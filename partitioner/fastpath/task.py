@@ -69,8 +69,14 @@ class LoopActivity(trio.abc.Instrument):
 class FastPathTask:
     """Serves clients whose exchanges are ordinary. This is the FastPath of a Downstream."""
 
-    def __init__(self, open_listener: OpenListener, policy: ConversationPolicy) -> None:
-        """The listener is opened when the fast path begins to run."""
+    def __init__(
+        self, open_listener: OpenListener, policy: ConversationPolicy, alone: PumpBudget = ALONE
+    ) -> None:
+        """The listener is opened when the fast path begins to run.
+
+        `alone` is its budget while no other task has anything to do.
+        """
+        self._alone = alone
         self._open_listener = open_listener
         self._listener: FastListener | None = None
         self._is_stopping = False
@@ -134,7 +140,7 @@ class FastPathTask:
                         await self._wait(listener)
                     else:
                         await trio.lowlevel.checkpoint()  # the others' turn, at half the price of waiting
-                    is_silent = _pump(listener, SHARED if activity.has_moved() else ALONE)
+                    is_silent = _pump(listener, SHARED if activity.has_moved() else self._alone)
                 sweeping.cancel_scope.cancel()
         finally:
             trio.lowlevel.remove_instrument(activity)

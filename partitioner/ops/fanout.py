@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from partitioner.store.observer import StoreObserver
 from partitioner.transport.observer import Observer
 
 FACTS = tuple(name for name in vars(Observer) if not name.startswith("_"))
+STORE_FACTS = tuple(name for name in vars(StoreObserver) if not name.startswith("_"))
 
 
 class Fanout(Observer):
@@ -19,6 +21,14 @@ class Fanout(Observer):
             listeners = [getattr(each, name) for each in observers if _listens(each, name)]
             if listeners:
                 setattr(self, name, listeners[0] if len(listeners) == 1 else _all(listeners))
+
+
+class StoreFanout(StoreObserver):
+    """Hands on what a store reports; all who are here hear all of it."""
+
+    def __init__(self, *observers: StoreObserver) -> None:
+        for name in STORE_FACTS:
+            setattr(self, name, _all([getattr(each, name) for each in observers]))
 
 
 def _listens(observer: Observer, name: str) -> bool:

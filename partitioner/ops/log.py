@@ -123,10 +123,10 @@ class LogObserver(Observer):
         self._log.info("stopped", **counted, moved=counters.moved.total())
 
     def client_turned_away(self, peer: str, reason: str) -> None:
-        self._warn_at_times(f"turned away {peer}", "client turned away", client=peer, cause=reason)
+        self.warn_at_times(f"turned away {peer}", "client turned away", client=peer, cause=reason)
 
     def clients_filled_up(self, limit: int) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             "full",
             "client connections are at their limit",
             limit=limit,
@@ -134,12 +134,12 @@ class LogObserver(Observer):
         )
 
     def accepting_failed(self, reason: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             "accepting", "clients cannot be accepted just now", cause=reason, consequence="they have to wait"
         )
 
     def request_rejected(self, peer: str, reason: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"rejected {peer}",
             "malformed request refused",
             client=peer,
@@ -148,7 +148,7 @@ class LogObserver(Observer):
         )
 
     def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"slow {backend}",
             "slow exchange",
             client=peer,
@@ -159,7 +159,7 @@ class LogObserver(Observer):
         )
 
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"closed {reason}",
             "client connection closed instead of an answer",
             client=peer,
@@ -170,7 +170,7 @@ class LogObserver(Observer):
     def applications_mixed(self, first: str, second: str) -> None:
         is_one_id = first.rpartition("(")[0] == second.rpartition("(")[0]
         unlike = "machine key or their framework version" if is_one_id else "application ID"
-        self._warn_at_times(
+        self.warn_at_times(
             f"mixed {first} {second}",
             "one session ID comes under two applications",
             applications=f"{first} and {second}",
@@ -190,7 +190,7 @@ class LogObserver(Observer):
         self._log.error("a conversation ended in a fault of this program", client=peer, exc_info=error)
 
     def backend_full(self, backend: Backend) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"full {backend.identity}",
             "backend is full",
             backend=backend.name,
@@ -259,7 +259,7 @@ class LogObserver(Observer):
         )
 
     def claim_failed(self, reason: str) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"claim {reason}",
             "this router could not become the active one",
             cause=reason,
@@ -292,7 +292,7 @@ class LogObserver(Observer):
     def record_written(self, servers: int, wanted: int) -> None:
         if is_recorded(servers, wanted):
             return
-        self._warn_at_times(
+        self.warn_at_times(
             "record",
             "record not written everywhere",
             cause=f"{servers} of {wanted} state servers have taken it",
@@ -382,7 +382,7 @@ class LogObserver(Observer):
 
     def backend_troubled(self, failure: BackendFailure) -> None:
         if not isinstance(failure, BackendEjected):
-            self._warn_at_times(
+            self.warn_at_times(
                 f"trouble {failure.backend} {type(failure).__name__}",
                 "exchange with a backend failed",
                 backend=failure.backend,
@@ -445,7 +445,7 @@ class LogObserver(Observer):
         )
 
     def ghost_lock_released(self, backend: Backend) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"ghost {backend.name}",
             "ghost lock released",
             backend=backend.name,
@@ -479,7 +479,7 @@ class LogObserver(Observer):
         cause = f"{names} {'have' if len(without) > 1 else 'has'} none"
         if not without:
             cause = "there is no server left to put one on"
-        self._warn_at_times(
+        self.warn_at_times(
             f"degraded {names}",
             "session saved with too few copies",
             cause=cause,
@@ -491,7 +491,7 @@ class LogObserver(Observer):
 
     def loss_declared(self, operation: Operation, silent: tuple[BackendId, ...], reason: LossReason) -> None:
         who = ", ".join(silent)
-        self._warn_at_times(
+        self.warn_at_times(
             f"lost {who}",
             "session declared lost",
             cause=f"only {who} may have it, and cannot be asked: {reason.value.replace('_', ' ')}",
@@ -499,7 +499,7 @@ class LogObserver(Observer):
         )
 
     def lock_taken_over(self, backend: Backend) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             f"taken over {backend.name}",
             "lock outlived its backend",
             cause=f"{backend.name} granted it, and cannot be reached",
@@ -507,7 +507,7 @@ class LogObserver(Observer):
         )
 
     def creation_refused(self, sessions: int, used_memory: int) -> None:
-        self._warn_at_times(
+        self.warn_at_times(
             "memory",
             "new session refused",
             cause=f"the memory limit is reached: {sessions} sessions, {format_size(used_memory)}",
@@ -525,7 +525,8 @@ class LogObserver(Observer):
             return _REFUSED_FIRST
         return _FATE[self.lost_sessions]
 
-    def _warn_at_times(self, subject: str, event: str, **facts: object) -> None:
+    def warn_at_times(self, subject: str, event: str, **facts: object) -> None:
+        """Write a line about what may come thousands of times: once a minute for each subject."""
         if self._throttle.admit(subject):
             self._last_said.pop(subject, None)
             self._last_said[subject] = (event, facts)

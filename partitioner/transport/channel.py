@@ -40,7 +40,16 @@ _NAME_SERVICE_FAILED = frozenset({socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_
 class Channel:
     """One connection to a client or a backend."""
 
-    __slots__ = ("_close", "_close_in_order", "_detach", "_is_readable", "_stream", "has_received", "peer")
+    __slots__ = (
+        "_close",
+        "_close_in_order",
+        "_detach",
+        "_is_readable",
+        "_send_now",
+        "_stream",
+        "has_received",
+        "peer",
+    )
 
     def __init__(
         self,
@@ -50,11 +59,12 @@ class Channel:
         close: Callable[[], None],
         detach: Callable[[], socket.socket] | None = None,
         close_in_order: Callable[[], None] | None = None,
+        send_now: Callable[[bytes], int] | None = None,
     ) -> None:
         """Wrap a stream. `is_readable` tells without waiting whether bytes, or the end of file, are there.
 
         `detach` gives the socket away, where there is one. `close_in_order` is for streams of which `close`
-        drops what is unsent.
+        drops what is unsent. `send_now` sends what can be sent without waiting; it returns how much.
         """
         self._stream = stream
         self.peer = peer
@@ -63,6 +73,7 @@ class Channel:
         self._close = close
         self._close_in_order = close_in_order or close
         self._detach = detach
+        self._send_now = send_now
 
     def __repr__(self) -> str:
         return f"<Channel to {self.peer}>"
@@ -88,6 +99,18 @@ class Channel:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise broken(error.__cause__, _cause(error)) from error
+
+    def send_now(self, data: bytes) -> int:
+        """Hand as many bytes to the network as it takes at once; return how many, perhaps none.
+
+        Raises ConnectionBroken.
+        """
+        if self._send_now is None:
+            return 0
+        try:
+            return self._send_now(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionBroken(_cause(error)) from error
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent. What the other end still says can be received.
@@ -244,7 +267,15 @@ def listening_address(listener: trio.SocketListener) -> Address:
 def socket_channel(connected: trio.socket.SocketType | socket.socket, peer: str) -> Channel:
     """A channel over a connected socket, which it takes over."""
     stream = SocketStream(connected)
-    return Channel(stream, peer, stream.is_readable, stream.close, stream.detach, stream.close_in_order)
+    return Channel(
+        stream,
+        peer,
+        stream.is_readable,
+        stream.close,
+        stream.detach,
+        stream.close_in_order,
+        stream.send_now,
+    )
 
 
 def broken(cause: BaseException | None, reason: str) -> ConnectionBroken:

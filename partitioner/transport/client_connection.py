@@ -21,6 +21,7 @@ from partitioner.errors import (
     MalformedRequest,
     NoBackendLeft,
     RouterSuperseded,
+    StoreFailure,
 )
 from partitioner.membership.fencing import RouterConnection
 from partitioner.protocol.grammar import Dialect
@@ -150,7 +151,7 @@ class Conversation:
             await self._refuse(str(refusal))
         except (ClientGone, ConnectionBroken):
             pass  # the client is gone: no answer can be sent
-        except (NoBackendLeft, BackendFailure, RouterSuperseded) as failure:
+        except (NoBackendLeft, BackendFailure, RouterSuperseded, StoreFailure) as failure:
             self._observer.exchange_closed(self._channel.peer, self._operation, str(failure))
 
     async def _serve(self) -> None:

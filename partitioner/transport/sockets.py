@@ -102,6 +102,15 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 return
             await self.wait_send_all_might_not_block()
 
+    def send_now(self, data: bytes) -> int:
+        """Send what can be sent without waiting. Raises BrokenResourceError or ClosedResourceError."""
+        try:
+            return self._open_socket().send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until something can be sent. Raises BrokenResourceError or ClosedResourceError."""
         try:

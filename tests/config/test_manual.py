@@ -12,8 +12,10 @@ from partitioner.config import (
     HealthSettings,
     LimitSettings,
     Settings,
+    StoreSettings,
     TimeoutSettings,
     load,
+    parse,
 )
 from partitioner.config.changes import APPLIED_AT_ONCE
 from partitioner.membership.backend import Address
@@ -39,9 +41,9 @@ def test_the_manual_shows_every_key() -> None:
     """conf/partitioner.yml has every key on every level; as comments those that are left out by default."""
     text = MANUAL.read_text(encoding="utf-8")
     shown = yaml.safe_load(text)
-    in_comments = set(re.findall(r"^# ([a-z_]+): ", text, re.MULTILINE))
+    in_comments = set(re.findall(r"^# ([a-z_]+):(?: |$)", text, re.MULTILINE))
 
-    assert in_comments == {"embedded", "copies", "admin_token", "state_dir", *TOKEN_FILES}
+    assert in_comments == {"embedded", "copies", "admin_token", "state_dir", "store", *TOKEN_FILES}
     assert Settings.model_fields.keys() - in_comments == shown.keys()
     assert HealthSettings.model_fields.keys() == shown["health"].keys()
     timeouts = {field.alias or name for name, field in TimeoutSettings.model_fields.items()}
@@ -49,6 +51,24 @@ def test_the_manual_shows_every_key() -> None:
     assert LimitSettings.model_fields.keys() == shown["limits"].keys()
     assert HealSettings.model_fields.keys() == shown["heal"].keys()
     assert all(BackendSettings.model_fields.keys() == backend.keys() for backend in shown["backends"])
+
+
+def test_the_manual_shows_every_key_of_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In comments, because it is in place of the backends; with its defaults where it has any."""
+    monkeypatch.setenv("STORE_PASSWORD", "secret")
+    below = MANUAL.read_text(encoding="utf-8").partition("\n# store:\n")[2].partition("\n\n")[0]
+    lines = [line.removeprefix("# ") for line in below.splitlines()]
+    shown = [line for line in lines if line.startswith("  ")]
+    keys = {line.strip().partition(":")[0] for line in shown}
+    others = ("sentinel", "cluster", "password")
+    plain = [line for line in shown if not line.strip().startswith(others)]
+
+    assert StoreSettings.model_fields.keys() == keys
+    written = parse("\n".join(["store:", *plain])).store
+    assert StoreSettings(primary=Address("10.0.0.21", 6379)) == written
+    for other in others[:2]:
+        (line,) = (line for line in shown if line.strip().startswith(other))
+        assert parse("\n".join(["store:", line])).store is not None
 
 
 def comment_above(path: str) -> str:

@@ -5,7 +5,13 @@ import shutil
 
 import pytest
 
-DEBIAN_PACKAGES = {"prometheus": "prometheus", "promtool": "prometheus", "chromium": "chromium"}
+DEBIAN_PACKAGES = {
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "chromium": "chromium",
+    "redis-server": "redis-server",
+    "openssl": "openssl",
+}
 """Which Debian package brings a program."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from partitioner.membership.health import Health
-from partitioner.ops.metrics.catalog import PREFIX, PROCESS, ROUTER, STATE_SERVER, Kind, Metric
+from partitioner.ops.metrics.catalog import PREFIX, PROCESS, ROUTER, STATE_SERVER, STORE, Kind, Metric
 from partitioner.protocol.messages import Operation
 from tests.tables import each_case
 from tools.dashboards import DASHBOARDS
@@ -22,7 +22,7 @@ RULES: list[dict[str, Any]] = [
 ]
 CASES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
 
-METRICS = {metric.full_name: metric for metric in (*ROUTER, *STATE_SERVER)}
+METRICS = {metric.full_name: metric for metric in (*ROUTER, *STATE_SERVER, *STORE)}
 OF_TARGETS = {"job", "instance"}
 """Labels that Prometheus itself puts on whatever it scrapes."""
 

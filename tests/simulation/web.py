@@ -123,7 +123,7 @@ class WebServer:
         cookie = await page.open()
         if cookie is None:
             return
-        longest = self.longest_work if self._rng.happens(0.1) else 0.5
+        longest = self.longest_work if self._rng.happens(0.1) else min(0.5, self.longest_work)
         await trio.sleep(self._rng.uniform(0.0, longest))
         match kind:
             case Kind.SAVE:

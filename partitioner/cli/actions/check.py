@@ -38,7 +38,16 @@ def check_configuration(config: Path | None, *, connect: bool, as_json: bool) ->
         else:
             click.echo(f"partitioner: {listing(invalid.problems, config)}", err=True)
         context.exit(2)
-    for sentence in [*warnings(settings, config), *_warnings_of_state(settings)]:
+    if settings.store is not None:
+        from partitioner.cli.actions.check_store import check_store
+
+        found = [
+            *warnings_of_clients(settings),
+            *warnings_of_state(settings),
+            *trust_warnings(settings, config),
+        ]
+        context.exit(check_store(settings, config, found, connect=connect, as_json=as_json))
+    for sentence in [*warnings(settings, config), *warnings_of_state(settings)]:
         warn(sentence)
     troubles = trio.run(_examine_all, settings) if connect else {}
     report(settings, config, troubles, as_json=as_json)
@@ -144,6 +153,12 @@ def server_rows(settings: Settings) -> list[ServerRow]:
 
 def warnings(settings: Settings, config: Path | None = None) -> list[str]:
     """What is allowed and probably not meant; `config` is the file that the settings were read from."""
+    found = [*warnings_of_clients(settings), *_warnings_of_copies(settings)]
+    return [*found, *trust_warnings(settings, config)]
+
+
+def warnings_of_clients(settings: Settings) -> list[str]:
+    """The same, of those who may connect."""
     sentences = []
     if not settings.admin.is_loopback and all(net.is_loopback for net in settings.admin_allow):
         sentences.append(
@@ -155,7 +170,7 @@ def warnings(settings: Settings, config: Path | None = None) -> list[str]:
             f"listen is {settings.listen}, but allow_clients holds only loopback networks: "
             "every web server on another machine will be refused"
         )
-    return [*sentences, *_warnings_of_copies(settings), *trust_warnings(settings, config)]
+    return sentences
 
 
 def _warnings_of_copies(settings: Settings) -> list[str]:
@@ -173,7 +188,7 @@ def _warnings_of_copies(settings: Settings) -> list[str]:
     return []
 
 
-def _warnings_of_state(settings: Settings) -> list[str]:
+def warnings_of_state(settings: Settings) -> list[str]:
     """What a router that this user starts here would meet with when it keeps its state."""
     place = state_place(settings)
     reason = None if place is None else place.why_unusable()

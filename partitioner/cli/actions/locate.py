@@ -15,11 +15,16 @@ from partitioner.ops.printable import printable
 from partitioner.placement import location
 from partitioner.placement.location import Location
 from partitioner.placement.session_id import HashKey
+from partitioner.protocol.target import server_key
+from partitioner.store.records import record_name
 
 
 def print_locations(config: Path | None, keys: tuple[str, ...], *, as_json: bool) -> None:
     """Print the preference lists of these keys; `-` stands for those of stdin."""
     settings = settings_of(config)
+    if settings.store is not None:
+        _print_items(settings, keys, as_json=as_json)
+        return
     locations = locate_keys(settings, given_keys(keys))
     if as_json:
         for each in locations:  # as soon as its key has been read: the other end may be a pipe
@@ -29,6 +34,24 @@ def print_locations(config: Path | None, keys: tuple[str, ...], *, as_json: bool
     for each in locations:
         found.add_row(printable(each.key), printable(each.session_id), ", ".join(each.backends))
     print_rich(found)
+
+
+def _print_items(settings: Settings, keys: tuple[str, ...], *, as_json: bool) -> None:
+    """Print what the engine of a store calls the sessions of these targets."""
+    policy = settings.store_policy()
+    assert policy is not None
+    found = table("target", "item of the engine")
+    for key in given_keys(keys):
+        item = record_name(policy.prefix, server_key(key)).decode()
+        text = location.text_of(key)
+        if b"%2f" not in key.lower() and b"/" not in key:
+            warn(f"{text!r} is no target, but a session ID; expected all that web servers send, with its `/`")
+        if as_json:
+            print_json({"key": text, "item": item})
+        else:
+            found.add_row(printable(text), item)
+    if not as_json:
+        print_rich(found)
 
 
 def given_keys(arguments: Iterable[str]) -> Iterator[bytes]:

@@ -63,6 +63,8 @@ def print_plan(
     Raises Refused where it cannot be made.
     """
     settings = settings_of(config)
+    if settings.store is not None:
+        raise Refused("sessions are on the engine of a store: there is no pool, and nothing moves")
     change = Change(
         add=tuple(_name_and_weight("--add", each, default=1.0) for each in add),
         remove=remove,

@@ -15,7 +15,8 @@ from partitioner.ops.printable import printable
 
 def print_status(url: str) -> None:
     """Print what the router at this URL sees, as it tells it."""
-    print_json(asdict(AdminClient(url).status()))
+    client = AdminClient(url)
+    print_json(asdict(client.store_status() if client.has_store() else client.status()))
 
 
 def print_backends(url: str) -> None:

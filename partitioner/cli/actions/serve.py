@@ -1,6 +1,7 @@
 """Runs the router, and says how web servers find it."""
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from partitioner.cli.output import percent, warn
 from partitioner.cli.tables import print_rich, table
 from partitioner.config import LogFormat, Settings, load
 from partitioner.daemon.own_addresses import backends_that_lead_here
+from partitioner.daemon.parts import uses_fast_path
 from partitioner.daemon.process import run_daemon
 from partitioner.daemon.router import StartupBanner, run_router
+from partitioner.daemon.state_dir import state_place
 from partitioner.errors import AddressUnavailable, FileUnusable
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.pool import Pool
@@ -31,6 +34,14 @@ def serve_until_stopped(config: Path | None, listen: Address | None, admin: Addr
     Raises Refused where the file is wrong, and ClickException where something is in the way.
     """
     settings = _with_addresses(settings_of(config), listen, admin)
+    set_log_level(Level(settings.log_level.value))
+
+    def read() -> Settings:
+        return _with_addresses(load(config), listen, admin)
+
+    if settings.store is not None:
+        _serve_from_store(settings, read if config else None)
+        return
     if problems := trio.run(backends_that_lead_here, settings):
         raise Refused(listing(problems, config))
     for sentence in warnings(settings, config):
@@ -41,15 +52,40 @@ def serve_until_stopped(config: Path | None, listen: Address | None, admin: Addr
         with suppress(OSError, SystemExit):
             _print_banner(settings, banner)
 
-    def read() -> Settings:
-        return _with_addresses(load(config), listen, admin)
-
-    set_log_level(Level(settings.log_level.value))
     try:
         with open_log(as_json=settings.log_format is LogFormat.JSON):
             run_daemon(run_router, settings, announce, read if config else None)
     except (AddressUnavailable, FileUnusable) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _serve_from_store(settings: Settings, read: Callable[[], Settings] | None) -> None:
+    """Answer from the sessions on an engine, as a state server does."""
+    from partitioner.cli.actions.store_server import serve_from_store_until_stopped
+    from partitioner.daemon.store import StoreServerOptions
+
+    policy = settings.store_policy()
+    assert policy is not None
+    options = StoreServerOptions(
+        store=policy,
+        listen=settings.listen,
+        allow=settings.allow_clients,
+        max_body=settings.largest_body(),
+        connections=settings.limits.connections,
+        per_client=settings.limits.per_client,
+        exchange=settings.timeouts.exchange,
+        client_idle=settings.timeouts.client_idle,
+        shutdown=settings.timeouts.shutdown,
+        is_fast=uses_fast_path(settings),
+        name=settings.name,
+        admin=settings.admin,
+        admin_token=settings.operators_token(),
+        admin_allow=settings.admin_allow,
+        canary_place=state_place(settings),
+        settings=settings,
+        read=read,
+    )
+    serve_from_store_until_stopped(options, log_as_json=settings.log_format is LogFormat.JSON)
 
 
 def _with_addresses(settings: Settings, listen: Address | None, admin: Address | None) -> Settings:

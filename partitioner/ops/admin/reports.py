@@ -225,3 +225,48 @@ class EventReport:
     cause: str | None
     consequence: str | None
     facts: dict[str, str]  # whatever else was said
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedLoss:
+    """What became of the order to take an engine as it stands."""
+
+    said: str  # a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """One primary, as operators are told of it. Times are seconds."""
+
+    primary: str | None  # its address; None while there is none
+    is_serving: bool
+    trouble: str | None  # why it does not
+    replicas: int | None  # that have to acknowledge a change
+    is_degraded: bool  # they have not, the last time
+    memory_used: float | None  # 0 to 1; None while it is not known
+    clock_offset: float | None  # of its clock, from ours
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """How a state server with a store is."""
+
+    name: str
+    version: str
+    uptime: float
+    ready: bool
+    reasons: tuple[str, ...]
+    shards: tuple[ShardReport, ...]
+    clients: int
+    requests: int  # that were answered since the start
+    closed: int
+    locks_to_give_back: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLocation:
+    """Where a session is."""
+
+    key: str
+    item: str  # the engine's name of it
+    primary: str | None

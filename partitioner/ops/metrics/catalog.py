@@ -233,6 +233,35 @@ HOLDING = (
     _counter("creations_refused_total", "", "New sessions that were refused for want of memory."),
 )
 
+# A state server whose sessions are on an engine.
+STORE = (
+    *SERVING,
+    _gauge("ready", "", "1 while web servers should be sent here, as /readyz says, else 0."),
+    _gauge("engine_up", "", "The share of the engine's primaries that carry requests out, 0 to 1."),
+    _gauge("engine_degraded", "", "1 while replicas are missing that should have every change, else 0."),
+    _durations(
+        "engine_request_duration_seconds",
+        "",
+        "How long the engine took for a batch of requests, the acknowledgement by its replicas included.",
+    ),
+    _counter(
+        "engine_reconnects_total",
+        "reason",
+        "How often the engine was given up: lost, too_slow, unfit, empty, unreachable.",
+    ),
+    _gauge("engine_clock_offset_seconds", "", "By how much the engine's clock is ahead of this machine's."),
+    _gauge("engine_memory_used_ratio", "", "The share of its maxmemory that the engine uses; 0 without one."),
+    _counter("requests_again_total", "", "Requests that were sent to the engine again, under their id."),
+    _counter(
+        "requests_degraded_total", "", "Requests answered although a replica did not have their change."
+    ),
+    _counter("requests_late_total", "", "Requests to which the engine came after their deadline."),
+    _counter("locks_given_back_total", "", "Locks of pages that had failed, given back."),
+    _counter("locks_left_total", "", "Such locks that could not be; web servers break them after 110 s."),
+    _counter("foreign_records_total", "", "Requests that found something else where a session should be."),
+    _counter("creations_refused_total", "", "New sessions that were refused for want of memory."),
+)
+
 STATE_SERVER = (*SERVING, *HOLDING)
 EMBEDDING_ROUTER = (*ROUTER, *HOLDING)
 

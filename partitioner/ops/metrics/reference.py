@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from partitioner.ops.metrics.catalog import HOLDING, PROCESS, ROUTER, SERVING, SIZES, Metric
+from partitioner.ops.metrics.catalog import HOLDING, PROCESS, ROUTER, SERVING, SIZES, STORE, Metric
 from partitioner.transport.traffic import DURATIONS
 
 HEAD = """\
@@ -26,6 +26,8 @@ def _lines() -> Iterator[str]:
     yield from _section("Router and state server", SERVING)
     yield from _section("Router", [each for each in ROUTER if each not in SERVING])
     yield from _section("State server, and a router with embedded ones (all of them together)", HOLDING)
+    of_both = {each.name for each in (*SERVING, *HOLDING)} | {"ready"}
+    yield from _section("State server with a store", [each for each in STORE if each.name not in of_both])
     yield from _heading("Process, of both, on Linux")
     for name, (kind, told) in PROCESS.items():
         yield _row(name, kind.value, "", told)

@@ -1,0 +1,91 @@
+"""The routes of the admin port of a state server whose sessions are on an engine."""
+
+from dataclasses import asdict
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from partitioner.errors import ConfigurationInvalid, Refused, StoreFailure
+from partitioner.ops.admin.guard import AccessPolicy, Guard
+from partitioner.ops.admin.refusals import refuse, refuse_http
+from partitioner.ops.admin.reports import Locks, StoreLocation, StoreStatus
+from partitioner.ops.event_log import EventLog
+
+
+class StoreApi(Protocol):
+    """Answers operators, and takes their orders."""
+
+    def why_not_ready(self) -> tuple[str, ...]: ...
+
+    def status(self) -> StoreStatus: ...
+
+    def locate(self, key: bytes) -> StoreLocation: ...
+
+    async def locks(self) -> Locks:
+        """The oldest locks. Raises StoreFailure."""
+
+    def accept_loss(self) -> str:
+        """Take the engine as it stands; what that means now, in a sentence."""
+
+    async def reload(self) -> object:
+        """Read the configuration again. Raises ConfigurationInvalid or Refused; nothing has changed then."""
+
+
+def store_app(
+    api: StoreApi, policy: AccessPolicy, *more: Route, event_log: EventLog | None = None
+) -> ASGIApp:
+    """The app, guarded; with `more` routes that do not concern the API."""
+
+    async def healthz(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(request: Request) -> Response:
+        reasons = api.why_not_ready()
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def status(request: Request) -> Response:
+        return JSONResponse(asdict(api.status()))
+
+    async def locate(request: Request) -> Response:
+        keys = request.query_params.getlist("key")
+        if len(keys) != 1 or not keys[0]:
+            return refuse(400, "expected one target, as in /api/v1/locate?key=TARGET")
+        return JSONResponse(asdict(api.locate(keys[0].encode("utf-8", "surrogatepass"))))
+
+    async def locks(request: Request) -> Response:
+        try:
+            return JSONResponse(asdict(await api.locks()))
+        except StoreFailure as failure:
+            return refuse(503, str(failure))
+
+    async def accept_loss(request: Request) -> Response:
+        return JSONResponse({"said": api.accept_loss()})
+
+    async def reload(request: Request) -> Response:
+        try:
+            return JSONResponse(await api.reload())
+        except ConfigurationInvalid as error:
+            return refuse(422, str(error), problems=[str(problem) for problem in error.problems])
+        except Refused as error:
+            return refuse(409, str(error))
+
+    made = Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/api/v1/status", status),
+            Route("/api/v1/locate", locate),
+            Route("/api/v1/locks", locks),
+            Route("/api/v1/accept-loss", accept_loss, methods=["POST"]),
+            Route("/api/v1/reload", reload, methods=["POST"]),
+            *more,
+        ],
+        exception_handlers={HTTPException: refuse_http},
+    )
+    made.router.redirect_slashes = False
+    return Guard(made, policy, event_log)
