@@ -46,8 +46,12 @@ SWEEP_BATCH = 500
 LONGEST_PAGE = 110.0
 """Seconds for which a page may hold a lock before web servers break it (protocol.md 8)."""
 
-LOCK, WRITE, REMOVE = "lock", "write", "remove"
-"""What a marked server may lack."""
+LOCK, MISSING, WRITE, REMOVE = "lock", "missing", "write", "remove"
+"""What a marked server may lack. MISSING: the session, all of it, or the time-out that others give it: what it
+has is current, and what it does not have may exist all the same."""
+
+_LESSER = (LOCK, MISSING)
+"""What lacks a write or a remove lacks these as well."""
 
 _NO_MARKS: Mapping[BackendId, "Mark"] = {}
 
@@ -360,10 +364,13 @@ class Ledger:
             self._marked.setdefault(server, {})[key] = None
         mark.is_stale = mark.is_stale or is_stale
         mark.is_doubtful = False
-        if mark.reason == LOCK:
-            mark.reason = reason  # it may lack more than a lock
-        self._reasons.setdefault(server, set()).add(reason)
+        self._note_reason(server, mark, reason)
         return mark
+
+    def _note_reason(self, server: BackendId, mark: Mark, reason: str) -> None:
+        if mark.reason in _LESSER:
+            mark.reason = reason
+        self._reasons.setdefault(server, set()).add(reason)
 
     def note_read_in_doubt(self, key: bytes, target: bytes, server: BackendId, now: float) -> None:
         """A server in doubt was asked for a session, and has it: its time begins anew there, stale or not.
@@ -420,6 +427,7 @@ class Ledger:
             mark.is_doubtful = False
             if server not in reached:
                 mark.is_stale, mark.taken = True, None
+                self._note_reason(server, mark, WRITE)
             elif fingerprint is not None:
                 mark.is_stale, mark.taken = False, fingerprint
 
@@ -428,6 +436,7 @@ class Ledger:
         for server, mark in self.marks(key).items():
             self._note_found_again(server, mark)
             mark.is_stale, mark.taken, mark.is_doubtful = True, None, False
+            self._note_reason(server, mark, REMOVE)
 
     # --- losses ---
 

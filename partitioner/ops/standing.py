@@ -56,7 +56,7 @@ def why_none_answers(core: "RouterCore") -> str | None:
 
 
 def dirty_of(core: "RouterCore", identity: BackendId) -> frozenset[str]:
-    """What a server may lack, as the active router has it written down: lock, write, remove."""
+    """What a server may lack, as the active router has it written down (reasons of membership.ledger)."""
     known = core.roster.pool.dirty if role_of(core) is Role.ACTIVE else None
     return (known or {}).get(identity, frozenset())
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.membership.backend import NO_IDENTITY, BackendId
+from partitioner.membership.ledger import MISSING
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing.internal_requests import InternalRequests, release, side_by_side, touch
 from partitioner.routing.key_gate import KeyGate
@@ -242,7 +243,7 @@ class ExpirySync:
 
     def _mark(self, session: SessionRef, server: BackendId, *, is_missing: bool) -> None:
         """A copy is missing, or will expire too early: have it written again, time-out and all."""
-        self._ledger_keeper.mark(session, server, is_stale=is_missing)
+        self._ledger_keeper.mark(session, server, is_stale=is_missing, reason=MISSING)
 
 
 def _window(timeout_minutes: int | None) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from xxhash import xxh3_64_intdigest
 
-from partitioner.membership.ledger import LOCK, REMOVE, SWEEP_BATCH, WRITE, Lock, is_what_was_taken
+from partitioner.membership.ledger import LOCK, MISSING, REMOVE, SWEEP_BATCH, WRITE, Lock, is_what_was_taken
 from tests.identities import STATE_1, STATE_2, A, B, C, identities
 from tests.membership.ledgers import EVERYBODY, HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
 from tests.tables import each_case
@@ -297,15 +297,37 @@ def test_reasons() -> None:
 
 @each_case(
     ("first", "second", "expected"),
-    [(LOCK, WRITE, WRITE), (LOCK, REMOVE, REMOVE), (WRITE, LOCK, WRITE), (REMOVE, LOCK, REMOVE)],
+    [
+        (LOCK, WRITE, WRITE),
+        (LOCK, REMOVE, REMOVE),
+        (WRITE, LOCK, WRITE),
+        (REMOVE, LOCK, REMOVE),
+        (MISSING, WRITE, WRITE),
+        (REMOVE, MISSING, REMOVE),
+    ],
 )
-def test_a_lock_is_the_least_that_may_be_lacking(first: str, second: str, expected: str) -> None:
-    """A mark that may lack more than a lock says so, whichever came first."""
+def test_locks_and_copies_are_the_least_that_may_be_lacking(first: str, second: str, expected: str) -> None:
+    """A mark that may lack more than a lock or a copy says so, whichever came first."""
     book = ledger()
     for reason in (first, second):
         book.mark(KEY, TARGET, STATE_1, NOW, is_stale=False, reason=reason)
 
     assert expected == book.marks(KEY)[STATE_1].reason
+
+
+@each_case(("change", "expected"), [("save", {MISSING, WRITE}), ("remove", {MISSING, REMOVE})], ids=str)
+def test_a_server_that_only_had_no_copy_may_lack_a_change(change: str, expected: set[str]) -> None:
+    """Once something was acknowledged that has passed it by: what it may come to hold late is stale."""
+    book = ledger()
+    book.mark(KEY, TARGET, STATE_1, NOW, is_stale=True, reason=MISSING)
+    before = book.reasons()
+    if change == "save":
+        book.note_saved(KEY, {STATE_2}, None)
+    else:
+        book.note_removed(KEY)
+
+    assert {"state-1": {MISSING}} == before
+    assert {"state-1": expected} == book.reasons()
 
 
 # --- Servers that are away -----------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from partitioner.membership.health import (
 )
 from partitioner.membership.inheritance import Inheritance, inherit
 from partitioner.membership.items import MOST_RECORD_BYTES
-from partitioner.membership.ledger import LOCK, REMOVE, WRITE
+from partitioner.membership.ledger import LOCK, MISSING, REMOVE, WRITE
 from partitioner.membership.pool import (
     Member,
     Pool,
@@ -106,6 +106,8 @@ NOTHING: frozenset[str] = frozenset()
 FOUND: list[tuple[str, HealthRecord, frozenset[str], bool, Health]] = [
     ("UP and not dirty", UP, NOTHING, False, Health.UP),
     ("UP, may lack a lock alone", UP, frozenset({LOCK}), False, Health.UP),
+    ("UP, may lack locks and copies", UP, frozenset({LOCK, MISSING}), False, Health.UP),
+    ("UP, may lack a copy and a write", UP, frozenset({MISSING, WRITE}), False, Health.RECOVERING),
     ("UP, may lack a write", UP, frozenset({LOCK, WRITE}), False, Health.RECOVERING),
     ("UP, may lack a remove", UP, frozenset({REMOVE}), False, Health.RECOVERING),
     ("UP, may lack a write, and its marks are there", UP, frozenset({WRITE}), True, Health.UP),

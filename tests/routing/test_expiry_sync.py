@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from partitioner.membership.ledger import MISSING
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.expiry_sync import AT_ONCE, FEW, LONGEST_WINDOW, SHORTEST_WINDOW
@@ -156,10 +157,11 @@ async def test_a_missing_copy_is_marked(nursery: trio.Nursery, autojump_clock: M
     farm.tell(1, request(Operation.REMOVE))
     await farm.ask(GET)
     await wait_all_tasks_blocked()
-    marked = farm.marked
+    marked, reasons = farm.marked, farm.router.ledger.reasons()
     await farm.router.core.repairer.repair(farm.key)
 
     assert ({1}, [CONTENT, CONTENT, None]) == (marked, farm.contents)
+    assert {farm.names[1]: {MISSING}} == reasons
 
 
 async def test_k_copies_again_after_a_failure(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

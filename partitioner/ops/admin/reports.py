@@ -50,7 +50,7 @@ class BackendReport:
     traffic: TrafficReport
     probe: float | None  # seconds that its last probe took; None if that failed, or there was none
     keys_marked: int  # sessions for which it has still to be put right
-    dirty: tuple[str, ...]  # what it may lack, as it is written down for the next router: lock, write, remove
+    dirty: tuple[str, ...]  # what it may lack, as it is written down for the next router: see Mark
     recovering_for: (
         float | None
     )  # seconds until it is read again, at the latest; None if it is not recovering

@@ -5,7 +5,7 @@ from datetime import datetime
 from partitioner.ops.admin.reports import BackendReport, Status
 from partitioner.units import format_age, format_size
 
-_REASONS = {"write": "saves", "remove": "removals", "lock": "locks"}
+_REASONS = {"write": "saves", "remove": "removals", "lock": "locks", "missing": "copies"}
 """What a dirty backend may lack, by the record's word for it (design.md 5.2)."""
 
 
