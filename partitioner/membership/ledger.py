@@ -47,8 +47,8 @@ LONGEST_PAGE = 110.0
 """Seconds for which a page may hold a lock before web servers break it (protocol.md 8)."""
 
 LOCK, MISSING, WRITE, REMOVE = "lock", "missing", "write", "remove"
-"""What a marked server may lack. MISSING: the session, all of it, or the time-out that others give it: what it
-has is current, and what it does not have may exist all the same."""
+"""What a marked server may lack. MISSING is the session, all of it, or the time-out that others give it: what
+it has is current, and what it does not have may exist all the same."""
 
 _LESSER = (LOCK, MISSING)
 """What lacks a write or a remove lacks these as well."""
