@@ -367,6 +367,13 @@ class Ledger:
         self._note_reason(server, mark, reason)
         return mark
 
+    def _note_passed_by(self, server: BackendId, mark: Mark, reason: str) -> None:
+        """A change was acknowledged that a server lacks; one that had nothing has nothing stale now."""
+        had_nothing = mark.is_stale and mark.reason == MISSING
+        mark.is_stale, mark.taken = True, None
+        if not had_nothing:
+            self._note_reason(server, mark, reason)
+
     def _note_reason(self, server: BackendId, mark: Mark, reason: str) -> None:
         if mark.reason in _LESSER:
             mark.reason = reason
@@ -426,8 +433,7 @@ class Ledger:
             self._note_found_again(server, mark)
             mark.is_doubtful = False
             if server not in reached:
-                mark.is_stale, mark.taken = True, None
-                self._note_reason(server, mark, WRITE)
+                self._note_passed_by(server, mark, WRITE)
             elif fingerprint is not None:
                 mark.is_stale, mark.taken = False, fingerprint
 
@@ -435,8 +441,8 @@ class Ledger:
         """A remove was acknowledged: whatever the marked servers hold, or come to hold late, is stale."""
         for server, mark in self.marks(key).items():
             self._note_found_again(server, mark)
-            mark.is_stale, mark.taken, mark.is_doubtful = True, None, False
-            self._note_reason(server, mark, REMOVE)
+            mark.is_doubtful = False
+            self._note_passed_by(server, mark, REMOVE)
 
     # --- losses ---
 

@@ -315,19 +315,21 @@ def test_locks_and_copies_are_the_least_that_may_be_lacking(first: str, second: 
     assert expected == book.marks(KEY)[STATE_1].reason
 
 
-@each_case(("change", "expected"), [("save", {MISSING, WRITE}), ("remove", {MISSING, REMOVE})], ids=str)
-def test_a_server_that_only_had_no_copy_may_lack_a_change(change: str, expected: set[str]) -> None:
-    """Once something was acknowledged that has passed it by: what it may come to hold late is stale."""
+@each_case("change", ["save", "remove"])
+@each_case(("had_nothing", "is_added"), [(True, False), (False, True)])
+def test_a_change_that_passes_a_missing_copy_by(had_nothing: bool, is_added: bool, change: str) -> None:
+    """What could not be touched is stale from then on; where there was nothing there is nothing stale."""
     book = ledger()
-    book.mark(KEY, TARGET, STATE_1, NOW, is_stale=True, reason=MISSING)
+    book.mark(KEY, TARGET, STATE_1, NOW, is_stale=had_nothing, reason=MISSING)
     before = book.reasons()
     if change == "save":
         book.note_saved(KEY, {STATE_2}, None)
     else:
         book.note_removed(KEY)
+    added = {WRITE if change == "save" else REMOVE} if is_added else set()
 
     assert {"state-1": {MISSING}} == before
-    assert {"state-1": expected} == book.reasons()
+    assert {"state-1": {MISSING} | added} == book.reasons()
 
 
 # --- Servers that are away -----------------------------------------------------------------------------
