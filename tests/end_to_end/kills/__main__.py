@@ -138,8 +138,11 @@ def _report(outcome: Outcome) -> bool:
     Console(width=140).print(table)
     kinds = Counter(each.kind for each in outcome.violations)
     click.echo(", ".join(f"{kinds[kind]} {kind.value}" for kind in Kind))
-    for violation in outcome.violations[:3]:
+    first_of_each = {each.kind: each for each in reversed(outcome.violations)}
+    for violation in first_of_each.values():
         _tell_of(violation, outcome.history)
+    if outcome.stopped_by is not None:
+        click.echo(f"the run was not finished: {outcome.stopped_by}")
     neglect, longest_life = outcome.longest_neglect, outcome.plan.longest_life
     proves = neglect < longest_life
     click.echo(
@@ -147,7 +150,8 @@ def _report(outcome: Outcome) -> bool:
     )
     if not proves:
         click.echo(f"this run proves nothing: expected less than {longest_life:g} s")
-    return proves and not outcome.violations and all(each.is_good for each in findings)
+    is_whole = proves and outcome.stopped_by is None
+    return is_whole and not outcome.violations and all(each.is_good for each in findings)
 
 
 def _tell_of(violation: Violation, history: History) -> None:

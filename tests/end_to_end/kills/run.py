@@ -93,6 +93,7 @@ class Outcome:
     periods: tuple[Period, ...]
     router_starts: tuple[float, ...]
     log: str  # of all routers, one after the other
+    stopped_by: str | None  # what kept the run from being finished
 
     @property
     def longest_neglect(self) -> float:
@@ -139,6 +140,7 @@ class Run:
     directory: Path
     stage: str = "starting"
     load: Load | None = None
+    _stopped_by: str | None = None
     _periods: list[tuple[Fault, str, float, float]] = field(default_factory=list)
 
     async def run(self) -> Outcome:
@@ -185,10 +187,23 @@ class Run:
             self.stage = title
             began_at = trio.current_time()
             load.history.note(began_at, f"{name}: {fault}")
-            await fault.happen(site, load, name)
+            if not await self._happens(fault, site, load, name):
+                return
             load.history.note(trio.current_time(), f"{name}: over")
             since = await self._wait_until_redundant(site, load, title)
             self._periods.append((fault, name, began_at, max(began_at, since)))
+
+    async def _happens(self, fault: Fault, site: Site, load: Load, name: str) -> bool:
+        """Have a fault happen. Where it does not take its course, the run ends, and is judged."""
+        starts = len(site.router_starts)
+        try:
+            await fault.happen(site, load, name)
+        except AssertionError as error:
+            self._stopped_by = f"{self.stage}: {str(error).splitlines()[0]}"
+            return False
+        finally:
+            load.history.claims += site.router_starts[starts:]
+        return True
 
     async def _wait_until_redundant(self, site: Site, load: Load, title: str) -> float:
         """Wait until the next server may fail; return since when. If that does not come, it is judged."""
@@ -210,7 +225,7 @@ class Run:
             periods.append(Period(fault, name, began_at, redundant_at, end, late))
         violations = judge(Expected(), load.history, self.plan.load.execution_timeout)
         starts, log = tuple(site.router_starts), site.log
-        return Outcome(self.plan, load.history, violations, tuple(periods), starts, log)
+        return Outcome(self.plan, load.history, violations, tuple(periods), starts, log, self._stopped_by)
 
 
 @dataclass(frozen=True, slots=True)
