@@ -11,7 +11,7 @@ from partitioner.membership.backend import BackendId, Intent, free_identity
 from partitioner.membership.eras import Era
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import HealthPolicy, HealthRecord, newcomer, suspect
-from partitioner.membership.ledger import LOCK, MISSING
+from partitioner.membership.ledger import may_hold_stale
 from partitioner.membership.pool import Member, Pool
 from partitioner.membership.record import (
     FormerMap,
@@ -174,7 +174,7 @@ class _Heir:
     def _health(self, entry: MemberEntry) -> HealthRecord:
         token = None if entry.token is None else token_of(entry.token)
         record = replace(newcomer(self.policy), served_incarnation=token)
-        lacks_marks = not self.is_clean and (bool(entry.dirty - {LOCK, MISSING}) or not entry.was_up)
+        lacks_marks = not self.is_clean and (may_hold_stale(entry.dirty) or not entry.was_up)
         if token is None or not (lacks_marks or self._was_long_away(entry) or entry.is_doubted):
             return record
         return suspect(record, self.now + self.record.longest_life, token, self.now)

@@ -86,6 +86,11 @@ class Mark:
     taken: int | None = None  # fingerprint of the acknowledged content that it took while it was marked
     is_doubtful: bool = False  # its server was read while in doubt, so what is stale there lives on; no more
 
+    @property
+    def had_nothing(self) -> bool:
+        """Whether the server lacked the whole session when it was marked."""
+        return self.is_stale and self.reason == MISSING
+
 
 @dataclass(slots=True)
 class Entry:
@@ -369,7 +374,7 @@ class Ledger:
 
     def _note_passed_by(self, server: BackendId, mark: Mark, reason: str) -> None:
         """A change was acknowledged that a server lacks; one that had nothing has nothing stale now."""
-        had_nothing = mark.is_stale and mark.reason == MISSING
+        had_nothing = mark.had_nothing
         mark.is_stale, mark.taken = True, None
         if not had_nothing:
             self._note_reason(server, mark, reason)
@@ -575,6 +580,11 @@ class Ledger:
     def _tidy(self, key: bytes, entry: Entry) -> None:
         if entry.is_empty:
             self._entries.pop(key, None)
+
+
+def may_hold_stale(reasons: frozenset[str]) -> bool:
+    """Whether what a server holds that may lack these things may be out of date."""
+    return not reasons <= {LOCK, MISSING}
 
 
 def is_what_was_taken(mark: Mark, fingerprint: int) -> bool:

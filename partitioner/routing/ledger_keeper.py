@@ -119,10 +119,12 @@ class LedgerKeeper:
     def note_read_in_doubt(self, session: SessionRef, server: BackendId, reply: BackendReply | None) -> None:
         """A server was asked for a session that it may have to serve although it may lack a change of it.
 
-        Where that was so and it has the session, the time-out of what may be stale begins anew there.
+        Where that was so and it has the session, the time-out of what may be stale begins anew there. It does
+        as well where the server is marked for the session, and in doubt no more.
         """
         member = self._roster.pool.members.get(server)
-        if member is None or not member.is_recovering or self.ledger.is_agreed(session.key):
+        is_in_doubt = member is not None and member.is_recovering and not self.ledger.is_agreed(session.key)
+        if not is_in_doubt and server not in self.ledger.marks(session.key):
             return
         if reply is None or reply.status not in (200, 423):
             return

@@ -25,7 +25,7 @@ from partitioner.errors import MalformedRequest, NoBackendLeft
 from partitioner.membership.backend import BackendId
 from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, Effects, Finish, StandIn, finish
 from partitioner.membership.items import ITEMS
-from partitioner.membership.ledger import REMOVE, Lock
+from partitioner.membership.ledger import REMOVE, Lock, may_hold_stale
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status
@@ -193,7 +193,10 @@ class Router:
         if keeper is None or routed.operation is not Operation.REMOVE:
             return
         if pool.dirty or pool.unrecorded or self._ledger.marks(routed.session.key):
-            lacking = {*(pool.dirty or ()), *pool.unrecorded, *self._ledger.marks(routed.session.key)}
+            dirty = (each for each, reasons in (pool.dirty or {}).items() if may_hold_stale(reasons))
+            marks = self._ledger.marks(routed.session.key).items()
+            marked = (each for each, mark in marks if not mark.had_nothing)
+            lacking = {*dirty, *pool.unrecorded, *marked}
             await keeper.ensure(dict.fromkeys(lacking, frozenset({REMOVE})))
 
     async def _write_down(self, routed: RoutedRequest, answer: Response) -> None:

@@ -18,6 +18,7 @@ from tests.end_to_end.processes import (
     RouterProcess,
     StateServerProcess,
     router,
+    run_to_end,
     state_server,
 )
 from tests.end_to_end.web_server import WebServer
@@ -37,11 +38,18 @@ class Farm:
     web: WebServer
     saved: dict[str, bytes] = field(default_factory=dict)
 
-    def reload(self, *backends: str, reads: str) -> None:
-        """Have the pool consist of these, and wait until the log says this and that it was done."""
+    def reload(self, *backends: str, reads: str, force: bool = False) -> None:
+        """Have the pool consist of these, and wait until the log says this and that it was done.
+
+        With `force` also where sessions have one copy then.
+        """
         in_lines = "".join(f"  - {{{backend}}}\n" for backend in backends)
         self.file.write_text(f"listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n{QUICK_PROBES}backends:\n{in_lines}")
-        self.in_front.program.process.send_signal(signal.SIGHUP)
+        if force:
+            ended = run_to_end("reload", "--force", "--admin", self.in_front.admin)
+            assert 0 == ended.returncode, ended.stderr
+        else:
+            self.in_front.program.process.send_signal(signal.SIGHUP)
         self.in_front.program.wait_for(f"{reads}(?s:.*)configuration reloaded")
 
     def save(self, session: str, body: bytes, cookie: int = 0) -> None:
@@ -117,7 +125,10 @@ def test_from_one_state_server_to_a_pool_and_out_of_it_again(tmp_path: Path) -> 
         # The first one is drained, with more pages under way; every session is used once.
         pages = {session: farm.lock(session) for session in (*GOES_AWAY[1:4], *STAYS[1:4])}
         farm.reload(
-            at("state-1", first, ", intent: drain"), at("state-2", second), reads="intent ready -> drain"
+            at("state-1", first, ", intent: drain"),
+            at("state-2", second),
+            reads="intent ready -> drain",
+            force=True,
         )
         assert [True] * 6 == [farm.is_locked(each) for each in pages]
         for session in (GOES_AWAY[1], STAYS[1]):
@@ -125,7 +136,7 @@ def test_from_one_state_server_to_a_pool_and_out_of_it_again(tmp_path: Path) -> 
         assert farm.logged_out(except_for=pages) == []
 
         # It is removed: it is still asked. A page that lasts all that time ends as if nothing had been.
-        farm.reload(at("state-2", second), reads="state-1 change=leaves")
+        farm.reload(at("state-2", second), reads="state-1 change=leaves", force=True)
         assert [True] * 4 == [farm.is_locked(each) for each in pages]
         for session in (GOES_AWAY[2], STAYS[2]):
             farm.save(session, b"after it was removed", pages.pop(session))

@@ -51,4 +51,4 @@ def move(farm: Farm, source: str, destination: str) -> None:
     name = destination.partition("name: ")[2].partition(",")[0]
     farm.reload(source, destination, reads=f"{name} change='joins")
     farm.in_front.program.wait_for(f"backend is up.*{name}")
-    farm.reload(f"{source}, intent: drain", destination, reads="intent ready -> drain")
+    farm.reload(f"{source}, intent: drain", destination, reads="intent ready -> drain", force=True)

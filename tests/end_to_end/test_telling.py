@@ -53,7 +53,7 @@ def test_a_wait_without_a_terminal(farm: Farm) -> None:
     steer("ready", "state-1", "--wait", admin=farm.in_front.admin)
 
     assert 130 == code
-    assert "state-1 is not waited for any more: its drain goes on; `partitioner status`" in draining.output
+    assert "the drain of state-1 goes on; `partitioner ready state-1` ends it" in draining.output
     assert "`partitioner ready state-1` ends it" in draining.output
 
 

@@ -65,3 +65,21 @@ async def test_as_many_sessions_are_locked_as_may_be(
 
     assert [b"200", b"200", b"200", b"", b""] == [answer[:3] for answer in acquired]
     assert [b"200", b"200", 3] == [read[:3], later[:3], farm.ledger.locks_held]
+
+
+async def test_what_is_asked_lives_on_after_the_doubt(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Lock quarantine may go on asking a server that is in doubt no more: its mark lives as long as that."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.ask(request(Operation.SET, target(1)))
+    keeper, roster = farm.router.core.ledger_keeper, farm.router.roster
+    session, server = keeper.session_of(target(1)), farm.names[0]
+    keeper.ledger.note_read_in_doubt(session.key, session.target, server, trio.current_time())
+    await trio.sleep(30)
+    async with farm.router.core.internal_requests.fetched(server, session.target) as reply:
+        keeper.note_read_in_doubt(session, server, reply)
+
+    assert roster.pool.members[server].is_readable
+    assert trio.current_time() == keeper.ledger.marks(session.key)[server].since

@@ -19,13 +19,6 @@ _IS_DONE: dict[str, Callable[[BackendReport], bool]] = {
     "maint": lambda backend: not backend.serves,  # nothing is asked of it
 }
 
-_GOES_ON = {
-    "drain": "its drain goes on; `partitioner status` shows how far, `partitioner ready {name}` ends it",
-    "ready": "it is wanted ready all the same, and serves as soon as it can; `partitioner status` shows it",
-    "maint": "it is put aside all the same; `partitioner ready {name}` has it serve again",
-}
-"""What an order does that nobody waits for any more."""
-
 
 def wait(client: AdminClient, backend: BackendReport, intent: str) -> BackendReport:
     """Look again and again until this server is as was ordered, and return how it is then.
