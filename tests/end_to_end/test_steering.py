@@ -118,8 +118,8 @@ def test_the_last_good_copies_are_guarded(tmp_path: Path) -> None:
         assert refused == (
             1,
             f"partitioner: state-1 holds up to {held} sessions that may have no good copy elsewhere: the "
-            "sessions on state-1 have no copies: copies is 1; drain it first; `partitioner maint state-1 --force` "
-            "does it all the same",
+            "sessions on state-1 have no copies: copies is 1; drain it first; `partitioner maint state-1 "
+            "--force` does it all the same",
         )
         assert 1 == by_verb[0]
         assert f"backends: state-1 holds up to {held} sessions" in by_verb[1]
