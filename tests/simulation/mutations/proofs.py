@@ -18,7 +18,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "creates not copied": (2, None),
     "drop one copy": (2, None),
     "forget a granted lock": (24, None),
-    "heal outside the gate": (31_338, "healing"),
+    "heal outside the gate": (31_417, "healing"),
     "give no lock back": (42, None),
     "give up at once what timed out": (SWITCHES + 1, None),
     "no canary on new connections": (165, None),
