@@ -116,7 +116,7 @@ KEY_CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("now", "sentence"), KEY_CHANGES)
+@each_case(("now", "sentence"), KEY_CHANGES)
 def test_a_change_of_a_key(now: str, sentence: str) -> None:
     """It is told with old and new value, and with what follows."""
     assert [sentence] == [str(each) for each in key_changes(parse(POOL), parse(POOL + now))]

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from partitioner.cli import main
+from tests.tables import each_case
 
 HEAVY = {
     *("anyio", "asyncio", "h11", "http", "httpx", "jinja2", "prometheus_client", "pydantic"),
@@ -37,7 +38,7 @@ def imported_by(statement: str) -> set[str]:
     return HEAVY.intersection(ended.stdout.split())
 
 
-@pytest.mark.parametrize("verb", ["", *main.commands])
+@each_case("verb", ["", *main.commands])
 def test_help_imports_nothing_heavy(verb: str) -> None:
     """Of the program and of every verb."""
     arguments = ["partitioner", *([verb] if verb else []), "--help"]

@@ -212,7 +212,7 @@ def test_a_token_is_not_shown() -> None:
     assert "s3cret" not in repr(parse(ONE_BACKEND + "admin_token: s3cret"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "held", "message"),
     [
         (

@@ -8,6 +8,7 @@ import pytest
 
 from partitioner.config import Settings, parse
 from partitioner.daemon.state_dir import StatePlace, state_place
+from tests.tables import each_case
 
 POOL = "name: edge\nbackends: [{name: a, address: 10.0.0.1:42424}]\n"
 HOME = {"HOME": "/home/op"}
@@ -24,7 +25,7 @@ DEFAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("environment", "directory"), DEFAULTS)
+@each_case(("environment", "directory"), DEFAULTS)
 def test_the_default(environment: dict[str, str], directory: str) -> None:
     """systemd's directory comes before that of the XDG specification, which has a default of its own."""
     place = state_place(parse(POOL), environment)

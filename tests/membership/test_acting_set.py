@@ -69,13 +69,13 @@ TABLE: dict[str, tuple[str, int, str, ActingSet | None]] = {
 }
 
 
-@pytest.mark.parametrize(("states", "copies", "marked", "expected"), TABLE.values(), ids=TABLE)
+@each_case(("states", "copies", "marked", "expected"), TABLE.values(), ids=TABLE)
 def test_acting_set(states: str, copies: int, marked: str, expected: ActingSet | None) -> None:
     """The primary is the first that serves and is not marked; copies are the first others that serve."""
     assert expected == pool(states, copies).acting_set(KEY, identities(marked))
 
 
-@pytest.mark.parametrize("intent", [Intent.DRAIN, Intent.MAINT])
+@each_case("intent", [Intent.DRAIN, Intent.MAINT])
 def test_only_ready_servers_act(intent: Intent) -> None:
     """What hands its sessions off, or is not spoken to, holds no session's place (design.md 5)."""
     assert ActingSet(B, (C,)) == pool("up up up up", 2, {"a": intent}).acting_set(KEY)

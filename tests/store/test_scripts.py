@@ -27,6 +27,7 @@ from partitioner.store.scripts import (
     Script,
 )
 from tests.store.talk import HOUR, NAME, Talk
+from tests.tables import each_case
 
 MINUTES = b"20"
 
@@ -224,9 +225,10 @@ def test_a_repetition_is_told_of_a_lock_that_was_there_before_it(
 # --- deadlines ---
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+@each_case("script", SCRIPTS, ids=lambda script: script.name)
 def test_a_script_that_starts_late_does_nothing(talk: Talk, script: Script) -> None:
     """Its page has failed by then."""
+    talk.ask(b"DEL", NAME)
     save_new(talk)
     acquire(talk)
     before = talk.ask(b"GET", NAME)
@@ -277,8 +279,8 @@ def test_a_lock_that_was_taken_after_the_failed_request_is_kept(talk: Talk) -> N
 # --- what else may lie there ---
 
 
-@pytest.mark.parametrize("item", [b"short", b"x" * 48, b"\x00" + b"\xff" * 47])
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+@each_case("item", [b"short", b"x" * 48, b"\x00" + b"\xff" * 47])
+@each_case("script", SCRIPTS, ids=lambda script: script.name)
 def test_a_foreign_item_is_left_alone(talk: Talk, script: Script, item: bytes) -> None:
     """What something else has written is neither read, nor overwritten, nor removed."""
     talk.ask(b"SET", NAME, item)
@@ -287,7 +289,7 @@ def test_a_foreign_item_is_left_alone(talk: Talk, script: Script, item: bytes) -
     assert talk.ask(b"GET", NAME) == item
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+@each_case("script", SCRIPTS, ids=lambda script: script.name)
 def test_an_item_of_another_type_is_left_alone(talk: Talk, script: Script) -> None:
     talk.ask(b"HSET", NAME, b"field", b"value")
     reply = talk.run(script, *ARGUMENTS[script])

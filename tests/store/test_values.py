@@ -67,7 +67,7 @@ def test_a_canary_that_was_planted_anew_names_those_before_it() -> None:
     assert other.judge(value) is Finding.FITS
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("found", "finding"),
     [
         (b"token:7:a7.a6", Finding.FITS),
