@@ -19,7 +19,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "drop one copy": (2, None),
     "forget a granted lock": (24, None),
     "heal outside the gate": (31_417, "healing"),
-    "give no lock back": (42, None),
+    "give no lock back": (40, None),
     "give up at once what timed out": (SWITCHES + 1, None),
     "no canary on new connections": (165, None),
     "no fill on miss": (6, None),
@@ -27,13 +27,13 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "no removes elsewhere": (23, None),
     "no touches": (30_002, None),
     "read a marked server": (9, None),
-    "read from a recovering server": (30_003, "router, one away"),
+    "read from a recovering server": (30_009, "router, one away"),
     "removes not copied": (2, None),
     "retry an acquire": (30_011, None),
     "skip one mark": (24, None),
     "the next router reads dirty servers": (20_026, "crowd over a crash"),
     "trust who was away for longer than any session lives": (30_001, "memories"),
-    "unanswered requests leave no mark": (117, None),
+    "unanswered requests leave no mark": (47, None),
 }
 """For each mutation a seed that catches it, and its theme."""
 
