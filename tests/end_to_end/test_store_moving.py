@@ -49,6 +49,6 @@ def test_onto_an_engine_and_off_it_again(tmp_path: Path) -> None:
 def move(farm: Farm, source: str, destination: str) -> None:
     """Have a server join, and another one hand its sessions over."""
     name = destination.partition("name: ")[2].partition(",")[0]
-    farm.reload(source, destination, reads=f"{name} change='joins")
+    farm.reload(source, destination, reads=f"{name} change='joins", force=True)
     farm.in_front.program.wait_for(f"backend is up.*{name}")
     farm.reload(f"{source}, intent: drain", destination, reads="intent ready -> drain", force=True)

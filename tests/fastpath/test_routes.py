@@ -69,7 +69,7 @@ async def test_each_route_is_what_the_pool_says(change: str, nursery: trio.Nurse
     CHANGES[change](scene)
     routes = scene.routes()
 
-    assert [scene.expected(each) for each in routes] == [scene.seen(each) for each in routes]
+    assert [] == [each.session for each in routes if scene.expected(each) != scene.seen(each)]
     scene.router_setup.close()
 
 
