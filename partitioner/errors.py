@@ -11,14 +11,17 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── EmptyPool                no server to place a session on
     ├── Refused                  an operator's order that would do harm
     │   └── WouldLose            one that would take the last good copy of sessions away
+    ├── NotActive                an order to a standby
+    ├── RouterSuperseded         a server that has seen a later router
     ├── UnknownBackend           an operator's spelling of a backend's name
     ├── ListingFailed            the admin port of a state server of our own
     ├── MalformedRequest         a client's bytes
     ├── MalformedAnswer          a backend's bytes
-    ├── NotListening            an address at which no connection is taken
+    ├── NotListening             an address at which no connection is taken
     ├── Unreachable              an address to which no way leads
     ├── OutOfFiles               our own limit of open files
     ├── ConnectionBroken         a socket, to a client or to a backend
+    │   └── ConnectionLost       the network has given up
     ├── ConnectionEnded          an end of file where an answer was expected
     ├── ClientGone               a client that left, or stalled, in mid-exchange
     ├── NoBackendLeft            every server that may hold the session is out
@@ -29,7 +32,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     └── BackendFailure           one exchange with one backend
         ├── BackendRefused, BackendUnreachable, BackendReset, BackendHungUp
         ├── BackendTooSlow, BackendMalformed
-        ├── BackendRestarted, BackendEjected
+        ├── BackendRestarted, BackendEjected, BackendIsAlias
         └── BackendNotAtFault
 """
 

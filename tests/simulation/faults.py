@@ -247,6 +247,8 @@ async def restart_router(world: "World", server: StockServer, duration: float) -
     await world.router_begins()
 
 
+# What stands here decides what every seed draws. A new kind goes into a theme of its own (scenario.py); one
+# that is added here moves the seeds that are pinned in mutations/proofs.py and in test_simulation.py.
 FAULTS: tuple[Kind, ...] = (
     kill,
     kill,
