@@ -63,6 +63,8 @@ def signal_child(number: signal.Signals, directory: Path) -> None:
     """Send it to a copy of this process, which would go on as this one does, and wait for the copy's end."""
     if number in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
         return  # it waits until the event loop receives it
+    if threading.active_count() > 1:
+        return  # a copy has none of the other threads, and may wait for ever for what one of them holds
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
