@@ -176,7 +176,7 @@ class StoreFailure(PartitionerError):
 
 
 class EngineUnreachable(StoreFailure):
-    """No connection to the engine can be opened. Nothing was sent; it is tried again soon."""
+    """No connection to the engine can be opened. Nothing was sent; it is retried soon."""
 
 
 class EngineLost(StoreFailure):
@@ -222,7 +222,7 @@ class Phase(Enum):
 
 
 class BackendFailure(PartitionerError):
-    """An exchange with one backend failed. Its connection is given up; the failover table says what next."""
+    """An exchange with one backend failed. Its connection is given up; the retry table says what next."""
 
     def __init__(self, backend: str, phase: Phase, detail: str) -> None:
         super().__init__(f"{backend} {detail}, while {phase.value}")

@@ -1,6 +1,6 @@
 """The pool: an immutable snapshot of who is there, how they fare, and how that came about.
 
-A request takes one pool at its start and keeps it; a second try takes a fresh one. Every change makes
+A request takes one pool at its start and keeps it; a retry takes a fresh one. Every change makes
 a new pool with the next epoch, so nothing is ever seen half changed.
 
 Sessions outlive changes. For as long as any of them may live (T_max), the pool remembers its *eras*:

@@ -263,7 +263,7 @@ class LogObserver(Observer):
             f"claim {reason}",
             "this router could not become the active one",
             cause=reason,
-            consequence="it is a standby, and closes clients; the next one that comes has it try again",
+            consequence="it is a standby, and closes clients; the next one that comes has it retry",
         )
 
     def superseded(self, term: str) -> None:
@@ -296,7 +296,7 @@ class LogObserver(Observer):
             "record",
             "record not written everywhere",
             cause=f"{servers} of {wanted} state servers have taken it",
-            consequence="it is tried again; changes that the next router must know of wait until it is safe",
+            consequence="it is retried; changes that the next router must know of wait until it is safe",
         )
 
     def record_set_aside(self, place: str, reason: str) -> None:
@@ -415,7 +415,7 @@ class LogObserver(Observer):
             "drain stalled",
             backend=backend.name,
             cause=reason,
-            consequence="only sessions that are used move meanwhile; it is tried again every few seconds",
+            consequence="only sessions that are used move meanwhile; it is retried every few seconds",
         )
 
     def drain_went_on(self, backend: Backend) -> None:

@@ -1,8 +1,8 @@
 """Who is asked for a session, and what to do when that fails.
 
 While a lock is held, the server that granted it; else the first server of the preference list that may
-be read for this key. A request that failed is sent again where the failover table allows it, and then
-perhaps to another server: each try takes a fresh pool.
+be read for this key. A request that failed is retried where the retry table allows it, perhaps at another
+server: each try takes a fresh pool.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ import trio
 
 from partitioner.errors import BackendFailure, NoBackendLeft, Phase
 from partitioner.membership.backend import BackendId
-from partitioner.membership.failover import Verdict, verdict
 from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Pool
+from partitioner.membership.retry import Verdict, verdict
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.ledger_keeper import LedgerKeeper
@@ -23,7 +23,7 @@ from partitioner.routing.roster import Roster
 from partitioner.transport.messages import AnsweredBy, BegunExchange, Request, Response
 
 RETRY_PAUSE = 0.1
-"""Seconds to wait before connecting again where nothing was sent yet, unless the pool changes sooner."""
+"""Seconds until a retry where nothing was sent yet, unless the pool changes sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,9 @@ class Dispatcher:
             except BackendFailure as failure:
                 sendings += failure.phase is not Phase.CONNECTING
                 is_late = trio.current_time() + RETRY_PAUSE > request.deadline
-                if is_late or not _may_be_repeated(request, failure, sendings):
+                if is_late or not _may_retry(request, failure, sendings):
                     raise
-                # Nothing has changed yet: give it a moment before connecting again.
+                # Nothing has changed yet: give it a moment before the retry.
                 needs_pause = failure.phase is Phase.CONNECTING and self._roster.pool.epoch == pool.epoch
             else:
                 return self._with_passed_over(response, session)
@@ -219,8 +219,8 @@ class Dispatcher:
         return replace(response, rest=watched)
 
 
-def _may_be_repeated(request: Request, failure: BackendFailure, sendings: int) -> bool:
-    """Whether the table allows another try, and the request is still here to be sent."""
+def _may_retry(request: Request, failure: BackendFailure, sendings: int) -> bool:
+    """Whether the table allows a retry, and the request is still here to be sent."""
     if verdict(request.head.operation, failure.phase, sendings) is Verdict.GIVE_UP:
         return False
     return request.is_whole or failure.phase is Phase.CONNECTING

@@ -28,13 +28,11 @@ from partitioner.transport.observer import Observer
 RATE = 200.0
 """Sessions a second, of all drains together. Each costs some six exchanges, and users come first."""
 
-AGAIN = 1.0
+WALK_PAUSE, EMPTY_WALK_PAUSE = 1.0, 10.0
 """Seconds between two walks through a listing; of one that was empty the next is less urgent."""
 
-LOOK_AFTER = 10.0
-
 LOCKED_PAUSE = 5.0
-"""Seconds until a session is tried again of whose lock the ledger knows nothing; then twice as long.
+"""Seconds until a session is retried of whose lock the ledger knows nothing; then twice as long.
 
 Each try renews its expiry, and a lock that no page holds any more must not be kept alive by being looked at.
 """
@@ -186,7 +184,7 @@ class HandOff:
                 self._note_stalled(draining, None)  # it may well be stopped by now
             elif reason is not None:
                 self._note_stalled(draining, reason)
-            await trio.sleep(LOOK_AFTER if is_empty else AGAIN)
+            await trio.sleep(EMPTY_WALK_PAUSE if is_empty else WALK_PAUSE)
 
     async def _try_to_walk(
         self, identity: BackendId, draining: "_Draining", admin: Address, list_keys: ListKeys

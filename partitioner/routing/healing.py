@@ -10,8 +10,7 @@ A walk counts when it has been through all servers, nothing is left to be put ri
 an incarnation has changed since it began. Then every session is known to have its copies: servers that are
 RECOVERING may be read again, and the pool is redundant, which is a fact, with a time (design.md 7.5).
 
-What cannot be decided now, because a page holds the lock or a server is silent, is tried again in the same
-walk.
+What cannot be decided now, because a page holds the lock or a server is silent, is retried in the same walk.
 """
 
 from dataclasses import dataclass, field
@@ -41,10 +40,8 @@ RATE = 500.0
 CALM = 2.0
 """Seconds from a change of the pool to the walk: servers often come and go together."""
 
-AGAIN = 5.0
-"""Seconds until the next walk where one did not count; then twice as long each time."""
-
-LATEST = 60.0
+FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE = 5.0, 60.0
+"""Seconds until the next walk where one did not count; then twice as long each time, up to the longest."""
 
 BACK_OFF = 2.0
 """Of the time for which the loop was late, healing waits so many times as long."""
@@ -53,7 +50,7 @@ AT_A_TIME = 50
 """Sessions that are looked at in one go, about a millisecond."""
 
 MOST_LEFT = 10_000
-"""Sessions of one walk that are tried again. Where more could not be put right, there is another walk."""
+"""Sessions of one walk that are retried. Where more could not be put right, there is another walk."""
 
 
 class Outcome(Enum):
@@ -160,7 +157,7 @@ class Healing:
 
     async def run(self) -> None:
         """Walk after every change of the pool, until a walk counts."""
-        pause = AGAIN
+        pause = FIRST_RETRY_PAUSE
         while True:
             epoch = self._roster.pool.epoch
             if self._can_ask_any():
@@ -169,9 +166,9 @@ class Healing:
                 epoch = self._roster.pool.epoch
                 await self._heal_all()
             if self.is_done or not self._can_ask_any():
-                pause, waits_for = AGAIN, float("inf")
+                pause, waits_for = FIRST_RETRY_PAUSE, float("inf")
             else:
-                pause, waits_for = min(2 * pause, LATEST), pause
+                pause, waits_for = min(2 * pause, LONGEST_RETRY_PAUSE), pause
             if self._roster.pool.epoch == epoch:
                 with trio.move_on_after(waits_for):
                     await self._roster.wait_for_change()
@@ -191,7 +188,7 @@ class Healing:
             await ongoing.walk.begin()
             self._tell_refused(ongoing.walk)
             lacking = await self._put_all_right(ongoing)
-            await self._try_again(ongoing)
+            await self._retry_left(ongoing)
             self._tell_refused(ongoing.walk)
         finally:
             self._round = None
@@ -232,10 +229,10 @@ class Healing:
                 await self._heal(ongoing, found)
         return lacking
 
-    async def _try_again(self, ongoing: _Round) -> None:
+    async def _retry_left(self, ongoing: _Round) -> None:
         """Come back to what was locked, or could not be asked for."""
-        pause = AGAIN
-        while ongoing.left and pause <= LATEST and not ongoing.overflowed:
+        pause = FIRST_RETRY_PAUSE
+        while ongoing.left and pause <= LONGEST_RETRY_PAUSE and not ongoing.overflowed:
             with trio.move_on_after(pause):
                 await self._roster.wait_for_change()
             if self._roster.pool.epoch != ongoing.walk.pool.epoch:

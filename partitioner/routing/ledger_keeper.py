@@ -24,8 +24,8 @@ from partitioner.transport.backend_exchange import Lease
 LOCK_AGE = re.compile(rb"\r\nLockAge: ?([0-9]+)\r\n")
 
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds until the second try of a key; then twice as long each time, up to the longest."""
+FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE = 1.0, 30.0
+"""Seconds until a repair is retried; then twice as long each time, up to the longest."""
 
 
 class RepairQueue:
@@ -41,15 +41,15 @@ class RepairQueue:
 
     def want(self, key: bytes) -> None:
         """Have a key repaired soon."""
-        self._schedule(key, trio.current_time(), FIRST_PAUSE)
+        self._schedule(key, trio.current_time(), FIRST_RETRY_PAUSE)
 
-    def want_again(self, key: bytes, pause: float) -> None:
-        """Have a key repaired after this pause, unless it is wanted sooner."""
+    def retry_later(self, key: bytes, pause: float) -> None:
+        """Retry a repair after this pause, unless its key is wanted sooner."""
         if key not in self._wanted:
-            self._schedule(key, trio.current_time() + pause, min(2 * pause, LONGEST_PAUSE))
+            self._schedule(key, trio.current_time() + pause, min(2 * pause, LONGEST_RETRY_PAUSE))
 
     def maybe_next(self) -> tuple[bytes, float] | None:
-        """Take a key that is due out of the queue, with the pause before its next try."""
+        """Take a key that is due out of the queue, with the pause before its retry."""
         while self._due and self._due[0][0] <= trio.current_time():
             when, key = heapq.heappop(self._due)
             if key in self._wanted and self._wanted[key][0] == when:

@@ -58,7 +58,7 @@ class Repairer:
             while (due := self._queue.maybe_next()) is not None:
                 key, pause = due
                 if not await self.repair(key):
-                    self._queue.want_again(key, pause)
+                    self._queue.retry_later(key, pause)
                 await trio.sleep(1 / RATE)
             await self._queue.wait()
 

@@ -4,7 +4,7 @@ The slow path: every exchange is straight-line code, and this file is the defini
 ideas carry it. Behind the *key gate* there is one exchange of a key at a time. *Incarnations* tell a server
 that has forgotten everything from one that is back. The *ledger* knows which locks are held and which servers
 may not be read for a key. Decisions are pure and stand on lower floors: the pool says who acts for a key, the
-failover table what to do when that fails.
+retry table what to do when that fails.
 
     get, acquire, release, reset_timeout    to the acting primary alone; copies are touched later
     set, remove                             to the acting primary, then to all others that it concerns

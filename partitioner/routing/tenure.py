@@ -43,8 +43,8 @@ CLAIM_TIMEOUT = 1.0
 MOST_TRIES = 5
 """Claims in a row that may be cut short by a standstill. A machine on which that happens is of no use."""
 
-AGAIN = 0.5
-"""Seconds between two tries to find a record that is current."""
+RETRY_PAUSE = 0.5
+"""Seconds until a retry, where no record is current."""
 
 
 class Disk(Protocol):
@@ -374,7 +374,7 @@ class Tenure:
             return False
 
     async def _find_record(self, item: TermItem, ours: Record | None) -> tuple[Survey, Record | None]:
-        """Write our term everywhere, then read the records; try again until one of them is current.
+        """Write our term everywhere, then read the records; retry until one of them is current.
 
         Raises NoBackendLeft if no server takes the term.
         """
@@ -390,7 +390,7 @@ class Tenure:
                 self._waited_since = order_of(record), trio.current_time()
             if trio.current_time() >= self._waited_since[1] + self.policy.lost_after:
                 return survey, record
-            await trio.sleep(AGAIN)
+            await trio.sleep(RETRY_PAUSE)
 
     def _can_be_no_later_one(self, record: Record | None, survey: Survey, item: TermItem) -> bool:
         """Whether this is what the router before has left; None: nothing, or all have lost it."""

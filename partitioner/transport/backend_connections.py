@@ -298,7 +298,7 @@ class Upstream:
         if ending is not Ending.REUSABLE and lease.was_written:
             self._unanswered_listener.went_unanswered(lease)
         if lease.was_lost:
-            self.close_idle()  # the others likely are forgotten as well: a second try gets a new one
+            self.close_idle()  # the others likely are forgotten as well: a retry gets a new one
         if ending is Ending.UNANSWERED and lease.was_broken_off:
             self.limit.give_back()  # the connection is gone; what may still be carried out takes no place
             self.half_closed.keep(lease, self._on_worked_off)
@@ -313,7 +313,7 @@ class Upstream:
             return
         lease.channel.close()
         if ending is Ending.STALE:
-            self.close_idle()  # the others likely are dead as well: a second try gets a new one
+            self.close_idle()  # the others likely are dead as well: a retry gets a new one
         self._on_connection_end(lease)
 
     def _on_connection_end(self, lease: Lease) -> None:

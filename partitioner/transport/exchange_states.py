@@ -76,7 +76,7 @@ PHASES: dict[Stage, Phase] = {
     Stage.READING: Phase.READING,
     Stage.ANSWERING: Phase.READING,
 }
-"""Which row of the failover table (membership.failover) holds in each."""
+"""Which row of the retry table (membership.retry) holds in each."""
 
 ANSWERED = (Stage.ANSWERED_EARLY, Stage.ANSWERING)
 """The connection has shown that it was alive when it was asked."""

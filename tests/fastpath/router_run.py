@@ -176,7 +176,7 @@ class RouterRun(RecordingObserver):
             tending.start_soon(expiry_sync.run)
             await self._come_to_rest(is_touching)
             tending.cancel_scope.cancel()
-        # Those that repair itself would try again in a second are not waited for.
+        # Those that repair itself would retry in a second are not waited for.
         for server in core.roster.pool.members:
             for key in sorted(core.ledger.keys_marked_on(server)):
                 await core.repairer.repair(key)

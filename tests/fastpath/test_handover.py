@@ -137,7 +137,7 @@ async def test_a_head_that_is_too_long(router_setup: RouterSetup) -> None:
 
 
 async def failure(router_setup: RouterSetup) -> BaseException | None:
-    """How the exchange that was handed over ends, if it is not tried again."""
+    """How the exchange that was handed over ends, if it is not retried."""
     (opening,) = router_setup.client_handoff.openings
     assert opening.respond is not None
     try:
@@ -266,7 +266,7 @@ async def test_an_answer_to_a_head_that_has_a_length(router_setup: RouterSetup) 
 
 
 async def test_a_request_that_was_cut_off_while_it_was_sent(router_setup: RouterSetup) -> None:
-    """The phase is known: the failover table tells sending from reading."""
+    """The phase is known: the retry table tells sending from reading."""
     _, link = router_setup.link()
     near, _ = router_setup.client()
     shrink(link.socket)

@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.protocol.messages import Operation
-from partitioner.routing.ledger_keeper import FIRST_PAUSE
+from partitioner.routing.ledger_keeper import FIRST_RETRY_PAUSE
 from partitioner.routing.repair import RATE
 from tests.doubles.backends import ok
 from tests.doubles.farms import MemoryFarm
@@ -292,5 +292,5 @@ async def test_a_server_that_does_not_answer_is_asked_again(
     farm.router.core.ledger_keeper.mark(farm.session_ref, farm.names[1], is_stale=True)
     await farm.observer.wait_for("session_repaired")
 
-    assert trio.current_time() == pytest.approx(FIRST_PAUSE, abs=0.05)
+    assert trio.current_time() == pytest.approx(FIRST_RETRY_PAUSE, abs=0.05)
     assert [NEW, NEW, None] == farm.contents

@@ -191,7 +191,7 @@ async def test_a_lower_term_is_written_over(nursery: trio.Nursery, autojump_cloc
 
 
 async def test_nobody_takes_the_claim(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Without a server there is no claim; the next client makes it try again."""
+    """Without a server there is no claim; the next client makes it retry."""
     site = Site(nursery)
     for server in site.servers:
         server.kill()
@@ -553,7 +553,7 @@ async def test_a_server_that_was_away_at_the_claim(nursery: trio.Nursery, autoju
 async def test_servers_that_break_off_while_records_are_removed(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """That harms nothing, and it is tried again."""
+    """That harms nothing, and it is retried."""
     site = Site(nursery)
     died = await site.router()
     await save(died)

@@ -134,7 +134,7 @@ async def test_withheld_grant(nursery: trio.Nursery, autojump_clock: MockClock) 
 
 
 async def test_lock_that_cannot_be_looked_for(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Looking for a lock is tried again, a second later at first, until the server can be asked."""
+    """Looking for a lock is retried, a second later at first, until the server can be asked."""
     setting = Setting(nursery, [*greeting(), Hear(ACQUIRE), Stall(1), Reset()], FREED)
     client = setting.router.client()
     await client.send(ACQUIRE)

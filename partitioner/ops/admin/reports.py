@@ -71,7 +71,7 @@ class HealingReport:
     seen: int  # sessions listed so far, copies counted
     told: int  # that there are
     healed: int  # sessions
-    left: int  # sessions that are locked, or cannot be asked for, and are tried again
+    left: int  # sessions that are locked, or cannot be asked for, and are retried
     rate: float  # sessions healed a second, since it began
     estimate: float | None  # seconds until it is done; None if unknown
 

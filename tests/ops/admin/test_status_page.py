@@ -187,7 +187,7 @@ async def test_what_a_server_may_lack() -> None:
         ),
         (
             {"redundant_since": None, "healing": HealingReport(8.0, 400, 1000, 40, 3, 5.0, 12.0)},
-            "Healing 400 of 1 000 copies looked at, 40 sessions put right, 5.00/s, 3 to be tried again, "
+            "Healing 400 of 1 000 copies looked at, 40 sessions put right, 5.00/s, 3 to be retried, "
             "about 12s to go · began 8s ago",
         ),
         (

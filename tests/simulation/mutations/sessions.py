@@ -12,12 +12,12 @@ from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.fastpath.routes import Routes
 from partitioner.membership.backend import BackendId
 from partitioner.membership.eras import Era, UnchangedSince
-from partitioner.membership.failover import FAILOVER, Verdict
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger, Lock
 from partitioner.membership.losses import LossReason, maybe_loss
 from partitioner.membership.pool import ActingSet, Member, Pool
 from partitioner.membership.redundancy import Redundancy
+from partitioner.membership.retry import RETRIES, Verdict
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing import lookup
@@ -208,12 +208,12 @@ def retry_a_set() -> Iterator[None]:
 
 def _retry(operation: Operation) -> Iterator[None]:
     """Send a request again although the first one may have been carried out."""
-    original = FAILOVER[operation, Phase.READING]
-    FAILOVER[operation, Phase.READING] = Verdict.TRY_AGAIN
+    original = RETRIES[operation, Phase.READING]
+    RETRIES[operation, Phase.READING] = Verdict.RETRY
     try:
         yield
     finally:
-        FAILOVER[operation, Phase.READING] = original
+        RETRIES[operation, Phase.READING] = original
 
 
 @mutation

@@ -1,4 +1,4 @@
-"""The failover table, lived through: what is sent once more when a backend fails, and what is given up."""
+"""The retry table, lived through: what is retried when a backend fails, and what is given up."""
 
 import pytest
 import trio
@@ -60,7 +60,7 @@ def heard_in(*steps: Step) -> bytes:
 async def test_failed_in_connecting(
     nursery: trio.Nursery, autojump_clock: MockClock, operation: Operation
 ) -> None:
-    """Where nothing was written every operation is tried again, and its client notices nothing."""
+    """Where nothing was written every operation is retried, and its client notices nothing."""
     router = MemoryRouter(nursery)
     asked, answer = request(operation), answer_to(operation)
     steps = [*asked_before(operation), *exchange(asked, answer)]

@@ -1,23 +1,23 @@
-"""May a request be sent again? Every cell of the table (protocol.md 10.1.9, design.md 6)."""
+"""May a request be retried? Every cell of the table (protocol.md 10.1.9, design.md 6)."""
 
 from itertools import product
 
 from partitioner.errors import Phase
-from partitioner.membership.failover import FAILOVER, MOST_SENDINGS, Verdict, verdict
+from partitioner.membership.retry import MOST_SENDINGS, RETRIES, Verdict, verdict
 from partitioner.protocol.messages import Operation
 from tests.tables import each_case
 
-AGAIN, GIVE_UP = Verdict.TRY_AGAIN, Verdict.GIVE_UP
+RETRY, GIVE_UP = Verdict.RETRY, Verdict.GIVE_UP
 
 CELLS: dict[Operation, tuple[Verdict, Verdict, Verdict]] = {
     #                               connecting  sending  reading
-    Operation.GET: (AGAIN, AGAIN, AGAIN),
-    Operation.ACQUIRE: (AGAIN, GIVE_UP, GIVE_UP),
-    Operation.RELEASE: (AGAIN, AGAIN, AGAIN),
-    Operation.SET: (AGAIN, GIVE_UP, GIVE_UP),
-    Operation.CREATE_UNINITIALIZED: (AGAIN, AGAIN, AGAIN),
-    Operation.REMOVE: (AGAIN, AGAIN, AGAIN),
-    Operation.RESET_TIMEOUT: (AGAIN, AGAIN, AGAIN),
+    Operation.GET: (RETRY, RETRY, RETRY),
+    Operation.ACQUIRE: (RETRY, GIVE_UP, GIVE_UP),
+    Operation.RELEASE: (RETRY, RETRY, RETRY),
+    Operation.SET: (RETRY, GIVE_UP, GIVE_UP),
+    Operation.CREATE_UNINITIALIZED: (RETRY, RETRY, RETRY),
+    Operation.REMOVE: (RETRY, RETRY, RETRY),
+    Operation.RESET_TIMEOUT: (RETRY, RETRY, RETRY),
 }
 
 PHASES = (Phase.CONNECTING, Phase.SENDING, Phase.READING)
@@ -35,7 +35,7 @@ def test_cells_of(operation: Operation) -> None:
 
 def test_table_is_complete() -> None:
     """Every operation has its verdict in every phase."""
-    assert set(product(Operation, Phase)) == set(FAILOVER)
+    assert set(product(Operation, Phase)) == set(RETRIES)
 
 
 @each_case("phase", [Phase.SENDING, Phase.READING])
@@ -49,7 +49,7 @@ def test_second_sending_is_the_last(operation: Operation, phase: Phase) -> None:
 @each_case("operation", Operation)
 def test_connecting_may_fail_until_the_deadline(operation: Operation, sendings: int) -> None:
     """Where nothing was written, another server may always be tried (protocol.md 10.1.9)."""
-    assert verdict(operation, Phase.CONNECTING, sendings) is AGAIN
+    assert verdict(operation, Phase.CONNECTING, sendings) is RETRY
 
 
 def test_most_sendings() -> None:
