@@ -21,7 +21,7 @@ from partitioner.membership.backend import Address
 from partitioner.protocol.grammar import MAX_NUMBER
 from partitioner.protocol.messages import AnswerHead, Operation
 from partitioner.transport.channel import Channel, Dial
-from partitioner.transport.one_exchange import ask
+from partitioner.transport.one_exchange import exchange
 
 IDLE_LIFETIME = 5.0
 """Seconds. The real client closes connections that were idle for 5 to 10 s (protocol.md 2); a server may
@@ -82,7 +82,7 @@ class Connection:
                 if self._channel is None:
                     self._channel = await self._dial(self._address)
                     began_at = trio.current_time()
-                head, body = await ask(self._channel, operation, request, MAX_NUMBER)
+                head, body = await exchange(self._channel, operation, request, MAX_NUMBER)
         except _FORESEEN as error:
             self.close()
             self.failures_in_a_row += 1

@@ -54,18 +54,18 @@ class AdminClient:
             raise Refused(f"--admin {url} is not a URL, or ${TOKEN} is not a token: {reason}") from error
 
     def status(self) -> Status:
-        return self._read(self._ask("GET", "/api/v1/status"), Status)
+        return self._read(self._request("GET", "/api/v1/status"), Status)
 
     def has_store(self) -> bool:
         """Whether it is a state server whose sessions are on an engine, and no router."""
-        told = self._ask("GET", "/api/v1/status")
+        told = self._request("GET", "/api/v1/status")
         return isinstance(told, dict) and "shards" in told
 
     def store_status(self) -> StoreStatus:
-        return self._read(self._ask("GET", "/api/v1/status"), StoreStatus)
+        return self._read(self._request("GET", "/api/v1/status"), StoreStatus)
 
     def backends(self) -> list[BackendReport]:
-        return self._read(self._ask("GET", "/api/v1/backends")["backends"], list[BackendReport])
+        return self._read(self._request("GET", "/api/v1/backends")["backends"], list[BackendReport])
 
     def backend(self, name: str, *, removed: bool = False) -> BackendReport:
         """The backend of this name; with `removed` also one that has left, and is asked for what it holds.
@@ -79,7 +79,7 @@ class AdminClient:
         raise Refused(str(UnknownBackend.called(name, [each.name for each in found])))
 
     def locks(self) -> Locks:
-        return self._read(self._ask("GET", "/api/v1/locks"), Locks)
+        return self._read(self._request("GET", "/api/v1/locks"), Locks)
 
     def set_intent(self, name: str, intent: str, *, force: bool = False) -> BackendReport:
         """Have a backend drained, made ready or put aside; with `force`, whatever that puts at stake.
@@ -87,7 +87,7 @@ class AdminClient:
         Raises Refused if there is none of that name, ClickException where sessions would be lost.
         """
         self.backend(name)  # asked first: with a slash or two dots in it, a name would make another path
-        told = self._ask("POST", f"/api/v1/backends/{quote(name, safe='')}/{intent}", force=force)
+        told = self._request("POST", f"/api/v1/backends/{quote(name, safe='')}/{intent}", force=force)
         return self._read(told, BackendReport)
 
     def reload(self, *, force: bool = False) -> ReloadReport:
@@ -95,29 +95,29 @@ class AdminClient:
 
         Raises Refused where the file is wrong, ClickException where it cannot be applied.
         """
-        return self._read(self._ask("POST", "/api/v1/reload", force=force), ReloadReport)
+        return self._read(self._request("POST", "/api/v1/reload", force=force), ReloadReport)
 
     def claim(self) -> ClaimReport:
         """Make this router the active one of its farm. Raises ClickException where it cannot be.
 
         How long that may take is the router's business: it waits for state servers, `lost_after` at most.
         """
-        return self._read(self._ask("POST", "/api/v1/claim", waits=True), ClaimReport)
+        return self._read(self._request("POST", "/api/v1/claim", waits=True), ClaimReport)
 
     def accept_loss(self) -> str:
         """Have a state server with a store take its engine as it stands; what that means, in a sentence."""
-        told = self._ask("POST", "/api/v1/accept-loss")
+        told = self._request("POST", "/api/v1/accept-loss")
         return self._read(told, AcceptedLoss).said
 
     def begin_verify(self) -> VerifyReport:
         """Have a walk through all sessions begin. Raises ClickException where another one goes on."""
-        return self._read(self._ask("POST", "/api/v1/verify"), VerifyReport)
+        return self._read(self._request("POST", "/api/v1/verify"), VerifyReport)
 
     def verify(self) -> VerifyReport:
         """What that walk has found so far."""
-        return self._read(self._ask("GET", "/api/v1/verify"), VerifyReport)
+        return self._read(self._request("GET", "/api/v1/verify"), VerifyReport)
 
-    def _ask(self, method: str, path: str, *, waits: bool = False, force: bool = False) -> Any:
+    def _request(self, method: str, path: str, *, waits: bool = False, force: bool = False) -> Any:
         """Ask, and return the JSON that is told; if it `waits`, however long that takes.
 
         Raises ClickException (exit 1), Refused (exit 2) or NoRouterAnswers (exit 3).

@@ -39,7 +39,7 @@ class ClientReactions:
         self._policy = policy
         self._roster = core.roster
         self._observer = core.observer
-        self.collector = RequestCollector(round_.clients, policy.max_body, self._ask)
+        self.collector = RequestCollector(round_.clients, policy.max_body, self._dispatch)
         self.take_request = self.collector.take_request
         self.take_more_of_request = self.collector.take_more_of_request
 
@@ -48,7 +48,7 @@ class ClientReactions:
 
     # --- requests ---
 
-    def _ask(self, client: Client, data: bytes, target: bytes, frame: Frame) -> bool:
+    def _dispatch(self, client: Client, data: bytes, target: bytes, frame: Frame) -> bool:
         """Send a request to its acting primary, unless something about it is out of the ordinary."""
         find = self._routes.find
         route = find(target) or self._routes.look_up(target)
@@ -96,12 +96,12 @@ class ClientReactions:
         backend_links.queue[client] = seen
         self._round.crowded[backend_links] = None
 
-    def ask_now(self, client: Client, event: EventData) -> None:
+    def dispatch_queued(self, client: Client, event: EventData) -> None:
         """There is room for a request that has waited."""
         assert client.backend_links is not None
         target, frame = client.backend_links.queue[client]
         data = self._unqueue(client)
-        if not self._ask(client, data, target, frame):
+        if not self._dispatch(client, data, target, frame):
             self.collector.hand_over(client, data)
 
     def hand_over_queued(self, client: Client, event: EventData) -> None:

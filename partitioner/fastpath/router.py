@@ -81,7 +81,7 @@ class FastRouter(FastListener):
         round_ = self.round
         has_come = self.dispatch.work_off(timeout, most_events)
         if round_.crowded:
-            self._ask_queued()
+            self._dispatch_queued()
             if timeout and not has_come:
                 self._open_more(round_.reactor.now)  # it is not for us that they wait, but for the backends
             has_come = has_come or self._is_behind()
@@ -113,7 +113,7 @@ class FastRouter(FastListener):
 
     def look_at_queues(self, now: float) -> None:
         """Places may have come free without a word, and a slow backend may be hidden by fast ones."""
-        self._ask_queued()
+        self._dispatch_queued()
         self._open_more(now - LONG_WAIT)
         self._send_requests()
 
@@ -124,8 +124,8 @@ class FastRouter(FastListener):
                 if client.began_at < before:
                     self.signal(client, Signal.TIMED_OUT)
 
-    def _ask_queued(self) -> None:
-        """Have as many asked as may be, first come, first served."""
+    def _dispatch_queued(self) -> None:
+        """Have as many requests dispatched as there is room for, first come, first served."""
         for backend_links in tuple(self.round.crowded):
             backend_links.opening = 0
             for _ in range(min(len(backend_links.queue), self._room_at(backend_links))):

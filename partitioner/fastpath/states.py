@@ -83,7 +83,7 @@ CLIENT_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.QUEUED, Signal.DATA): "hand_over_queued",
     (ClientState.QUEUED, Signal.END): "hand_over_queued",
     (ClientState.QUEUED, Signal.BROKEN): "hand_over_queued",
-    (ClientState.QUEUED, Signal.ROOM): "ask_now",
+    (ClientState.QUEUED, Signal.ROOM): "dispatch_queued",
     (ClientState.QUEUED, Signal.TIMED_OUT): "hand_over_queued",
     (ClientState.QUEUED, Signal.SHUTDOWN): "ignore",
     (ClientState.WAITING, Signal.DATA): "pause",

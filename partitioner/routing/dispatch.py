@@ -78,7 +78,7 @@ class Dispatcher:
         self._ledger = ledger_keeper.ledger
         self._lookup = lookup
 
-    async def ask(self, routed: RoutedRequest) -> Response | Lock:
+    async def dispatch(self, routed: RoutedRequest) -> Response | Lock:
         """Have it answered by the server responsible; or return the lock whose server cannot be reached.
 
         Raises NoBackendLeft or BackendFailure.
@@ -97,7 +97,7 @@ class Dispatcher:
                     continue  # it has just been put right
                 server = whom
             try:
-                response = await self.ask_at(server, routed, pool)
+                response = await self.exchange_with(server, routed, pool)
             except BackendFailure as failure:
                 sendings += failure.phase is not Phase.CONNECTING
                 is_late = trio.current_time() + RETRY_PAUSE > request.deadline
@@ -135,7 +135,7 @@ class Dispatcher:
             return None
         return server
 
-    async def ask_at(self, server: BackendId, routed: RoutedRequest, pool: Pool) -> Response:
+    async def exchange_with(self, server: BackendId, routed: RoutedRequest, pool: Pool) -> Response:
         """One exchange with one backend.
 
         Raises BackendFailure, which has been reported then.

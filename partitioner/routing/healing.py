@@ -292,20 +292,20 @@ class Healing:
         acting = self._ledger_keeper.acting_set(pool, session)
         if acting is None:
             return Outcome.LATER
-        statuses = await self._ask(session, acting)
+        statuses = await self._statuses_on(session, acting)
         was_moved = False
         if statuses[acting.primary] == 404:
             outcome = await self._bring_home(session, found, acting, statuses)
             if outcome is not Outcome.HEALED:
                 return outcome
-            was_moved, statuses = True, await self._ask(session, acting)
+            was_moved, statuses = True, await self._statuses_on(session, acting)
         if any(status is None for status in statuses.values()) or statuses[acting.primary] == 404:
             return Outcome.LATER
         outcome = await self._complete(session, acting, _lacking(acting, statuses, flaws), flaws.misplaced)
         return Outcome.HEALED if was_moved and outcome is Outcome.FINE else outcome
 
-    async def _ask(self, session: SessionRef, acting: ActingSet) -> dict[BackendId, int | None]:
-        """Ask those that should have a session whether they do: 200 or 404, or None where that is unknown."""
+    async def _statuses_on(self, session: SessionRef, acting: ActingSet) -> dict[BackendId, int | None]:
+        """What those say that should have a session: 200 or 404, or None where that is unknown."""
         holders = (acting.primary, *acting.copies)
         replies = await self._internal_requests.run_all(
             [(each, touch(session.target)) for each in holders], SEARCH_PATIENCE

@@ -189,7 +189,7 @@ class Lookup:
         """
         marks = self._ledger_keeper.ledger.marks(missed.key)
         asked = [each for each in holders if each not in marks and pool.members[each].is_readable]
-        backend_reply = await self._ask(
+        backend_reply = await self._ask_all(
             list(dict.fromkeys((*asked, *begun))), touch(missed.target), SEARCH_PATIENCE, begun
         )
         backend_reply = {each: backend_reply[each] for each in asked}
@@ -249,7 +249,7 @@ class Lookup:
             if mark.taken is None:
                 return status
 
-    async def _ask(
+    async def _ask_all(
         self,
         servers: list[BackendId],
         internal_request: InternalRequest,
@@ -349,7 +349,7 @@ class Lookup:
             if server not in cleared:
                 self._ledger_keeper.mark(missed, server, is_stale=True)
         with trio.CancelScope(shield=True):
-            for server, backend_reply in (await self._ask(cleared, internal_request)).items():
+            for server, backend_reply in (await self._ask_all(cleared, internal_request)).items():
                 if backend_reply is not None and backend_reply.status in (200, 404):
                     ledger.note_put_right(missed.key, server, backend_reply.sent_at)
                 else:
@@ -410,7 +410,7 @@ class Lookup:
         acting = pool.acting_set(missed.placement)
         if acting is None or leaving in acting.written:
             return HandedOver.LATER
-        backend_reply = await self._ask([leaving, acting.primary, *acting.copies], touch(missed.target))
+        backend_reply = await self._ask_all([leaving, acting.primary, *acting.copies], touch(missed.target))
         statuses = {
             server: None if answer is None else answer.status for server, answer in backend_reply.items()
         }

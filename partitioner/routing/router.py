@@ -10,8 +10,8 @@ retry table what to do when that fails.
     set, remove                             to the acting primary, then to all others that it concerns
     create_uninitialized                    the same, where the session does not exist yet
 
-One loop asks for all of them (`_ask`). What may be different between operations stands in tables, which the
-fast path goes by as well (membership.exchange).
+One loop asks for all of them (`_ask_until_answered`). What may be different between operations stands in
+tables, which the fast path goes by as well (membership.exchange).
 
 While a lock is held, every request of its key goes to the server that granted it. When that server
 cannot be reached, the router itself stands for the lock (design.md 7.3).
@@ -288,18 +288,18 @@ class Router:
             return await self._create(routed)
         if routed.operation is Operation.RELEASE:
             await self._release_everywhere(routed)
-        return await self._ask(routed)
+        return await self._ask_until_answered(routed)
 
     async def _create(self, routed: RoutedRequest) -> Response:
         """Create where nothing is; where the session exists, its server says so and nothing is copied."""
         request, session = routed.request, routed.session
         probe = RoutedRequest(Request(touch(session.target).head, b"", None, request.deadline), session)
-        seen = await self._ask(probe, Operation.CREATE_UNINITIALIZED, is_probe=True)
+        seen = await self._ask_until_answered(probe, Operation.CREATE_UNINITIALIZED, is_probe=True)
         if seen.answered_by is None:
             return seen
-        return await self._ask(routed, is_insert=seen.status == 404)
+        return await self._ask_until_answered(routed, is_insert=seen.status == 404)
 
-    async def _ask(
+    async def _ask_until_answered(
         self,
         routed: RoutedRequest,
         missed_by: Operation | None = None,
@@ -317,7 +317,7 @@ class Router:
         """
         has_let_go = False
         while True:
-            answer = await self._dispatcher.ask(routed)
+            answer = await self._dispatcher.dispatch(routed)
             if isinstance(answer, Lock):
                 own = self._stand_in(routed, answer)
                 if own is not None:
@@ -360,7 +360,7 @@ class Router:
             acting = self._ledger_keeper.acting_set(pool, session, marks)
             if acting is None:
                 return answer
-            taken = await self._dispatcher.ask_at(acting.primary, routed, pool)
+            taken = await self._dispatcher.exchange_with(acting.primary, routed, pool)
             if taken.status != 400:
                 break
             refused.append(acting.primary)
@@ -395,7 +395,7 @@ class Router:
             case StandIn.TOUCHED:
                 return _own(Answer(Status.OK))
             case StandIn.LET_GO:
-                return await self._dispatcher.ask_at(found.server, routed, self._roster.pool)
+                return await self._dispatcher.exchange_with(found.server, routed, self._roster.pool)
 
     # --- what an answer is followed by ---
 

@@ -47,7 +47,7 @@ class Surveyor:
         """
         survey = Survey()
 
-        async def ask(backend: Backend) -> None:
+        async def look(backend: Backend) -> None:
             async def read(channel: Channel) -> None:
                 await self._read_all(backend, channel, survey, records_of, claims)
 
@@ -58,10 +58,10 @@ class Surveyor:
             else:
                 channel.close_in_order()
 
-        async with trio.open_nursery() as asking:
+        async with trio.open_nursery() as looking:
             for member in self._roster.pool.members.values():
                 if member.backend.intent is not Intent.MAINT:
-                    asking.start_soon(ask, member.backend)
+                    looking.start_soon(look, member.backend)
         return survey
 
     async def _read_all(

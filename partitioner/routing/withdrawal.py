@@ -98,12 +98,12 @@ class WithdrawalGuard:
         """How many sessions these servers hold, copies counted; None where one of them does not tell."""
         told: list[int | None] = []
 
-        async def ask(identity: BackendId) -> None:
+        async def count(identity: BackendId) -> None:
             told.append(await self._sessions_told(identity))
 
         async with trio.open_nursery() as nursery:
             for identity in identities:
-                nursery.start_soon(ask, identity)
+                nursery.start_soon(count, identity)
         known = [each for each in told if each is not None]
         return sum(known) if len(known) == len(told) else None
 

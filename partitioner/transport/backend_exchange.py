@@ -144,7 +144,7 @@ class Lease:
             self._end(Ending.REUSABLE)
             detail = "was not asked, the time for an answer was over"
             raise BackendNotAtFault(self.backend.identity, self._phase, detail)
-        head, body = await self._guarded(self._ask(held_body))
+        head, body = await self._guarded(self._send_and_read(held_body))
         return self._response(head, body)
 
     def take_up(self, sent_at: float, unsent: bytes | memoryview, received: bytes) -> None:
@@ -176,7 +176,7 @@ class Lease:
             self._was_lost = True
             raise
 
-    async def _ask(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
+    async def _send_and_read(self, held_body: int) -> tuple[AnswerHead, bytes | None]:
         """Send the request; read the answer's head, and its body unless that is longer."""
         await self._send()
         return await self._read(held_body)

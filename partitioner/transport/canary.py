@@ -27,7 +27,7 @@ from partitioner.protocol.target import encode_target
 from partitioner.protocol.writer import write_request
 from partitioner.sessions.table import LONGEST_TIMEOUT_MINUTES
 from partitioner.transport.channel import Channel
-from partitioner.transport.one_exchange import ask
+from partitioner.transport.one_exchange import exchange
 
 _HOST = "partitioner"
 
@@ -94,7 +94,7 @@ class Canary:
     async def remove_record(self, channel: Channel, term: Term) -> None:
         """Remove the record of a term that is over. Raises as `read_term` does."""
         removing = write_request(Operation.REMOVE, self._record(term), host=_HOST, lock_cookie=0)
-        await ask(channel, Operation.REMOVE, removing, MOST_CANARY_BYTES)
+        await exchange(channel, Operation.REMOVE, removing, MOST_CANARY_BYTES)
 
     # --- whether two addresses lead to one server ---
 
@@ -111,7 +111,7 @@ class Canary:
         if await self._read(channel, target, MOST_CANARY_BYTES, "an item of the router") is None:
             return False
         removing = write_request(Operation.REMOVE, target, host=_HOST, lock_cookie=0)
-        await ask(channel, Operation.REMOVE, removing, MOST_CANARY_BYTES)
+        await exchange(channel, Operation.REMOVE, removing, MOST_CANARY_BYTES)
         return True
 
     def _record(self, term: Term) -> bytes:
@@ -121,12 +121,12 @@ class Canary:
         return encode_target(f"{ITEMS}{self.farm}/{item}")
 
     async def _read(self, channel: Channel, target: bytes, most_bytes: int, what: str) -> bytes | None:
-        head, content = await ask(
+        head, content = await exchange(
             channel, Operation.GET, write_request(Operation.GET, target, host=_HOST), most_bytes
         )
         if head.status == 423 and head.lock_cookie is not None:
             await self._release(channel, target, head.lock_cookie)
-            head, content = await ask(
+            head, content = await exchange(
                 channel, Operation.GET, write_request(Operation.GET, target, host=_HOST), most_bytes
             )
         match head.status:
@@ -155,10 +155,10 @@ class Canary:
             lock_cookie=0,
             body=content,
         )
-        head, _ = await ask(channel, operation, writing, MOST_CANARY_BYTES)
+        head, _ = await exchange(channel, operation, writing, MOST_CANARY_BYTES)
         if head.status == 423 and head.lock_cookie is not None:
             await self._release(channel, target, head.lock_cookie)
-            head, _ = await ask(channel, operation, writing, MOST_CANARY_BYTES)
+            head, _ = await exchange(channel, operation, writing, MOST_CANARY_BYTES)
         if head.status != 200:
             raise MalformedAnswer(
                 f"answered {head.status} when {what} was stored; expected 200. Is its memory full?"
@@ -166,4 +166,4 @@ class Canary:
 
     async def _release(self, channel: Channel, target: bytes, cookie: int) -> None:
         releasing = write_request(Operation.RELEASE, target, host=_HOST, lock_cookie=cookie)
-        await ask(channel, Operation.RELEASE, releasing, MOST_CANARY_BYTES)
+        await exchange(channel, Operation.RELEASE, releasing, MOST_CANARY_BYTES)

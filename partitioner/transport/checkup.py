@@ -25,7 +25,7 @@ from partitioner.protocol.target import encode_target
 from partitioner.protocol.writer import write_request
 from partitioner.transport.channel import Channel, Dial
 from partitioner.transport.connector import why_hung_up
-from partitioner.transport.one_exchange import ask
+from partitioner.transport.one_exchange import exchange
 from partitioner.transport.shortcomings import Shortcoming, lacks_version
 from partitioner.units import format_duration
 
@@ -78,7 +78,7 @@ async def is_router(backend: Backend, dial: Dial, within: float) -> bool:
     """Whether a router answers there: it refuses the keys of routers, whatever it does with its clients."""
     target = encode_target(f"{ITEMS}{token_hex(12)}/check")
     reading = write_request(Operation.GET, target, host="partitioner")
-    answer = await _ask_once(backend, dial, within, Operation.GET, reading)
+    answer = await _exchange_once(backend, dial, within, Operation.GET, reading)
     return answer is not None and answer[0] == 400
 
 
@@ -94,7 +94,7 @@ async def find_twins(backends: Sequence[Backend], dial: Dial, within: float) -> 
         await store_item(backend, dial, target, within, backend.name.encode())
     for backend in backends:
         reading = write_request(Operation.GET, target, host="partitioner")
-        found = await _ask_once(backend, dial, within, Operation.GET, reading)
+        found = await _exchange_once(backend, dial, within, Operation.GET, reading)
         if found is not None and found[0] == 200:
             shown[backend.name] = found[1]
     for backend in backends:
@@ -114,13 +114,13 @@ async def store_item(
         lock_cookie=0,
         body=content,
     )
-    return await _ask_once(backend, dial, within, Operation.SET, storing) is not None
+    return await _exchange_once(backend, dial, within, Operation.SET, storing) is not None
 
 
 async def remove_item(backend: Backend, dial: Dial, target: bytes, within: float) -> None:
     """Remove it again, if the backend answers."""
     removing = write_request(Operation.REMOVE, target, host="partitioner", lock_cookie=0)
-    await _ask_once(backend, dial, within, Operation.REMOVE, removing)
+    await _exchange_once(backend, dial, within, Operation.REMOVE, removing)
 
 
 def _twins(backends: Sequence[Backend], shown: Mapping[str, bytes]) -> dict[str, Backend]:
@@ -134,7 +134,7 @@ def _twins(backends: Sequence[Backend], shown: Mapping[str, bytes]) -> dict[str,
     return twins
 
 
-async def _ask_once(
+async def _exchange_once(
     backend: Backend, dial: Dial, within: float, operation: Operation, request: bytes
 ) -> tuple[int, bytes] | None:
     """Ask over a connection of its own; status and content of the answer, or None if that failed."""
@@ -142,7 +142,7 @@ async def _ask_once(
     try:
         with trio.fail_after(within):
             channel = await dial(backend.address)
-            head, content = await ask(channel, operation, request, MOST_BYTES)
+            head, content = await exchange(channel, operation, request, MOST_BYTES)
             return head.status, content
     except (trio.TooSlowError, ConnectionEnded, ConnectionBroken, NotListening, Unreachable, OutOfFiles):
         return None
@@ -192,7 +192,7 @@ class _Examination:
             lock_cookie=cookie,
             body=body,
         )
-        head, received = await ask(self._channel, operation, request, MOST_BYTES)
+        head, received = await exchange(self._channel, operation, request, MOST_BYTES)
         if head.status != status:
             raise _Wrong(f"answered {head.status} to {step}; expected {status}{ask_back}")
         if content is not None and received != content:

@@ -9,7 +9,7 @@ from partitioner.protocol.reader import BodyPiece, Event, answer_reader
 from partitioner.transport.channel import Channel
 
 
-async def ask(
+async def exchange(
     channel: Channel, operation: Operation, request: bytes, most_bytes: int
 ) -> tuple[AnswerHead, bytes]:
     """Send a whole request of this operation and read its answer, head and body of at most so many bytes.

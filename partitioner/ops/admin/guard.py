@@ -172,7 +172,7 @@ class Guard:
             response = JSONResponse({"error": refusal.sentence}, refusal.status, challenge)
             await response(scope, receive, send)
             return
-        status = await self._ask(scope, receive, send)
+        status = await self._respond(scope, receive, send)
         if method in CHANGING and status not in (404, 405):
             self._note_order(scope, status)
 
@@ -206,7 +206,7 @@ class Guard:
         held_back = self._throttle.take_held_back().total()
         return {"times_more_before": held_back} if held_back else {}
 
-    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> int | None:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> int | None:
         """Have the app respond; the status of its response, or None where there was none."""
         status: int | None = None
 

@@ -71,7 +71,7 @@ class HttpInventory:
         """Ask for a page. Raises ListingFailed."""
         try:
             with trio.fail_after(TIMEOUT):
-                status, told = await self._ask(admin, {"from": target_of(first).decode()})
+                status, told = await self._get_page(admin, {"from": target_of(first).decode()})
         except trio.TooSlowError as error:
             sentence = f"its admin port {admin} took more than {TIMEOUT:g} s for a page of its inventory"
             raise ListingFailed(sentence) from error
@@ -90,7 +90,7 @@ class HttpInventory:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ListingFailed(f"its admin port {admin} answered what is not an inventory") from error
 
-    async def _ask(self, admin: Address, query: dict[str, str]) -> tuple[int, bytes]:
+    async def _get_page(self, admin: Address, query: dict[str, str]) -> tuple[int, bytes]:
         """The status and the body. Raises ListingFailed where that is too long."""
         told = bytearray()
         async with self._client.stream(

@@ -69,7 +69,7 @@ class MemoryWatch:
 
         async def ask(admin: Address) -> None:
             async with at_once:
-                held = await self._ask(admin)
+                held = await self._read_metrics(admin)
             if held is None:
                 self._seen.pop(admin, None)
             else:
@@ -79,7 +79,7 @@ class MemoryWatch:
             for admin in wanted - self._tables.keys():
                 asking.start_soon(ask, admin)
 
-    async def _ask(self, admin: Address) -> Held | None:
+    async def _read_metrics(self, admin: Address) -> Held | None:
         with trio.move_on_after(PATIENCE), suppress(httpx.HTTPError):
             async with self._client.stream("GET", f"http://{admin}/metrics") as answer:
                 told = await _body_of(answer)
