@@ -12,7 +12,7 @@ from partitioner.ops.admin.units import duration, rate, role
 
 _COLOURS = {"up": "green", "down": "bold red"}
 _IN_BETWEEN = "yellow"
-_NUMBERS = ("for", "share", "requests/s", "p50", "p99", "failed", "marked")
+_NUMBERS = ("for", "share", "requests/s", "p50", "p99", "failed", "to repair")
 _QUIET = {"-", "0", "ready"}  # what stands in a column in good times
 _BETWEEN, _AT_BOTH_ENDS = 3, 2  # blanks that rich puts there
 
@@ -65,9 +65,17 @@ def summary(seen: Status) -> Table:
     rows.add_row("redundant", _redundancy(seen))
     rows.add_row("requests", f"{requests}; {seen.clients} clients")
     rows.add_row("locks", f"{seen.locks_held} held{oldest}")
-    rows.add_row("marked", f"{seen.keys_marked} copies, which have to be put right")
-    rows.add_row("map", f"{seen.map_fingerprint} (alike on routers that agree), pool epoch {seen.epoch}")
+    rows.add_row("to repair", _to_repair(seen.keys_marked))
+    rows.add_row("placement", f"{seen.map_fingerprint} (alike on routers that agree), change {seen.epoch}")
     return rows
+
+
+def _to_repair(sessions: int) -> str:
+    """How many sessions are known to lack the current copy somewhere."""
+    if not sessions:
+        return "nothing"
+    lack = "1 session lacks" if sessions == 1 else f"{sessions} sessions lack"
+    return f"{lack} a current copy on a server; that is repaired when the server answers"
 
 
 def _superseded(seen: Status) -> str:
@@ -95,6 +103,8 @@ def _short_progress(drain: DrainReport | None) -> str:
 def _health(backend: BackendReport) -> Text:
     if backend.intent == "maint":
         return Text("-")  # it is not looked at
+    if backend.removed and backend.health == "down":
+        return Text("not answering")  # and it may be switched off
     trouble = "" if backend.trouble is None else f" ({backend.trouble})"
     return Text(backend.health + trouble, style=_COLOURS.get(backend.health, _IN_BETWEEN))
 
@@ -110,6 +120,6 @@ _CELLS: dict[str, Callable[[BackendReport], str | Text]] = {
     "p50": lambda each: duration(each.traffic.p50),
     "p99": lambda each: duration(each.traffic.p99),
     "failed": lambda each: str(each.traffic.failed),
-    "marked": lambda each: str(each.keys_marked),
+    "to repair": lambda each: str(each.keys_marked),
     "drain": lambda each: _short_progress(each.drain),
 }

@@ -482,7 +482,7 @@ class Roster:
         doubted = suspect(
             record, now + self._longest_life(), record.incarnation or record.served_incarnation, now
         )
-        self._publish(identity, doubted, "more keys were marked on it than can be remembered")
+        self._publish(identity, doubted, "it has missed more changes than can be remembered")
 
     def note_healed(self, identity: BackendId) -> None:
         """Whatever this backend may have missed was put right, or is marked: it is read again."""

@@ -298,14 +298,17 @@ class RouterAdminApi:
         return why_out(situation, now, core.ledger.longest_life, core.time_of_day)
 
     def _trouble(self, identity: BackendId, record: HealthRecord) -> str | None:
-        """The last thing that was wrong with a backend; of one that was entered twice, which server it is.
+        """What is wrong with a backend; of one that was entered twice, which server it is.
 
-        A standby tells why one did not answer when it looked last.
+        A standby tells why one did not answer when it looked last. What is over is no trouble; nor is
+        that a server does not answer which was removed, and may be switched off.
         """
         tenure = self.core.tenure
         if tenure is not None and not tenure.is_active:
             return tenure.failures.get(identity)
-        if record.symptom is None:
+        is_removed = self.core.roster.pool.members[identity].removed_at is not None
+        is_over = record.answers and record.failures == 0
+        if record.symptom is None or is_over or is_removed:
             return None
         trouble: str = record.symptom.value
         return self.core.roster.aliases.get(identity, trouble) if record.symptom is Symptom.ALIAS else trouble

@@ -43,7 +43,7 @@ class BackendReport:
     intent: str
     health: str
     health_for: float | None  # seconds; None if nothing has been concluded yet
-    trouble: str | None  # the last symptom that it has shown
+    trouble: str | None  # what is wrong with it now
     serves: bool
     removed: bool  # from the configuration; it is still asked for what it holds
     share: float  # of all sessions, 0 to 1, while every ready backend is well

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from partitioner.errors import ConfigurationInvalid, Problem
+from partitioner.errors import BackendTooSlow, ConfigurationInvalid, Phase, Problem
 from partitioner.membership.backend import Intent
 from partitioner.membership.health import HealthPolicy, HealthRecord
 from partitioner.ops.admin.api import Reload
@@ -311,16 +311,25 @@ async def test_who_was_refused_is_an_event(nursery: trio.Nursery, autojump_clock
 
 
 async def test_backends(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Each with what is wanted of it, what is seen, and what it holds."""
+    """Each with what is wanted of it, what is seen, and what it holds; what is over is no trouble."""
     site = Site(nursery)
     await site.router.probe_on()
     site.servers[1].kill()
     await site.router.observer.wait_for("backend_ejected")
     answer = (await site.operator.get("/api/v1/backends")).json()["backends"]
+    site.router.roster.exchange_failed(BackendTooSlow(STATE_3, Phase.READING, "no answer"))
+    at_once = (await site.operator.get("/api/v1/backends")).json()["backends"]
+    site.router.roster.adopt((site.router.backends[0], site.router.backends[2]), 2)
+    await trio.sleep(5.0)
+    later = (await site.operator.get("/api/v1/backends")).json()["backends"]
 
     assert [("up", True, None), ("down", False, "refused"), ("up", True, None)] == [
         (each["health"], each["serves"], each["trouble"]) for each in answer
     ]
+    assert [None, "refused", "timed out"] == [each["trouble"] for each in at_once]
+    assert {("state-1", None), ("state-2", None), ("state-3", None)} == {
+        (each["name"], each["trouble"]) for each in later
+    }
     assert ["10.0.0.1:42424", "10.0.0.2:42424", "10.0.0.3:42424"] == [each["address"] for each in answer]
     assert pytest.approx(1.0) == sum(each["share"] for each in answer)
 
