@@ -35,7 +35,9 @@ A module imports only those above it in this list:
     request_collector.py  requests come in, and are recognised
     listener.py           FastListener: a round of work
     task.py               the task, for either listener
+    answering_listener.py what FastStateServer and FastStore share
     state_server.py       FastStateServer
+    store.py              FastStore: the same from the sessions on an engine
 
     routes.py             where the requests of a target go
     recorder.py           gate, ledger and expiry sync, as both paths share them

@@ -6,26 +6,22 @@ that. So a client waits for nothing but room in the network, and nothing has to 
 was carried out.
 """
 
-from collections.abc import Iterator
 from functools import partial
 
 from partitioner.errors import RouterSuperseded
-from partitioner.fastpath.connections import BackendConnection, Client, EventData
-from partitioner.fastpath.listener import FastListener
-from partitioner.fastpath.reactor import Clock, EventDispatch, Reactor, dispatch_table
-from partitioner.fastpath.request_collector import RequestCollector
-from partitioner.fastpath.round import ConnectedClients
+from partitioner.fastpath.answering_listener import LEAVES, AnsweringListener
+from partitioner.fastpath.connections import Client, EventData
+from partitioner.fastpath.reactor import Clock
 from partitioner.fastpath.states import STATE_SERVER_REACTIONS, ClientState
 from partitioner.fastpath.task import FastPathTask
 from partitioner.protocol.messages import RequestHead
 from partitioner.protocol.ordinary import Frame, is_ordinary_target
-from partitioner.transport.client_connection import SLOW, ConversationPolicy, too_late
+from partitioner.transport.client_connection import ConversationPolicy
 from partitioner.transport.listener import ClientHandoff
 from partitioner.transport.observer import Observer
 from partitioner.transport.state_server import StateServer
 
-_IDLE, _RECEIVING, _WAITING = ClientState.IDLE, ClientState.RECEIVING, ClientState.WAITING
-_DELIVERING, _GONE = ClientState.DELIVERING, ClientState.GONE
+_RECEIVING, _WAITING, _GONE = ClientState.RECEIVING, ClientState.WAITING, ClientState.GONE
 
 
 def state_server_fast_path(
@@ -37,8 +33,8 @@ def state_server_fast_path(
     )
 
 
-class FastStateServer(FastListener):
-    """Answers ordinary requests; these are the reactions that the table of its clients names."""
+class FastStateServer(AnsweringListener):
+    """Answers from a session table."""
 
     def __init__(
         self,
@@ -48,17 +44,10 @@ class FastStateServer(FastListener):
         clock: Clock,
         client_handoff: ClientHandoff,
     ) -> None:
-        super().__init__(ConnectedClients(Reactor(clock), client_handoff, policy.in_flight))
+        super().__init__(policy, observer, clock, client_handoff, STATE_SERVER_REACTIONS)
         self._server = server
-        self._policy = policy
-        self._observer = observer
         self._answers: list[tuple[Client, bytes]] = []  # of this round
         self._break_off = self.break_off  # bound once, and not in every exchange
-        self.collector = RequestCollector(self.clients, policy.max_body, self._answer)
-        self.take_request = self.collector.take_request
-        self.take_more_of_request = self.collector.take_more_of_request
-        table = dispatch_table(STATE_SERVER_REACTIONS, ClientState, self)
-        self.dispatch = EventDispatch(self.reactor, table, [], self._crashed)
 
     def work_off(self, timeout: float, most_events: int) -> bool:
         has_come = self.dispatch.work_off(timeout, most_events)
@@ -76,7 +65,7 @@ class FastStateServer(FastListener):
         super().take(client)
 
     def close_client(self, client: Client) -> None:
-        self.clients.close(client)
+        super().close_client(client)
         if client.router is not None:
             client.router.forget()
 
@@ -86,46 +75,17 @@ class FastStateServer(FastListener):
             self._observer.exchange_closed(client.peer, None, reason)
         self.close_client(client)
 
-    def look_after(self, now: float) -> Iterator[None]:
-        """There are no connections besides clients."""
-        return iter(())
-
-    def end(self) -> None:
-        for client in tuple(self.connected):
-            self.close_client(client)
-        self.reactor.epoll.close()
-
     # --- reactions ---
-
-    def ignore(self, client: Client, event: EventData) -> None:
-        """It cannot happen, or does not matter."""
-
-    def close_silently(self, client: Client, event: EventData) -> None:
-        """No client is left to answer, or nothing was asked."""
-        self.close_client(client)
 
     def close_when_answered(self, client: Client, event: EventData) -> None:
         """It asks for nothing more, but has not said that it does not read: a half-closed client is owed its
         answer, and an acquire whose answer is withheld leaves a lock that no page holds.
         """
-        client.ahead = b""
-
-    def deliver_more(self, client: Client, event: EventData) -> None:
-        assert client.rest is not None
-        self._deliver(client, client.rest)
-
-    def close_unfinished(self, client: Client, event: EventData) -> None:
-        """Its request has taken all the time that there is for an exchange to come."""
-        self._observer.exchange_closed(client.peer, None, too_late(self._policy))
-        self.close_client(client)
-
-    def close_undelivered_late(self, client: Client, event: EventData) -> None:
-        self._observer.exchange_closed(client.peer, client.operation, too_late(self._policy))
-        self.close_client(client)
+        client.ahead = LEAVES
 
     # --- exchanges ---
 
-    def _answer(self, client: Client, data: bytes, target: bytes, frame: Frame) -> bool:
+    def _serve(self, client: Client, data: bytes, target: bytes, frame: Frame) -> bool:
         """Carry out a request."""
         if not is_ordinary_target(target):
             return False
@@ -145,43 +105,6 @@ class FastStateServer(FastListener):
         self._answers.append((client, answer))
         return True
 
-    def _deliver(self, client: Client, data: bytes | memoryview) -> None:
-        """Send an answer, or its rest."""
-        send = client.send
-        try:
-            sent = send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            if client.state is not _GONE:
-                self.close_client(client)  # it has gone, and with it its answer
-            return
-        if sent == len(data):
-            self._finish(client)
-            return
-        if client.rest is None:
-            self.reactor.await_room(client)
-        client.state = _DELIVERING
-        client.rest = memoryview(data)[sent:]
-
-    def _finish(self, client: Client) -> None:
-        """The exchange is over; this client may ask again."""
-        now = self.reactor.tell_time()
-        duration = now - client.began_at
-        self._observer.exchange_finished(client.operation, client.status, duration, client.size)
-        if duration >= SLOW:
-            self._observer.exchange_was_slow(client.peer, client.operation, duration, "")
-        client.began_at = now
-        client.state = _IDLE
-        if client.rest is not None:
-            client.rest = None
-            self.reactor.await_data(client)
-        if self.clients.is_stopping or client.ahead is not None:
+    def _leave_undelivered(self, client: Client) -> None:
+        if client.state is not _GONE:  # it may have been broken off since
             self.close_client(client)
-
-    def _crashed(self, connection: Client | BackendConnection, error: Exception) -> None:
-        """A fault of ours: it is reported, and the client is given up if it is still there."""
-        assert isinstance(connection, Client)
-        self._observer.conversation_crashed(connection.peer, error)
-        if connection in self.connected:
-            self.close_client(connection)

@@ -1,4 +1,4 @@
-"""The states of a connection of the fast path, and what happens in each: three tables.
+"""The states of a connection of the fast path, and what happens in each: four tables.
 
 A client's connection to a router:
 
@@ -12,6 +12,12 @@ A client's connection to a state server, where it WAITS only until the end of th
                                                                |                    ^
                                                                +-short send--> DELIVERING
 
+The same with its sessions on an engine, where it WAITS for the engine's replies:
+
+    IDLE ---request begins---> RECEIVING ---it is whole---> WAITING ---answer---> IDLE
+                                      has finished sending: PAUSED <-+               ^
+                                                               +-short send--> DELIVERING
+
 A link, which is a connection to a backend:
 
     IDLE ---request---> READING ---answer---> IDLE
@@ -22,7 +28,7 @@ or, where it is asked after the acting primary has answered (connections.Step), 
     IDLE ---copy---> READING_COPY ---success---> IDLE
       short send: SENDING_COPY --^
 
-Reactions are methods of the fast router and the fast state server. What cannot happen in a state, because
+Reactions are methods of the three fast listeners. What cannot happen in a state, because
 nothing of the kind is registered then, is `ignore`: an event that was fetched in the same round may still
 come by.
 """
@@ -107,7 +113,7 @@ CLIENT_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     **dict.fromkeys([(ClientState.GONE, signal) for signal in Signal], "ignore"),
 }
 
-STATE_SERVER_REACTIONS: dict[tuple[ClientState, Signal], str] = {
+_ANSWERING: dict[tuple[ClientState, Signal], str] = {
     (ClientState.IDLE, Signal.DATA): "take_request",
     (ClientState.IDLE, Signal.END): "close_silently",
     (ClientState.IDLE, Signal.BROKEN): "close_silently",
@@ -120,12 +126,6 @@ STATE_SERVER_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.RECEIVING, Signal.ROOM): "ignore",
     (ClientState.RECEIVING, Signal.TIMED_OUT): "close_unfinished",
     (ClientState.RECEIVING, Signal.SHUTDOWN): "ignore",  # it is closed after its exchange
-    (ClientState.WAITING, Signal.DATA): "ignore",  # all that has come of a client in a round comes at once
-    (ClientState.WAITING, Signal.END): "close_when_answered",
-    (ClientState.WAITING, Signal.BROKEN): "ignore",  # sending will tell
-    (ClientState.WAITING, Signal.ROOM): "ignore",
-    (ClientState.WAITING, Signal.TIMED_OUT): "ignore",
-    (ClientState.WAITING, Signal.SHUTDOWN): "close_when_answered",
     (ClientState.DELIVERING, Signal.DATA): "ignore",
     (ClientState.DELIVERING, Signal.END): "ignore",
     (ClientState.DELIVERING, Signal.BROKEN): "ignore",  # sending will tell
@@ -134,7 +134,33 @@ STATE_SERVER_REACTIONS: dict[tuple[ClientState, Signal], str] = {
     (ClientState.DELIVERING, Signal.SHUTDOWN): "ignore",
     **dict.fromkeys([(ClientState.GONE, signal) for signal in Signal], "ignore"),
 }
+"""Of clients whose requests are answered here, and by no backend, in all states but while they wait."""
+
+STATE_SERVER_REACTIONS: dict[tuple[ClientState, Signal], str] = _ANSWERING | {
+    (ClientState.WAITING, Signal.DATA): "ignore",  # all that has come of a client in a round comes at once
+    (ClientState.WAITING, Signal.END): "close_when_answered",
+    (ClientState.WAITING, Signal.BROKEN): "ignore",  # sending will tell
+    (ClientState.WAITING, Signal.ROOM): "ignore",
+    (ClientState.WAITING, Signal.TIMED_OUT): "ignore",
+    (ClientState.WAITING, Signal.SHUTDOWN): "close_when_answered",
+}
 """Of a state server's clients. Its answers go out at the end of the round, so nothing is queued or paused."""
+
+STORE_REACTIONS: dict[tuple[ClientState, Signal], str] = _ANSWERING | {
+    (ClientState.WAITING, Signal.DATA): "keep_for_later",
+    (ClientState.WAITING, Signal.END): "note_end",
+    (ClientState.WAITING, Signal.BROKEN): "abandon",
+    (ClientState.WAITING, Signal.ROOM): "ignore",
+    (ClientState.WAITING, Signal.TIMED_OUT): "ignore",  # its exchange ends at its deadline
+    (ClientState.WAITING, Signal.SHUTDOWN): "ignore",
+    (ClientState.PAUSED, Signal.DATA): "ignore",
+    (ClientState.PAUSED, Signal.END): "ignore",
+    (ClientState.PAUSED, Signal.BROKEN): "abandon",
+    (ClientState.PAUSED, Signal.ROOM): "ignore",
+    (ClientState.PAUSED, Signal.TIMED_OUT): "ignore",
+    (ClientState.PAUSED, Signal.SHUTDOWN): "ignore",
+}
+"""Of clients whose sessions are on an engine. A PAUSED one waits, and has finished sending."""
 
 LINK_REACTIONS: dict[tuple[LinkState, Signal], str] = {
     (LinkState.IDLE, Signal.DATA): "close_link",  # it talks without being asked

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from contextlib import closing
 
-from partitioner.fastpath.states import STATE_SERVER_REACTIONS, ClientState, Signal
+from partitioner.fastpath.states import STATE_SERVER_REACTIONS, STORE_REACTIONS, ClientState, Signal
 from tests.doubles.sessions import GET, SET
 from tests.fastpath.router_setup import LONG_ENOUGH, MOST_EVENTS, reset, shrink
 from tests.fastpath.server_setup import StateServerSetup
@@ -124,3 +124,5 @@ def test_a_client_reacts_as_the_table_says(state: ClientState, signal: Signal) -
 def test_no_cell_is_left_out() -> None:
     """The table says of every state that there is what every signal does."""
     assert {(state, signal) for state in STATES for signal in Signal} == set(STATE_SERVER_REACTIONS)
+    with_a_store = [*STATES, ClientState.PAUSED]
+    assert {(state, signal) for state in with_a_store for signal in Signal} == set(STORE_REACTIONS)
