@@ -107,7 +107,8 @@ def state_server(
         _serve_from_store(store, listen, allow, max_body, is_liberal=liberal, as_json=log_format == "json")
         return
     from partitioner.cli.actions.state_server import serve_until_stopped
-    from partitioner.daemon.state_server import LOOPBACK, StateServerOptions
+    from partitioner.daemon.serving import LOOPBACK
+    from partitioner.daemon.state_server import StateServerOptions
 
     options = StateServerOptions(
         listen=listen,
@@ -145,7 +146,7 @@ def _serve_from_store(
     as_json: bool,
 ) -> None:
     from partitioner.cli.actions.store_server import serve_from_store_until_stopped
-    from partitioner.daemon.state_server import LOOPBACK
+    from partitioner.daemon.serving import LOOPBACK
     from partitioner.daemon.store import StoreServerOptions
     from partitioner.store.policy import parse_store_url
 
@@ -153,7 +154,7 @@ def _serve_from_store(
         policy = parse_store_url(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--store") from error
-    options = StoreServerOptions(policy, listen, allow or LOOPBACK, is_liberal)
+    options = StoreServerOptions(store=policy, listen=listen, allow=allow or LOOPBACK, is_liberal=is_liberal)
     if max_body is not None:
         options = replace(options, max_body=max_body)
     serve_from_store_until_stopped(options, log_as_json=as_json)

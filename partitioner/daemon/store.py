@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from partitioner.daemon.state_server import LOOPBACK
-from partitioner.membership.backend import Address, Network
+from partitioner.daemon.serving import LOOPBACK, ServingOptions
+from partitioner.membership.backend import Network
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.log import LogObserver
 from partitioner.ops.metrics.counters import Counters
@@ -63,24 +63,14 @@ def build_store(
     return Store(engine, giving_back, sessions, StoreResponder(sessions))
 
 
-@dataclass(frozen=True, slots=True)
-class StoreServerOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreServerOptions(ServingOptions):
     """How it is run. Times are seconds, sizes bytes."""
 
     store: StorePolicy
-    listen: Address = Address("127.0.0.1", 42424)
-    allow: tuple[Network, ...] = LOOPBACK
-    is_liberal: bool = False
     max_body: int = 16 * 1024 * 1024  # a save holds the engine up for 20 ms a MiB, and with it everybody
-    connections: int = 10_000
-    per_client: int | None = None  # of these, from one address; None: all of them
     exchange: float = 8.0  # a client gives up after 10 s
-    client_idle: float = 30.0
-    shutdown: float = 30.0
-    is_fast: bool = True  # ordinary exchanges by the fast path, all others by the slow one
     name: str = "state-server"
-    admin: Address | None = None
-    admin_token: str | None = None
     admin_allow: tuple[Network, ...] = LOOPBACK
     canary_place: "StatePlace | None" = None  # where it is remembered whose sessions the engine has
     settings: "Settings | None" = None  # what all this was made of, where it was a file
