@@ -7,8 +7,8 @@ ledger and expiry sync. Whatever else there would be to do makes an exchange out
 
 from partitioner.fastpath.connections import BackendConnection, Client, FormerHolders, Route, Step
 from partitioner.fastpath.routes import Routes
+from partitioner.membership.entry import Lock
 from partitioner.membership.exchange import EFFECTS, RULES, Finish, admit, finish
-from partitioner.membership.ledger import Lock
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import AnswerFrame
 from partitioner.routing.core import RouterCore

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from partitioner.membership.backend import BackendId
-from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger
+from partitioner.membership.entry import LOCK, REMOVE, WRITE
+from partitioner.membership.ledger import Ledger
 from partitioner.protocol.messages import Operation
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from partitioner.membership.backend import BackendId, Intent, free_identity
+from partitioner.membership.entry import may_hold_stale
 from partitioner.membership.eras import Era
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import HealthPolicy, HealthRecord, newcomer, suspect
-from partitioner.membership.ledger import may_hold_stale
 from partitioner.membership.pool import Member, Pool
 from partitioner.membership.record import (
     FormerMap,

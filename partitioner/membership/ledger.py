@@ -29,31 +29,21 @@ was another one within T_max, until a write has put it where it belongs (design.
 In settled times, between two pages of a user, the ledger holds nothing of a session.
 """
 
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from xxhash import xxh3_64_intdigest
 
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import LESSER_REASONS, LONGEST_PAGE, REMOVE, WRITE, Entry, Lock, Mark
 from partitioner.membership.eras import UnchangedSince
+from partitioner.membership.mark_index import MarkIndex
 from partitioner.membership.pool import Pool
 
 SWEEP_BATCH = 500
 """Keys that are looked at in one go, a fraction of a millisecond."""
 
-LONGEST_PAGE = 110.0
-"""Seconds for which a page may hold a lock before web servers break it (protocol.md 8)."""
-
-LOCK, MISSING, WRITE, REMOVE = "lock", "missing", "write", "remove"
-"""What a marked server may lack. MISSING is the session, all of it, or the time-out that others give it: what
-it has is current, and what it does not have may exist all the same."""
-
-_LESSER = (LOCK, MISSING)
-"""What lacks a write or a remove lacks these as well."""
-
-_NO_MARKS: Mapping[BackendId, "Mark"] = {}
+_NO_MARKS: Mapping[BackendId, Mark] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,57 +55,6 @@ class LedgerPolicy:
     keys: int = 1_000_000
 
 
-class Lock(NamedTuple):  # which is made in a third of the time of a frozen dataclass
-    """A lock that a client holds, as far as is known."""
-
-    cookie: int
-    server: BackendId  # its identity
-    incarnation: bytes | None
-    since: float
-
-
-@dataclass(slots=True)
-class Mark:
-    """Why a server is not read for a key."""
-
-    since: float  # when it was made, or the last of its connections ended
-    open: int = 0  # connections on which something of the key may still lie
-    is_stale: bool = False  # an acknowledged change has passed the server by
-    reason: str = WRITE  # what the server may lack: a lock, a write or a remove
-    is_lost: bool = False  # the session was declared lost, and nothing was acknowledged since
-    taken: int | None = None  # fingerprint of the acknowledged content that it took while it was marked
-    is_doubtful: bool = False  # its server was read while in doubt, so what is stale there lives on; no more
-
-    @property
-    def had_nothing(self) -> bool:
-        """Whether the server lacked the whole session when it was marked."""
-        return self.is_stale and self.reason == MISSING
-
-
-@dataclass(slots=True)
-class Entry:
-    """What is remembered of one key."""
-
-    target: bytes  # as some client has spelt it
-    timeout: float  # of the session, as far as is known
-    lock: Lock | None = None
-    lock_expires_at: float = float("-inf")
-    marks: dict[BackendId, Mark] = field(default_factory=dict)
-    is_unsettled: bool = False  # since its first mark, until a write leaves it without one
-    alive_at: float = float("-inf")  # when the session was last touched, as far as is known
-    served_at: float = float("-inf")  # when a client was last told that there is the session
-
-    @property
-    def is_empty(self) -> bool:
-        return self.lock is None and not self.marks and not self.is_unsettled
-
-    @property
-    def tells_of_a_session(self) -> bool:
-        """Whether something was acknowledged of the session: not only asked, without an answer."""
-        was_served = self.served_at > float("-inf")
-        return was_served or self.lock is not None or any(mark.is_stale for mark in self.marks.values())
-
-
 class Ledger:
     """Locks and marks by key, as protocol.md 4.2 derives it."""
 
@@ -123,9 +62,7 @@ class Ledger:
         self._policy = policy
         self._most_keys = policy.keys
         self._entries: dict[bytes, Entry] = {}
-        self._marked: dict[BackendId, dict[bytes, None]] = {}  # keys by server
-        self._reasons: dict[BackendId, set[str]] = {}  # of all marks since a server was last without any
-        self._lost: Counter[BackendId] = Counter()  # marks of sessions that were declared lost, by server
+        self._marked = MarkIndex()
         self._settled: dict[bytes, int] = {}  # in which epoch a write did that, the oldest first
         self._agreed: set[bytes] = set()
         self.longest_life = 0.0
@@ -146,8 +83,6 @@ class Ledger:
         """Forget all locks and marks: another router knows them now, or none does."""
         self._entries.clear()
         self._marked.clear()
-        self._reasons.clear()
-        self._lost.clear()
         self._settled.clear()
         self._agreed.clear()
         self._locked.clear()
@@ -162,9 +97,9 @@ class Ledger:
         if entry.lock is not None:
             self._locked[key] = None
         for server, mark in entry.marks.items():
-            self._marked.setdefault(server, {})[key] = None
-            self._reasons.setdefault(server, set()).add(mark.reason)
-            self._lost[server] += mark.is_lost
+            self._marked.add(server, key)
+            self._marked.add_reason(server, mark.reason)
+            self._marked.add_lost(server, mark.is_lost)
 
     def knows(self, key: bytes) -> bool:
         """Whether anything is remembered of this key."""
@@ -366,7 +301,7 @@ class Ledger:
         if mark is None:
             mark = entry.marks[server] = Mark(since=now, reason=reason)
             self.marks_made += 1
-            self._marked.setdefault(server, {})[key] = None
+            self._marked.add(server, key)
         mark.is_stale = mark.is_stale or is_stale
         mark.is_doubtful = False
         self._note_reason(server, mark, reason)
@@ -380,9 +315,9 @@ class Ledger:
             self._note_reason(server, mark, reason)
 
     def _note_reason(self, server: BackendId, mark: Mark, reason: str) -> None:
-        if mark.reason in _LESSER:
+        if mark.reason in LESSER_REASONS:
             mark.reason = reason
-        self._reasons.setdefault(server, set()).add(reason)
+        self._marked.add_reason(server, reason)
 
     def note_read_in_doubt(self, key: bytes, target: bytes, server: BackendId, now: float) -> None:
         """A server in doubt was asked for a session, and has it: its time begins anew there, stale or not.
@@ -457,7 +392,7 @@ class Ledger:
         for server in servers:
             if server in marks and not marks[server].is_lost:
                 marks[server].is_lost = True
-                self._lost[server] += 1
+                self._marked.add_lost(server, 1)
 
     def is_lost(self, key: bytes) -> bool:
         """Whether the session was declared lost, and nothing was acknowledged since."""
@@ -465,17 +400,17 @@ class Ledger:
 
     def lost_on(self, server: BackendId) -> int:
         """How many keys are marked on this server because their sessions were declared lost."""
-        return self._lost[server]
+        return self._marked.lost_on(server)
 
     @property
     def keys_lost(self) -> int:
         """How many marks there are of sessions that were declared lost, on all servers together."""
-        return self._lost.total()
+        return self._marked.lost
 
     def _note_found_again(self, server: BackendId, mark: Mark) -> None:
         if mark.is_lost:
             mark.is_lost = False
-            self._lost[server] -= 1
+            self._marked.add_lost(server, -1)
 
     def unmark(self, key: bytes, server: BackendId) -> None:
         """The server may be read again for this key."""
@@ -483,10 +418,7 @@ class Ledger:
         if entry is None or server not in entry.marks:
             return
         self._note_found_again(server, entry.marks.pop(server))
-        del self._marked[server][key]
-        if not self._marked[server]:
-            del self._marked[server]
-            del self._reasons[server]
+        self._marked.discard(server, key)
         self._tidy(key, entry)
 
     def target(self, key: bytes) -> bytes:
@@ -504,7 +436,7 @@ class Ledger:
 
     def note_answers_again(self, server: BackendId, now: float) -> None:
         """A server answers that was away. Its clock may have stood still, so its marks' time begins anew."""
-        for key in self._marked.get(server, ()):
+        for key in self._marked.keys_on(server):
             mark = self._entries[key].marks[server]
             mark.since = max(mark.since, now)
 
@@ -521,25 +453,25 @@ class Ledger:
         return keys
 
     def keys_marked_on(self, server: BackendId) -> tuple[bytes, ...]:
-        return tuple(self._marked.get(server, ()))
+        return tuple(self._marked.keys_on(server))
 
     def marks_of(self, server: BackendId) -> int:
         """How many keys are marked on this server."""
-        return len(self._marked.get(server, ()))
+        return len(self._marked.keys_on(server))
 
     def reasons(self) -> dict[BackendId, frozenset[str]]:
         """What the servers with marks may lack, by server."""
-        return {server: frozenset(why) for server, why in self._reasons.items()}
+        return self._marked.reasons()
 
     @property
     def keys_marked(self) -> int:
         """How many marks there are, on all servers together."""
-        return sum(len(keys) for keys in self._marked.values())
+        return len(self._marked)
 
     @property
     def most_marked(self) -> BackendId | None:
         """The server with the most marks."""
-        return max(self._marked, key=self.marks_of, default=None)
+        return self._marked.most_marked
 
     @property
     def is_over_its_bound(self) -> bool:
@@ -547,7 +479,7 @@ class Ledger:
 
         Those with locks are counted apart (`make_room_for_lock`).
         """
-        return len(self._entries) - len(self._locked) > self._policy.keys and bool(self._marked)
+        return len(self._entries) - len(self._locked) > self._policy.keys and len(self._marked) > 0
 
     # --- time passes ---
 
@@ -565,7 +497,7 @@ class Ledger:
             if entry.lock is not None and entry.lock_expires_at < now:
                 self.end_lock(key)
             for server, mark in tuple(entry.marks.items()):
-                if server in answering and _has_expired(mark, entry, now):
+                if server in answering and entry.mark_has_expired(mark, now):
                     self.unmark(key, server)
             if entry.is_unsettled and not entry.marks and entry.alive_at + entry.timeout < now:
                 entry.is_unsettled = False
@@ -580,29 +512,6 @@ class Ledger:
     def _tidy(self, key: bytes, entry: Entry) -> None:
         if entry.is_empty:
             self._entries.pop(key, None)
-
-
-def may_hold_stale(reasons: frozenset[str]) -> bool:
-    """Whether what a server holds that may lack these things may be out of date."""
-    return not reasons <= {LOCK, MISSING}
-
-
-def is_what_was_taken(mark: Mark, fingerprint: int) -> bool:
-    """Whether a server holds the acknowledged content that it took while it was marked, if that is known.
-
-    `fingerprint` is the xxh3_64 of what it holds.
-    """
-    return mark.taken in (None, fingerprint)
-
-
-def _has_expired(mark: Mark, entry: Entry, now: float) -> bool:
-    """Whether a mark has nothing to say any more, because what its server held has expired.
-
-    While the session is served from elsewhere, a server that has missed a change still lacks its copy, though
-    what it held is gone: the session would be lost with the others, unnoticed.
-    """
-    since = max(mark.since, entry.served_at) if mark.is_stale else mark.since
-    return not mark.open and since + entry.timeout < now
 
 
 def _seconds(timeout_minutes: int | None) -> float:

@@ -14,8 +14,9 @@ from xxhash import xxh3_64_hexdigest
 
 from partitioner.errors import MalformedFile
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import Entry, Lock, Mark
 from partitioner.membership.items import Term
-from partitioner.membership.ledger import Entry, Ledger, Lock, Mark
+from partitioner.membership.ledger import Ledger
 from partitioner.membership.numbers import check_numbers
 
 VERSION = 1

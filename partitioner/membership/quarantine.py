@@ -7,8 +7,8 @@ router has not answered yet is served only when each of those has been asked.
 """
 
 from partitioner.membership.backend import BackendId, Intent
+from partitioner.membership.entry import LONGEST_PAGE
 from partitioner.membership.farm_clock import FarmClock
-from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.membership.record import MemberEntry, Record
 from partitioner.placement.rendezvous import Ranking
 

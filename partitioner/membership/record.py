@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from partitioner.membership.backend import Backend, BackendId
+from partitioner.membership.entry import WRITE
 from partitioner.membership.eras import Era
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.items import Term
-from partitioner.membership.ledger import WRITE
 from partitioner.membership.pool import Pool
 from partitioner.membership.redundancy import RedundancyGap
 

@@ -12,7 +12,7 @@ import trio
 
 from partitioner.errors import BackendFailure, NoBackendLeft, Phase
 from partitioner.membership.backend import BackendId
-from partitioner.membership.ledger import Lock
+from partitioner.membership.entry import Lock
 from partitioner.membership.pool import Pool
 from partitioner.membership.retry import Verdict, verdict
 from partitioner.placement.session_id import SessionRef

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.membership.backend import NO_IDENTITY, BackendId
-from partitioner.membership.ledger import MISSING
+from partitioner.membership.entry import MISSING
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing.internal_requests import InternalRequests, release, side_by_side, touch
 from partitioner.routing.key_gate import KeyGate

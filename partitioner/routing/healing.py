@@ -20,8 +20,8 @@ import trio
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import LONGEST_PAGE
 from partitioner.membership.health import Health
-from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.membership.wholeness import Flaws, flaws_of, is_leaving
 from partitioner.placement.session_id import SessionRef

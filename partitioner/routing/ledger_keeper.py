@@ -10,9 +10,10 @@ from collections.abc import Container
 import trio
 
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import LONGEST_PAGE, WRITE, Lock
 from partitioner.membership.exchange import RULES
 from partitioner.membership.health import HealthRecord
-from partitioner.membership.ledger import LONGEST_PAGE, WRITE, Ledger, Lock
+from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.placement.session_id import HashKey, SessionRef, placement_key
 from partitioner.protocol.messages import AnswerHead

@@ -22,7 +22,7 @@ import trio
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import Backend, BackendId
-from partitioner.membership.ledger import REMOVE, Mark, is_what_was_taken
+from partitioner.membership.entry import REMOVE, Mark
 from partitioner.membership.losses import (
     LossPolicy,
     LossReason,
@@ -234,7 +234,7 @@ class Lookup:
             async with self._internal_requests.fetched(server, missed.target) as backend_reply:
                 if backend_reply is None:
                     return None
-                if backend_reply.status == 200 and not is_what_was_taken(mark, backend_reply.fingerprint):
+                if backend_reply.status == 200 and not mark.is_what_was_taken(backend_reply.fingerprint):
                     self._ledger_keeper.mark(missed, server, is_stale=True)
                     return None
                 status, cookie = backend_reply.status, backend_reply.head.lock_cookie

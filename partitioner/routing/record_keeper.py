@@ -14,10 +14,11 @@ import trio
 
 from partitioner.errors import BackendFailure, BackendMalformed, FileUnusable, NoBackendLeft
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import WRITE
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import Health
 from partitioner.membership.items import Term
-from partitioner.membership.ledger import WRITE, Ledger
+from partitioner.membership.ledger import Ledger
 from partitioner.membership.record import Knowledge, Record, record_of
 from partitioner.membership.record_format import write_record
 from partitioner.routing.roster import Roster

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from partitioner.membership.backend import BackendId
-from partitioner.membership.ledger import REMOVE, WRITE
+from partitioner.membership.entry import REMOVE, WRITE
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation

@@ -23,9 +23,9 @@ import trio
 
 from partitioner.errors import MalformedRequest, NoBackendLeft
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import REMOVE, Lock, may_hold_stale
 from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, Effects, Finish, StandIn, finish
 from partitioner.membership.items import ITEMS
-from partitioner.membership.ledger import REMOVE, Lock, may_hold_stale
 from partitioner.membership.pool import ActingSet, Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status

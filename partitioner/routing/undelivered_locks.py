@@ -2,7 +2,7 @@
 
 import trio
 
-from partitioner.membership.ledger import Lock
+from partitioner.membership.entry import Lock
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing.internal_requests import InternalRequests, release
 from partitioner.routing.key_gate import KeyGate

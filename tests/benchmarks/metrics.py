@@ -21,7 +21,7 @@ from rich.table import Table
 
 from partitioner.config.settings import LOOPBACK
 from partitioner.membership.backend import Address
-from partitioner.membership.ledger import Lock
+from partitioner.membership.entry import Lock
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app

@@ -8,7 +8,7 @@ import trio
 
 from partitioner.errors import BackendEjected, BackendHungUp, BackendReset, Phase
 from partitioner.fastpath.states import LinkState
-from partitioner.membership.ledger import Lock
+from partitioner.membership.entry import Lock
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.messages import Operation
 from partitioner.transport.backend_connections import HELD_BODY

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from partitioner.fastpath.reactor import SHORT_SIZE
 from partitioner.fastpath.states import ClientState
 from partitioner.membership.backend import Intent
-from partitioner.membership.ledger import Lock
+from partitioner.membership.entry import Lock
 from partitioner.protocol.messages import Answer, Operation, Status
 from partitioner.protocol.writer import write_answer
 from partitioner.transport.backend_connections import HELD_BODY

@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.fastpath.connections import BackendConnection
 from partitioner.membership.backend import Intent
-from partitioner.membership.ledger import Lock
+from partitioner.membership.entry import Lock
 from partitioner.routing.expiry_sync import NEXT_LOOK, PAGE
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.sessions import GET, HEAD, TARGET

@@ -13,8 +13,8 @@ from partitioner.fastpath.connections import Client
 from partitioner.fastpath.router import FastRouter
 from partitioner.fastpath.states import ClientState
 from partitioner.membership.backend import Backend, BackendId, Intent
+from partitioner.membership.entry import REMOVE, WRITE
 from partitioner.membership.health import Health
-from partitioner.membership.ledger import REMOVE, WRITE
 from partitioner.protocol.messages import Operation
 from partitioner.routing.internal_requests import remove, touch
 from partitioner.transport.messages import Response

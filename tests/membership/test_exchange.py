@@ -1,9 +1,10 @@
 """The rules of one exchange: every cell of its tables, what is admitted, and how it ends."""
 
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import LOCK, REMOVE, WRITE, Lock
 from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, Finish, StandIn, admit, finish
-from partitioner.membership.ledger import LOCK, REMOVE, WRITE, Ledger, LedgerPolicy, Lock
+from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.protocol.messages import Operation
 from tests.identities import STATE_1, STATE_2
 from tests.tables import each_case

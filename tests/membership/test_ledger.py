@@ -1,7 +1,8 @@
 """The ledger by its rules: how long a session may live, locks, and what it forgets (design.md 7.3, 7.4)."""
 
 from partitioner.membership.backend import BackendId
-from partitioner.membership.ledger import LONGEST_PAGE, Ledger, Lock
+from partitioner.membership.entry import LONGEST_PAGE, Lock
+from partitioner.membership.ledger import Ledger
 from tests.identities import A, B
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, sweep
 from tests.tables import each_case

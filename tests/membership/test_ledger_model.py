@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from partitioner.membership.backend import Address, Backend, BackendId
+from partitioner.membership.entry import Lock
 from partitioner.membership.health import Health, HealthPolicy, HealthRecord
-from partitioner.membership.ledger import Ledger, LedgerPolicy, Lock
+from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.pool import Pool, first_pool
 from tests.identities import A, B
 from tests.membership.ledgers import EVERYBODY

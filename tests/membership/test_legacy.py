@@ -9,8 +9,9 @@ from xxhash import xxh3_64_hexdigest
 
 from partitioner.errors import MalformedFile
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import LOCK, REMOVE, Lock
 from partitioner.membership.items import Term
-from partitioner.membership.ledger import LOCK, REMOVE, Ledger, LedgerPolicy, Lock
+from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.legacy import read_legacy, restore_ledger, write_legacy
 from tests.identities import STATE_1, STATE_2, STATE_3
 from tests.membership.ledgers import KEY, NOW, OTHER, TARGET, ledger

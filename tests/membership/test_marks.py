@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from xxhash import xxh3_64_intdigest
 
-from partitioner.membership.ledger import LOCK, MISSING, REMOVE, SWEEP_BATCH, WRITE, Lock, is_what_was_taken
+from partitioner.membership.entry import LOCK, MISSING, REMOVE, WRITE, Lock
+from partitioner.membership.ledger import SWEEP_BATCH
 from tests.identities import STATE_1, STATE_2, A, B, C, identities
 from tests.membership.ledgers import EVERYBODY, HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
 from tests.tables import each_case
@@ -209,7 +210,7 @@ def test_a_save_that_a_marked_server_took_is_not_stale() -> None:
     mark = book.marks(KEY)[A]
 
     assert not mark.is_stale
-    is_it = [is_what_was_taken(mark, xxh3_64_intdigest(each)) for each in (b"content", b"older")]
+    is_it = [mark.is_what_was_taken(xxh3_64_intdigest(each)) for each in (b"content", b"older")]
 
     assert [True, False] == is_it
 

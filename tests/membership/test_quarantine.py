@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from partitioner.membership.backend import Address, Backend, BackendId, Intent
+from partitioner.membership.entry import LONGEST_PAGE
 from partitioner.membership.farm_clock import FarmClock
-from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import FormerMap, MemberEntry, Record
 from partitioner.placement.rendezvous import Ranking

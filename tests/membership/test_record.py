@@ -11,6 +11,7 @@ from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
 from partitioner.errors import MalformedFile
 from partitioner.membership.backend import Address, Backend, BackendId, Intent
+from partitioner.membership.entry import LOCK, MISSING, REMOVE, WRITE
 from partitioner.membership.eras import MOST_ERAS
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import (
@@ -26,7 +27,6 @@ from partitioner.membership.health import (
 )
 from partitioner.membership.inheritance import Inheritance, inherit
 from partitioner.membership.items import MOST_RECORD_BYTES
-from partitioner.membership.ledger import LOCK, MISSING, REMOVE, WRITE
 from partitioner.membership.pool import (
     Member,
     Pool,

@@ -13,10 +13,11 @@ from xxhash import xxh3_64_hexdigest
 
 from partitioner.errors import MalformedFile
 from partitioner.membership.backend import Address, Backend
+from partitioner.membership.entry import Lock
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.inheritance import inherit
-from partitioner.membership.ledger import Ledger, LedgerPolicy, Lock
+from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.legacy import read_legacy, restore_ledger, write_legacy
 from partitioner.membership.pool import first_pool
 from partitioner.membership.record import (

@@ -3,8 +3,8 @@
 import trio
 from trio.testing import MockClock
 
+from partitioner.membership.entry import REMOVE, WRITE
 from partitioner.membership.health import Health
-from partitioner.membership.ledger import REMOVE, WRITE
 from partitioner.protocol.messages import Operation
 from tests.doubles.routers import MemoryRouter
 from tests.doubles.sessions import ACQUIRE, GET, TARGET, request

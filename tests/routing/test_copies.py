@@ -7,7 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.membership.backend import BackendId, Intent
-from partitioner.membership.ledger import LedgerPolicy, Lock
+from partitioner.membership.entry import Lock
+from partitioner.membership.ledger import LedgerPolicy
 from partitioner.protocol.messages import Operation
 from partitioner.routing.internal_requests import PACE
 from tests.doubles.backends import READ_CANARY, Close, Hear, HearEnd, Reset, Say, Stall, Step, ok

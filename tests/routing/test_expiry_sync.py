@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from partitioner.membership.ledger import MISSING
+from partitioner.membership.entry import MISSING
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.expiry_sync import AT_ONCE, FEW, LONGEST_WINDOW, SHORTEST_WINDOW

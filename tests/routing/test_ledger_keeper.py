@@ -4,8 +4,9 @@ import trio
 from trio.testing import MockClock
 
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import LONGEST_PAGE
 from partitioner.membership.health import Health
-from partitioner.membership.ledger import LONGEST_PAGE, LedgerPolicy
+from partitioner.membership.ledger import LedgerPolicy
 from partitioner.protocol.messages import Operation
 from tests.doubles.farms import T_MAX, MemoryFarm
 from tests.doubles.routers import MemoryRouter

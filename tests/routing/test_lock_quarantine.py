@@ -3,8 +3,8 @@
 import trio
 from trio.testing import MockClock
 
+from partitioner.membership.entry import LONGEST_PAGE
 from partitioner.membership.health import Health
-from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import MemoryStateServer
 from tests.doubles.routers import MemoryRouter

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from partitioner.membership.ledger import Lock
+from partitioner.membership.entry import Lock
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import MemoryFarm

@@ -6,8 +6,8 @@ from trio.testing import MockClock
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import WRITE
 from partitioner.membership.health import Health
-from partitioner.membership.ledger import WRITE
 from partitioner.membership.record import Record
 from partitioner.membership.record_format import read_record
 from partitioner.protocol.messages import Operation

@@ -9,9 +9,9 @@ from trio.testing import MockClock
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import Address, BackendId
+from partitioner.membership.entry import LONGEST_PAGE
 from partitioner.membership.health import Health
 from partitioner.membership.items import MOST_EARLIER, Term, read_term
-from partitioner.membership.ledger import LONGEST_PAGE
 from partitioner.membership.tenure import STANDS_STILL, Role
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target

@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.errors import BackendNotAtFault, Phase
 from partitioner.membership.backend import Address
-from partitioner.membership.ledger import WRITE
+from partitioner.membership.entry import WRITE
 from partitioner.protocol.messages import Operation
 from partitioner.transport.channel import dial_tcp
 from partitioner.transport.half_closed import PATIENCE

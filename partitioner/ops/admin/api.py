@@ -12,9 +12,9 @@ import trio
 from partitioner import __version__
 from partitioner.errors import NoBackendLeft, Refused, UnknownBackend
 from partitioner.membership.backend import Backend, BackendId, Intent
+from partitioner.membership.entry import Lock
 from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
 from partitioner.membership.health import Health, HealthRecord, Symptom
-from partitioner.membership.ledger import Lock
 from partitioner.membership.pool import Member
 from partitioner.membership.tenure import Role
 from partitioner.ops.admin.memory_watch import Held

@@ -11,9 +11,10 @@ from partitioner.fastpath.connections import Client
 from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.fastpath.routes import Routes
 from partitioner.membership.backend import BackendId
+from partitioner.membership.entry import Lock, Mark
 from partitioner.membership.eras import Era, UnchangedSince
 from partitioner.membership.health import Health
-from partitioner.membership.ledger import Ledger, Lock
+from partitioner.membership.ledger import Ledger
 from partitioner.membership.losses import LossReason, maybe_loss
 from partitioner.membership.pool import ActingSet, Member, Pool
 from partitioner.membership.redundancy import Redundancy
@@ -361,7 +362,7 @@ def what_is_too_large_to_be_held_is_alike() -> Iterator[None]:
 
 @mutation
 def an_older_save_that_was_carried_out_late_is_the_session() -> Iterator[None]:
-    return replaced(lookup, "is_what_was_taken", lambda mark, content: True)
+    return replaced(Mark, "is_what_was_taken", lambda self, fingerprint: True)
 
 
 @mutation
