@@ -40,8 +40,12 @@ from partitioner.transport.backend_connections import Upstream, UpstreamPolicy
 from partitioner.transport.connector import Connector
 from partitioner.transport.limits import BodyBudget
 from partitioner.transport.observer import Observer
+from partitioner.transport.precedence import Precedence
 
 SWEEP_INTERVAL = 5.0
+WINDOWS = 8
+"""Into so many parts the memory for bodies is divided; large bodies that come in at once take one."""
+
 _A_SECOND = 1.0
 
 
@@ -94,6 +98,7 @@ class RouterCore:
         self.roster.open_upstreams()
         self.gate = KeyGate()
         self.body_budget = BodyBudget(policy.body_memory)
+        self.precedence = Precedence(policy.body_memory // WINDOWS)
         self.internal_requests = InternalRequests(self.roster, self.body_budget, policy.copy)
         self.replicator = Replicator(self.roster, self.ledger_keeper, self.internal_requests, observer)
         self.lookup = self._new_lookup()
@@ -216,6 +221,7 @@ class RouterCore:
             self.ledger_keeper,
             self.gate,
             self.body_budget,
+            self.precedence,
             self.internal_requests,
             self.replicator,
             self.lookup,

@@ -52,6 +52,7 @@ from partitioner.sessions.table import LONGEST_TIMEOUT_MINUTES
 from partitioner.transport.limits import BodyBudget, HeldBody
 from partitioner.transport.messages import AnsweredBy, Request, Response
 from partitioner.transport.observer import Observer
+from partitioner.transport.precedence import ComingBody, Precedence
 from partitioner.transport.state_server import local_ticks
 
 LONGEST_DELIVERY = 1.0
@@ -66,6 +67,7 @@ class Parts:
     ledger_keeper: LedgerKeeper
     gate: KeyGate
     body_budget: BodyBudget
+    precedence: Precedence
     internal_requests: InternalRequests
     replicator: Replicator
     lookup: Lookup
@@ -87,6 +89,7 @@ class Router:
         self._ledger = parts.ledger_keeper.ledger
         self._gate = parts.gate
         self._body_budget = parts.body_budget
+        self._precedence = parts.precedence
         self._internal_requests = parts.internal_requests
         self._replicator = parts.replicator
         self._lookup = parts.lookup
@@ -122,11 +125,13 @@ class Router:
         if request.is_whole or is_too_large or not self._is_copied(session):
             return await self._respond_behind_the_gate(RoutedRequest(request, session))
         held = self._body_budget.hold(head.content_length)
+        coming = self._precedence.begin(head.content_length)
         try:
-            request = await _whole(request, held)
+            request = await _whole(request, held, coming)
             return await self._respond_behind_the_gate(RoutedRequest(request, session))
         finally:
             held.give_back()
+            coming.end()
 
     async def go_on(self, routed: RoutedRequest) -> Response:
         """The same for an exchange that the fast path has begun: it is behind the gate already."""
@@ -566,12 +571,15 @@ def _own(answer: Answer) -> Response:
     return Response(AnswerHead(raw, answer.status.code, 0, answer.lock_cookie), b"")
 
 
-async def _whole(request: Request, held: HeldBody) -> Request:
-    """Take the whole body in, as far as there is memory for it."""
+async def _whole(request: Request, held: HeldBody, coming: ComingBody) -> Request:
+    """Take the whole body in, when it is its turn, and as far as there is memory for it."""
     assert request.rest is not None
     pieces = [request.body]
+    await coming.wait_for_turn()
     await held.grow(len(request.body))
     while piece := await request.rest():
+        await coming.wait_for_turn()
         await held.grow(len(piece))
         pieces.append(piece)
+    coming.complete()
     return Request(request.head, b"".join(pieces), None, request.deadline)
