@@ -24,7 +24,7 @@ async def come_in(body: ComingBody, stored: list[int]) -> None:
 
 
 async def test_the_oldest_comes_first(autojump_clock: MockClock) -> None:
-    """Each is done after the time that it takes alone, in the order in which they began; or two by two."""
+    """Each takes as long as alone, in the order of their beginnings; or in pairs."""
     found = []
     for window in (BODY, 2 * BODY):
         precedence, stored, began_at = Precedence(window), list[int](), trio.current_time()
