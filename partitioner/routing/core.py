@@ -16,6 +16,8 @@ from partitioner.membership.losses import LossPolicy, LostSessions
 from partitioner.membership.pool import Pool
 from partitioner.membership.redundancy import Redundancy
 from partitioner.placement.session_id import HashKey
+from partitioner.routing.answer_recorder import AnswerRecorder
+from partitioner.routing.answering import Answering
 from partitioner.routing.drain import HandOff, ListKeys
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.farm_mismatch import FarmMismatch
@@ -24,6 +26,7 @@ from partitioner.routing.internal_requests import InternalRequests
 from partitioner.routing.inventory import ListSessions
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
+from partitioner.routing.lock_quarantine import LockQuarantine
 from partitioner.routing.lookup import Lookup
 from partitioner.routing.probes import Probing
 from partitioner.routing.record_keeper import RecordKeeper
@@ -216,15 +219,15 @@ class RouterCore:
         )
 
     def _new_router(self, background: trio.Nursery) -> Router:
+        lock_quarantine = LockQuarantine(self.tenure, self.roster, self.ledger_keeper, self.internal_requests)
         parts = Parts(
             self.roster,
             self.ledger_keeper,
             self.gate,
             self.body_budget,
             self.precedence,
-            self.internal_requests,
-            self.replicator,
-            self.lookup,
+            self._new_answering(lock_quarantine),
+            lock_quarantine,
             self.expiry_sync,
             self.undelivered_locks,
             self.farm_mismatch,
@@ -233,6 +236,20 @@ class RouterCore:
             self.tenure,
         )
         return Router(parts, background)
+
+    def _new_answering(self, lock_quarantine: LockQuarantine) -> Answering:
+        recorder = AnswerRecorder(
+            self.roster, self.ledger_keeper, self.replicator, self.expiry_sync, lock_quarantine
+        )
+        return Answering(
+            self.roster,
+            self.ledger_keeper,
+            self.lookup,
+            self.expiry_sync,
+            lock_quarantine,
+            recorder,
+            self.observer,
+        )
 
     # --- how it runs ---
 

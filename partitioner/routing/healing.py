@@ -353,10 +353,9 @@ class Healing:
         self, session: SessionRef, found: Found, acting: ActingSet, statuses: dict[BackendId, int | None]
     ) -> Outcome:
         """Decide about a session that its acting primary does not have."""
-        pool, ledger = self._roster.pool, self._ledger_keeper.ledger
+        pool = self._roster.pool
         if any(pool.members[each].is_readable for each in found.on if each in pool.members):
-            unchanged = pool.unchanged_since(session.placement)
-            if ledger.is_settled(session.key, unchanged, trio.current_time()):
+            if self._ledger_keeper.is_settled(session):
                 return Outcome.FINE  # the primary's word is the truth: its copies outlive it by a little
             outcome = await self._lookup.find(session, None)
             if isinstance(outcome, LockedElsewhere):

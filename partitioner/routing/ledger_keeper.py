@@ -146,6 +146,11 @@ class LedgerKeeper:
         """What of this key decides where its session is placed."""
         return placement_key(canonical_form(key), self._hash_key)
 
+    def is_settled(self, session: SessionRef) -> bool:
+        """Whether a session lies where it belongs, and nowhere else."""
+        unchanged = self._roster.pool.unchanged_since(session.placement)
+        return self.ledger.is_settled(session.key, unchanged, trio.current_time())
+
     def can_reach(self, lock: Lock, key: bytes) -> bool:
         """Whether the server of a lock can be spoken to, in the incarnation in which it granted it."""
         member = self._roster.pool.members.get(lock.server)

@@ -22,6 +22,7 @@ from partitioner.membership.retry import RETRIES, Verdict
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing import lookup
+from partitioner.routing.answering import Answering
 from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.healing import Healing
@@ -63,10 +64,10 @@ def drop_one_copy() -> Iterator[None]:
 def a_full_server_turns_users_away() -> Iterator[None]:
     """Its 400 is relayed, although another server has room."""
 
-    async def take(self: Router, routed: RoutedRequest, reply: Any) -> Any:
+    async def take(self: Answering, routed: RoutedRequest, reply: Any) -> Any:
         return reply
 
-    return replaced(Router, "_take_to_one_with_room", take)
+    return replaced(Answering, "_take_to_one_with_room", take)
 
 
 @mutation
@@ -440,10 +441,10 @@ def a_lock_ends_with_its_server() -> Iterator[None]:
 def the_server_of_a_lock_that_was_taken_over_is_not_marked() -> Iterator[None]:
     """Its holder's save went elsewhere, and the locked session is read again when its server is back."""
 
-    def take_over(self: Router, session: SessionRef, lock: Lock, **_: Any) -> None:
+    def take_over(self: Answering, session: SessionRef, lock: Lock, **_: Any) -> None:
         self._ledger.end_lock(session.key)
 
-    return replaced(Router, "_take_over", take_over)
+    return replaced(Answering, "_take_over", take_over)
 
 
 @mutation

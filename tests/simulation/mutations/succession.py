@@ -20,6 +20,7 @@ from partitioner.membership.tenure import Role, Sightings
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing import record_keeper, tenure
+from partitioner.routing.answering import Answering
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lock_quarantine import LockQuarantine
 from partitioner.routing.lookup import Lookup
@@ -246,12 +247,12 @@ def a_lock_of_before_the_claim_is_released_at_one_server() -> Iterator[None]:
 @mutation
 def a_lock_of_what_is_missed_is_released_nowhere() -> Iterator[None]:
     """Where the server that is read misses the session, other candidates are not told."""
-    return replaced(Router, "_release_missed", nothing_later)
+    return replaced(Answering, "_release_missed", nothing_later)
 
 
 @mutation
 def a_lock_keeps_dirty_servers_from_agreeing_for_ever() -> Iterator[None]:
-    return replaced(Router, "_release_everywhere", nothing_later)
+    return replaced(Answering, "_release_everywhere", nothing_later)
 
 
 @mutation
