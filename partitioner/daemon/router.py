@@ -76,9 +76,13 @@ async def run_router(
         beginning = LogObserver(event_log=event_log)
         ports = await _open_ports(settings, inherited, beginning)
         state_dir = open_state_dir(settings, beginning)
+        if state_dir is not None:
+            event_log.prepend(state_dir.events())
         bootstrap = Bootstrap(settings, read, notifier, event_log, state_dir)
         async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             parts = await build_parts(bootstrap, http, background)
+            if state_dir is not None:
+                background.start_soon(state_dir.keep_events, event_log)
             admin = await _start(parts, ports.admin, background)
             _say_that_it_begins(parts, ports, announce)
             # What is there now stays: the garbage collector need not look through it again and again.
@@ -89,6 +93,8 @@ async def run_router(
             await _stop(parts, admin)
             background.cancel_scope.cancel()
     parts.observers.log.note_end(parts.observers.counters)
+    if state_dir is not None:
+        state_dir.save_events(event_log.events())
 
 
 async def _open_ports(settings: Settings, inherited: InheritedSockets, observer: LogObserver) -> Ports:

@@ -1,7 +1,8 @@
-"""What outlives a router on its machine: `state_dir`, with two small files for each router.
+"""What outlives a router on its machine: `state_dir`, with three small files for each router.
 
     NAME.record     the record, as it lies on the state servers too (design.md 5.2)
     NAME.ledger     locks and marks, written by a router that stops in order; good for one start
+    NAME.events     the last hundred lines of the log, for the status page after a restart
 
 A file that is damaged or foreign is set aside. A directory that cannot be written is complained of once; the
 state servers have the record all the same.
@@ -11,7 +12,8 @@ import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +25,11 @@ from partitioner.daemon.files import FileLock, check_usable, open_own, set_aside
 from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.membership.legacy import Legacy, read_legacy
 from partitioner.membership.record_format import read_record
+from partitioner.ops.event_log import Event, EventLog, read_events, write_events
 from partitioner.ops.log import LogObserver
+
+EVENTS_EVERY = 1.0
+"""Seconds between two writes of events, at least: as much of them a crash may lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +104,12 @@ class StateDir:
     def __init__(self, directory: Path, name: str, observer: LogObserver) -> None:
         self.record_file = directory / f"{name}.record"
         self.ledger_file = directory / f"{name}.ledger"
+        self.events_file = directory / f"{name}.events"
         self._name = name
         self._observer = observer
         self._record: bytes | None = None
         self._ledger: Legacy | None = None
+        self._events: tuple[Event, ...] = ()
         self._is_failing = False
 
     def make_directory(self) -> None:
@@ -119,10 +127,11 @@ class StateDir:
         """
         self.make_directory()
         try:
-            for path in (self.record_file, self.ledger_file):
+            for path in (self.record_file, self.ledger_file, self.events_file):
                 check_usable(path)
             self._record = self._read(self.record_file, self._checked_record)
             self._ledger = self._read(self.ledger_file, read_legacy)
+            self._events = self._read(self.events_file, read_events) or ()
         except OSError as error:
             directory = self.record_file.parent
             raise FileUnusable(f"{directory} cannot be used: {error.strerror or error}") from error
@@ -153,6 +162,24 @@ class StateDir:
         """The locks and marks of a router that stopped in order."""
         return self._ledger
 
+    def events(self) -> tuple[Event, ...]:
+        """The last events of the router before this one, the youngest first."""
+        return self._events
+
+    async def keep_events(self, event_log: EventLog) -> None:
+        """Have the events of this log stand there, again and again, for as long as the router runs."""
+        written = 0
+        while True:
+            await trio.sleep(EVENTS_EVERY)
+            if event_log.recorded != written:
+                written, events = event_log.recorded, event_log.events()
+                await trio.to_thread.run_sync(self.save_events, events)
+
+    def save_events(self, events: Iterable[Event]) -> None:
+        """Have these events stand there, the youngest first; complain if that fails."""
+        with suppress(FileUnusable):
+            self._save(self.events_file, write_events(events))
+
     async def save(self, written: bytes) -> None:
         """Have this record stand there. Raises FileUnusable."""
         await trio.to_thread.run_sync(self._save, self.record_file, written)
@@ -160,10 +187,8 @@ class StateDir:
 
     def save_ledger(self, written: bytes) -> None:
         """Have these locks and marks stand there; complain if that fails."""
-        try:
+        with suppress(FileUnusable):
             self._save(self.ledger_file, written)
-        except FileUnusable:
-            return
 
     def _save(self, path: Path, written: bytes) -> None:
         try:

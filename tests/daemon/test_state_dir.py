@@ -10,17 +10,19 @@ from pathlib import Path
 
 import pytest
 import structlog
+import trio
+from trio.testing import MockClock
 from xxhash import xxh3_64_hexdigest
 
 from partitioner.config import Settings, parse
-from partitioner.daemon.state_dir import StateDir, open_state_dir
+from partitioner.daemon.state_dir import EVENTS_EVERY, StateDir, open_state_dir
 from partitioner.errors import FileUnusable
 from partitioner.membership.items import Term
 from partitioner.membership.ledger import Ledger, LedgerPolicy
 from partitioner.membership.legacy import restore_ledger, write_legacy
 from partitioner.membership.record import Record
 from partitioner.membership.record_format import write_record
-from partitioner.ops.event_log import EventLog
+from partitioner.ops.event_log import LONGEST_FACT, MOST_EVENTS, EventLog, Level
 from partitioner.ops.log import LogObserver
 from partitioner.ops.log_output import configure_log
 from tests.identities import STATE_2
@@ -77,15 +79,33 @@ async def test_what_was_kept(tmp_path: Path) -> None:
     assert ["state-2"] == list(book.marks(KEY))
 
 
-@pytest.mark.parametrize("file", ["router-1.record", "router-1.ledger"])
+@each_case("file", ["router-1.record", "router-1.ledger", "router-1.events"])
 def test_damage(tmp_path: Path, capsys: Screen, file: str) -> None:
     """A damaged file is set aside with one line, and is as good as none."""
-    (tmp_path / file).write_bytes(b"not ours")
-    state_dir = opened(tmp_path)
+    directory = Path(tempfile.mkdtemp(dir=tmp_path))
+    (directory / file).write_bytes(b"not ours")
+    state_dir = opened(directory)
 
-    assert (None, None) == (state_dir.record(), state_dir.ledger())
-    assert b"not ours" == (tmp_path / f"{file}.damaged-1").read_bytes()
+    assert (None, None, ()) == (state_dir.record(), state_dir.ledger(), state_dir.events())
+    assert b"not ours" == (directory / f"{file}.damaged-1").read_bytes()
     assert ["state file set aside"] == [line["event"] for line in said(capsys)]
+
+
+async def test_events(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Those of the router before this one stand after its own; there are a hundred, each of them bounded."""
+    left, log = opened(tmp_path), EventLog(clock=lambda: 7.5)
+    for number in range(MOST_EVENTS):
+        log.record(Level.WARNING, f"event {number}", {"cause": "x" * 2 * LONGEST_FACT, "backend": "state-1"})
+    with trio.move_on_after(3 * EVENTS_EVERY):
+        await left.keep_events(log)
+    found, next_log = opened(tmp_path), EventLog()
+    next_log.record(Level.INFO, "started", {})
+    next_log.prepend(found.events())
+
+    assert log.events() == found.events()
+    assert ["started", "event 99", "event 98"] == [each.what for each in next_log.events()[:3]]
+    assert MOST_EVENTS == len(next_log.events())
+    assert MOST_EVENTS * 2 * LONGEST_FACT > (tmp_path / "router-1.events").stat().st_size
 
 
 def test_the_record_of_another_farm(tmp_path: Path, capsys: Screen) -> None:
@@ -145,6 +165,11 @@ def as_file(kind: str, version: int, plain: bytes) -> bytes:
         ("ledger", b"", "is foreign or damaged"),
         ("ledger", as_file("ledger", 1, b"{}"), "does not say what a ledger says"),
         ("ledger", write_record(RECORD), "is foreign or damaged"),
+        (
+            "events",
+            b'{"at": 1, "level": "loud"}',
+            "does not say what a file of events",
+        ),
     ],
 )
 def test_why_a_file_was_set_aside(tmp_path: Path, kind: str, content: bytes, sentence: str) -> None:
