@@ -34,6 +34,7 @@ from partitioner.routing.repair import Repairer
 from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Parts, Router
+from partitioner.routing.session_healing import SessionHealer
 from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
 from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.routing.verification import Verification
@@ -110,8 +111,9 @@ class RouterCore:
         self.repairer = self._new_repairer()
         self.watch = RedundancyWatch(self.roster, observer)
         self.handoff = self._new_handoff(list_keys)
-        self.healing = self._new_healing(list_sessions)
-        self.verification = Verification(self.roster, self.healing)
+        healer = self._new_session_healer()
+        self.healing = self._new_healing(healer, list_sessions)
+        self.verification = Verification(self.roster, self.healing, healer)
         self.withdrawal_guard = WithdrawalGuard(
             self.roster, self.handoff, connector.canary.farm, list_sessions
         )
@@ -183,14 +185,20 @@ class RouterCore:
             list_keys,
         )
 
-    def _new_healing(self, list_sessions: ListSessions | None) -> Healing:
-        return Healing(
+    def _new_session_healer(self) -> SessionHealer:
+        return SessionHealer(
             self.roster,
             self.ledger_keeper,
             self.gate,
             self.internal_requests,
             self.lookup,
             self.expiry_sync,
+        )
+
+    def _new_healing(self, healer: SessionHealer, list_sessions: ListSessions | None) -> Healing:
+        return Healing(
+            self.roster,
+            healer,
             self.observer,
             self._connector.canary.farm,
             list_sessions,

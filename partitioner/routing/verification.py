@@ -15,6 +15,7 @@ from partitioner.membership.wholeness import Flaws
 from partitioner.routing.healing import AT_A_TIME, Healing
 from partitioner.routing.inventory import Walk
 from partitioner.routing.roster import Roster
+from partitioner.routing.session_healing import SessionHealer
 
 MOST_SUSPECTS = 100_000
 """Sessions that are looked at twice. Beyond that there are too many flaws for all to be a matter of time."""
@@ -51,10 +52,11 @@ class Findings:
 class Verification:
     """Verifies when it is asked to, one at a time."""
 
-    def __init__(self, roster: Roster, healing: Healing) -> None:
+    def __init__(self, roster: Roster, healing: Healing, healer: SessionHealer) -> None:
         self.findings: Findings | None = None  # of the verification that goes on, or was the last one
         self._roster = roster
         self._healing = healing
+        self._healer = healer
         self._is_wanted = trio.Event()
 
     def begin(self) -> Findings:
@@ -90,7 +92,7 @@ class Verification:
         flawed: set[bytes] = set()
         looked_at = 0
         while (found := await walk.next()) is not None:
-            flaws = self._healing.flaws(found, walk)
+            flaws = self._healer.flaws(found, walk)
             if flaws and len(flawed) < MOST_SUSPECTS:
                 flawed.add(found.key)
             if suspects is not None and found.key not in suspects:

@@ -36,6 +36,7 @@ from partitioner.routing.repair import Repairer
 from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Router
+from partitioner.routing.session_healing import SessionHealer
 from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.routing.withdrawal import WithdrawalGuard
 from partitioner.transport import channel
@@ -642,27 +643,29 @@ def count_no_failover_for_a_client_that_has_left() -> Iterator[None]:
 def heal_from_a_recovering_server() -> Iterator[None]:
     """What only a doubtful server has is taken for the session."""
 
-    async def dispel(self: Healing, session: SessionRef, found: Found, acting: ActingSet, *_: Any) -> None:
+    async def dispel(
+        self: SessionHealer, session: SessionRef, found: Found, acting: ActingSet, *_: Any
+    ) -> None:
         async with self._internal_requests.fetched(next(iter(found.on)), session.target) as reply:
             if reply is not None and reply.status == 200:
                 await self._lookup.settle_in(session, acting.primary, reply)
 
-    return replaced(Healing, "_dispel", dispel)
+    return replaced(SessionHealer, "_dispel", dispel)
 
 
 @mutation
 def heal_outside_the_gate() -> Iterator[None]:
     """A session is healed while clients use it."""
-    original = Healing._heal
+    original = SessionHealer.heal
 
-    async def heal(self: Healing, ongoing: Any, found: Found) -> None:
+    async def heal(self: SessionHealer, found: Found, walk: Any) -> Any:
         gate, self._gate = self._gate, KeyGate()
         try:
-            await original(self, ongoing, found)
+            return await original(self, found, walk)
         finally:
             self._gate = gate
 
-    return replaced(Healing, "_heal", heal)
+    return replaced(SessionHealer, "heal", heal)
 
 
 @mutation
