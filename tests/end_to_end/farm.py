@@ -17,7 +17,7 @@ from tests.end_to_end.web_server import WebServer
 
 NAMES = ("state-1", "state-2", "state-3")
 RANKING = Ranking(dict.fromkeys(NAMES, 1.0))
-QUICK_PROBES = "health: {interval: 200ms, timeout: 300ms, hold_down: 0s}\n"
+QUICK_PROBES = "health: {interval: 200ms, timeout: 1s, hold_down: 0s}\n"
 ONE_COPY = QUICK_PROBES + "copies: 1\n"
 FAST_PATH = ("fast_path: off\n", "fast_path: on\n")
 

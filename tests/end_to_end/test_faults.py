@@ -146,7 +146,7 @@ def test_a_frozen_server_keeps_its_sessions(plain_farm: Farm) -> None:
     """A server that froze and thawed is the same incarnation: its sessions come home with it."""
     plain_farm.web.save(session_on("state-1"), b"kept")
     plain_farm.servers["state-1"].program.freeze()
-    plain_farm.wait_until(r"backend is down.*backend=state-1.*within 300ms")
+    plain_farm.wait_until(r"backend is down.*backend=state-1.*within 1s")
     plain_farm.servers["state-1"].program.thaw()
     plain_farm.wait_until(r"backend is back.*backend=state-1.*it still holds what it held")
 

@@ -9,7 +9,7 @@ from tests.end_to_end.web_server import WebServer
 
 SESSIONS = [f"session{number:017d}" for number in range(300)]
 NAMES = ("state-1", "state-2", "state-3")
-TWO_COPIES = "copies: 2\nhealth: {interval: 200ms, timeout: 300ms, hold_down: 0s}\n"
+TWO_COPIES = "copies: 2\nhealth: {interval: 200ms, timeout: 1s, hold_down: 0s}\n"
 
 
 def test_quiet_sessions_survive_two_kills_in_a_row(tmp_path: Path) -> None:

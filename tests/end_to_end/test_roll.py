@@ -16,7 +16,7 @@ from tests.end_to_end.web_server import WebServer
 
 SESSIONS = [f"rolled{number:018d}" for number in range(300)]
 NAMES = ("state-1", "state-2", "state-3")
-QUICK = "health: {interval: 200ms, timeout: 300ms, hold_down: 0s}\n"
+QUICK = "health: {interval: 200ms, timeout: 1s, hold_down: 0s}\n"
 TWO_COPIES = f"copies: 2\n{QUICK}"
 
 

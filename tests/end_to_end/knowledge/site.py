@@ -32,7 +32,7 @@ LONGEST_WAIT = 60.0
 """Seconds until something must have come about that is waited for. A machine that is free needs a few."""
 
 LOOK_EVERY = 0.02
-QUICK_PROBES = "health: {interval: 200ms, timeout: 300ms, hold_down: 0s}\n"
+QUICK_PROBES = "health: {interval: 200ms, timeout: 1s, hold_down: 0s}\n"
 
 _SESSION = re.compile(r"session[0-9]{17}")
 
