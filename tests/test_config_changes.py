@@ -3,8 +3,6 @@
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from partitioner.config import parse
 from partitioner.config.changes import APPLIED_AT_ONCE, backend_changes, key_changes, restarts_needed
 from partitioner.membership.backend import Address, Backend, Intent
@@ -27,6 +25,7 @@ PLAN = Plan(
 RESTARTS = [
     # what the file says besides now, what it said before, path and message
     ("listen: 127.0.0.1:1", "", "listen: changed from 127.0.0.1:42424 to 127.0.0.1:1"),
+    ("listen: ['a:1', 'b:1']", "", "listen: changed from 127.0.0.1:42424 to [a:1, b:1]"),
     ("admin: 127.0.0.1:1", "", "admin: changed from 127.0.0.1:9424 to 127.0.0.1:1"),
     ("admin_token_file: {new}", "admin_token_file: {old}", "admin_token_file: changed"),
     ("backend_token_file: {new}", "backend_token_file: {old}", "backend_token_file: changed"),
@@ -69,7 +68,7 @@ def test_every_key_that_takes_a_restart_is_named() -> None:
     ]
 
 
-@pytest.mark.parametrize(("before", "now"), [("embedded: 3", "embedded: 4"), ("embedded: 3", POOL)])
+@each_case(("before", "now"), [("embedded: 3", "embedded: 4"), ("embedded: 3", POOL)])
 def test_servers_in_the_router_itself_stay(before: str, now: str) -> None:
     """How many state servers run inside the router cannot change while it runs."""
     assert ["embedded"] == [each.path for each in restarts_needed(parse(before), parse(now))]

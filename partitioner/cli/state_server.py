@@ -111,7 +111,7 @@ def state_server(
     from partitioner.daemon.state_server import StateServerOptions
 
     options = StateServerOptions(
-        listen=listen,
+        listen=(listen,),
         allow=allow or LOOPBACK,
         max_memory=max_memory,
         state_file=state_file,
@@ -154,7 +154,7 @@ def _serve_from_store(
         policy = parse_store_url(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--store") from error
-    options = StoreServerOptions(store=policy, listen=listen, allow=allow or LOOPBACK, is_liberal=is_liberal)
+    options = StoreServerOptions(store=policy, listen=(listen,), allow=allow or LOOPBACK, is_liberal=is_liberal)
     if max_body is not None:
         options = replace(options, max_body=max_body)
     serve_from_store_until_stopped(options, log_as_json=as_json)

@@ -194,6 +194,8 @@ def _written(path: str, value: object) -> str:
             return "none"
         case Enum():
             return str(value.value)
+        case (only,) if path == "listen":
+            return str(only)
         case tuple():
             return f"[{', '.join(str(each) for each in value)}]"
         case float() if path not in _PLAIN_NUMBERS:

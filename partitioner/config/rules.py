@@ -7,6 +7,7 @@ here; its own validator has said so.
 
 from collections.abc import Callable, Hashable
 from difflib import get_close_matches
+from itertools import product
 from math import isfinite
 
 from partitioner.config.findings import Finding
@@ -130,11 +131,11 @@ def _no_backend_is_the_router(content: Content) -> list[Finding]:
         ("listen", "where the router itself listens"),
         ("admin", "the router's admin address"),
     ):
-        here = _own_address(content, ours)
+        everywhere = _own_addresses(content, ours)
         for position, backend in enumerate(_list(content, "backends")):
             for key in ("address", "admin"):
                 there = _maybe_address(backend.get(key) if isinstance(backend, dict) else None)
-                if here is not None and there is not None and _leads_to(there, here):
+                if there is not None and any(_leads_to(there, here) for here in everywhere):
                     message = f"{str(there)!r} is {what}; expected a state server"
                     findings.append(Finding(("backends", position, key), message))
     return findings
@@ -142,23 +143,30 @@ def _no_backend_is_the_router(content: Content) -> list[Finding]:
 
 def _router_listens_twice(content: Content) -> list[Finding]:
     """Web servers and operators are served at two addresses."""
-    listen, admin = _own_address(content, "listen"), _own_address(content, "admin")
-    if listen is None or admin is None or not (_leads_to(listen, admin) or _leads_to(admin, listen)):
-        return []
+    for listen, admin in product(_own_addresses(content, "listen"), _own_addresses(content, "admin")):
+        if _leads_to(listen, admin) or _leads_to(admin, listen):
+            return [_listens_twice(content, listen, admin)]
+    return []
+
+
+def _listens_twice(content: Content, listen: Address, admin: Address) -> Finding:
     if "admin" in content:
         message = f"{str(admin)!r} is where web servers connect, too; expected another port"
-        return [Finding(("admin",), message)]
+        return Finding(("admin",), message)
     message = f"{str(listen)!r} is the admin address as well, by default; expected another port"
-    return [Finding(("listen",), message)]
+    return Finding(("listen",), message)
 
 
 def _strangers_need_a_token(content: Content) -> list[Finding]:
     """Anyone who reaches the admin address can take servers out of service."""
-    admin = _own_address(content, "admin")
-    if admin is None or admin.is_loopback or "admin_token" in content or "admin_token_file" in content:
+    if "admin_token" in content or "admin_token_file" in content:
         return []
     rule = "expected an admin_token for those who connect from elsewhere, or a loopback address"
-    return [Finding(("admin",), f"{str(admin)!r} is not on loopback and has no token; {rule}")]
+    return [
+        Finding(("admin",), f"{str(admin)!r} is not on loopback and has no token; {rule}")
+        for admin in _own_addresses(content, "admin")
+        if not admin.is_loopback
+    ]
 
 
 def _one_token(content: Content) -> list[Finding]:
@@ -195,9 +203,11 @@ def _admin_is_another_port(backends: list[object]) -> list[Finding]:
     return findings
 
 
-def _own_address(content: Content, key: str) -> Address | None:
-    """An address of the router: the written one, its default, or None where what is written is none."""
-    return _maybe_address(content.get(key, str(Settings.model_fields[key].default)))
+def _own_addresses(content: Content, key: str) -> list[Address]:
+    """Addresses of the router: those that are written, or the default; what is none is left out."""
+    written = content.get(key, Settings.model_fields[key].default)
+    addresses = map(_maybe_address, written if isinstance(written, list | tuple) else [written])
+    return [each for each in addresses if each is not None]
 
 
 def _leads_to(address: Address, listening: Address) -> bool:
@@ -210,7 +220,7 @@ def _leads_to(address: Address, listening: Address) -> bool:
 
 def _maybe_address(written: object) -> Address | None:
     try:
-        return read_address(written) if isinstance(written, str) else None
+        return read_address(written) if isinstance(written, str | Address) else None
     except ValueError:
         return None
 

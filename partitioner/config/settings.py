@@ -24,6 +24,7 @@ from partitioner.config.values import (
     read_backend_address,
     read_directory,
     read_engine_address,
+    read_listen_addresses,
     read_name,
     read_network,
     read_prefix,
@@ -220,7 +221,9 @@ class Settings(Section):
     """
 
     name: Name = "router-1"
-    listen: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 42424)
+    listen: Annotated[tuple[Address, ...], BeforeValidator(read_listen_addresses)] = (
+        Address("127.0.0.1", 42424),
+    )
     admin: Annotated[Address, BeforeValidator(read_address)] = Address("127.0.0.1", 9424)
     # Left out of the settings' repr: it is a password.
     admin_token: Annotated[str | None, BeforeValidator(read_token), Field(repr=False)] = None
@@ -247,6 +250,14 @@ class Settings(Section):
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
     heal: HealSettings = HealSettings()
+
+    def listens_at(self) -> str:
+        """Where web servers connect to, as people write it."""
+        return ", ".join(map(str, self.listen))
+
+    def listens_for_others(self) -> bool:
+        """Whether another machine may reach one of these addresses."""
+        return not all(each.is_loopback for each in self.listen)
 
     def operators_token(self) -> str | None:
         """The token of the admin address, wherever it stands."""

@@ -43,11 +43,11 @@ def _holds_the_token(settings: Settings, config: Path) -> bool:
 
 def _widest(settings: Settings) -> list[str]:
     widest = [str(each) for each in settings.allow_clients if each.prefixlen == 0]
-    if settings.listen.is_loopback or not widest:
+    if not settings.listens_for_others() or not widest:
         return []
     return [
-        f"listen is {settings.listen}, and allow_clients holds {widest[0]}: every machine that reaches it "
-        "can read and write all sessions, and who writes a session runs code on the web servers"
+        f"listen is {settings.listens_at()}, and allow_clients holds {widest[0]}: every machine that reaches "
+        "it can read and write all sessions, and who writes a session runs code on the web servers"
     ]
 
 

@@ -133,6 +133,22 @@ def read_address(value: object) -> Address:
     return Address(_host(address.host, value), address.port)
 
 
+def read_listen_addresses(value: object) -> tuple[Address, ...]:
+    """Read one address to listen on, or a list of them. Raises ValueError with a sentence."""
+    if not isinstance(value, list | tuple):
+        return (read_address(value),)
+    addresses = tuple(read_address(each) for each in value)
+    if not addresses:
+        raise ValueError("an empty list is nowhere to listen; expected at least one address")
+    for address in addresses:
+        above = Address("::", address.port)  # it takes both families
+        is_within = address.host == "0.0.0.0" and above in addresses
+        if addresses.count(address) > 1 or is_within:
+            twice = f"{str(above)!r} takes IPv4 as well" if is_within else "expected no two alike"
+            raise ValueError(f"{str(address)!r} is listened on twice; {twice}")
+    return addresses
+
+
 def read_backend_address(value: object) -> Address:
     """Read an address to connect to. Raises ValueError with a sentence."""
     address = read_address(value)

@@ -70,28 +70,38 @@ def take_inherited(environment: MutableMapping[str, str] = os.environ) -> Inheri
 
 
 async def open_port(
-    key: str, inherited: Sequence[socket.socket], configured: Address | None, observer: LogObserver
+    key: str, inherited: Sequence[socket.socket], configured: Sequence[Address], observer: LogObserver
 ) -> Port:
-    """Take what was passed, or listen where this key of the configuration says.
+    """Take what was passed, or listen at all addresses that this key of the configuration names.
 
     Raises AddressUnavailable.
     """
     if not inherited:
-        assert configured is not None, "a port that is neither passed nor configured is not opened"
-        try:
-            return _port(await listen_tcp(configured))
-        except AddressUnavailable as error:
-            raise AddressUnavailable(f"{key}: {error}; choose another with --{key}") from error
+        assert configured, "a port that is neither passed nor configured is not opened"
+        return _port(await _listen(key, configured))
     port = _port([trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in inherited])
-    is_other = configured is not None and configured not in port.addresses
+    unused = [str(each) for each in configured if each not in port.addresses]
     observer.note(
         "listening socket passed",
         port=key,
         address=", ".join(str(address) for address in port.addresses),
         cause="the service manager has opened it",
-        consequence=f"`{key}` {configured} is not used" if is_other else "it outlives this process",
+        consequence=f"`{key}` {', '.join(unused)} is not used" if unused else "it outlives this process",
     )
     return port
+
+
+async def _listen(key: str, addresses: Sequence[Address]) -> list[trio.SocketListener]:
+    """At all of them, or none. Raises AddressUnavailable."""
+    listeners: list[trio.SocketListener] = []
+    try:
+        for address in addresses:
+            listeners += await listen_tcp(address)
+    except AddressUnavailable as error:
+        for listener in listeners:
+            listener.socket.close()
+        raise AddressUnavailable(f"{key}: {error}; choose another with --{key}") from error
+    return listeners
 
 
 def _port_of(descriptor: int, name: str) -> str:

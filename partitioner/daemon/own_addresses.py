@@ -33,7 +33,7 @@ async def backends_that_lead_here(settings: Settings) -> list[Problem]:
             found[path] = Problem(f"backends[{position}].{key}", message)
 
     ours = (
-        (settings.listen, "where the router itself listens"),
+        *((each, "where the router itself listens") for each in settings.listen),
         (settings.admin, "the router's admin address"),
     )
     with trio.move_on_after(PATIENCE):

@@ -163,12 +163,10 @@ async def start_embedded(settings: Settings, background: trio.Nursery) -> Embedd
 
     A drain looks into their tables, so their addresses stand for their admin ports.
     """
-    options = StateServerOptions(
-        listen=_ANY_PORT, max_body=settings.limits.body, is_fast=uses_fast_path(settings)
-    )
+    options = StateServerOptions(max_body=settings.limits.body, is_fast=uses_fast_path(settings))
     backends, tables = [], {}
     for name in settings.embedded_names():
-        listeners = await listen_tcp(options.listen)
+        listeners = await listen_tcp(_ANY_PORT)
         server, downstream = build_state_server(options, LogObserver())
         background.start_soon(server.sweep_forever)
         background.start_soon(downstream.serve, listeners)

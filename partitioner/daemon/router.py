@@ -100,7 +100,7 @@ async def run_router(
 async def _open_ports(settings: Settings, inherited: InheritedSockets, observer: LogObserver) -> Ports:
     """Open both, before there is anything to serve. Raises AddressUnavailable."""
     state = await open_port("listen", inherited.state, settings.listen, observer)
-    admin = await open_port("admin", inherited.admin, settings.admin, observer)
+    admin = await open_port("admin", inherited.admin, (settings.admin,), observer)
     check_exposure(admin.addresses, settings.operators_token())
     return Ports(state, admin)
 

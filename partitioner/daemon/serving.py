@@ -35,7 +35,7 @@ LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"
 class ServingOptions:
     """How clients are served. Times are seconds, sizes bytes."""
 
-    listen: Address = Address("127.0.0.1", 42424)
+    listen: tuple[Address, ...] = (Address("127.0.0.1", 42424),)
     allow: tuple[Network, ...] = LOOPBACK
     is_liberal: bool = False
     max_body: int = 64 * 1024 * 1024
@@ -72,7 +72,8 @@ async def open_ports(
     state = await open_port("listen", inherited.state, options.listen, observer)
     if options.admin is None and not inherited.admin:
         return ServerPorts(state, None)
-    return ServerPorts(state, await open_port("admin", inherited.admin, options.admin, observer))
+    wanted = () if options.admin is None else (options.admin,)
+    return ServerPorts(state, await open_port("admin", inherited.admin, wanted, observer))
 
 
 def fitted(options: OptionsT, observer: LogObserver) -> OptionsT:

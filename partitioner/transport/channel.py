@@ -244,18 +244,31 @@ async def _dial_one(connecting: trio.socket.SocketType, where: object, peer: str
 
 
 async def listen_tcp(address: Address) -> list[trio.SocketListener]:
-    """Listen on all that the address stands for; port 0 takes a free one.
+    """Listen on all that the address stands for, `::` for both families; port 0 takes a free one.
 
     Raises AddressUnavailable.
     """
     try:
-        return await trio.open_tcp_listeners(address.port, host=address.host, backlog=4096)
+        listeners = await _listen_at(address)
+        if address.host != "::":
+            return listeners
+        try:
+            above = listening_address(listeners[0])
+            return [*listeners, *await _listen_at(Address("0.0.0.0", above.port))]
+        except OSError:
+            for listener in listeners:
+                listener.socket.close()
+            raise
     except OSError as error:
         raise AddressUnavailable(f"cannot listen on {address}: {_why_not_ours(address, error)}") from error
     except UnicodeError as error:
         raise AddressUnavailable(
             f"cannot listen on {address}: {address.host!r} is not a host name"
         ) from error
+
+
+async def _listen_at(address: Address) -> list[trio.SocketListener]:
+    return await trio.open_tcp_listeners(address.port, host=address.host, backlog=4096)
 
 
 def listening_address(listener: trio.SocketListener) -> Address:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from partitioner.cli.check import check
+from tests.tables import each_case
 
 POOL = """
 backends:
@@ -52,7 +53,7 @@ partitioner: 6 problems in {file}
     assert (2, "", expected) == (result.exit_code, result.stdout, result.stderr)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "problem"),
     [
         ("backends: []", "backends: empty pool: expected at least one state server (line 1)"),

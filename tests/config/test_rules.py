@@ -70,7 +70,7 @@ SEVERAL_KEYS = [
         "'127.0.0.1:42426' is the router's admin address; expected a state server",
     ),
     (
-        "listen: '[::]:42426'",
+        "listen: ['127.0.0.1:1', '[::]:42426']",
         "backends[2].address",
         "'127.0.0.1:42426' is where the router itself listens; expected a state server",
     ),

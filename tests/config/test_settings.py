@@ -35,7 +35,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     settings = parse(ONE_BACKEND)
 
     assert settings.name == "router-1"
-    assert Address("127.0.0.1", 42424) == settings.listen
+    assert (Address("127.0.0.1", 42424),) == settings.listen
     assert settings.lost_sessions is LostSessions.NEW
     assert settings.hash_key is HashKey.SESSION_ID
     assert (ip_network("127.0.0.0/8"), ip_network("::1/128")) == settings.allow_clients
@@ -84,7 +84,7 @@ def test_every_key_is_read() -> None:
     """Every key of the file ends up in the setting of its name, in seconds and bytes."""
     text = """
         name: edge_2.example
-        listen: "[::]:4242"
+        listen: ["[::]:4242", "127.0.0.1:4243"]
         admin: 10.0.0.1:4243
         admin_token: aGVsbG8=
         copies: 1
@@ -109,7 +109,7 @@ def test_every_key_is_read() -> None:
 
     expected = Settings.model_construct(
         name="edge_2.example",
-        listen=Address("::", 4242),
+        listen=(Address("::", 4242), Address("127.0.0.1", 4243)),
         admin=Address("10.0.0.1", 4243),
         admin_token="aGVsbG8=",
         copies=1,

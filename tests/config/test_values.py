@@ -102,6 +102,13 @@ WRONG_VALUES = [
     (f"name: {'x' * 65}", "name", f"'{'x' * 56}... is not a name; expected 1 to 64 letters"),
     ("name: zürich", "name", "'zürich' is not a name; expected 1 to 64 letters"),
     ("listen: 127.0.0.1", "listen", "'127.0.0.1' is not an address such as 10.0.0.11:42424 or [::1]:42424"),
+    ("listen: []", "listen", "an empty list is nowhere to listen; expected at least one address"),
+    ("listen: ['a:1', 'a:1']", "listen", "'a:1' is listened on twice; expected no two alike"),
+    (
+        "listen: ['0.0.0.0:1', '[::]:1']",
+        "listen",
+        "'0.0.0.0:1' is listened on twice; '[::]:1' takes IPv4 as well",
+    ),
     ("listen: 42424", "listen", "42424 is not an address such as 10.0.0.11:42424 or [::1]:42424"),
     ("listen: '::1:42424'", "listen", "'::1:42424' is not an address such as 10.0.0.11:42424 or [::1]:42424"),
     ("listen: 'a:65536'", "listen", "'a:65536' has the port 65536; expected 0 to 65535"),

@@ -53,6 +53,18 @@ async def test_dial() -> None:
         assert (await other.receive_some(), await channel.receive()) == (b"there", b"and back")
 
 
+async def test_all_addresses_of_both_families() -> None:
+    """`::` takes IPv4 as well, at the same port, whatever the system's default is for that."""
+    listeners = await listen_tcp(Address("::", 0))
+    port = listening_address(listeners[0]).port
+    peers = []
+    for host, listener in zip(("::1", "127.0.0.1"), listeners, strict=True):
+        async with listener, await trio.open_tcp_stream(host, port), await listener.accept() as accepted:
+            peers.append(accepted.socket.getpeername()[0])
+
+    assert ["::1", "127.0.0.1"] == peers
+
+
 async def test_peer_is_the_address() -> None:
     """A channel is named by what was dialled."""
     [listener] = await listen_tcp(LOOPBACK)

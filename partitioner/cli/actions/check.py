@@ -165,9 +165,9 @@ def warnings_of_clients(settings: Settings) -> list[str]:
             f"admin is {settings.admin}, but admin_allow holds only loopback networks: "
             "no other machine reaches it"
         )
-    if not settings.listen.is_loopback and all(net.is_loopback for net in settings.allow_clients):
+    if settings.listens_for_others() and all(net.is_loopback for net in settings.allow_clients):
         sentences.append(
-            f"listen is {settings.listen}, but allow_clients holds only loopback networks: "
+            f"listen is {settings.listens_at()}, but allow_clients holds only loopback networks: "
             "every web server on another machine will be refused"
         )
     return sentences
@@ -211,7 +211,7 @@ def _key_settings(settings: Settings) -> Table:
     timeouts, limits = settings.timeouts, settings.limits
     rows = table("setting", "value")
     rows.add_row("name", settings.name)
-    rows.add_row("listen", str(settings.listen))
+    rows.add_row("listen", settings.listens_at())
     rows.add_row("allow_clients", ", ".join(str(network) for network in settings.allow_clients))
     rows.add_row("admin", str(settings.admin))
     rows.add_row("copies", str(settings.copies_kept()))

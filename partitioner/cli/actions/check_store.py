@@ -38,7 +38,7 @@ def _key_settings(settings: Settings) -> Table:
     assert store is not None
     rows = table("setting", "value")
     rows.add_row("name", settings.name)
-    rows.add_row("listen", str(settings.listen))
+    rows.add_row("listen", settings.listens_at())
     rows.add_row("allow_clients", ", ".join(str(network) for network in settings.allow_clients))
     rows.add_row("admin", str(settings.admin))
     rows.add_row("store", f"{store.engine.value}, {policy.place}")

@@ -90,7 +90,7 @@ def _serve_from_store(settings: Settings, read: Callable[[], Settings] | None) -
 
 def _with_addresses(settings: Settings, listen: Address | None, admin: Address | None) -> Settings:
     """The settings with what the command line says in place of the file's."""
-    given = {"listen": listen, "admin": admin}
+    given = {"listen": None if listen is None else (listen,), "admin": admin}
     return settings.model_copy(update={key: each for key, each in given.items() if each is not None})
 
 

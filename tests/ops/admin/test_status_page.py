@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -334,7 +333,7 @@ def test_the_headline(status: Status, level: str, sentence: str) -> None:
 # --- how it behaves in a browser ---
 
 
-@pytest.mark.parametrize(("path", "expected"), [("/", ["5"]), ("/?refresh=60", ["60"]), ("/?refresh=0", [])])
+@each_case(("path", "expected"), [("/", ["5"]), ("/?refresh=60", ["60"]), ("/?refresh=0", [])])
 async def test_it_refreshes_itself(path: str, expected: list[str]) -> None:
     """Without a script, as often as is wanted, or not at all."""
     found = StatusPage((await operator_of().get(path)).text)
