@@ -154,7 +154,9 @@ def _serve_from_store(
         policy = parse_store_url(url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--store") from error
-    options = StoreServerOptions(store=policy, listen=(listen,), allow=allow or LOOPBACK, is_liberal=is_liberal)
+    options = StoreServerOptions(
+        store=policy, listen=(listen,), allow=allow or LOOPBACK, is_liberal=is_liberal
+    )
     if max_body is not None:
         options = replace(options, max_body=max_body)
     serve_from_store_until_stopped(options, log_as_json=as_json)
