@@ -8,6 +8,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── AddressUnavailable       the operator's listen address
     ├── FileUnusable             a file of the operator's
     ├── MalformedFile            what stands in a file that we should have written
+    ├── WebConfigUnreadable      a configuration file of a web server
     ├── EmptyPool                no server to place a session on
     ├── Refused                  an operator's order that would do harm
     │   └── WouldLose            one that would take the last good copy of sessions away
@@ -75,6 +76,19 @@ class FileUnusable(PartitionerError):
 
 class MalformedFile(PartitionerError):
     """A file is foreign, damaged, or of another version. The message completes a sentence about it."""
+
+
+class WebConfigUnreadable(PartitionerError):
+    """A file that should be a web server's configuration cannot be read as one; others are still compared.
+
+    The message completes a sentence about the file.
+    """
+
+    def __init__(self, reason: str, line: int | None = None, column: int | None = None) -> None:
+        """`line` and `column` count from 1; None where the whole file is meant."""
+        super().__init__(reason)
+        self.line = line
+        self.column = column
 
 
 class Refused(PartitionerError):

@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "placement": BOTTOM | {"protocol"},
     "membership": BOTTOM | {"protocol", "placement"},
     "sessions": BOTTOM | {"protocol"},
+    "webfarm": BOTTOM | {"placement"},
     "transport": DECIDING,
     "store": DECIDING | {"transport"},
     "routing": DECIDING | {"transport"},
@@ -44,12 +45,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "config",
         "daemon",
         "bench",
+        "webfarm",
     },
     "__main__": frozenset({"signals", "cli"}),
 }
 """For each module or package of the house, those below it. Within one of them imports are free."""
 
-PURE = frozenset({"protocol", "placement", "membership", "sessions"})
+PURE = frozenset({"protocol", "placement", "membership", "sessions", "webfarm"})
 
 WORLDLY = frozenset(
     {

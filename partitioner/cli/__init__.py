@@ -15,6 +15,7 @@ from partitioner.cli.bench import bench
 from partitioner.cli.check import check
 from partitioner.cli.claim import claim
 from partitioner.cli.example import example
+from partitioner.cli.farm import farm
 from partitioner.cli.locate import locate
 from partitioner.cli.man import man
 from partitioner.cli.options import Complaint, complain
@@ -56,7 +57,7 @@ def main() -> None:
     """A router that makes many ASP.NET state servers look like one."""
 
 
-PREPARING = (serve, state_server, check, locate, plan, example, bench, man)
+PREPARING = (serve, state_server, check, locate, plan, farm, example, bench, man)
 STEERING = (status, backends, locks, drain, ready, maint, roll, reload, claim, verify, accept_loss)
 
 for verb in (*PREPARING, *STEERING):

@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 from partitioner.cli import main
 from tests.tables import each_case
 
@@ -23,6 +21,7 @@ ALLOWED = {
     "partitioner.cli.actions.steer": {"http", "pydantic", "ssl"},
     "partitioner.cli.actions.roll": {"http", "pydantic", "ssl"},
     "partitioner.cli.actions.claim": {"http", "pydantic", "ssl"},
+    "partitioner.cli.actions.farm": {"rich"},
     "partitioner.cli.actions.verify": {"http", "pydantic", "rich", "ssl"},
     "partitioner.cli.actions.state_server": HEAVY - HTTP,
 }
@@ -46,7 +45,7 @@ def test_help_imports_nothing_heavy(verb: str) -> None:
     assert set() == imported_by(f"sys.argv = {arguments}; from partitioner.__main__ import run; run()")
 
 
-@pytest.mark.parametrize("module", ALLOWED)
+@each_case("module", ALLOWED)
 def test_a_verb_imports_what_it_needs(module: str) -> None:
     """And not what others need."""
     assert set() == imported_by(f"import {module}") - ALLOWED[module]
