@@ -72,7 +72,7 @@ class Expectations:
 
     exchange_timeout: float  # seconds
     session_timeout_max: float  # seconds
-    port: int | None  # at which it listens; None: any will do
+    ports: tuple[int, ...]  # at which it listens; none: any will do
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,14 +77,10 @@ def _connection(subject: Subject, server: str, value: Value) -> Iterator[Complai
     if _LOOPBACK.fullmatch(match["host"]) and len(subject.servers) > 1:
         why = "Each web server has a state server of its own then, and sessions of its own"
         yield Severity.ERROR, value.shown, "the address of the router", why
-    elif subject.expectations.port is not None and int(match["port"]) != subject.expectations.port:
+    elif subject.expectations.ports and int(match["port"]) not in subject.expectations.ports:
+        ports = " or ".join(map(str, subject.expectations.ports))
         why = "The web server does not reach the router, unless something in between forwards this port"
-        yield (
-            Severity.WARNING,
-            value.shown,
-            f"port {subject.expectations.port}, at which the router listens",
-            why,
-        )
+        yield Severity.WARNING, value.shown, f"port {ports}, at which the router listens", why
 
 
 def _timeout(subject: Subject, _server: str, value: Value) -> Iterator[Complaint]:

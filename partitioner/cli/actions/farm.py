@@ -66,8 +66,8 @@ def expectations(config: Path | None) -> Expectations:
     )  # it takes long, and a wrong command line is told before
 
     settings = settings_of(config)
-    port = None if config is None else settings.listen.port
-    return Expectations(settings.timeouts.exchange, settings.session_timeout_max, port)
+    ports = () if config is None else tuple(each.port for each in settings.listen)
+    return Expectations(settings.timeouts.exchange, settings.session_timeout_max, ports)
 
 
 def given_files(arguments: Iterable[str]) -> Iterator[Given]:
