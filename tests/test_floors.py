@@ -11,7 +11,7 @@ ROOT = "partitioner"
 
 BOTTOM = frozenset({"", "errors", "units"})  # "" is the package itself, with its version
 
-DECIDING = BOTTOM | {"protocol", "placement", "membership", "sessions"}
+DECIDING = BOTTOM | {"protocol", "payload", "placement", "membership", "sessions"}
 """What decides, and never waits."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "token_file": frozenset(),
     "units": frozenset(),
     "protocol": BOTTOM,
+    "payload": BOTTOM,
     "placement": BOTTOM | {"protocol"},
     "membership": BOTTOM | {"protocol", "placement"},
     "sessions": BOTTOM | {"protocol"},
@@ -51,7 +52,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }
 """For each module or package of the house, those below it. Within one of them imports are free."""
 
-PURE = frozenset({"protocol", "placement", "membership", "sessions", "webfarm"})
+PURE = frozenset({"protocol", "payload", "placement", "membership", "sessions", "webfarm"})
 
 WORLDLY = frozenset(
     {

@@ -22,6 +22,7 @@ from partitioner.cli.options import Complaint, complain
 from partitioner.cli.plan import plan
 from partitioner.cli.roll import roll
 from partitioner.cli.serve import serve
+from partitioner.cli.session import session, unlock
 from partitioner.cli.state_server import state_server
 from partitioner.cli.status import backends, locks, status
 from partitioner.cli.steer import drain, maint, ready, reload
@@ -58,7 +59,21 @@ def main() -> None:
 
 
 PREPARING = (serve, state_server, check, locate, plan, farm, example, bench, man)
-STEERING = (status, backends, locks, drain, ready, maint, roll, reload, claim, verify, accept_loss)
+STEERING = (
+    status,
+    backends,
+    locks,
+    session,
+    unlock,
+    drain,
+    ready,
+    maint,
+    roll,
+    reload,
+    claim,
+    verify,
+    accept_loss,
+)
 
 for verb in (*PREPARING, *STEERING):
     main.add_command(verb)

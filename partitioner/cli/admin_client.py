@@ -25,6 +25,7 @@ from partitioner.ops.admin.reports import (
     StoreStatus,
     VerifyReport,
 )
+from partitioner.ops.admin.session_reports import SessionReport, UnlockReport
 from partitioner.ops.printable import printable
 
 TIMEOUT = 10.0
@@ -117,13 +118,26 @@ class AdminClient:
         """What that walk has found so far."""
         return self._read(self._request("GET", "/api/v1/verify"), VerifyReport)
 
-    def _request(self, method: str, path: str, *, waits: bool = False, force: bool = False) -> Any:
+    def session(self, key: str) -> SessionReport:
+        """What is known of the sessions for which a key stands. Raises Refused if it is none."""
+        path = f"/api/v1/session?key={quote(key, safe='', errors='surrogateescape')}"
+        return self._read(self._request("GET", path, waits=True), SessionReport)
+
+    def unlock(self, target: str, cookie: int, *, force: bool) -> UnlockReport:
+        """Have the lock of a session released. Raises ClickException where that may not or cannot be."""
+        order = {"target": target, "cookie": cookie, "force": force}
+        told = self._request("POST", "/api/v1/unlock", waits=True, body=json.dumps(order).encode())
+        return self._read(told, UnlockReport)
+
+    def _request(
+        self, method: str, path: str, *, waits: bool = False, force: bool = False, body: bytes = b""
+    ) -> Any:
         """Ask, and return the JSON that is told; if it `waits`, however long that takes.
 
         Raises ClickException (exit 1), Refused (exit 2) or NoRouterAnswers (exit 3).
         """
         try:
-            answer = self._client.request(method, path, waits=waits, body=_FORCE if force else b"")
+            answer = self._client.request(method, path, waits=waits, body=_FORCE if force else body)
             told = json.loads(answer.body)
         except NotHttp as error:
             raise click.ClickException(

@@ -23,6 +23,7 @@ from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import first_pool
 from partitioner.ops.admin.listing import HttpInventory, HttpListing, LocalInventory, LocalListing
 from partitioner.ops.admin.memory_watch import MemoryWatch
+from partitioner.ops.admin.session_source import HttpSessions, LocalSessions
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.fanout import Fanout
 from partitioner.ops.log import LogObserver
@@ -31,6 +32,7 @@ from partitioner.ops.metrics.lag import watch_lag
 from partitioner.protocol.grammar import Dialect
 from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import ListKeys
+from partitioner.routing.inspection import Inspection
 from partitioner.routing.inventory import ListSessions
 from partitioner.routing.tenure import TenurePolicy
 from partitioner.sessions.table import SessionTable
@@ -197,6 +199,7 @@ class RouterParts:
     core: RouterCore
     downstream: Downstream
     reloader: Reloader
+    inspection: Inspection
     memory_watch: MemoryWatch
     state_dir: StateDir | None
 
@@ -221,9 +224,19 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     reloader = Reloader(
         bootstrap.settings, bootstrap.read, core, downstream, observers.log, bootstrap.notifier
     )
+    sessions = LocalSessions(embedded.tables, HttpSessions(http, settings.backends_token()))
+    inspection = Inspection(core, settings.name, sessions)
     memory_watch = MemoryWatch(http, embedded.tables)
     return RouterParts(
-        settings, embedded, observers, core, downstream, reloader, memory_watch, bootstrap.state_dir
+        settings,
+        embedded,
+        observers,
+        core,
+        downstream,
+        reloader,
+        inspection,
+        memory_watch,
+        bootstrap.state_dir,
     )
 
 

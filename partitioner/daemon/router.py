@@ -33,6 +33,8 @@ from partitioner.ops.admin.guard import AccessPolicy, check_exposure
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
+from partitioner.ops.admin.session_routes import session_routes
+from partitioner.ops.admin.sessions_api import SessionsApi
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.history import History, look_at
 from partitioner.ops.log import LogObserver
@@ -195,5 +197,6 @@ def build_admin(parts: RouterParts, admin_api: RouterAdminApi, port: Port) -> Ad
     )
     collector = TableCollector(EMBEDDING_ROUTER if tables else ROUTER, reading)
     access = AccessPolicy(port.is_loopback, parts.settings.operators_token())
-    app = router_app(admin_api, access, metrics_route(collector), event_log=admin_api.event_log)
+    sessions = session_routes(SessionsApi(parts.core, parts.inspection, admin_api.event_log))
+    app = router_app(admin_api, access, metrics_route(collector), *sessions, event_log=admin_api.event_log)
     return AdminServer(app, port.listeners, parts.settings.admin_allow, admin_api.event_log)

@@ -150,9 +150,14 @@ class SessionTable:
 
     def maybe_content(self, key: bytes, now: float) -> bytes | None:
         """What is stored under a key, locked or not; None if nothing is. Nothing changes by it."""
+        session = self.maybe_session(key, now)
+        return None if session is None else session.body
+
+    def maybe_session(self, key: bytes, now: float) -> Session | None:
+        """The session of this key as it is, locked or not; None if there is none. Nothing changes by it."""
         record = self._records.maybe_record(key)
         session = None if record is None else Session(record)
-        return None if session is None or session.expires_at < now else session.body
+        return None if session is None or session.expires_at < now else session
 
     def sweep(self, now: float, at_most: int) -> int:
         """Forget sessions whose time-out has passed, looking at no more than `at_most` of them.

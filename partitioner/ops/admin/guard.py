@@ -11,6 +11,9 @@ page, and nothing else, takes the token as a password too. A browser sends a pas
 with whatever any page of the web makes it ask of the same port; were Basic taken for posts, such a page
 could drain a server. To look at the page does nothing, and what it shows no other page can read.
 
+What is told of single sessions needs the token on loopback as well, and so does to unlock one: it names what
+is in a user's session, and a page may lose what it saves.
+
 A state server of our own lists session IDs, and who has one of those is its user. So there every request
 needs the token, on loopback as well, and where no token is set the listing is refused. Its port is also
 guarded as its port for sessions is: by networks. What tells no secret is free: whether the process lives, and
@@ -46,6 +49,12 @@ READING = frozenset({"GET", "HEAD"})
 
 FREE = frozenset({"/healthz", "/readyz"})
 """Paths that load balancers and service managers read without a token, wherever the port is."""
+
+SESSION = "/api/v1/session"
+UNLOCK = "/api/v1/unlock"
+
+ABOUT_SESSIONS = (SESSION, UNLOCK)
+"""Where paths begin by which single sessions are looked at: they need the token on loopback as well."""
 
 FREE_AT_STATE_SERVERS = FREE | {"/metrics"}
 
@@ -106,7 +115,9 @@ def maybe_refuse(
     if method in READING and path in (FREE if policy.allow is None else FREE_AT_STATE_SERVERS):
         return None
     if policy.allow is not None:
-        return _maybe_refuse_listing(policy, headers)
+        return _maybe_refuse_secret(policy, headers, LISTING)
+    if path.startswith(ABOUT_SESSIONS):
+        return _maybe_refuse_secret(policy, headers, SINGLE_SESSIONS)
     if _has_token(policy, headers, takes_password=_is_for_persons(method, path)):
         return None
     if not policy.is_loopback or (policy.token and "authorization" in headers):
@@ -124,19 +135,36 @@ def maybe_refuse(
     return None
 
 
-def _maybe_refuse_listing(policy: AccessPolicy, headers: Headers) -> Refusal | None:
-    """Say why a state server does not tell this client which sessions it holds."""
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What is told to nobody without the token."""
+
+    withheld: str  # where there is no token
+    why: str
+    token: str  # which one
+
+
+LISTING = Secret(
+    "this state server lists no session IDs, because it was started without --admin-token-file",
+    "it was started without --admin-token-file",
+    "token of --admin-token-file",
+)
+SINGLE_SESSIONS = Secret(
+    "this router tells nothing of single sessions, because its configuration has no admin_token",
+    "its configuration has no admin_token",
+    "admin_token",
+)
+
+
+def _maybe_refuse_secret(policy: AccessPolicy, headers: Headers, secret: Secret) -> Refusal | None:
+    """Say why this client is not told."""
     if not policy.token:
-        return Refusal(
-            403,
-            "this state server lists no session IDs, because it was started without --admin-token-file",
-            "it was started without --admin-token-file",
-        )
+        return Refusal(403, secret.withheld, secret.why)
     if _has_token(policy, headers, takes_password=False):
         return None
     return Refusal(
         401,
-        "expected the header `Authorization: Bearer TOKEN` with the token of --admin-token-file",
+        f"expected the header `Authorization: Bearer TOKEN` with the {secret.token}",
         "its token is wrong" if "authorization" in headers else "it gave no token",
     )
 

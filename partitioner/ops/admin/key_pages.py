@@ -29,10 +29,10 @@ def page_of(table: SessionTable, cursor: int, at_least: int) -> Page:
 def inventory_of(table: SessionTable, first: bytes, at_most: int, now: float) -> InventoryPage:
     """A page of the inventory of a table, from this key on."""
     listed, following = table.inventory(first, at_most, now)
-    return InventoryPage(tuple(listed), following, table.sessions_held, _canaries(table, now))
+    return InventoryPage(tuple(listed), following, table.sessions_held, canaries_of(table, now))
 
 
-def _canaries(table: SessionTable, now: float) -> dict[str, bytes]:
+def canaries_of(table: SessionTable, now: float) -> dict[str, bytes]:
     """The canaries in a table, by the name of the farm."""
     found: dict[str, bytes] = {}
     for key in table.items:

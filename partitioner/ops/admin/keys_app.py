@@ -1,13 +1,14 @@
 """The routes of a state server's admin port: that it lives, which sessions it holds, and others beside.
 
 A router walks through the listings page by page: through the keys to drain the server, and through the
-inventory, which also tells each session's time-out, idle age, size, lock and digest, to heal. Keys are bearer
-secrets, so the guard lets no client list them without the token, whatever the route: only what tells no
-secret is free.
+inventory, which also tells each session's time-out, idle age, size, lock and digest, to heal. For
+operators it asks about single sessions, and what kind of items is in them. Keys are bearer secrets, so the
+guard lets no client list them without the token, whatever the route: only what tells no secret is free.
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp
 from partitioner.ops.admin.guard import AccessPolicy, Guard
 from partitioner.ops.admin.key_pages import INVENTORY_PAGE, USUAL_PAGE, inventory_of, page_of
 from partitioner.ops.admin.refusals import refuse, refuse_http
+from partitioner.ops.admin.session_views import find_in, look_at, outline_in
 from partitioner.protocol.target import Spellings, server_key, target_of
 from partitioner.routing.inventory import InventoryPage
 from partitioner.sessions.table import SessionTable
@@ -60,13 +62,35 @@ def keys_app(
         first = server_key(request.query_params.get("from", "").encode())
         return JSONResponse(_written(inventory_of(table, first, limit, clock())))
 
-    listings = [Route("/api/v1/keys", keys), Route("/api/v1/sessions", sessions)]
+    async def session(request: Request) -> Response:
+        return JSONResponse(asdict(look_at(table, _key(request), clock())))
+
+    async def session_items(request: Request) -> Response:
+        outline = await outline_in(table, _key(request), clock)
+        return JSONResponse({"outline": None if outline is None else asdict(outline)})
+
+    async def session_targets(request: Request) -> Response:
+        wanted = request.query_params.get("id", "").encode()
+        return JSONResponse({"targets": await find_in(table, wanted) if wanted else ()})
+
+    listings = [
+        Route("/api/v1/keys", keys),
+        Route("/api/v1/sessions", sessions),
+        Route("/api/v1/session", session),
+        Route("/api/v1/session/items", session_items),
+        Route("/api/v1/session/targets", session_targets),
+    ]
     made = Starlette(
         routes=[Route("/healthz", healthz), *listings, *more],
         exception_handlers={HTTPException: refuse_http},
     )
     made.router.redirect_slashes = False
     return Guard(made, policy)
+
+
+def _key(request: Request) -> bytes:
+    """The key of the session whose target is in the query."""
+    return server_key(request.query_params.get("target", "").encode())
 
 
 def _written(page: InventoryPage) -> dict[str, object]:

@@ -59,21 +59,21 @@ class LocalInventory:
         return inventory_of(self._tables[admin], first, INVENTORY_PAGE, time.monotonic())
 
 
-class HttpInventory:
-    """Asks admin ports over HTTP for pages of bounded size, in bounded time. This is a ListSessions."""
+class BoundedHttp:
+    """Asks admin ports of state servers over HTTP, for what has a bounded size and comes in bounded time."""
 
     def __init__(self, client: httpx.AsyncClient, token: str | None = None) -> None:
         """`token` is that of the state servers; without one they refuse to list."""
         self._client = client
         self._headers = _headers(token)
 
-    async def __call__(self, admin: Address, first: bytes) -> InventoryPage:
-        """Ask for a page. Raises ListingFailed."""
+    async def get(self, admin: Address, path: str, query: dict[str, str], what: str) -> Any:
+        """The JSON that is told; `what` says in failures what that is. Raises ListingFailed."""
         try:
             with trio.fail_after(TIMEOUT):
-                status, told = await self._get_page(admin, {"from": target_of(first).decode()})
+                status, told = await self._get_page(admin, path, query)
         except trio.TooSlowError as error:
-            sentence = f"its admin port {admin} took more than {TIMEOUT:g} s for a page of its inventory"
+            sentence = f"its admin port {admin} took more than {TIMEOUT:g} s for a page of its {what}"
             raise ListingFailed(sentence) from error
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
@@ -81,20 +81,20 @@ class HttpInventory:
         if status == 401:
             raise _lacks_token(admin, self._headers)
         if status == 404:
-            raise ListingFailed(f"its admin port {admin} has no inventory: the server is of an older release")
+            raise ListingFailed(f"its admin port {admin} has no {what}: the server is of an older release")
         if status != 200:
             said = told[:200].decode(errors="replace")
             raise ListingFailed(f"its admin port {admin} answered {status}: {said}")
         try:
-            return _inventory(json.loads(told))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ListingFailed(f"its admin port {admin} answered what is not an inventory") from error
+            return json.loads(told)
+        except (ValueError, RecursionError) as error:
+            raise ListingFailed(f"its admin port {admin} answered what is not an {what}") from error
 
-    async def _get_page(self, admin: Address, query: dict[str, str]) -> tuple[int, bytes]:
+    async def _get_page(self, admin: Address, path: str, query: dict[str, str]) -> tuple[int, bytes]:
         """The status and the body. Raises ListingFailed where that is too long."""
         told = bytearray()
         async with self._client.stream(
-            "GET", f"http://{admin}/api/v1/sessions", params=query, headers=self._headers, timeout=TIMEOUT
+            "GET", f"http://{admin}{path}", params=query, headers=self._headers, timeout=TIMEOUT
         ) as answer:
             async with aclosing(cast(AsyncGenerator[bytes, None], answer.aiter_bytes(PIECE))) as pieces:
                 async for piece in pieces:
@@ -103,6 +103,23 @@ class HttpInventory:
                         sentence = f"its admin port {admin} sent a page of more than {MOST_BYTES} bytes"
                         raise ListingFailed(sentence)
             return answer.status_code, bytes(told)
+
+
+class HttpInventory:
+    """Asks admin ports over HTTP for pages of what servers hold. This is a ListSessions."""
+
+    def __init__(self, client: httpx.AsyncClient, token: str | None = None) -> None:
+        """`token` is that of the state servers; without one they refuse to list."""
+        self._http = BoundedHttp(client, token)
+
+    async def __call__(self, admin: Address, first: bytes) -> InventoryPage:
+        """Ask for a page. Raises ListingFailed."""
+        query = {"from": target_of(first).decode()}
+        told = await self._http.ask(admin, "/api/v1/sessions", query, "inventory")
+        try:
+            return _inventory(told)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ListingFailed(f"its admin port {admin} answered what is not an inventory") from error
 
 
 class HttpListing:
