@@ -1,0 +1,137 @@
+"""Answers operators about single sessions."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import structlog
+
+from partitioner.errors import Refused
+from partitioner.membership.backend import BackendId
+from partitioner.membership.tenure import Role
+from partitioner.ops.admin.session_reports import (
+    ContentsReport,
+    CopyReport,
+    ItemReport,
+    LockSeen,
+    SessionReport,
+    SessionSeen,
+    UnlockReport,
+    UnreadReport,
+)
+from partitioner.ops.event_log import EventLog, EventLogger
+from partitioner.ops.standing import IS_STANDBY, role_of
+from partitioner.payload import Outline
+from partitioner.placement.application import application_of, name_of
+from partitioner.placement.session_id import SessionRef, session_id
+from partitioner.protocol.target import canonical_form
+from partitioner.routing.core import RouterCore
+from partitioner.routing.inspection import Copy, Inspection, Looked, SeenLock
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsApi:
+    """Looks at sessions of one router, and releases their locks."""
+
+    core: RouterCore
+    inspection: Inspection
+    event_log: EventLog
+
+    async def session(self, key: str) -> SessionReport:
+        """All that can be told of the sessions for which a key stands.
+
+        Raises ValueError if it is no key, or Refused if this router is not the active one.
+        """
+        self._see_that_it_is_active()
+        candidates = await self.inspection.candidates(key.encode("utf-8", "surrogatepass"))
+        looked = [await self.inspection.look(target) for target in candidates.targets]
+        not_searched = {self._name(each): why for each, why in candidates.not_searched.items()}
+        return SessionReport(key, tuple(self._seen(each) for each in looked if each.exists), not_searched)
+
+    async def unlock(self, target: str, cookie: int, *, force: bool) -> UnlockReport:
+        """Release the lock of a session that has this cookie; with `force` also a young one.
+
+        Raises ValueError if that is not the target of a session; Refused with the reason; NoBackendLeft where
+        its server cannot be asked.
+        """
+        self._see_that_it_is_active()
+        candidates = await self.inspection.candidates(target.encode("utf-8", "surrogatepass"))
+        if len(candidates.targets) != 1:
+            raise ValueError("expected the target of one session, as `partitioner session` tells it")
+        looked = await self.inspection.unlock(candidates.targets[0], cookie, force=force)
+        lock = looked.seen_lock
+        assert lock is not None  # or there would be nothing to release
+        application = _application(looked.session)
+        EventLogger(structlog.get_logger(), self.event_log).warning(
+            "lock released by an operator",
+            session=sha256(looked.session.key).hexdigest()[:8],
+            application=application,
+            age=round(lock.age, 1),
+            forced=force,
+        )
+        return UnlockReport(application, self._lock(lock))
+
+    # --- how it is told ---
+
+    def _see_that_it_is_active(self) -> None:
+        if role_of(self.core) is not Role.ACTIVE:
+            raise Refused(IS_STANDBY)
+
+    def _name(self, identity: BackendId) -> str:
+        member = self.core.roster.pool.members.get(identity)
+        return identity if member is None else member.backend.name
+
+    def _seen(self, looked: Looked) -> SessionSeen:
+        lock = looked.seen_lock
+        return SessionSeen(
+            application=_application(looked.session),
+            target=looked.session.target.decode(),
+            belongs=tuple(self._name(each.server) for each in looked.copies if each.is_expected),
+            settled=looked.is_settled,
+            lock=None if lock is None else self._lock(lock),
+            copies=tuple(self._copy(each) for each in looked.copies),
+            contents=None if looked.outline is None else self._contents(looked, looked.outline),
+        )
+
+    def _copy(self, copy: Copy) -> CopyReport:
+        session = copy.session
+        lock = None if session is None or session.lock is None else self._lock(session.lock)
+        return CopyReport(
+            server=self._name(copy.server),
+            belongs=copy.is_expected,
+            marked=copy.is_marked,
+            held=None if copy.trouble is not None else session is not None,
+            trouble=copy.trouble,
+            size=None if session is None else session.size,
+            digest=None if session is None else session.digest,
+            timeout_minutes=None if session is None else session.minutes,
+            idle=None if session is None else session.idle,
+            left=None if session is None else session.left,
+            is_new=session is not None and session.is_new,
+            lock=lock,
+        )
+
+    def _lock(self, lock: SeenLock) -> LockSeen:
+        since = datetime.fromtimestamp(self.core.policy.wall_clock() - lock.age, UTC)
+        return LockSeen(lock.cookie, lock.age, since.isoformat(timespec="seconds"))
+
+    def _contents(self, looked: Looked, outline: Outline) -> ContentsReport:
+        assert looked.read_from is not None
+        unread = outline.unread
+        return ContentsReport(
+            server=self._name(looked.read_from),
+            compressed=outline.is_compressed,
+            size=outline.size,
+            items=tuple(
+                ItemReport(each.name, each.type, each.size, each.offset, each.is_static)
+                for each in outline.items
+            ),
+            left_out=outline.left_out,
+            unread=None if unread is None else UnreadReport(unread.at, unread.why),
+        )
+
+
+def _application(session: SessionRef) -> str:
+    canonical = canonical_form(session.key)
+    application = application_of(canonical, session_id(canonical))
+    return name_of(application) if application else "(none)"
