@@ -78,14 +78,18 @@ DECLARED = [
 ]
 EVERYTHING = content([*NAMED, (None, string("of the null key"))], DECLARED)
 
+SOME = content(
+    [*(NAMED[index] for index in (0, 1, 6, 20, 21, 25, 31)), (None, string("of the null key"))],
+    [DECLARED[0], DECLARED[1], DECLARED[2], DECLARED[7], DECLARED[-1]],
+)
 SAMPLES = [
     NEW_SESSION,
     KEY_VALUE,
-    EVERYTHING,
-    content(declared=DECLARED),
+    SOME,
+    content(declared=DECLARED[:5]),
     compressed(KEY_VALUE),
-    compressed(EVERYTHING),
-    compressed(EVERYTHING, level=0),
+    compressed(SOME),
+    compressed(SOME, level=0),
 ]
 
 

@@ -1,7 +1,7 @@
 """Asks state servers of our own about single sessions: those in this process, and others over HTTP."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -26,9 +26,16 @@ _OUTLINE: TypeAdapter[Outline | None] = TypeAdapter(Outline | None)
 class LocalSessions:
     """Looks into the tables of this process's own state servers, and asks others. This is a SessionSource."""
 
-    def __init__(self, tables: Mapping[Address, SessionTable], elsewhere: SessionSource) -> None:
+    def __init__(
+        self,
+        tables: Mapping[Address, SessionTable],
+        elsewhere: SessionSource,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` is that of the tables."""
         self._tables = tables
         self._elsewhere = elsewhere
+        self._clock = clock
 
     async def find(self, admin: Address, session_id: str) -> tuple[str, ...]:
         if admin not in self._tables:
@@ -38,12 +45,12 @@ class LocalSessions:
     async def look(self, admin: Address, target: str) -> Look:
         if admin not in self._tables:
             return await self._elsewhere.look(admin, target)
-        return look_at(self._tables[admin], server_key(target.encode()), time.monotonic())
+        return look_at(self._tables[admin], server_key(target.encode()), self._clock())
 
     async def outline(self, admin: Address, target: str) -> Outline | None:
         if admin not in self._tables:
             return await self._elsewhere.outline(admin, target)
-        return await outline_in(self._tables[admin], server_key(target.encode()), time.monotonic)
+        return await outline_in(self._tables[admin], server_key(target.encode()), self._clock)
 
 
 class HttpSessions:
