@@ -34,7 +34,10 @@ LONGEST_NAME = 200
 """Characters of an item's name that are told."""
 
 QUICK = 16 * 1024
-"""Bytes: no more than a thousand items."""
+"""Bytes of a body that is not compressed: no more than two thousand items."""
+
+QUICK_TO_INFLATE = 1024
+"""Bytes of one that may be: a megabyte at most comes out of it."""
 
 LONGEST_TIMEOUT_MINUTES = 525_600  # a year; protocol.md 3.4
 
@@ -57,7 +60,7 @@ def outline_of(body: bytes, most_inflated: int = MOST_INFLATED) -> Outline:
 
 def is_quick(body: bytes) -> bool:
     """Whether the outline of a body takes a few milliseconds at most."""
-    return len(body) <= QUICK and _begins_as_content(body)
+    return len(body) <= (QUICK if _begins_as_content(body) else QUICK_TO_INFLATE)
 
 
 def _begins_as_content(body: bytes) -> bool:

@@ -18,8 +18,8 @@ from xxhash import xxh3_64_intdigest
 
 from partitioner.errors import ListingFailed, MalformedAnswer, Refused
 from partitioner.membership.backend import Address, BackendId
+from partitioner.membership.entry import LONGEST_PAGE, Lock
 from partitioner.membership.items import ITEMS, read_canary
-from partitioner.membership.ledger import LONGEST_PAGE, Lock
 from partitioner.membership.pool import Member
 from partitioner.payload import Outline, is_quick, outline_of
 from partitioner.placement.location import is_target
@@ -151,7 +151,7 @@ class Inspection:
         Raises ValueError if it is neither.
         """
         if is_target(key):
-            return Candidates((_checked(key),), {})
+            return Candidates((checked(key),), {})
         session_id = key.decode("utf-8", "replace")
         found: dict[bytes, bytes] = {}  # targets, by the session's key
         not_searched: dict[BackendId, str] = {}
@@ -337,9 +337,9 @@ def _told(reply: BackendReply) -> SeenSession:
     return SeenSession(minutes, reply.head.content_length, f"{digest:016x}", 0.0, left, is_new, lock=None)
 
 
-def _checked(target: bytes) -> bytes:
+def checked(target: bytes) -> bytes:
     """A target that may stand in a request and is a session's. Raises ValueError."""
-    if not _TARGET.fullmatch(target):
+    if not _TARGET.fullmatch(target) or not is_target(target):
         raise ValueError(f"{target.decode('utf-8', 'replace')!r} is not the target of a request")
     if canonical_form(server_key(target)).startswith(ITEMS.encode()):
         raise ValueError("a key that is kept for routers is not a session")

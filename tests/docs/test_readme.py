@@ -42,7 +42,8 @@ def test_contributors_set_up_in_the_same_way() -> None:
 
 
 def test_every_verb_is_listed() -> None:
-    """The table of commands has a row for each."""
-    listed = re.findall(r"^\| `partitioner ([a-z-]+)", README, re.MULTILINE)
+    """The table of commands has a row for each, or for a few that belong together."""
+    cells = re.findall(r"^\| (`partitioner .*?) \|", README, re.MULTILINE)
+    listed = re.findall(r"`partitioner ([a-z-]+)", "\n".join(cells))
 
     assert sorted(main.commands) == sorted(listed)

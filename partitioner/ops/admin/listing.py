@@ -115,7 +115,7 @@ class HttpInventory:
     async def __call__(self, admin: Address, first: bytes) -> InventoryPage:
         """Ask for a page. Raises ListingFailed."""
         query = {"from": target_of(first).decode()}
-        told = await self._http.ask(admin, "/api/v1/sessions", query, "inventory")
+        told = await self._http.get(admin, "/api/v1/sessions", query, "inventory")
         try:
             return _inventory(told)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -61,15 +61,15 @@ class HttpSessions:
         self._http = BoundedHttp(client, token)
 
     async def find(self, admin: Address, session_id: str) -> tuple[str, ...]:
-        told = await self._http.ask(admin, "/api/v1/session/targets", {"id": session_id}, "search")
+        told = await self._http.get(admin, "/api/v1/session/targets", {"id": session_id}, "search")
         return _read(_TARGETS, _field(told, "targets"), admin)
 
     async def look(self, admin: Address, target: str) -> Look:
-        told = await self._http.ask(admin, "/api/v1/session", {"target": target}, "look at a session")
+        told = await self._http.get(admin, "/api/v1/session", {"target": target}, "look at a session")
         return _read(_LOOK, told, admin)
 
     async def outline(self, admin: Address, target: str) -> Outline | None:
-        told = await self._http.ask(admin, "/api/v1/session/items", {"target": target}, "list of items")
+        told = await self._http.get(admin, "/api/v1/session/items", {"target": target}, "list of items")
         return _read(_OUTLINE, _field(told, "outline"), admin)
 
 

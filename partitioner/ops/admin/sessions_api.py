@@ -26,7 +26,7 @@ from partitioner.placement.application import application_of, name_of
 from partitioner.placement.session_id import SessionRef, session_id
 from partitioner.protocol.target import canonical_form
 from partitioner.routing.core import RouterCore
-from partitioner.routing.inspection import Copy, Inspection, Looked, SeenLock
+from partitioner.routing.inspection import Copy, Inspection, Looked, SeenLock, checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,8 @@ class SessionsApi:
         its server cannot be asked.
         """
         self._see_that_it_is_active()
-        candidates = await self.inspection.candidates(target.encode("utf-8", "surrogatepass"))
-        if len(candidates.targets) != 1:
-            raise ValueError("expected the target of one session, as `partitioner session` tells it")
-        looked = await self.inspection.unlock(candidates.targets[0], cookie, force=force)
+        checked_target = checked(target.encode("utf-8", "surrogatepass"))
+        looked = await self.inspection.unlock(checked_target, cookie, force=force)
         lock = looked.seen_lock
         assert lock is not None  # or there would be nothing to release
         application = _application(looked.session)

@@ -20,5 +20,5 @@ class Operator:
     async def post_body(self, path: str, body: bytes) -> httpx.Response:
         return await self._client.request("POST", path, content=body)
 
-    async def ask(self, method: str, path: str, **headers: str) -> httpx.Response:
-        return await self._client.request(method, path, headers=headers)
+    async def ask(self, method: str, path: str, content: str = "", **headers: str) -> httpx.Response:
+        return await self._client.request(method, path, headers=headers, content=content)
