@@ -19,6 +19,7 @@ from partitioner.ops.admin.reports import (
     AcceptedLoss,
     BackendReport,
     ClaimReport,
+    EventReport,
     Locks,
     ReloadReport,
     Status,
@@ -81,6 +82,10 @@ class AdminClient:
 
     def locks(self) -> Locks:
         return self._read(self._request("GET", "/api/v1/locks"), Locks)
+
+    def events(self) -> list[EventReport]:
+        """The last lines of the log, the youngest first."""
+        return self._read(self._request("GET", "/api/v1/events")["events"], list[EventReport])
 
     def set_intent(self, name: str, intent: str, *, force: bool = False) -> BackendReport:
         """Have a backend drained, made ready or put aside; with `force`, whatever that puts at stake.

@@ -1,8 +1,8 @@
 """Compares the web servers of a farm, application by application and setting by setting."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from partitioner.webfarm.files import ConfigFile
 from partitioner.webfarm.findings import (
@@ -65,6 +65,11 @@ def compare(files: Sequence[ConfigFile], expectations: Expectations) -> Report:
     for server, given in by_server.items():
         findings += _left_over(server, unclaimed(given, found[server]))
     return Report(tuple(by_server), tuple(compared), tuple(sorted(findings, key=_rank)))
+
+
+def with_findings(report: Report, more: Iterable[Finding]) -> Report:
+    """The same with what was found otherwise."""
+    return replace(report, findings=tuple(sorted((*report.findings, *more), key=_rank)))
 
 
 def _rank(finding: Finding) -> tuple[int, str, int]:

@@ -117,6 +117,12 @@ class Document:
             at = match.end()
         return found
 
+    def tag(self, element: Element) -> str:
+        """The text of an element's start tag, or of all of an element without content."""
+        values = self.values(element).values()
+        last = max((span.end + 1 for span in values), default=self.end_of_name(element))
+        return self.text[element.offset : self.text.index(">", last) + 1]
+
     def end_of_name(self, element: Element) -> int:
         """The offset behind the name in an element's tag, where its first attribute may stand."""
         match = _TAG_NAME.match(self.text, element.offset)

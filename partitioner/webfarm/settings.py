@@ -19,6 +19,7 @@ STATE_SERVER = "StateServer"
 AUTO_GENERATE = "AutoGenerate"
 MODES = ("Off", "InProc", STATE_SERVER, "SQLServer", "Custom")
 NO_MANAGED_CODE = "none"
+SESSION_MODULE = "System.Web.SessionState.SessionStateModule"
 
 DEFAULT_CONNECTION = "tcpip=loopback:42424"
 """Source: protocol.md 2."""
@@ -167,6 +168,11 @@ def _algorithms(_application: Application, sections: Sections, _names: KeyNames)
 
 
 def _session_module(_application: Application, sections: Sections, _names: KeyNames) -> Value:
+    """Whether requests pass the session module; many applications remove it, and add one of their own."""
+    added = sections.entries(MODULES, "name").get("Session")
+    if added is not None:
+        kind = added[0].attributes.get("type", "").partition(",")[0].strip()
+        return Value("present" if kind in ("", SESSION_MODULE) else kind, added[1])
     removed = sections.removals(MODULES, "name", "Session")
     return Value("removed", removed[-1]) if removed else Value("present", None)
 

@@ -3,9 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from partitioner.cli import main
+from partitioner.placement.application import name_of
+from tests.cli.test_http_client import listening
+from tests.ops.logged import lines
+from tests.tables import each_case
 
 HOST = """<configuration><system.applicationHost>
   <applicationPools><add name="Shop" managedRuntimeVersion="v4.0" /></applicationPools>
@@ -89,3 +94,86 @@ def test_what_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
         f"partitioner: {tmp_path}/nowhere.config cannot be read: No such file or directory\n"
     ) == ended.stderr
     assert "error: Shop/: application ID" in ended.stdout
+
+
+SITE_2 = b"/LM/W3SVC/2/ROOT(oXvpnxcuEWqKAgOETha32JavYZ6eCqrpTN5/HxWS854=)/"
+SITE_9 = b"/LM/W3SVC/9/ROOT(fs3fLXNlwMC2AkuM0XIrgFSVZ8u5Iz+FxMXRL0p4QZ4=)/"
+
+
+def test_what_the_router_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its log names two applications; the files tell which web servers make them, if any does."""
+    gather(tmp_path, "WEB1")
+    (line,) = lines(capsys, lambda log: log.applications_mixed(name_of(SITE_2), name_of(SITE_9)))
+    event = {
+        "at": "",
+        "ago": 1.0,
+        "level": "warning",
+        "event": line["event"],
+        "cause": None,
+        "consequence": None,
+    }
+    body = json.dumps({"events": [event | {"facts": {"applications": line["applications"]}}]}).encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    with listening(answer=answer) as there:
+        ended = run("--json", "--admin", f"127.0.0.1:{there.port}", str(tmp_path))
+    (finding,) = (each for each in json.loads(ended.stdout)["findings"] if each["severity"] == "error")
+
+    assert 1 == ended.exit_code
+    assert (
+        "one session ID under /LM/W3SVC/2/ROOT(oXvpnxcu...), by WEB1 "
+        "and /LM/W3SVC/9/ROOT(fs3fLXNl...), by no web server of these files"
+    ) == finding["found"]
+    assert "applicationHost.config" in finding["origins"][0]["file"]
+
+
+def test_another_connection_string(tmp_path: Path) -> None:
+    """`--set` shows what would change; with `--write` it is written, and the file as it was is kept."""
+    gather(tmp_path, "WEB1", router="state-1")
+    file = tmp_path / "WEB1/C/inetpub/shop/web.config"
+    before = file.read_bytes()
+    difference = (
+        f"--- {file}\n+++ {file}\n@@ line 4 @@\n"
+        '-<sessionState mode="StateServer" stateConnectionString="tcpip=state-1:42424" />\n'
+        '+<sessionState mode="StateServer" stateConnectionString="tcpip=router:42425" />\n'
+    )
+    shown = run("--set", "tcpip=router:42425", str(tmp_path))
+    unchanged = file.read_bytes()
+    file.chmod(0o640)
+    written = run("--set", "tcpip=router:42425", "--write", str(tmp_path))
+    (backup,) = file.parent.glob("web.before-*.config")
+
+    assert (0, before) == (shown.exit_code, unchanged)
+    assert f"{difference}1 to be changed, and nothing was written. --write writes.\n" == shown.stdout
+    assert f"{difference}{file}: written; as it was: {backup}\n" == written.stdout
+    assert before == backup.read_bytes()
+    assert before.replace(b"state-1:42424", b"router:42425") == file.read_bytes()
+    assert 0o640 == file.stat().st_mode & 0o777 == backup.stat().st_mode & 0o777
+    assert (
+        "Nothing is to be changed.\n" == run("--set", "tcpip=router:42425", "--write", str(tmp_path)).stdout
+    )
+
+
+NO_CONNECTION = "expected tcpip=HOST:PORT, such as tcpip=router:42424"
+
+
+@each_case(
+    ("arguments", "complaint"),
+    [
+        (("--write", "x"), "--write goes with --set"),
+        (
+            ("--set", "router:42424", "x"),
+            f"--set router:42424: {NO_CONNECTION}",
+        ),
+        (
+            ("--set", "tcpip=a&b:1", "x"),
+            f"--set tcpip=a&b:1: {NO_CONNECTION}",
+        ),
+        ((), "Missing argument 'FILE...'."),
+    ],
+)
+def test_a_wrong_command_line(arguments: tuple[str, ...], complaint: str) -> None:
+    """Exit 2, with one sentence."""
+    ended = run(*arguments)
+
+    assert (2, f"partitioner: {complaint}") == (ended.exit_code, ended.stderr.splitlines()[-1])

@@ -13,13 +13,17 @@ from partitioner.cli.output import print_json
 from partitioner.cli.tables import print_rich, table
 from partitioner.errors import WebConfigUnreadable
 from partitioner.ops.printable import printable
-from partitioner.webfarm.comparison import compare
+from partitioner.webfarm.comparison import compare, with_findings
 from partitioner.webfarm.document import LARGEST_FILE, read_document
 from partitioner.webfarm.files import ConfigFile, Origin, Whereabouts, config_file, folder_parts, locate
 from partitioner.webfarm.findings import Expectations, Finding, Report, Severity
+from partitioner.webfarm.mixed import mixed_applications, pair_of
 
 MOST_FILES = 10_000
 """In one run: more than any farm has, and few enough for the memory."""
+
+MIXED = "one session ID comes under two applications"
+"""What the router's log calls it."""
 
 SET_ASIDE = ".before-"
 """In the name of a backup; those are not read again."""
@@ -47,10 +51,15 @@ class Unread:
         return printable(f"{self.path} {self.reason}{place}")
 
 
-def compare_files(arguments: Sequence[str], config: Path | None, *, as_json: bool) -> None:
-    """Print what these files' web servers share; exit 1 if they are not one farm, or a file was not read."""
-    files, unread = read_files(list(given_files(arguments)))
+def compare_files(given: Sequence[Given], config: Path | None, url: str | None, *, as_json: bool) -> None:
+    """Print what these files' web servers share; exit 1 if they are not one farm, or a file was not read.
+
+    With a URL also what the router there saw of them.
+    """
+    files, unread = read_files(given)
     report = compare(files, expectations(config))
+    if url is not None:
+        report = with_findings(report, mixed_applications(report, seen_by_router(url)))
     if as_json:
         print_json(_as_json(report, unread))
     else:
@@ -70,20 +79,28 @@ def expectations(config: Path | None) -> Expectations:
     return Expectations(settings.timeouts.exchange, settings.session_timeout_max, ports)
 
 
-def given_files(arguments: Iterable[str]) -> Iterator[Given]:
+def seen_by_router(url: str) -> list[tuple[str, str]]:
+    """The pairs of applications that a router has lately seen mixed. Raises ClickException."""
+    from partitioner.cli.admin_client import AdminClient
+
+    told = [each.facts.get("applications", "") for each in AdminClient(url).events() if each.event == MIXED]
+    return [pair for each in told if (pair := pair_of(each)) is not None]
+
+
+def given_files(arguments: Iterable[str]) -> list[Given]:
     """The files that are meant by the command line: those of stdin in the place of its `-`, those in folders.
 
     Raises Refused where there are too many.
     """
-    count = 0
+    found: list[Given] = []
     for argument in _names(arguments):
         server, equals, path = argument.partition("=")
         is_named = bool(equals) and not Path(argument).exists()
         for each in _within(Path(path if is_named else argument)):
-            count += 1
-            if count > MOST_FILES:
+            found.append(Given(str(each), server if is_named else None))
+            if len(found) > MOST_FILES:
                 raise Refused(f"more than {MOST_FILES} files; expected those of one farm")
-            yield Given(str(each), server if is_named else None)
+    return list(dict.fromkeys(found))
 
 
 def _names(arguments: Iterable[str]) -> Iterator[str]:
@@ -112,7 +129,7 @@ def read_files(given: Sequence[Given]) -> tuple[list[ConfigFile], list[Unread]]:
     files, unread = [], []
     for each, where in zip(given, _whereabouts(given), strict=True):
         try:
-            files.append(config_file(each.path, where, read_document(_content(Path(each.path)))))
+            files.append(config_file(each.path, where, read_document(content_of(Path(each.path)))))
         except WebConfigUnreadable as error:
             unread.append(Unread(each.path, str(error), error.line, error.column))
     return files, unread
@@ -132,7 +149,7 @@ def _whereabouts(given: Sequence[Given]) -> list[Whereabouts]:
     return found
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
     """The bytes of a file, and one more than are read at most. Raises WebConfigUnreadable."""
     try:
         if path.exists() and not path.is_file():
