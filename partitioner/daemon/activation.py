@@ -18,7 +18,7 @@ import trio
 
 from partitioner.errors import AddressUnavailable
 from partitioner.membership.backend import Address
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.transport.channel import listen_tcp, listening_address
 
 FIRST_DESCRIPTOR = 3
@@ -70,7 +70,7 @@ def take_inherited(environment: MutableMapping[str, str] = os.environ) -> Inheri
 
 
 async def open_port(
-    key: str, inherited: Sequence[socket.socket], configured: Sequence[Address], observer: LogObserver
+    key: str, inherited: Sequence[socket.socket], configured: Sequence[Address], log: Log
 ) -> Port:
     """Take what was passed, or listen at all addresses that this key of the configuration names.
 
@@ -81,7 +81,7 @@ async def open_port(
         return _port(await _listen(key, configured))
     port = _port([trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in inherited])
     unused = [str(each) for each in configured if each not in port.addresses]
-    observer.note(
+    log.note(
         "listening socket passed",
         port=key,
         address=", ".join(str(address) for address in port.addresses),

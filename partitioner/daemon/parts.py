@@ -24,11 +24,13 @@ from partitioner.membership.pool import first_pool
 from partitioner.ops.admin.listing import HttpInventory, HttpListing, LocalInventory, LocalListing
 from partitioner.ops.admin.memory_watch import MemoryWatch
 from partitioner.ops.admin.session_source import HttpSessions, LocalSessions
+from partitioner.ops.client_log import ClientLog
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.fanout import Fanout
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.lag import watch_lag
+from partitioner.ops.router_log import RouterLog
 from partitioner.protocol.grammar import Dialect
 from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import ListKeys
@@ -128,10 +130,23 @@ def _conversation_policy(settings: Settings) -> ConversationPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """What a router stands on: it is there before the router is built, and when it has ended."""
+
+    settings: Settings
+    read: ReadSettings | None  # the settings of another time; None where there is no file
+    notifier: Notifier
+    log: Log
+    event_log: EventLog  # what it has said last
+    state_dir: StateDir | None
+
+
+@dataclass(frozen=True, slots=True)
 class Observers:
     """All observers of one router."""
 
-    log: LogObserver
+    log: Log
+    router_log: RouterLog
     event_log: EventLog  # what the log has said last
     counters: Counters
     fanout: Observer  # what the parts report to: each fact goes to the observers that listen for it
@@ -142,11 +157,13 @@ class Observers:
         background.start_soon(watch_lag, self.counters.lags)
 
 
-def build_observers(settings: Settings, backends: Sequence[Backend], event_log: EventLog) -> Observers:
-    """Put the observers of a router together; the event log is older, and has the lines of the beginning."""
+def build_observers(bootstrap: Bootstrap, backends: Sequence[Backend]) -> Observers:
+    """Put the observers of a router together; the log is older, and has the lines of the beginning."""
     ready = sum(backend.intent is Intent.READY for backend in backends)
-    log, counters = LogObserver(ready, settings.lost_sessions, event_log), Counters()
-    return Observers(log, event_log, counters, Fanout(log, counters))
+    log, counters = bootstrap.log, Counters()
+    router_log = RouterLog(log, ready, bootstrap.settings.lost_sessions)
+    fanout = Fanout(ClientLog(log), router_log, counters)
+    return Observers(log, router_log, bootstrap.event_log, counters, fanout)
 
 
 _ANY_PORT = Address("127.0.0.1", 0)
@@ -169,24 +186,13 @@ async def start_embedded(settings: Settings, background: trio.Nursery) -> Embedd
     backends, tables = [], {}
     for name in settings.embedded_names():
         listeners = await listen_tcp(_ANY_PORT)
-        server, downstream = build_state_server(options, LogObserver())
+        server, downstream = build_state_server(options, ClientLog(Log()))
         background.start_soon(server.sweep_forever)
         background.start_soon(downstream.serve, listeners)
         address = listening_address(listeners[0])
         tables[address] = server.table
         backends.append(Backend(name, address, admin=address))
     return Embedded(tuple(backends), tables)
-
-
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """What a router stands on: it is there before the router is built, and when it has ended."""
-
-    settings: Settings
-    read: ReadSettings | None  # the settings of another time; None where there is no file
-    notifier: Notifier
-    event_log: EventLog
-    state_dir: StateDir | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +218,14 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     settings = bootstrap.settings
     embedded = await start_embedded(settings, background)
     backends = settings.pool_backends() or embedded.backends
-    observers = build_observers(settings, backends, bootstrap.event_log)
+    observers = build_observers(bootstrap, backends)
     settings = _fitted(settings, len(backends), observers.log)
     listing = LocalListing(embedded.tables, HttpListing(http, settings.backends_token()))
     inventory = LocalInventory(embedded.tables, HttpInventory(http, settings.backends_token()))
     core = build_core(
         settings, backends, observers.fanout, background, listing, bootstrap.state_dir, inventory
     )
-    observers.log.follow(lambda: core.roster.pool)
+    observers.router_log.follow(lambda: core.roster.pool, lambda: core.lookup.losses.lost_sessions)
     downstream = build_downstream(settings, core, observers.fanout)
     reloader = Reloader(
         bootstrap.settings, bootstrap.read, core, downstream, observers.log, bootstrap.notifier
@@ -240,7 +246,7 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     )
 
 
-def _fitted(settings: Settings, backends: int, log: LogObserver) -> Settings:
+def _fitted(settings: Settings, backends: int, log: Log) -> Settings:
     """The settings with as many connections as there can be files."""
     fitted = fit_to_open_files(connections_wanted(settings, backends), log)
     counts = {"connections": fitted.clients, "per_backend_connections": fitted.per_backend}

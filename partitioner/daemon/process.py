@@ -19,7 +19,7 @@ import trio
 
 from partitioner.daemon.notify import Notifier
 from partitioner.daemon.open_files import ConnectionCounts, allow_open_files
-from partitioner.ops.log import ONCE_A_MINUTE, LogObserver
+from partitioner.ops.log import ONCE_A_MINUTE, Log
 from partitioner.signals import WAITING
 from partitioner.transport.listener import Downstream
 from partitioner.units import format_duration
@@ -82,7 +82,7 @@ async def serve_until_stopped(
     downstream: Downstream,
     listeners: list[trio.SocketListener],
     controls: Controls,
-    observer: LogObserver,
+    log: Log,
 ) -> None:
     """Serve; stop softly on the first signal, and at once on the second or when the shutdown time is over."""
     signals = controls.signals
@@ -93,24 +93,24 @@ async def serve_until_stopped(
                 if number == signal.SIGHUP and controls.reload is not None:
                     serving.start_soon(controls.reload, "SIGHUP")
                 else:
-                    _note_ignored(number, observer)
+                    _note_ignored(number, log)
             return signal.Signals(number).name
 
         async def obey_signals() -> None:
             name = await wanted_stop()
             if reason := controls.why_not_stop():
-                observer.complain(
+                log.complain(
                     f"{name} not obeyed", cause=reason, consequence="it goes on serving; a second one ends it"
                 )
                 name = f"a second signal, {await wanted_stop()}"
             under_way, at_most = downstream.exchanges_under_way, format_duration(controls.shutdown)
-            observer.note("stopping", cause=name, exchanges_under_way=under_way, at_most=at_most)
+            log.note("stopping", cause=name, exchanges_under_way=under_way, at_most=at_most)
             controls.notifier.tell_stopping(f"stopping, {under_way} exchanges under way, at most {at_most}")
             downstream.stop()
             cause = "the shutdown time is over"
             with trio.move_on_after(controls.shutdown):
-                cause = f"a second signal, {await _next_stop(signals, observer)}"
-            observer.note("stopping now", cause=cause, exchanges_cut_off=downstream.exchanges_under_way)
+                cause = f"a second signal, {await _next_stop(signals, log)}"
+            log.note("stopping now", cause=cause, exchanges_cut_off=downstream.exchanges_under_way)
             serving.cancel_scope.cancel()
 
         serving.start_soon(obey_signals)
@@ -119,26 +119,26 @@ async def serve_until_stopped(
         serving.cancel_scope.cancel()
 
 
-async def _next_stop(signals: AsyncIterator[int], observer: LogObserver) -> str:
+async def _next_stop(signals: AsyncIterator[int], log: Log) -> str:
     """Wait for a signal to stop; return its name."""
     while (number := await anext(signals)) not in STOPPING:
-        observer.note(f"{signal.Signals(number).name} ignored", cause="it is being stopped")
+        log.note(f"{signal.Signals(number).name} ignored", cause="it is being stopped")
     return signal.Signals(number).name
 
 
-def _note_ignored(number: int, observer: LogObserver) -> None:
+def _note_ignored(number: int, log: Log) -> None:
     has_no_file = number == signal.SIGHUP
     cause = "a state server has no file to reload" if has_no_file else "nothing is done on this signal"
-    observer.note(f"{signal.Signals(number).name} ignored", cause=cause)
+    log.note(f"{signal.Signals(number).name} ignored", cause=cause)
 
 
-def fit_to_open_files(wanted: ConnectionCounts, observer: LogObserver) -> ConnectionCounts:
+def fit_to_open_files(wanted: ConnectionCounts, log: Log) -> ConnectionCounts:
     """Allow so many connections, or as many as there is room for in the limit of files, and say so then."""
     files = allow_open_files(wanted.files)
     fitted = wanted.fitted(files)
     if fitted != wanted:
         servers = f"{fitted.per_backend} to each state server (of {wanted.per_backend})"
-        observer.warn(
+        log.warn(
             "connections fitted to the limit of open files",
             limit=files,
             clients=f"{fitted.clients} (of {wanted.clients})",
@@ -149,7 +149,7 @@ def fit_to_open_files(wanted: ConnectionCounts, observer: LogObserver) -> Connec
     return fitted
 
 
-async def repeat_held_back(observer: LogObserver) -> None:
+async def repeat_held_back(log: Log) -> None:
     while True:
         await trio.sleep(ONCE_A_MINUTE)
-        observer.repeat_held_back()
+        log.repeat_held_back()

@@ -24,7 +24,7 @@ from partitioner.membership.backend import NO_IDENTITY, Address, Backend, Intent
 from partitioner.membership.losses import LossPolicy
 from partitioner.membership.tenure import Role
 from partitioner.ops.event_log import Level
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.log_output import set_log_level
 from partitioner.ops.standing import role_of
 from partitioner.placement.moves import Plan, plan_moves, sample_keys
@@ -101,7 +101,7 @@ class Reloader:
         read: ReadSettings | None,
         core: RouterCore,
         downstream: Downstream,
-        observer: LogObserver,
+        log: Log,
         notifier: Notifier,
     ) -> None:
         """`settings` are in force; without `read` there is no file that could say anything else."""
@@ -110,7 +110,7 @@ class Reloader:
         self._read = read
         self._core = core
         self._downstream = downstream
-        self._observer = observer
+        self._log = log
         self._notifier = notifier
         self._one_at_a_time = trio.Lock()
 
@@ -155,7 +155,7 @@ class Reloader:
         except Refused as refusal:
             return Report(Outcome.REFUSED, (Problem("backends", str(refusal)),))
         for change in changes:
-            self._observer.note(
+            self._log.note(
                 "reload", subject=change.subject, change=change.what, consequence=change.consequence
             )
         self._apply(wanted, seen)
@@ -203,7 +203,6 @@ class Reloader:
             roster.adopt(backends, wanted.copies_kept(), seen=seen)
         self._core.lookup.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
         self._core.healing.rate = wanted.heal.rate
-        self._observer.lost_sessions = wanted.lost_sessions
         set_log_level(Level(wanted.log_level.value))
         self._downstream.allow(wanted.allow_clients)
         self.settings = wanted
@@ -226,13 +225,13 @@ class Reloader:
         match report.outcome:
             case Outcome.APPLIED:
                 moves = f"{format_share(report.moved_share)} of the sessions have another first server now"
-                self._observer.note("configuration reloaded", cause=cause, consequence=moves)
+                self._log.note("configuration reloaded", cause=cause, consequence=moves)
             case Outcome.UNCHANGED:
                 consequence = "none: the file says what is in force already"
-                self._observer.note("configuration reloaded", cause=cause, consequence=consequence)
+                self._log.note("configuration reloaded", cause=cause, consequence=consequence)
             case Outcome.REFUSED | Outcome.INVALID:
                 for problem in report.problems:
-                    self._observer.complain(
+                    self._log.complain(
                         f"reload {report.outcome.value}",
                         cause=cause,
                         problem=str(problem),

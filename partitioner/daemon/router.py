@@ -37,7 +37,7 @@ from partitioner.ops.admin.session_routes import session_routes
 from partitioner.ops.admin.sessions_api import SessionsApi
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.history import History, look_at
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.metrics.catalog import EMBEDDING_ROUTER, ROUTER
 from partitioner.ops.metrics.collector import TableCollector
 from partitioner.ops.metrics.router_readings import RouterReading
@@ -75,12 +75,12 @@ async def run_router(
     """
     notifier, inherited, event_log = take_notifier(), take_inherited(), EventLog()
     with open_signals() as signals:
-        beginning = LogObserver(event_log=event_log)
-        ports = await _open_ports(settings, inherited, beginning)
-        state_dir = open_state_dir(settings, beginning)
+        log = Log(event_log)
+        ports = await _open_ports(settings, inherited, log)
+        state_dir = open_state_dir(settings, log)
         if state_dir is not None:
             event_log.prepend(state_dir.events())
-        bootstrap = Bootstrap(settings, read, notifier, event_log, state_dir)
+        bootstrap = Bootstrap(settings, read, notifier, log, event_log, state_dir)
         async with httpx.AsyncClient(trust_env=False) as http, trio.open_nursery() as background:
             parts = await build_parts(bootstrap, http, background)
             if state_dir is not None:
@@ -99,10 +99,10 @@ async def run_router(
         state_dir.save_events(event_log.events())
 
 
-async def _open_ports(settings: Settings, inherited: InheritedSockets, observer: LogObserver) -> Ports:
+async def _open_ports(settings: Settings, inherited: InheritedSockets, log: Log) -> Ports:
     """Open both, before there is anything to serve. Raises AddressUnavailable."""
-    state = await open_port("listen", inherited.state, settings.listen, observer)
-    admin = await open_port("admin", inherited.admin, (settings.admin,), observer)
+    state = await open_port("listen", inherited.state, settings.listen, log)
+    admin = await open_port("admin", inherited.admin, (settings.admin,), log)
     check_exposure(admin.addresses, settings.operators_token())
     return Ports(state, admin)
 
@@ -124,12 +124,13 @@ async def _start(parts: RouterParts, port: Port, background: trio.Nursery) -> Ad
 
 def _say_that_it_begins(parts: RouterParts, ports: Ports, announce: Callable[[StartupBanner], None]) -> None:
     """Tell the user who started the router, and the log."""
-    settings, log, core = parts.settings, parts.observers.log, parts.core
+    settings, observers, core = parts.settings, parts.observers, parts.core
     standby = why_standby(core)
     announce(StartupBanner(ports.state.address, ports.admin.address, core.roster.pool, standby))
-    log.note_start(settings.name, ports.state.address, len(core.roster.pool.eligible), standby)
+    eligible = len(core.roster.pool.eligible)
+    observers.router_log.note_start(settings.name, ports.state.address, eligible, standby)
     if lacks_fast_path(settings):
-        log.note("slow path alone", cause="this system has no epoll")
+        observers.log.note("slow path alone", cause="this system has no epoll")
 
 
 def _start_telling(notifier: Notifier, parts: RouterParts, background: trio.Nursery) -> None:

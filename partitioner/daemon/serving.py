@@ -17,7 +17,7 @@ from partitioner.daemon.open_files import ConnectionCounts
 from partitioner.daemon.process import fit_to_open_files, repeat_held_back
 from partitioner.fastpath.task import IS_AVAILABLE
 from partitioner.membership.backend import Address, Network
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.lag import watch_lag
 from partitioner.protocol.grammar import Dialect
@@ -65,20 +65,18 @@ class ServerPorts:
     admin: Port | None  # None: there is none
 
 
-async def open_ports(
-    options: ServingOptions, inherited: InheritedSockets, observer: LogObserver
-) -> ServerPorts:
+async def open_ports(options: ServingOptions, inherited: InheritedSockets, log: Log) -> ServerPorts:
     """Open what is wanted, or take what was passed. Raises AddressUnavailable."""
-    state = await open_port("listen", inherited.state, options.listen, observer)
+    state = await open_port("listen", inherited.state, options.listen, log)
     if options.admin is None and not inherited.admin:
         return ServerPorts(state, None)
     wanted = () if options.admin is None else (options.admin,)
-    return ServerPorts(state, await open_port("admin", inherited.admin, wanted, observer))
+    return ServerPorts(state, await open_port("admin", inherited.admin, wanted, log))
 
 
-def fitted(options: OptionsT, observer: LogObserver) -> OptionsT:
+def fitted(options: OptionsT, log: Log) -> OptionsT:
     """The options with as many connections as there can be files."""
-    counts = fit_to_open_files(ConnectionCounts(options.connections), observer)
+    counts = fit_to_open_files(ConnectionCounts(options.connections), log)
     return replace(options, connections=counts.clients)
 
 
@@ -102,9 +100,9 @@ def build_downstream(
     return Downstream(respond, policy, observer, fast_path(conversation) if options.is_fast else None)
 
 
-def watch_over(background: trio.Nursery, observer: LogObserver, counters: Counters) -> None:
+def watch_over(background: trio.Nursery, log: Log, counters: Counters) -> None:
     """From now on repeat what the log has held back, and measure how late the event loop is."""
-    background.start_soon(repeat_held_back, observer)
+    background.start_soon(repeat_held_back, log)
     background.start_soon(watch_lag, counters.lags)
 
 

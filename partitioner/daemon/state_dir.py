@@ -26,7 +26,7 @@ from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.membership.legacy import Legacy, read_legacy
 from partitioner.membership.record_format import read_record
 from partitioner.ops.event_log import Event, EventLog, read_events, write_events
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 
 EVENTS_EVERY = 1.0
 """Seconds between two writes of events, at least: as much of them a crash may lose."""
@@ -101,12 +101,12 @@ T = TypeVar("T")
 class StateDir:
     """The files of one router. This is a Disk."""
 
-    def __init__(self, directory: Path, name: str, observer: LogObserver) -> None:
+    def __init__(self, directory: Path, name: str, log: Log) -> None:
         self.record_file = directory / f"{name}.record"
         self.ledger_file = directory / f"{name}.ledger"
         self.events_file = directory / f"{name}.events"
         self._name = name
-        self._observer = observer
+        self._log = log
         self._record: bytes | None = None
         self._ledger: Legacy | None = None
         self._events: tuple[Event, ...] = ()
@@ -147,7 +147,7 @@ class StateDir:
             return understand(written)
         except MalformedFile as error:
             place = set_aside(path)
-            self._observer.complain("state file set aside", cause=f"{path} {error}", kept_as=str(place))
+            self._log.complain("state file set aside", cause=f"{path} {error}", kept_as=str(place))
             return None
 
     def _checked_record(self, written: bytes) -> bytes:
@@ -195,7 +195,7 @@ class StateDir:
             write_whole(path, [written])
         except FileUnusable as error:
             if not self._is_failing:
-                self._observer.complain(
+                self._log.complain(
                     "state cannot be kept",
                     cause=str(error),
                     consequence="the next router has what the state servers tell it",
@@ -205,7 +205,7 @@ class StateDir:
         self._is_failing = False
 
 
-def open_state_dir(settings: Settings, observer: LogObserver) -> StateDir | None:
+def open_state_dir(settings: Settings, log: Log) -> StateDir | None:
     """Read what was known of this router's backends; None where it keeps nothing.
 
     The files are locked for as long as this process lives.
@@ -215,14 +215,14 @@ def open_state_dir(settings: Settings, observer: LogObserver) -> StateDir | None
     place = state_place(settings)
     if place is None:
         return None
-    state_dir = StateDir(place.directory, settings.name, observer)
+    state_dir = StateDir(place.directory, settings.name, log)
     try:
         place.see_that_it_is_usable()
         _lock_and_read(state_dir)
     except FileUnusable as error:
         if place.is_asked_for:
             raise FileUnusable(f"state_dir: {error}") from error
-        observer.complain(
+        log.complain(
             "state is not kept",
             cause=str(error),
             consequence="a restarted router knows what the state servers tell it; `state_dir` says where to "

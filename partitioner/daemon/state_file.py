@@ -15,7 +15,7 @@ from shutil import disk_usage
 
 from partitioner.daemon.files import FileLock, check_usable, open_own, put_away, set_aside, write_whole
 from partitioner.errors import FileUnusable, MalformedFile
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.sessions.snapshot import Restored, read_snapshot, write_snapshot
 from partitioner.sessions.table import SessionTable
 from partitioner.units import format_duration, format_size
@@ -26,7 +26,7 @@ class StateFile:
     """The file of one state server."""
 
     path: Path
-    observer: LogObserver
+    log: Log
 
     def lock(self) -> None:
         """Keep every other process from using the file, for as long as this one lives.
@@ -55,11 +55,11 @@ class StateFile:
         try:
             restored = self._read_into(table)
         except FileNotFoundError:
-            self.observer.note("starts empty", cause=f"there is no state file {self.path}")
+            self.log.note("starts empty", cause=f"there is no state file {self.path}")
             return table
         except MalformedFile as error:
             place = set_aside(self.path)
-            self.observer.complain(
+            self.log.complain(
                 "state file set aside",
                 cause=f"{self.path} {error}",
                 kept_as=str(place),
@@ -69,7 +69,7 @@ class StateFile:
         except OSError as error:
             raise FileUnusable(f"{self.path} cannot be read: {error.strerror}") from error
         put_away(self.path, self.path.with_name(f"{self.path.name}.loaded"))
-        self.observer.note(
+        self.log.note(
             "sessions taken from the state file",
             sessions=restored.sessions,
             expired_meanwhile=restored.expired,
@@ -91,11 +91,11 @@ class StateFile:
 
     def write(self, table: SessionTable) -> None:
         """Leave all sessions to the next server. Raises FileUnusable; an older file is still there then."""
-        self.observer.note("writing the state file", sessions=len(table), file=str(self.path))
+        self.log.note("writing the state file", sessions=len(table), file=str(self.path))
         try:
             write_whole(self.path, write_snapshot(table, time.time(), time.monotonic()))
         except FileUnusable as error:
-            self.observer.complain("sessions could not be kept", cause=str(error), sessions_lost=len(table))
+            self.log.complain("sessions could not be kept", cause=str(error), sessions_lost=len(table))
             raise
 
     def _read_into(self, table: SessionTable) -> Restored:

@@ -28,8 +28,9 @@ from partitioner.daemon.serving import (
 from partitioner.daemon.state_file import StateFile
 from partitioner.fastpath.state_server import state_server_fast_path
 from partitioner.membership.backend import Address
+from partitioner.ops.client_log import ClientLog
 from partitioner.ops.fanout import Fanout
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.metrics.counters import Counters
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.limits import BytesInFlight
@@ -59,21 +60,21 @@ async def run_state_server(
 
     Raises AddressUnavailable or FileUnusable.
     """
-    notifier, inherited, observer = take_notifier(), take_inherited(), LogObserver()
-    state_file = None if options.state_file is None else StateFile(options.state_file, observer)
+    notifier, inherited, log = take_notifier(), take_inherited(), Log()
+    state_file = None if options.state_file is None else StateFile(options.state_file, log)
     if state_file is not None:
         state_file.lock()
     with open_signals() as signals:
-        ports = await open_ports(options, inherited, observer)
-        options = fitted(options, observer)
+        ports = await open_ports(options, inherited, log)
+        options = fitted(options, log)
         table = SessionTable(options.max_memory)
         if state_file is not None:
             table = state_file.read(options.max_memory)
         counters = Counters()
-        server, downstream = build_state_server(options, Fanout(observer, counters), table)
+        server, downstream = build_state_server(options, Fanout(ClientLog(log), counters), table)
         async with trio.open_nursery() as background:
             background.start_soon(server.sweep_forever)
-            watch_over(background, observer, counters)
+            watch_over(background, log, counters)
             admin = None
             if ports.admin is not None:
                 from partitioner.daemon.state_server_admin import build_admin
@@ -83,7 +84,7 @@ async def run_state_server(
                 admin = build_admin(ports.admin, access, table, counters, downstream)
                 await background.start(admin.run)
                 if options.admin_token is None:
-                    observer.warn(
+                    log.warn(
                         "sessions are not listed",
                         cause="there is no --admin-token-file",
                         consequence="routers move sessions off this server only as they are used, and heal "
@@ -91,7 +92,7 @@ async def run_state_server(
                     )
             announce(ports.state.address, None if ports.admin is None else ports.admin.address)
             if not options.is_fast:
-                observer.note("slow path alone", cause="this system has no epoll")
+                log.note("slow path alone", cause="this system has no epoll")
             tell_service_manager(
                 background, notifier, counters, lambda requests: state_server_status(table, requests)
             )
@@ -101,14 +102,14 @@ async def run_state_server(
                 options.shutdown,
                 why_not_stop=lambda: None if state_file is None else state_file.why_not_writable(table),
             )
-            await serve_until_stopped(downstream, ports.state.listeners, controls, observer)
+            await serve_until_stopped(downstream, ports.state.listeners, controls, log)
             if admin is not None:
                 await admin.stop()
             background.cancel_scope.cancel()
         if state_file is not None:  # here signals still wait: no second one may cut the writing short
             notifier.tell_stopping(f"writing {len(table)} sessions to {state_file.path}")
             state_file.write(table)
-    observer.note_end(counters)
+    log.note_end(counters)
 
 
 def build_state_server(

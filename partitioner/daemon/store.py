@@ -9,7 +9,7 @@ import trio
 from partitioner.daemon.serving import LOOPBACK, ServingOptions
 from partitioner.membership.backend import Network
 from partitioner.ops.event_log import EventLog
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.store_counters import StoreCounters
 from partitioner.protocol.target import server_key
@@ -84,7 +84,7 @@ class StoreParts:
     options: StoreServerOptions
     store: Store
     downstream: Downstream
-    log: LogObserver
+    log: Log
     event_log: EventLog
     counters: Counters
     store_counters: StoreCounters

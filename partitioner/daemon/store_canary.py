@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from partitioner.daemon.files import check_usable, write_whole
 from partitioner.errors import FileUnusable
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.store.canary import Canary
 from partitioner.store.engine import Canaries
 from partitioner.store.policy import Acknowledge, StorePolicy
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # it reads a configuration
     from partitioner.daemon.state_dir import StatePlace
 
 
-def canary_opener(policy: StorePolicy, place: "StatePlace | None", name: str, log: LogObserver) -> Canaries:
+def canary_opener(policy: StorePolicy, place: "StatePlace | None", name: str, log: Log) -> Canaries:
     """Say how to learn what is expected of a canary: what the state server before this one has left.
 
     It stands in NAME.canary, or in NAME.SLOT.canary where a Cluster has several.
@@ -52,7 +52,7 @@ def canary_opener(policy: StorePolicy, place: "StatePlace | None", name: str, lo
     return open_canary
 
 
-def _maybe_read(file: Path, log: LogObserver) -> bytes | None:
+def _maybe_read(file: Path, log: Log) -> bytes | None:
     try:
         return _read(file)
     except FileUnusable as error:

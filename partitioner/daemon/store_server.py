@@ -28,9 +28,10 @@ from partitioner.daemon.store_canary import canary_opener
 from partitioner.fastpath.store import store_fast_path
 from partitioner.membership.backend import Address
 from partitioner.ops.admin.guard import check_exposure
+from partitioner.ops.client_log import ClientLog
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.fanout import Fanout, StoreFanout
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.store_counters import StoreCounters
 from partitioner.ops.store_log import StoreLog
@@ -45,16 +46,16 @@ async def run_store_server(
     Raises AddressUnavailable or FileUnusable.
     """
     notifier, inherited, event_log = take_notifier(), take_inherited(), EventLog()
-    observer = LogObserver(event_log=event_log)
+    log = Log(event_log)
     with open_signals() as signals:
-        ports = await open_ports(options, inherited, observer)
+        ports = await open_ports(options, inherited, log)
         if ports.admin is not None:
             check_exposure(ports.admin.addresses, options.admin_token)
-        parts = build_store_parts(fitted(options, observer), observer, event_log)
+        parts = build_store_parts(fitted(options, log), log, event_log)
         store, downstream, counters = parts.store, parts.downstream, parts.counters
         async with trio.open_nursery() as background:
             store.start(background)
-            watch_over(background, observer, counters)
+            watch_over(background, log, counters)
             reloading, reload = None, None
             if options.settings is not None and options.read is not None:
                 from partitioner.daemon.store_reload import Reloading
@@ -72,21 +73,21 @@ async def run_store_server(
                 background, notifier, counters, lambda requests: store_status(store.engine, requests)
             )
             controls = Controls(signals, notifier, options.shutdown, reload)
-            await serve_until_stopped(downstream, ports.state.listeners, controls, observer)
+            await serve_until_stopped(downstream, ports.state.listeners, controls, log)
             await store.stop()
             if admin is not None:
                 await admin.stop()
             background.cancel_scope.cancel()
-    observer.note_end(counters)
+    log.note_end(counters)
 
 
-def build_store_parts(options: StoreServerOptions, log: LogObserver, event_log: EventLog) -> StoreParts:
+def build_store_parts(options: StoreServerOptions, log: Log, event_log: EventLog) -> StoreParts:
     """Put such a state server together. Raises FileUnusable."""
     counters, store_counters = Counters(), StoreCounters()
     store_observer = StoreFanout(StoreLog(log), store_counters)
     canaries = canary_opener(options.store, options.canary_place, options.name, log)
     store = build_store(options.store, store_observer, canaries, options.key_of)
-    observer = Fanout(log, counters)
+    observer = Fanout(ClientLog(log), counters)
     downstream = build_downstream(
         options,
         store.responder.respond,

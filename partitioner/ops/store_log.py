@@ -2,14 +2,14 @@
 
 from partitioner.errors import EngineEmpty, EngineUnfit, StoreFailure
 from partitioner.membership.backend import Address
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.store.observer import StoreObserver
 
 
 class StoreLog(StoreObserver):
     """Writes what is worth a line; what may come with every request, once a minute."""
 
-    def __init__(self, log: LogObserver) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
 
     def engine_found(self, address: Address, replicas: int) -> None:

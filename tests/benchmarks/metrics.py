@@ -26,8 +26,9 @@ from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.admin.serving import AdminServer
+from partitioner.ops.client_log import ClientLog
 from partitioner.ops.fanout import Fanout
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.metrics.catalog import ROUTER
 from partitioner.ops.metrics.collector import TableCollector
 from partitioner.ops.metrics.counters import Counters
@@ -63,7 +64,7 @@ def main(backends: int, exchanges: int, keys: int, scrapes: int) -> None:
 
 def request_path(exchanges: int) -> Table:
     table = Table("on the path of an exchange", "ns")
-    log, counters = LogObserver(), Counters()
+    log, counters = ClientLog(Log()), Counters()
     both, traffic = Fanout(log, counters), Traffic()
     idle = per_call(exchanges, lambda: None)
     costs = {

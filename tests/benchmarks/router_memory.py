@@ -37,7 +37,8 @@ from partitioner.membership.backend import Address, Backend
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import first_pool
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
+from partitioner.ops.router_log import RouterLog
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target, server_key
@@ -145,7 +146,7 @@ def new_core(background: trio.Nursery) -> RouterCore:
     policy = RouterPolicy(health, UpstreamPolicy(1.0, 1e9, 256), LedgerPolicy(LONGEST_LIFE, LONGEST_LIFE))
     pool = first_pool(backends, health, copies=2, now=trio.current_time())
     return RouterCore(
-        pool, policy, Connector(dial, Canary(ROUTER_NAME)), LogObserver(), background, Random(1).uniform
+        pool, policy, Connector(dial, Canary(ROUTER_NAME)), RouterLog(Log()), background, Random(1).uniform
     )
 
 

@@ -18,8 +18,9 @@ from partitioner.daemon.reload import Outcome, Reloader
 from partitioner.errors import ConfigurationInvalid, Refused, WouldLose
 from partitioner.membership.backend import Address, Intent
 from partitioner.membership.losses import LossPolicy, LostSessions
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.transport.listener import Downstream, DownstreamPolicy
+from partitioner.transport.observer import Observer
 from tests.doubles.backends import ScriptedBackend, greeting, incarnation_of
 from tests.doubles.network import Fault
 from tests.doubles.routers import CONVERSATION, MemoryRouter
@@ -33,7 +34,7 @@ backends:
 THREE = TWO + "  - {name: state-3, address: 10.0.0.3:42424}\n"
 
 
-class RecordingLog(LogObserver):
+class RecordingLog(Log):
     """Keeps what is said of the program itself."""
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class Operator:
         self.router.take_in()
         self.log = RecordingLog()
         policy = DownstreamPolicy(settings.allow_clients, 10, CONVERSATION)
-        self.downstream = Downstream(self.router.router.respond, policy, self.log)
+        self.downstream = Downstream(self.router.router.respond, policy, Observer())
         self.reloader = Reloader(settings, self.read, self.router.core, self.downstream, self.log, Notifier())
 
     def read(self) -> Settings:
@@ -198,7 +199,6 @@ async def test_keys_beside_the_pool(operator: Operator) -> None:
 
     assert (Outcome.APPLIED, 3) == (outcome, len(changes))
     assert operator.router.core.lookup.losses == LossPolicy(LostSessions.CLOSE, 120.0)
-    assert operator.log.lost_sessions is LostSessions.CLOSE
     assert operator.downstream.allowed == (ip_network("10.0.0.0/8"),)
     assert operator.router.roster.pool is pool
     assert (await operator.reload(operator.file))[0] is Outcome.UNCHANGED

@@ -23,7 +23,7 @@ from partitioner.membership.legacy import restore_ledger, write_legacy
 from partitioner.membership.record import Record
 from partitioner.membership.record_format import write_record
 from partitioner.ops.event_log import LONGEST_FACT, MOST_EVENTS, EventLog, Level
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.log_output import configure_log
 from tests.identities import STATE_2
 from tests.membership.ledgers import KEY, NOW, marked
@@ -43,7 +43,7 @@ def structlog_as_before() -> Iterator[None]:
 
 def state_dir_in(directory: Path) -> StateDir:
     configure_log(as_json=True)
-    return StateDir(directory, "router-1", LogObserver())
+    return StateDir(directory, "router-1", Log())
 
 
 def opened(directory: Path) -> StateDir:
@@ -138,7 +138,7 @@ def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
 
     settings = parse(f"backends: [{{name: a, address: 'a:1'}}]\nstate_dir: {tmp_path}/file")
     with pytest.raises(FileUnusable) as refused:
-        open_state_dir(settings, LogObserver())
+        open_state_dir(settings, Log())
     assert (
         f"state_dir: {tmp_path}/file is not a directory; expected a directory that can be, or "
         "`state_dir: none`"
@@ -177,7 +177,7 @@ def test_why_a_file_was_set_aside(tmp_path: Path, kind: str, content: bytes, sen
     directory, event_log = Path(tempfile.mkdtemp(dir=tmp_path)), EventLog()
     (directory / f"router-1.{kind}").write_bytes(content)
     configure_log(as_json=True)
-    StateDir(directory, "router-1", LogObserver(event_log=event_log)).read()
+    StateDir(directory, "router-1", Log(event_log)).read()
     kept = directory / f"router-1.{kind}.damaged-1"
     (entry,) = event_log.events()
 
@@ -199,7 +199,7 @@ async def test_a_damaged_ledger_does_not_cost_the_record(tmp_path: Path) -> None
 async def test_another_router_in_the_same_directory(tmp_path: Path) -> None:
     """Files are named after their router, and those of others are left alone."""
     await opened(tmp_path).save(write_record(RECORD))
-    other = StateDir(tmp_path, "router-2", LogObserver())
+    other = StateDir(tmp_path, "router-2", Log())
     other.read()
     await other.save(b"of another one")
 
@@ -277,11 +277,11 @@ def settings(directory: Path | None) -> Settings:
 def test_one_that_is_in_use(tmp_path: Path) -> None:
     """Two routers of one name would write over each other: the second one does not start."""
     configure_log(as_json=True)
-    first = open_state_dir(settings(tmp_path), LogObserver())
+    first = open_state_dir(settings(tmp_path), Log())
 
     assert first is not None
     with pytest.raises(FileUnusable, match="in use"):
-        open_state_dir(settings(tmp_path), LogObserver())
+        open_state_dir(settings(tmp_path), Log())
 
 
 def test_a_default_one_that_is_in_use(
@@ -290,8 +290,8 @@ def test_a_default_one_that_is_in_use(
     """It was not asked for, so it is a warning, and nothing is kept there."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     configure_log(as_json=True)
-    first = open_state_dir(settings(None), LogObserver())
-    second = open_state_dir(settings(None), LogObserver())
+    first = open_state_dir(settings(None), Log())
+    second = open_state_dir(settings(None), Log())
 
     assert first is not None
     assert second is None
@@ -303,7 +303,7 @@ def test_a_refused_one_is_not_held(tmp_path: Path) -> None:
     configure_log(as_json=True)
     (tmp_path / "router-1.record.writing").mkdir()
     with pytest.raises(FileUnusable):
-        open_state_dir(settings(tmp_path), LogObserver())
+        open_state_dir(settings(tmp_path), Log())
     (tmp_path / "router-1.record.writing").rmdir()
 
-    assert open_state_dir(settings(tmp_path), LogObserver()) is not None
+    assert open_state_dir(settings(tmp_path), Log()) is not None

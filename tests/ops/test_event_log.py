@@ -7,9 +7,9 @@ import pytest
 import structlog
 
 from partitioner.ops.event_log import LONGEST_FACT, MOST_EVENTS, EventLog, Level
-from partitioner.ops.log import LogObserver
 from partitioner.ops.log_output import configure_log
 from tests.doubles.routers import backend
+from tests.ops.logged import FullLog
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +23,10 @@ def test_the_event_log_hears_what_the_log_says(capsys: pytest.CaptureFixture[str
     """Every line, of whatever level, with the same words in it."""
     configure_log(as_json=True)
     event_log = EventLog()
-    log = LogObserver(3, event_log=event_log)
+    log = FullLog(event_log=event_log)
     log.backend_missing(backend(1), "refused the connection", 2)
-    log.note("configuration reloaded", cause="SIGHUP", consequence="none")
-    log.complain("reload invalid", cause="SIGHUP", problem="backends[0].weight: -1")
+    log.log.note("configuration reloaded", cause="SIGHUP", consequence="none")
+    log.log.complain("reload invalid", cause="SIGHUP", problem="backends[0].weight: -1")
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     remembered = [
         {"level": each.level.value, "event": each.what, **each.facts} for each in reversed(event_log.events())
@@ -38,10 +38,10 @@ def test_the_event_log_hears_what_the_log_says(capsys: pytest.CaptureFixture[str
 def test_what_is_held_back_is_held_back_here_too() -> None:
     """A storm of one kind takes one place, and a second one with the number of times."""
     event_log = EventLog()
-    log = LogObserver(event_log=event_log)
+    log = FullLog(event_log=event_log)
     for _ in range(1000):
         log.ghost_lock_released(backend(1))
-    log.repeat_held_back()
+    log.log.repeat_held_back()
 
     assert [("ghost lock released", "999"), ("ghost lock released", None)] == [
         (each.what, each.facts.get("times_more")) for each in event_log.events()
@@ -71,6 +71,6 @@ def test_a_long_fact_is_clipped() -> None:
 def test_of_a_fault_only_its_name_is_remembered(capsys: pytest.CaptureFixture[str]) -> None:
     """The text of an exception may hold what is secret: it is for the log."""
     event_log = EventLog()
-    LogObserver(event_log=event_log).conversation_crashed("192.0.2.1", KeyError("bpr4mimb2vjnvtn2jc4yp3uo"))
+    FullLog(event_log=event_log).conversation_crashed("192.0.2.1", KeyError("bpr4mimb2vjnvtn2jc4yp3uo"))
 
     assert {"client": "192.0.2.1", "exc_info": "KeyError"} == event_log.events()[0].facts

@@ -10,22 +10,26 @@ from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthPolicy
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import first_pool
-from partitioner.ops.log import LogObserver
 from partitioner.ops.log_output import configure_log
 from partitioner.ops.metrics.counters import Counters
 from partitioner.protocol.messages import Operation
 from tests.doubles.observers import FACT_NAMES
 from tests.doubles.routers import backend
 from tests.identities import STATE_1
-from tests.ops.logged import BACKEND, EJECTED, Report, Screen, lines, without_time
+from tests.ops.logged import BACKEND, EJECTED, FullLog, Report, Screen, lines, without_time
 from tests.tables import each_case
 
 pytestmark = pytest.mark.usefixtures("structlog_as_before")
 
 
-def end(log: LogObserver) -> None:
+def minute(log: FullLog) -> None:
+    """A minute is over."""
+    log.log.repeat_held_back()
+
+
+def end(log: FullLog) -> None:
     """The last line of a program that has done nothing."""
-    log.note_end(Counters())
+    log.log.note_end(Counters())
 
 
 EVERY_FACT: dict[str, Report] = {
@@ -222,7 +226,7 @@ def test_backends_are_told_apart(capsys: Screen) -> None:
 def test_what_was_held_back_is_said_in_the_end(capsys: Screen) -> None:
     """How often a thing happened is said: with the next full minute, and with the last line."""
     report = EVERY_FACT["exchange_closed"]
-    written = lines(capsys, *[report] * 5, LogObserver.repeat_held_back, *[report] * 3, end)
+    written = lines(capsys, *[report] * 5, minute, *[report] * 3, end)
 
     assert ["-", "4", "3", "-"] == [str(line.get("times_more", "-")) for line in written]
     assert [written[0]["event"]] * 3 == [line["event"] for line in written[:3]]
@@ -231,7 +235,7 @@ def test_what_was_held_back_is_said_in_the_end(capsys: Screen) -> None:
 def test_refused_users_are_not_said_to_get_new_sessions(capsys: Screen) -> None:
     """With `lost_sessions: close` the log says so."""
     configure_log(as_json=True)
-    log = LogObserver(3, LostSessions.CLOSE)
+    log = FullLog(3, LostSessions.CLOSE)
     log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 2)
 
     [line] = [json.loads(each) for each in capsys.readouterr().err.splitlines()]
@@ -239,30 +243,31 @@ def test_refused_users_are_not_said_to_get_new_sessions(capsys: Screen) -> None:
 
 
 def test_the_pool_is_followed(capsys: Screen) -> None:
-    """How many there are, and what becomes of sessions, is said of the pool as it is, not as it was."""
+    """How many there are, and what becomes of sessions, is said of what is in force, not of what was."""
     backends = [backend(number) for number in (1, 2, 3, 4)]
     pools = [first_pool(backends[:1], HealthPolicy(), 1), first_pool(backends, HealthPolicy(), 2)]
+    fates = [LostSessions.NEW, LostSessions.CLOSE]
 
     written = lines(
         capsys,
-        lambda log: log.follow(lambda: pools[0]),
+        lambda log: log.router.follow(lambda: pools[0], lambda: fates[0]),
         lambda log: log.backend_missing(BACKEND, "refused the connection", 0),
         lambda log: pools.reverse(),
         lambda log: log.backend_ejected(BACKEND, EJECTED, "did not connect within 1s", 3),
+        lambda log: fates.reverse(),
         lambda log: log.backend_missing(BACKEND, "refused the connection", 0),
     )
 
     assert [
         "its users get new sessions on the other servers; 0 of 1 serve",
         "its sessions are served by their copies; 3 of 4 serve",
-        "its users get new sessions on the other servers; 0 of 4 serve",
+        "its users are refused until it is back; 0 of 4 serve",
     ] == [line["consequence"] for line in written]
 
 
 def test_moved_sessions_are_counted(capsys: Screen) -> None:
     """Once a minute, and in the end, it is said how many have moved since this was said last."""
     report = EVERY_FACT["session_moved"]
-    minute = LogObserver.repeat_held_back
     written = lines(capsys, report, report, minute, minute, report, end)
 
     assert ["2", "1"] == [str(line["count"]) for line in written[:-1]]
@@ -273,8 +278,8 @@ def test_a_router_that_nobody_serves_starts_with_an_error(capsys: Screen) -> Non
     address = BACKEND.address
     written = lines(
         capsys,
-        lambda log: log.note_start("router-1", address, 3),
-        lambda log: log.note_start("router-1", address, 0),
+        lambda log: log.router.note_start("router-1", address, 3),
+        lambda log: log.router.note_start("router-1", address, 0),
     )
 
     assert [("info", "3 of 3 serve"), ("error", "0 of 3 serve")] == [
@@ -301,7 +306,7 @@ def test_a_log_that_nobody_reads_ends_nothing(monkeypatch: pytest.MonkeyPatch, a
     """When a log collector dies, or the disk is full, lines are lost; sessions are not."""
     monkeypatch.setattr(sys, "stderr", Broken())
     configure_log(as_json=as_json)
-    log = LogObserver(pool_size=3)
+    log = FullLog()
     for name in sorted(EVERY_FACT):
         EVERY_FACT[name](log)
     end(log)
@@ -317,7 +322,7 @@ def test_the_last_line_counts(capsys: Screen) -> None:
     counters.exchange_closed("192.0.2.1", Operation.SET, "no backend is up")
     counters.session_moved(BACKEND, "missed")
     counters.session_moved(BACKEND, "drained")
-    [last] = lines(capsys, lambda log: log.note_end(counters))
+    [last] = lines(capsys, lambda log: log.log.note_end(counters))
 
     counted = {"answered": 3, "refused": 2, "closed": 1, "moved": 2}
     assert {"event": "stopped", "level": "info"} | counted == without_time(last)
@@ -325,16 +330,17 @@ def test_the_last_line_counts(capsys: Screen) -> None:
 
 def test_a_standby_starts_without_an_error(capsys: Screen) -> None:
     """No server serves for it, as it should be; one that no server answers is in trouble."""
+    standby = "another router is active and used"
     written = lines(
         capsys,
-        lambda log: log.note_start("farm", BACKEND.address, 3, standby="another router is active and used"),
-        lambda log: log.note_start("farm", BACKEND.address, 0, standby="another router is active and used"),
+        lambda log: log.router.note_start("farm", BACKEND.address, 3, standby),
+        lambda log: log.router.note_start("farm", BACKEND.address, 0, standby),
     )
 
     assert [("info", "3 of 3 answer"), ("error", "0 of 3 answer")] == [
         (line["level"], line["backends"]) for line in written
     ]
-    assert ["another router is active and used"] * 2 == [line["cause"] for line in written]
+    assert [standby] * 2 == [line["cause"] for line in written]
 
 
 def test_a_record_that_is_everywhere_is_no_news(capsys: Screen) -> None:

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from partitioner.ops.event_log import EventLog, Level
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.log_output import configure_log, set_log_level
 from tests.tables import each_case
 
@@ -27,7 +27,7 @@ def log_as_before() -> Iterator[None]:
 def test_the_time_of_a_line(capsys: Screen) -> None:
     """People read their own clock, with its zone: a log is compared with those of other machines."""
     configure_log(as_json=False)
-    LogObserver().note("one")
+    Log().note("one")
 
     assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d{4} \[info", capsys.readouterr().err)
 
@@ -45,7 +45,7 @@ def test_levels(least: Level, written: list[str], capsys: Screen) -> None:
     events = EventLog()
     configure_log(as_json=True)
     set_log_level(least)
-    log = LogObserver(event_log=events)
+    log = Log(events)
     for say in (log.note, log.warn, log.complain):
         say(say.__name__)
 
@@ -68,6 +68,6 @@ def test_colours(no_color: str, has_colours: bool) -> None:
         patch.setenv("NO_COLOR", no_color)
         patch.setattr("sys.stderr", terminal)
         configure_log(as_json=False)
-        LogObserver().note("one")
+        Log().note("one")
 
     assert has_colours == ("\x1b[" in terminal.getvalue())

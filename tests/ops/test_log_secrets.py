@@ -6,13 +6,13 @@ import json
 import pytest
 
 from partitioner.errors import MalformedRequest
-from partitioner.ops.log import LogObserver
+from partitioner.ops.log import Log
 from partitioner.ops.log_output import configure_log
 from partitioner.protocol.grammar import Dialect, parse_request_head
 from partitioner.transport.observer import Observer
 from tests.doubles.observers import FACT_NAMES
 from tests.doubles.sessions import APPLICATION
-from tests.ops.logged import Screen, lines
+from tests.ops.logged import FullLog, Screen, lines
 from tests.tables import each_case
 
 pytestmark = pytest.mark.usefixtures("structlog_as_before")
@@ -42,9 +42,9 @@ HOSTILE = {
 def test_hostile_strings_forge_nothing(capsys: Screen, hostile: str, as_json: bool) -> None:
     """What others have sent is one line, and does nothing to the terminal that shows it."""
     configure_log(as_json=as_json)
-    log = LogObserver()
+    log = FullLog()
     log.request_rejected("192.0.2.1", hostile)
-    log.note(hostile, subject=hostile)
+    log.log.note(hostile, subject=hostile)
     log.conversation_crashed("192.0.2.1", ValueError(hostile))
 
     written = capsys.readouterr().err
@@ -56,7 +56,7 @@ def test_hostile_strings_forge_nothing(capsys: Screen, hostile: str, as_json: bo
 def test_what_is_harmless_stays_as_it_is(capsys: Screen) -> None:
     """Text in any language, paths and quotes are read as they were written."""
     configure_log(as_json=False)
-    LogObserver().note("reload", subject="Größe", path="C:\\new\\file")
+    Log().note("reload", subject="Größe", path="C:\\new\\file")
 
     assert "subject=Größe path=C:\\new\\file" in capsys.readouterr().err
 

@@ -14,7 +14,6 @@ from partitioner.ops.admin.api import Reload
 from partitioner.ops.admin.guard import AccessPolicy
 from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.event_log import EventLog
-from partitioner.ops.log import LogObserver
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.out_of_service import IS_FULL
 from partitioner.placement.rendezvous import Ranking
@@ -27,6 +26,7 @@ from tests.doubles.sessions import request, target
 from tests.identities import STATE_2, STATE_3
 from tests.ops.admin.apis import admin_api_of, reload_nothing
 from tests.ops.admin.asking import Operator
+from tests.ops.logged import FullLog
 from tests.tables import each_case
 
 SESSION_ID = "bpr4mimb2vjnvtn2jc4yp3uo"
@@ -283,10 +283,10 @@ async def test_an_exchange_that_failed(nursery: trio.Nursery, autojump_clock: Mo
 async def test_events(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """The youngest first; what the log calls cause and consequence stands by itself."""
     site = Site(nursery)
-    log = LogObserver(3, event_log=site.event_log)
+    log = FullLog(event_log=site.event_log)
     log.backend_ejected(site.router.backends[0], HealthRecord(since=0.0), "refused the connection", 2)
     await trio.sleep(7)
-    log.note("stopping now")
+    log.log.note("stopping now")
     events = (await site.operator.get("/api/v1/events")).json()["events"]
 
     assert [("stopping now", 0.0, None), ("backend is down", 7.0, "refused the connection")] == [
