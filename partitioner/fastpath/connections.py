@@ -169,7 +169,7 @@ class FormerHolders(NamedTuple):
     missed: tuple[BackendId, ...]
     """Those who are away, and are marked instead."""
     asked: tuple[BackendLinks, ...]
-    """Those who are asked for a session that is missed."""
+    """Those who are asked for a session that the acting primary misses."""
     silent: tuple[BackendId, ...]
     """Those who cannot be asked."""
 

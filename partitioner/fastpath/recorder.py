@@ -8,7 +8,7 @@ ledger and expiry sync. Whatever else there would be to do makes an exchange out
 from partitioner.fastpath.connections import BackendConnection, Client, FormerHolders, Route, Step
 from partitioner.fastpath.routes import Routes
 from partitioner.membership.entry import Lock
-from partitioner.membership.exchange import EFFECTS, RULES, Finish, admit, finish
+from partitioner.membership.exchange import EFFECTS, RULES, Finish, admit, finish, is_nowhere
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import AnswerFrame
 from partitioner.routing.core import RouterCore
@@ -242,16 +242,18 @@ class ExchangeRecorder:
     def _is_trusted(self, route: Route, former: FormerHolders, now: float) -> bool:
         """Whether what one of those does not have who are asked is nowhere, whoever else cannot be asked."""
         pool, since = self._roster.pool, now - self._ledger.longest_life
-        asked = (each.upstream.backend.identity for each in former.asked)
+        asked = (route.server, *(each.upstream.backend.identity for each in former.asked))
         return any(pool.has_always_held(each, route.session.placement, since) for each in asked)
 
     def record_absent(self, client: Client) -> bool:
         """Nobody has the session; false, and nothing is noted, if there are others by now who might."""
-        route = client.route
+        route, pool, ledger = client.route, self._roster.pool, self._ledger
         assert route is not None
-        if self._roster.pool is not client.pool or not self._may_be_answered(route.key):
+        if pool is not client.pool or not self._may_be_answered(route.key):
             return False
-        self._ledger.end_lock(route.key)
+        ledger.end_lock(route.key)
+        if is_nowhere(self._routes.former_holders(route).silent, ledger.marks(route.key)):
+            ledger.note_absent(route.key, pool.epoch)
         return True
 
     def _note_timeout(self, key: bytes, written: bytes) -> int:

@@ -141,7 +141,7 @@ class Routes:
         return FormerHolders(
             cleared,
             missed,
-            tuple(links_to(upstreams[each]) for each in readable),
+            tuple(links_to(upstreams[each]) for each in readable if each != acting.primary),
             tuple(each for each in holders if each not in readable),
         )
 

@@ -5,15 +5,16 @@ read for it. Which of that an answer changes depends on the operation and the st
 table, and each path carries the effects out in its own way: the slow path (routing.router) awaits what there
 is to await, the fast path (fastpath.recorder) does nothing for which it would have to.
 
-    admit     before a request is sent: may its acting primary be asked first, by what the ledger knows?
-    EFFECTS   when its server has answered: what changes in ledger and expiry sync
-    finish    when the client has its answer, or has gone: what becomes of the gate, a lock, the counters
+    admit       before a request is sent: may its acting primary be asked first, by what the ledger knows?
+    EFFECTS     when its server has answered: what changes in ledger and expiry sync
+    is_nowhere  when a session was searched for and not found: is its key settled by that?
+    finish      when the client has its answer, or has gone: what becomes of the gate, a lock, the counters
 
 EFFECTS and RULES are shared data and not functions: the fast path looks into them in each exchange, and a
 call costs as much as all that is done then.
 """
 
-from collections.abc import Set
+from collections.abc import Set, Sized
 from dataclasses import dataclass
 from enum import Enum
 
@@ -127,6 +128,16 @@ def admit(
     key is settled a write concerns former holders as well, and so does a miss.
     """
     return ledger.note_alive_at(key, server, incarnation, now, away)
+
+
+def is_nowhere(silent: Sized, marks: Sized) -> bool:
+    """Whether a search without a find has shown that no server has the session, so that its key is settled.
+
+    `silent` are the servers that can have it and did not say that they lack it, `marks` those of the key: on
+    a server that is marked something may still be carried out. Behind the gate the session cannot come into
+    being meanwhile.
+    """
+    return not silent and not marks
 
 
 class StandIn(Enum):

@@ -45,6 +45,10 @@ SWEEP_BATCH = 500
 
 _NO_MARKS: Mapping[BackendId, Mark] = {}
 
+MOST_ABSENT = 16_384
+"""Keys of which it is remembered that no server has their session. The first save of a session follows within
+seconds; those that clients have made up are forgotten as fast as others come, and need little memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
@@ -64,6 +68,7 @@ class Ledger:
         self._entries: dict[bytes, Entry] = {}
         self._marked = MarkIndex()
         self._settled: dict[bytes, int] = {}  # in which epoch a write did that, the oldest first
+        self._absent: dict[bytes, int] = {}  # the same, where a search has found nothing
         self._agreed: set[bytes] = set()
         self.longest_life = 0.0
         """T_max: how long a session may live untouched, in seconds (design.md 5)."""
@@ -84,6 +89,7 @@ class Ledger:
         self._entries.clear()
         self._marked.clear()
         self._settled.clear()
+        self._absent.clear()
         self._agreed.clear()
         self._locked.clear()
 
@@ -138,7 +144,7 @@ class Ledger:
             return False
         if now - unchanged.moment > self.longest_life:
             return True
-        settled = self._settled.get(key)
+        settled = self._settled.get(key, self._absent.get(key))
         return settled is not None and settled >= unchanged.epoch
 
     def note_alive_at(
@@ -177,21 +183,22 @@ class Ledger:
 
     def note_settled(self, key: bytes, epoch: int, unchanged: UnchangedSince, now: float) -> None:
         """A write or remove that began and ended in this epoch has put the key where it belongs."""
-        entry = self._entries.get(key)
-        if entry is not None and not entry.marks and entry.is_unsettled:
-            entry.is_unsettled = False
-            self._tidy(key, entry)
-        if now - unchanged.moment > self.longest_life:
-            return  # it is settled anyway
-        self._settled.pop(key, None)  # it has its place by this epoch
-        self._settled[key] = epoch
-        if len(self._settled) > self._policy.keys:
-            del self._settled[next(iter(self._settled))]
+        self.note_repaired(key)
+        self._absent.pop(key, None)
+        if now - unchanged.moment <= self.longest_life:  # else it is settled anyway
+            _remember(self._settled, key, epoch, self._policy.keys)
+
+    def note_absent(self, key: bytes, epoch: int) -> None:
+        """A search that began and ended in this epoch has found the session of this key nowhere."""
+        self.note_repaired(key)
+        self._settled.pop(key, None)
+        _remember(self._absent, key, epoch, MOST_ABSENT)
 
     def forget_settled(self, pool: Pool, now: float) -> None:
         """In settled times it need not be remembered which keys were settled before."""
-        if self._settled and not self.is_unsettled_time(pool, now):
+        if (self._settled or self._absent) and not self.is_unsettled_time(pool, now):
             self._settled.clear()
+            self._absent.clear()
 
     def note_agreed(self, key: bytes) -> None:
         """All servers have agreed about this key, though each of them may lack something."""
@@ -297,6 +304,7 @@ class Ledger:
         entry.is_unsettled = True
         entry.alive_at = now
         self._settled.pop(key, None)
+        self._absent.pop(key, None)
         mark = entry.marks.get(server)
         if mark is None:
             mark = entry.marks[server] = Mark(since=now, reason=reason)
@@ -512,6 +520,14 @@ class Ledger:
     def _tidy(self, key: bytes, entry: Entry) -> None:
         if entry.is_empty:
             self._entries.pop(key, None)
+
+
+def _remember(epochs: dict[bytes, int], key: bytes, epoch: int, most: int) -> None:
+    """Remember the epoch of a key, the oldest first, and of so many keys at most."""
+    epochs.pop(key, None)
+    epochs[key] = epoch
+    if len(epochs) > most:
+        del epochs[next(iter(epochs))]
 
 
 def _seconds(timeout_minutes: int | None) -> float:

@@ -7,15 +7,17 @@ which the fast path goes by as well (membership.exchange). The caller stands beh
 import trio
 
 from partitioner.errors import NoBackendLeft
+from partitioner.membership.backend import BackendId
 from partitioner.membership.entry import Lock
 from partitioner.membership.exchange import EFFECTS, RULES, STAND_IN, StandIn
+from partitioner.membership.pool import Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Answer, AnswerHead, Operation, Status
 from partitioner.protocol.writer import write_answer_head
 from partitioner.routing.answer_recorder import AnswerRecorder
 from partitioner.routing.dispatch import Dispatcher, FollowUps, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
-from partitioner.routing.internal_requests import touch
+from partitioner.routing.internal_requests import BackendReply, touch
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lock_quarantine import LockQuarantine
 from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
@@ -207,7 +209,7 @@ class Answering:
         """
         released = await self._release_missed(routed, answer)
         try:
-            found = await self._look_elsewhere(routed, operation)
+            found = await self._look_elsewhere(routed, answer, operation)
         except NoBackendLeft:
             if released is None:
                 raise
@@ -224,9 +226,11 @@ class Answering:
         return next((Response(each.head, b"") for each in replies if each.status == 200), None)
 
     async def _look_elsewhere(
-        self, routed: RoutedRequest, operation: Operation
+        self, routed: RoutedRequest, answer: Response, operation: Operation
     ) -> SearchResult | LockedElsewhere:
         """A server says that the session is not there. Is that the truth?
+
+        It is not asked again: what it says holds for as long as the gate is kept, and its pool is in force.
 
         Raises NoBackendLeft where no server can tell.
         """
@@ -234,8 +238,11 @@ class Answering:
         begun, routed.follow_ups = routed.follow_ups.searches, FollowUps()
         if is_settled and not begun and not self._may_lack_removes():
             return SearchResult.ABSENT
+        missed_at = _missed_at(answer, self._roster.pool)
         with trio.move_on_at(routed.request.deadline):
-            return await self._lookup.find(routed.session, operation, is_settled=is_settled, begun=begun)
+            return await self._lookup.find(
+                routed.session, operation, is_settled=is_settled, begun=begun, missed_at=missed_at
+            )
         raise NoBackendLeft("the session was not found in time")
 
     def _may_lack_removes(self) -> bool:
@@ -248,6 +255,15 @@ def _may_find_room(request: Request) -> bool:
     minutes = request.head.timeout_minutes
     is_save = request.head.operation in (Operation.SET, Operation.CREATE_UNINITIALIZED)
     return is_save and request.is_whole and (minutes is None or minutes <= LONGEST_TIMEOUT_MINUTES)
+
+
+def _missed_at(answer: Response, pool: Pool) -> dict[BackendId, BackendReply]:
+    """What the server that misses a session has said under this pool; nothing if that was under another."""
+    answered_by = answer.answered_by
+    assert answered_by is not None
+    if answered_by.pool is not pool:
+        return {}
+    return {answered_by.server: BackendReply(answer.head, b"", answered_by.sent_at)}
 
 
 def _own(answer: Answer) -> Response:

@@ -23,6 +23,7 @@ import trio
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import Backend, BackendId
 from partitioner.membership.entry import REMOVE, Mark
+from partitioner.membership.exchange import is_nowhere
 from partitioner.membership.losses import (
     LossPolicy,
     LossReason,
@@ -52,6 +53,7 @@ from partitioner.transport.messages import BegunExchange
 from partitioner.transport.observer import Observer
 
 _NONE_BEGUN: Mapping[BackendId, BegunExchange] = {}
+_NONE_MISSED: Mapping[BackendId, BackendReply] = {}
 
 DECLARE_LOSSES = frozenset({Operation.GET, Operation.ACQUIRE, Operation.CREATE_UNINITIALIZED})
 """Operations upon which a session may be declared lost: their clients begin a new one then."""
@@ -107,10 +109,12 @@ class Lookup:
         *,
         is_settled: bool = False,
         begun: Mapping[BackendId, BegunExchange] = _NONE_BEGUN,
+        missed_at: Mapping[BackendId, BackendReply] = _NONE_MISSED,
     ) -> SearchResult | LockedElsewhere:
         """Find out whether a session exists, and bring it home; `operation` is what asks for it, if any.
 
-        Only the acting set can have one that `is_settled`. Some servers may have been asked already: `begun`.
+        Only the acting set can have one that `is_settled`. Some servers may have been asked already: `begun`,
+        or have said already that they lack it: `missed_at`.
         Raises NoBackendLeft where no server can tell.
         """
         pool = self._roster.pool
@@ -118,17 +122,33 @@ class Lookup:
         holders = (
             pool.possible_holders(missed.placement) if acting is None else (acting.primary, *acting.copies)
         )
-        backend_reply, owners = await self._ask_holders(missed, pool, holders, begun)
+        backend_reply, owners = await self._ask_holders(missed, pool, holders, begun, missed_at)
         if owners:
             return await self._move(missed, owners)
         for server in holders:
             if await self.settle_doubt(missed, server):
                 return SearchResult.AT_HOME
+        if not is_settled:
+            self._note_absent(missed, pool, holders, backend_reply)
         silent = self._silent(missed, holders, backend_reply)
         if not silent or self._a_server_is_trusted(missed, backend_reply, pool):
             return SearchResult.ABSENT
         self._give_up(missed, silent, operation)
         return SearchResult.ABSENT
+
+    def _note_absent(
+        self,
+        missed: SessionRef,
+        pool: Pool,
+        holders: tuple[BackendId, ...],
+        backend_reply: Mapping[BackendId, BackendReply | None],
+    ) -> None:
+        """A search has found nothing: its key may be settled by that."""
+        lacking = {each for each, answer in backend_reply.items() if answer and answer.status == 404}
+        silent = [each for each in holders if each not in lacking]
+        ledger = self._ledger_keeper.ledger
+        if self._roster.pool.epoch == pool.epoch and is_nowhere(silent, ledger.marks(missed.key)):
+            ledger.note_absent(missed.key, pool.epoch)
 
     async def put_right(self, missed: SessionRef) -> bool:
         """Where all that serve are marked, put them right by one that does not serve; return whether that
@@ -182,19 +202,21 @@ class Lookup:
         pool: Pool,
         holders: tuple[BackendId, ...],
         begun: Mapping[BackendId, BegunExchange] = _NONE_BEGUN,
+        missed_at: Mapping[BackendId, BackendReply] = _NONE_MISSED,
     ) -> tuple[dict[BackendId, BackendReply | None], list[BackendId]]:
         """Ask who has the session of those that may be read for it: what they told, and who has it.
 
         What others tell who have been asked already is not listened to: they may not be read any more.
         """
         marks = self._ledger_keeper.ledger.marks(missed.key)
-        asked = [each for each in holders if each not in marks and pool.members[each].is_readable]
-        backend_reply = await self._ask_all(
+        readable = [each for each in holders if each not in marks and pool.members[each].is_readable]
+        asked = [each for each in readable if each not in missed_at]
+        told = await self._ask_all(
             list(dict.fromkeys((*asked, *begun))), touch(missed.target), SEARCH_PATIENCE, begun
         )
-        backend_reply = {each: backend_reply[each] for each in asked}
+        backend_reply = {each: missed_at[each] if each in missed_at else told[each] for each in readable}
         owners = [
-            each for each in asked if (answer := backend_reply[each]) is not None and answer.status == 200
+            each for each in readable if (answer := backend_reply[each]) is not None and answer.status == 200
         ]
         return backend_reply, owners
 

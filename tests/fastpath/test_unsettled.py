@@ -51,6 +51,7 @@ class Scene:
         self.holders = self.router_setup.holders(TARGET)
         self.others = tuple(each for each in core.roster.pool.members if each not in self.holders)
         self.backends = {each: self.router_setup.link(each)[0] for each in (*self.holders, *self.others)}
+        self.asked = (*self.holders[1:], *self.others)  # for what the acting primary misses
         self.near, self.client = self.router_setup.client()
 
     def ask(self, asked: bytes, answer: bytes) -> None:
@@ -226,11 +227,11 @@ async def test_a_remove_that_is_under_way_where_the_session_belongs_by_now(scene
 @pytest.mark.parametrize("asked", [GET, ACQUIRE, RELEASE])
 async def test_a_404_is_relayed_when_nobody_has_the_session(asked: bytes, scene: Scene) -> None:
     scene.ask(asked, NOT_FOUND)
-    heard = [scene.heard(each) for each in scene.backends]
+    heard = [scene.heard(each) for each in scene.asked]
     was_answered = not nothing_has_come(scene.near)
-    scene.answer(NOT_FOUND, *scene.backends)
+    scene.answer(NOT_FOUND, *scene.asked)
 
-    assert ([TOUCHED] * 4, False) == (heard, was_answered)
+    assert ([TOUCHED] * 3, False) == (heard, was_answered)
     scene.near.setblocking(True)
     assert NOT_FOUND == scene.near.recv(1000)
     assert ClientState.IDLE is scene.client.state
@@ -238,12 +239,28 @@ async def test_a_404_is_relayed_when_nobody_has_the_session(asked: bytes, scene:
     assert 0 == len(scene.router_setup.router.ledger)
 
 
+async def test_the_first_save_of_what_is_nowhere(scene: Scene) -> None:
+    """No server has anything of its key, as all of them have just said: nothing has to be removed."""
+    scene.ask(ACQUIRE, NOT_FOUND)
+    for each in scene.asked:
+        scene.heard(each)
+    scene.answer(NOT_FOUND, *scene.asked)
+    scene.near.recv(1000)
+    was_settled = scene.is_settled
+    scene.ask(SET, ok())
+    scene.answer(ok(), scene.holders[1])
+
+    assert was_settled
+    assert [False, False] == [scene.has_heard(each) for each in scene.others]
+    assert ok() == scene.near.recv(1000)
+
+
 async def test_somebody_has_it(scene: Scene) -> None:
     """A 404 would wipe a user's session: the slow path moves it, and asks nobody twice."""
     scene.ask(GET, NOT_FOUND)
-    for each in scene.backends:
+    for each in scene.asked:
         scene.heard(each)
-    scene.answer(NOT_FOUND, *scene.holders)
+    scene.answer(NOT_FOUND, scene.holders[1])
     scene.answer(EXISTS, scene.others[0])
 
     assert ClientState.GONE is scene.client.state
@@ -253,8 +270,8 @@ async def test_somebody_has_it(scene: Scene) -> None:
 @pytest.mark.parametrize("answer", [LOCKED, GRANTED, ok(), b"503 Busy\r\nContent-Length: 0\r\n\r\n", b"4"])
 async def test_only_a_404_says_that_it_is_not_there(answer: bytes, scene: Scene) -> None:
     scene.ask(GET, NOT_FOUND)
-    scene.answer(NOT_FOUND, *list(scene.backends)[1:])
-    scene.answer(answer, scene.holders[0])
+    scene.answer(NOT_FOUND, *scene.asked[1:])
+    scene.answer(answer, scene.asked[0])
 
     assert ClientState.GONE is scene.client.state
     assert nothing_has_come(scene.near)
@@ -274,7 +291,7 @@ async def test_the_pool_changes_during_a_search(scene: Scene) -> None:
     core = scene.router_setup.router.core
     scene.ask(GET, NOT_FOUND)
     core.roster.adopt([member.backend for member in core.roster.pool.members.values()], 1)
-    scene.answer(NOT_FOUND, *scene.backends)
+    scene.answer(NOT_FOUND, *scene.asked)
 
     assert ClientState.GONE is scene.client.state
     assert nothing_has_come(scene.near)
@@ -284,7 +301,7 @@ async def test_a_mark_that_is_made_during_a_search(scene: Scene) -> None:
     core = scene.router_setup.router.core
     scene.ask(GET, NOT_FOUND)
     core.ledger_keeper.mark(core.ledger_keeper.session_of(TARGET), scene.others[0], is_stale=True)
-    scene.answer(NOT_FOUND, *scene.backends)
+    scene.answer(NOT_FOUND, *scene.asked)
 
     assert ClientState.GONE is scene.client.state
     assert nothing_has_come(scene.near)
@@ -382,20 +399,26 @@ async def test_a_remove_that_passes_somebody_by(scene: Scene) -> None:
     assert not scene.has_heard(scene.holders[0])
 
 
-@pytest.mark.parametrize("is_stale", [True, False])
-async def test_a_miss_while_one_is_away(is_stale: bool, nursery: trio.Nursery) -> None:
-    """Its holders have always been asked for the session: what they do not have does not exist."""
+@each_case(("is_stale", "is_marked"), [(True, True), (False, True), (False, False)])
+async def test_a_miss_while_one_is_away(is_stale: bool, is_marked: bool, nursery: trio.Nursery) -> None:
+    """Its holders have always been asked for the session: what they do not have does not exist.
+
+    Whether something is left of it on the one that is away is another question: it stays unsettled.
+    """
     scene = Scene(nursery, is_settled=True)
     away = scene.others[0]
     take_away(scene, away)
     mark(scene, away, is_stale=is_stale)
+    if not is_marked:
+        scene.router_setup.router.ledger.unmark(KEY, away)
     scene.ask(GET, NOT_FOUND)
-    asked = [each for each in scene.backends if each != away]
+    asked = [each for each in scene.asked if each != away]
     heard = [scene.heard(each) for each in asked]
     scene.answer(NOT_FOUND, *asked)
 
-    assert [TOUCHED] * 3 == heard
+    assert [TOUCHED] * 2 == heard
     assert NOT_FOUND == scene.near.recv(1000)
+    assert not scene.is_settled
     scene.router_setup.close()
 
 

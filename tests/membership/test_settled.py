@@ -3,7 +3,7 @@
 import pytest
 
 from partitioner.membership.eras import UnchangedSince
-from partitioner.membership.ledger import Ledger
+from partitioner.membership.ledger import MOST_ABSENT, Ledger
 from tests.identities import A, B
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
 
@@ -44,6 +44,22 @@ def test_a_write_settles_its_key() -> None:
     note_settled(book, KEY)
 
     assert [True, False] == [is_settled(book, each) for each in (KEY, OTHER)]
+
+
+def test_what_is_nowhere_is_settled() -> None:
+    """A search that has found nothing says of a key what a write says, until it is marked or forgotten."""
+    book, changed = ledger(), UnchangedSince(NOW + 1, EPOCH + 1)
+    for key in (KEY, OTHER):
+        book.note_absent(key, EPOCH)
+    settled = [is_settled(book, KEY), book.is_settled(KEY, changed, NOW + 1), is_settled(book, OTHER)]
+    book.mark(KEY, TARGET, A, NOW, is_stale=True)
+    book.unmark(KEY, A)
+    book.note_repaired(KEY)
+    for number in range(MOST_ABSENT):
+        book.note_absent(b"%d" % number, EPOCH)
+
+    assert [True, False, True] == settled
+    assert [False, False, True] == [is_settled(book, each) for each in (KEY, OTHER, b"0")]
 
 
 def test_another_acting_set_unsettles() -> None:

@@ -7,6 +7,7 @@ from trio.testing import MockClock
 
 from partitioner.membership.backend import Address
 from partitioner.protocol.messages import Operation
+from partitioner.protocol.target import server_key
 from partitioner.routing.inventory import InventoryPage
 from tests.doubles.sessions import request, target
 from tests.identities import STATE_1
@@ -93,6 +94,25 @@ async def test_a_locked_session_is_healed_when_its_lock_ends(
     await pool.until_healed()
 
     assert 2 == pool.copies_of(0)
+
+
+async def test_a_session_that_is_in_use_is_healed_after_that(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It is read and written behind its gate, like everything that changes a session."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    _, copy = pool.primary_and_copy(0)
+    pool.servers[copy].tell(request(Operation.REMOVE, target(0), cookie=0))
+    gate, key = pool.router.core.gate, server_key(target(0))
+    await gate.enter(key)
+    pool.want_walk()
+    await trio.sleep(12)
+    copies_before = pool.copies_of(0)
+    gate.leave(key)
+    await pool.until_healed()
+
+    assert (1, 2) == (copies_before, pool.copies_of(0))
 
 
 async def test_what_only_a_doubtful_server_has_is_not_the_session(

@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from partitioner.membership.backend import Intent
 from partitioner.protocol.messages import Operation
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import MemoryFarm
@@ -25,15 +26,42 @@ async def test_what_nobody_has_does_not_exist(
     assert [] == farm.observer.named("loss_declared")
 
 
-@pytest.mark.parametrize("asked", [GET, RELEASE])
-async def test_everybody_is_asked_by_head(
-    nursery: trio.Nursery, autojump_clock: MockClock, asked: bytes
+@each_case("asked", [(GET, Operation.GET), (RELEASE, Operation.RELEASE)], ids=["get", "release"])
+async def test_everybody_else_is_asked_by_head(
+    nursery: trio.Nursery, autojump_clock: MockClock, asked: tuple[bytes, Operation]
 ) -> None:
-    """The search takes no lock and consumes no flag."""
+    """The search takes no lock and consumes no flag; what the primary has said needs no second question."""
     farm = await farm_with(nursery)
-    await farm.ask(asked)
+    await farm.ask(asked[0])
 
+    assert [asked[1]] == farm.asked_of(0)
     assert [[Operation.RESET_TIMEOUT]] * 3 == [farm.asked_of(place) for place in (1, 2, 3)]
+
+
+async def test_what_is_nowhere_is_settled(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """All servers have said that they lack it: its first save leaves nothing to remove, nor does a 404."""
+    farm = await farm_with(nursery)
+    await farm.ask(ACQUIRE)
+    farm.forget_requests()
+    await farm.ask(GET)
+    await farm.ask(SET)
+
+    assert [[Operation.GET, Operation.SET], [Operation.SET], [], []] == [
+        farm.asked_of(place) for place in range(4)
+    ]
+
+
+async def test_what_may_be_on_a_silent_server_is_not_settled(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A server that is away may hold something of the key, even where another one's 404 is the truth."""
+    farm = await farm_with(nursery)
+    farm.router.roster.set_intent(farm.names[3], Intent.MAINT)
+    await farm.ask(GET)
+    farm.forget_requests()
+    await farm.ask(SET)
+
+    assert [Operation.REMOVE] == farm.asked_of(2)
 
 
 async def test_a_settled_key_is_not_looked_for(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import trio
 
 from partitioner.errors import BackendEjected, ConnectionBroken, Phase
-from partitioner.fastpath import copies, routes
+from partitioner.fastpath import copies, recorder, routes
 from partitioner.fastpath.connections import Client
 from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.fastpath.routes import Routes
@@ -634,6 +634,18 @@ def count_no_failover_for_a_client_that_has_left() -> Iterator[None]:
         original(self, client)
 
     return replaced(ExchangeRecorder, "finish_undelivered", finish_undelivered)
+
+
+@mutation
+def what_a_silent_server_may_have_is_nowhere() -> Iterator[None]:
+    """A search settles its key whoever was silent, or is marked."""
+    return replaced(lookup, "is_nowhere", lambda silent, marks: True)
+
+
+@mutation
+def what_a_server_that_is_away_may_have_is_nowhere() -> Iterator[None]:
+    """The same on the fast path."""
+    return replaced(recorder, "is_nowhere", lambda silent, marks: True)
 
 
 # --- healing ---
