@@ -29,6 +29,7 @@ from partitioner.membership.backend import Address
 from partitioner.membership.legacy import write_legacy
 from partitioner.membership.pool import Pool
 from partitioner.ops.admin.api import RouterAdminApi
+from partitioner.ops.admin.backend_reports import BackendReporter
 from partitioner.ops.admin.guard import AccessPolicy, check_exposure
 from partitioner.ops.admin.metrics_route import metrics_route
 from partitioner.ops.admin.router_app import router_app
@@ -176,6 +177,7 @@ def build_admin_api(parts: RouterParts) -> RouterAdminApi:
     return RouterAdminApi(
         parts.settings.name,
         core,
+        BackendReporter(core, observers.counters.is_full),
         parts.settings.hash_key,
         why_not_served,
         reload,
@@ -185,7 +187,6 @@ def build_admin_api(parts: RouterParts) -> RouterAdminApi:
         held_by=parts.memory_watch.held_by,
         clients=lambda: downstream.connections,
         superseded=lambda: observers.counters.superseded_times,
-        is_full=observers.counters.is_full,
         began_at=trio.current_time(),
     )
 

@@ -11,17 +11,15 @@ import trio
 
 from partitioner import __version__
 from partitioner.errors import NoBackendLeft, Refused, UnknownBackend
-from partitioner.membership.backend import Backend, BackendId, Intent
+from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.entry import Lock
 from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
-from partitioner.membership.health import Health, HealthRecord, Symptom
-from partitioner.membership.pool import Member
 from partitioner.membership.tenure import Role
+from partitioner.ops.admin.backend_reports import BackendReporter
 from partitioner.ops.admin.memory_watch import Held
 from partitioner.ops.admin.reports import (
     BackendReport,
     ClaimReport,
-    DrainReport,
     EventReport,
     HealingReport,
     HistoryReport,
@@ -30,16 +28,13 @@ from partitioner.ops.admin.reports import (
     MemoryReport,
     Status,
     TrackReport,
-    TrafficReport,
     VerifyReport,
 )
 from partitioner.ops.event_log import Event, EventLog
 from partitioner.ops.history import STEP, History, Track
-from partitioner.ops.out_of_service import IS_FULL, Situation, why_out
-from partitioner.ops.rates import Exchanges, Growth, Sampler, quantile
+from partitioner.ops.rates import Sampler
 from partitioner.ops.standing import (
     IS_STANDBY,
-    dirty_of,
     role_of,
     why_no_server_serves,
     why_standby,
@@ -48,10 +43,8 @@ from partitioner.placement import location
 from partitioner.placement.location import Location
 from partitioner.placement.session_id import HashKey
 from partitioner.routing.core import RouterCore
-from partitioner.routing.drain import Drain
 from partitioner.routing.verification import Findings
 from partitioner.routing.withdrawal import withdrawal_of
-from partitioner.transport.traffic import DURATIONS
 
 
 class Reload(Protocol):
@@ -70,6 +63,7 @@ class RouterAdminApi:
 
     name: str
     core: RouterCore
+    backend_reporter: BackendReporter
     hash_key: HashKey
     why_not_served: Callable[[], tuple[str, ...]]  # why the state port takes no clients, if so
     read_again: Reload
@@ -79,7 +73,6 @@ class RouterAdminApi:
     held_by: Callable[[Backend], Held | None]  # what a server of the project's own holds
     clients: Callable[[], int]  # how many are connected
     superseded: Callable[[], int]  # how often that has happened to this router
-    is_full: Callable[[BackendId], bool]  # whether a server has refused a session for memory just now
     began_at: float  # when the router started, in trio's time
 
     # --- reports ---
@@ -91,19 +84,7 @@ class RouterAdminApi:
 
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the configuration, although requests are served, a sentence each."""
-        members = [each for each in self.core.roster.pool.members.values() if each.removed_at is None]
-        aliases = (
-            f"{each.backend.name} {self._trouble(each.backend.identity, each.record)}"
-            for each in members
-            if each.record.symptom is Symptom.ALIAS
-        )
-        shortcomings = (
-            f"{each.backend.name} {seen}"
-            for each in members
-            for seen in self._shortcomings(each.backend.identity)
-        )
-        full = (f"{each.backend.name} {IS_FULL}" for each in members if self.is_full(each.backend.identity))
-        return (*aliases, *shortcomings, *full)
+        return tuple(self.backend_reporter.warnings())
 
     def role(self) -> str:
         """Whether this router is the active one of its farm: active, claiming or standby."""
@@ -112,7 +93,7 @@ class RouterAdminApi:
     def status(self) -> Status:
         now, ledger, pool = trio.current_time(), self.core.ledger, self.core.roster.pool
         growth = self.sampler.growth()
-        backends = self._backends(growth)
+        backends = self.backend_reporter.all(growth)
         not_ready, redundancy = self.why_not_ready(), self.core.roster.redundancy
         standby_because, tenure = why_standby(self.core), self.core.tenure
         is_active = standby_because is None
@@ -153,7 +134,7 @@ class RouterAdminApi:
         )
 
     def backends(self) -> tuple[BackendReport, ...]:
-        return self._backends(self.sampler.growth())
+        return self.backend_reporter.all(self.sampler.growth())
 
     def history(self) -> HistoryReport:
         """What the last hour was like."""
@@ -200,9 +181,7 @@ class RouterAdminApi:
             await self.core.withdrawal_guard.check(withdrawal_of(roster.pool, after), remedy)
             self._see_that_it_is_there(name)  # that may have taken a while
         roster.set_intent(name, intent, trusts=force)
-        identity = roster.pool.places[name]
-        drain = self.core.handoff.drains().get(identity)
-        return self._backend(identity, drain, self.sampler.growth())
+        return self.backend_reporter.one(roster.pool.places[name], self.sampler.growth())
 
     def _see_that_it_is_there(self, name: str) -> None:
         if role_of(self.core) is not Role.ACTIVE:
@@ -247,98 +226,10 @@ class RouterAdminApi:
         term = None if tenure is None else tenure.authority.term
         return None if term is None or role_of(self.core) is not Role.ACTIVE else str(term.term)
 
-    def _backends(self, growth: Growth) -> tuple[BackendReport, ...]:
-        drains = self.core.handoff.drains()
-        members = self.core.roster.pool.members
-        return tuple(self._backend(identity, drains.get(identity), growth) for identity in members)
-
-    def _backend(self, identity: BackendId, drain: Drain | None, growth: Growth) -> BackendReport:
-        now, pool = trio.current_time(), self.core.roster.pool
-        member = pool.members[identity]
-        backend, record = member.backend, member.record
-        why_not_safe = self._why_not_safe_to_stop(identity, drain, now)
-        is_concluded = record.health is not Health.UNKNOWN
-        recovering_for = record.doubted_until - now if record.health is Health.RECOVERING else None
-        return BackendReport(
-            name=backend.name,
-            identity=identity,
-            address=str(backend.address),
-            weight=backend.weight,
-            intent=backend.intent.value,
-            health=record.health.value,
-            health_for=now - record.since if is_concluded else None,
-            trouble=self._trouble(identity, record),
-            serves=member.is_eligible,
-            removed=member.removed_at is not None,
-            share=self._share(identity, member),
-            traffic=_traffic(growth, identity),
-            probe=self._probe(identity, record),
-            keys_marked=self.core.ledger.marks_of(identity),
-            dirty=tuple(sorted(dirty_of(self.core, identity))),
-            recovering_for=None if recovering_for is None else max(0.0, recovering_for),
-            safe_to_stop=not why_not_safe,
-            not_safe_to_stop=why_not_safe,
-            drain=None if drain is None else _drain(backend.name, drain, now),
-            shortcomings=self._shortcomings(identity),
-            why_out=self._why_out(identity, member, drain, now),
-        )
-
-    def _why_out(self, identity: BackendId, member: Member, drain: Drain | None, now: float) -> str | None:
-        core, record = self.core, member.record
-        if role_of(core) is not Role.ACTIVE:
-            return None  # a standby knows who answers, and nothing else
-        situation = Situation(
-            member,
-            self._trouble(identity, record),
-            drain,
-            self.is_full(identity),
-            core.roster.copied.get(record.incarnation or b""),
-            core.healing.refused.get(identity),
-        )
-        return why_out(situation, now, core.ledger.longest_life, core.time_of_day)
-
-    def _trouble(self, identity: BackendId, record: HealthRecord) -> str | None:
-        """What is wrong with a backend; of one that was entered twice, which server it is.
-
-        A standby tells why one did not answer when it looked last. What is over is no trouble; nor is
-        that a server does not answer which was removed, and may be switched off.
-        """
-        tenure = self.core.tenure
-        if tenure is not None and not tenure.is_active:
-            return tenure.failures.get(identity)
-        is_removed = self.core.roster.pool.members[identity].removed_at is not None
-        is_over = record.answers and record.failures == 0
-        if record.symptom is None or is_over or is_removed:
-            return None
-        trouble: str = record.symptom.value
-        return self.core.roster.aliases.get(identity, trouble) if record.symptom is Symptom.ALIAS else trouble
-
-    def _shortcomings(self, identity: BackendId) -> tuple[str, ...]:
-        upstream = self.core.roster.upstreams.get(identity)
-        return () if upstream is None else tuple(each.value for each in upstream.shortcomings.seen)
-
-    def _why_not_safe_to_stop(self, identity: BackendId, drain: Drain | None, now: float) -> tuple[str, ...]:
-        """A server that has handed everything off holds nothing that could be lost."""
-        if role_of(self.core) is not Role.ACTIVE:
-            return (IS_STANDBY,)
-        handed_off = (identity,) if drain is not None and drain.is_done else ()
-        return self.core.roster.redundancy.why_not_safe_to_stop((identity,), now, handed_off)
-
-    def _share(self, identity: BackendId, member: Member) -> float:
-        pool = self.core.roster.pool
-        if identity not in pool.ready:
-            return 0.0
-        return member.backend.weight / sum(pool.members[each].backend.weight for each in pool.ready)
-
     def _unsettled_for(self, now: float) -> float | None:
         """Sessions move when they are used; those that were not used by then have expired."""
         left = self.core.roster.pool.unsettled_since + self.core.ledger.longest_life - now
         return left if left > 0 else None
-
-    def _probe(self, identity: BackendId, record: HealthRecord) -> float | None:
-        """How long the last probe took, unless it failed: what it took in better times says nothing."""
-        is_well = record.answers and record.failures == 0
-        return self.core.roster.upstreams[identity].traffic.last_probe if is_well else None
 
     def _healing(self, now: float) -> HealingReport | None:
         progress = self.core.healing.progress()
@@ -384,30 +275,6 @@ def _track(track: Track) -> TrackReport:
 
 def _memory(held: Held, now: float) -> MemoryReport:
     return MemoryReport(held.sessions, held.used, held.limit, ago=now - held.seen_at)
-
-
-def _drain(name: str, drain: Drain, now: float) -> DrainReport:
-    return DrainReport(
-        backend=name,
-        for_seconds=now - drain.began_at,
-        moved=drain.moved,
-        left=drain.left,
-        rate=drain.rate,
-        estimate=drain.estimate,
-        done=drain.is_done,
-        stalled=drain.stalled,
-    )
-
-
-def _traffic(growth: Growth, identity: BackendId) -> TrafficReport:
-    own = growth.backends.get(identity, Exchanges())
-    return TrafficReport(
-        rate=growth.rate(own.count),
-        share=own.count / growth.exchanges if growth.exchanges else 0.0,
-        failed=own.failed,
-        p50=quantile(0.5, own.durations, DURATIONS),
-        p99=quantile(0.99, own.durations, DURATIONS),
-    )
 
 
 def _verified(findings: Findings, now: float) -> VerifyReport:

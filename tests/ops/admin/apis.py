@@ -6,6 +6,7 @@ import trio
 
 from partitioner.errors import Refused
 from partitioner.ops.admin.api import Reload, RouterAdminApi
+from partitioner.ops.admin.backend_reports import BackendReporter
 from partitioner.ops.event_log import EventLog
 from partitioner.ops.history import History, look_at
 from partitioner.ops.metrics.counters import Counters
@@ -34,6 +35,7 @@ def admin_api_of(
     return RouterAdminApi(
         name,
         core,
+        BackendReporter(core, counted.is_full),
         hash_key,
         why_not_served,
         reload,
@@ -43,6 +45,5 @@ def admin_api_of(
         held_by=lambda backend: None,
         clients=lambda: clients,
         superseded=lambda: counted.superseded_times,
-        is_full=counted.is_full,
         began_at=trio.current_time(),
     )
