@@ -7,6 +7,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── ConfigurationInvalid     the operator's file or flags
     ├── AddressUnavailable       the operator's listen address
     ├── FileUnusable             a file of the operator's
+    ├── WorkerFailed             a process that this program has started to serve
     ├── MalformedFile            what stands in a file that we should have written
     ├── WebConfigUnreadable      a configuration file of a web server
     ├── EmptyPool                no server to place a session on
@@ -72,6 +73,13 @@ class AddressUnavailable(PartitionerError):
 
 class FileUnusable(PartitionerError):
     """A file that the operator has named cannot be read or written. What stood in it before still does."""
+
+
+class WorkerFailed(PartitionerError):
+    """A worker, one of several processes that were to serve at one port, has ended before it did.
+
+    Its own lines of the log say more. No client was served.
+    """
 
 
 class MalformedFile(PartitionerError):

@@ -25,6 +25,7 @@ def broken_rules(content: Content) -> list[Finding]:
     return [
         *_exactly_one_pool(content),
         *_one_way_to_the_engine(content),
+        *_workers_share_an_engine(content),
         *_no_two_alike("name", _list(content, "backends"), str),
         *_no_two_alike("address", _list(content, "backends"), read_address),
         *_no_two_alike("admin", _list(content, "backends"), read_address),
@@ -63,6 +64,13 @@ def _one_way_to_the_engine(content: Content) -> list[Finding]:
         if store.get("database", 0) != 0:
             findings.append(Finding(("store", "database"), "a Cluster has the database 0 alone; expected 0"))
     return findings
+
+
+def _workers_share_an_engine(content: Content) -> list[Finding]:
+    """Several processes have nothing in common but an engine: each would be a router of its own."""
+    if "workers" not in content or "store" in content:
+        return []
+    return [Finding(("workers",), "goes with a `store` alone; expected no such key")]
 
 
 def _exactly_one_pool(content: Content) -> list[Finding]:

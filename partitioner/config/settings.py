@@ -246,6 +246,7 @@ class Settings(Section):
     embedded: Annotated[int | None, whole_number(1, 64)] = None
     backends: tuple[BackendSettings, ...] = ()
     store: StoreSettings | None = None
+    workers: Annotated[int, whole_number(1, 64)] = 1
     health: HealthSettings = HealthSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()

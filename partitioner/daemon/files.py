@@ -21,12 +21,12 @@ FOR_US_ALONE = 0o600
 """Sessions are personal data, and their keys are bearer secrets (protocol.md 12)."""
 
 
-def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
-    """Have these bytes stand in a file.
+def write_whole(path: Path, pieces: Iterable[bytes], writer: str = "") -> None:
+    """Have these bytes stand in a file. Of several processes that do so, each is another `writer`.
 
     Raises FileUnusable; what stood there before still does.
     """
-    beside = _beside(path)
+    beside = _beside(path, writer)
     try:
         try:
             with _create(beside) as file:
@@ -43,12 +43,12 @@ def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
         raise FileUnusable(f"{path} cannot be written: {_reason(error)}") from error
 
 
-def check_usable(path: Path) -> None:
+def check_usable(path: Path, writer: str = "") -> None:
     """Find out now whether the file could be read, if it is there, and written.
 
     Raises FileUnusable.
     """
-    beside = _beside(path)
+    beside = _beside(path, writer)
     try:
         _create(beside).close()
         beside.unlink()
@@ -119,9 +119,9 @@ def set_aside(path: Path) -> Path:
     return place
 
 
-def _beside(path: Path) -> Path:
+def _beside(path: Path, writer: str) -> Path:
     """Where a file is written before it is put into its place: always the same, so that none pile up."""
-    return path.with_name(f"{path.name}.writing")
+    return path.with_name(f"{path.name}.{writer}.writing" if writer else f"{path.name}.writing")
 
 
 def _create(path: Path) -> BufferedWriter:

@@ -31,6 +31,7 @@ from partitioner.sessions.table import SessionTable
 from partitioner.units import format_size
 
 if TYPE_CHECKING:
+    from partitioner.ops.admin.reports import StoreStatus
     from partitioner.routing.core import RouterCore
     from partitioner.store.engine import EngineClient
 
@@ -165,6 +166,14 @@ def store_status(engine: "EngineClient", requests: Rate) -> str:
     reason = engine.why_not_ready
     state = "the engine answers" if reason is None else f"no engine: {reason}"
     return f"{state}, {coarse_number(requests.per_second())} requests/s"
+
+
+def workers_status(seen: "StoreStatus", requests: Rate) -> str:
+    """How several processes are that do so together."""
+    state = "the engine answers" if seen.ready else f"no engine: {'; '.join(seen.reasons)}"
+    serving = sum(each.is_serving for each in seen.workers)
+    serve = f"{serving} of {len(seen.workers)} workers serve"
+    return f"{serve}, {state}, {coarse_number(requests.per_second())} requests/s"
 
 
 def coarse_duration(seconds: float) -> str:

@@ -9,11 +9,11 @@ Which signals wait until they are received here is said in signals.py.
 """
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import TypeVarTuple
+from typing import Protocol, TypeVarTuple
 
 import trio
 
@@ -21,7 +21,6 @@ from partitioner.daemon.notify import Notifier
 from partitioner.daemon.open_files import ConnectionCounts, allow_open_files
 from partitioner.ops.log import ONCE_A_MINUTE, Log
 from partitioner.signals import WAITING
-from partitioner.transport.listener import Downstream
 from partitioner.units import format_duration
 
 Given = TypeVarTuple("Given")
@@ -78,8 +77,22 @@ class Controls:
     why_not_stop: WhyNotStop = lambda: None
 
 
+class Server(Protocol):
+    """What serves clients: a Downstream, or several processes with one each."""
+
+    @property
+    def exchanges_under_way(self) -> int:
+        """How many clients wait for an answer."""
+
+    async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
+        """Serve until stopped, and the last exchange has ended."""
+
+    def stop(self) -> None:
+        """Accept no more clients, and let exchanges finish."""
+
+
 async def serve_until_stopped(
-    downstream: Downstream,
+    server: Server,
     listeners: list[trio.SocketListener],
     controls: Controls,
     log: Log,
@@ -103,19 +116,19 @@ async def serve_until_stopped(
                     f"{name} not obeyed", cause=reason, consequence="it goes on serving; a second one ends it"
                 )
                 name = f"a second signal, {await wanted_stop()}"
-            under_way, at_most = downstream.exchanges_under_way, format_duration(controls.shutdown)
+            under_way, at_most = server.exchanges_under_way, format_duration(controls.shutdown)
             log.note("stopping", cause=name, exchanges_under_way=under_way, at_most=at_most)
             controls.notifier.tell_stopping(f"stopping, {under_way} exchanges under way, at most {at_most}")
-            downstream.stop()
+            server.stop()
             cause = "the shutdown time is over"
             with trio.move_on_after(controls.shutdown):
                 cause = f"a second signal, {await _next_stop(signals, log)}"
-            log.note("stopping now", cause=cause, exchanges_cut_off=downstream.exchanges_under_way)
+            log.note("stopping now", cause=cause, exchanges_cut_off=server.exchanges_under_way)
             serving.cancel_scope.cancel()
 
         serving.start_soon(obey_signals)
         controls.notifier.tell_ready()
-        await downstream.serve(listeners)
+        await server.serve(listeners)
         serving.cancel_scope.cancel()
 
 

@@ -72,6 +72,7 @@ class StoreServerOptions(ServingOptions):
     exchange: float = 8.0  # a client gives up after 10 s
     name: str = "state-server"
     admin_allow: tuple[Network, ...] = LOOPBACK
+    worker: str = ""  # which one it is of several that serve at one port
     canary_place: "StatePlace | None" = None  # where it is remembered whose sessions the engine has
     settings: "Settings | None" = None  # what all this was made of, where it was a file
     read: "Callable[[], Settings] | None" = None  # the file of another time

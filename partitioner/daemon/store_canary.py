@@ -14,10 +14,13 @@ if TYPE_CHECKING:  # it reads a configuration
     from partitioner.daemon.state_dir import StatePlace
 
 
-def canary_opener(policy: StorePolicy, place: "StatePlace | None", name: str, log: Log) -> Canaries:
+def canary_opener(
+    policy: StorePolicy, place: "StatePlace | None", name: str, log: Log, worker: str = ""
+) -> Canaries:
     """Say how to learn what is expected of a canary: what the state server before this one has left.
 
-    It stands in NAME.canary, or in NAME.SLOT.canary where a Cluster has several.
+    It stands in NAME.canary, or in NAME.SLOT.canary where a Cluster has several. Workers share it: whoever
+    writes it last has seen the same engine.
 
     Raises FileUnusable if the directory was asked for; a default one that cannot be used is a warning.
     """
@@ -26,7 +29,7 @@ def canary_opener(policy: StorePolicy, place: "StatePlace | None", name: str, lo
         return lambda item: Canary(policy.lost_sessions, may_go_back=may_go_back)
     directory = place.directory
     try:
-        _read(directory / f"{name}.canary")
+        _read(directory / f"{name}.canary", worker)
     except FileUnusable as error:
         if place.is_asked_for:
             raise
@@ -42,28 +45,28 @@ def canary_opener(policy: StorePolicy, place: "StatePlace | None", name: str, lo
 
         def keep(value: bytes) -> None:
             try:
-                write_whole(file, [value, b"\n"])
+                write_whole(file, [value, b"\n"], worker)
             except FileUnusable as error:
                 consequence = "a restarted state server takes the engine as it stands"
                 log.complain("state cannot be kept", cause=str(error), consequence=consequence)
 
-        return Canary(policy.lost_sessions, _maybe_read(file, log), keep, may_go_back=may_go_back)
+        return Canary(policy.lost_sessions, _maybe_read(file, worker, log), keep, may_go_back=may_go_back)
 
     return open_canary
 
 
-def _maybe_read(file: Path, log: Log) -> bytes | None:
+def _maybe_read(file: Path, worker: str, log: Log) -> bytes | None:
     try:
-        return _read(file)
+        return _read(file, worker)
     except FileUnusable as error:
         log.complain("state is not known", cause=str(error), consequence="the engine is taken as it stands")
         return None
 
 
-def _read(file: Path) -> bytes | None:
+def _read(file: Path, worker: str) -> bytes | None:
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_usable(file)
+        check_usable(file, worker)
         return file.read_bytes().strip() or None if file.exists() else None
     except OSError as error:
         raise FileUnusable(f"{file} cannot be used: {error.strerror or error}") from error

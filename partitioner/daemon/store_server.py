@@ -10,6 +10,7 @@ state server
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -26,7 +27,7 @@ from partitioner.daemon.serving import (
 from partitioner.daemon.store import StoreParts, StoreServerOptions, build_store
 from partitioner.daemon.store_canary import canary_opener
 from partitioner.fastpath.store import store_fast_path
-from partitioner.membership.backend import Address
+from partitioner.membership.backend import Address, Network
 from partitioner.ops.admin.guard import check_exposure
 from partitioner.ops.client_log import ClientLog
 from partitioner.ops.event_log import EventLog
@@ -36,6 +37,9 @@ from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.store_counters import StoreCounters
 from partitioner.ops.store_log import StoreLog
 from partitioner.transport.limits import BytesInFlight
+
+if TYPE_CHECKING:  # it reads a configuration
+    from partitioner.daemon.store_reload import StoreReload
 
 
 async def run_store_server(
@@ -56,12 +60,7 @@ async def run_store_server(
         async with trio.open_nursery() as background:
             store.start(background)
             watch_over(background, log, counters)
-            reloading, reload = None, None
-            if options.settings is not None and options.read is not None:
-                from partitioner.daemon.store_reload import Reloading
-
-                reloading = Reloading(parts, options.settings, options.read)
-                reload = reloading.reload
+            reloading = _reloading(parts)
             admin = None
             if ports.admin is not None:
                 from partitioner.daemon.store_admin import build_store_admin
@@ -72,6 +71,7 @@ async def run_store_server(
             tell_service_manager(
                 background, notifier, counters, lambda requests: store_status(store.engine, requests)
             )
+            reload = None if reloading is None else reloading.reload
             controls = Controls(signals, notifier, options.shutdown, reload)
             await serve_until_stopped(downstream, ports.state.listeners, controls, log)
             await store.stop()
@@ -81,11 +81,24 @@ async def run_store_server(
     log.note_end(counters)
 
 
+def _reloading(parts: StoreParts) -> "StoreReload | None":
+    """What a reload does; None where there is no file."""
+    options = parts.options
+    if options.settings is None or options.read is None:
+        return None
+    from partitioner.daemon.store_reload import StoreReload
+
+    async def allow(networks: tuple[Network, ...]) -> None:
+        parts.downstream.allow(networks)
+
+    return StoreReload(options.settings, options.read, allow, parts.log)
+
+
 def build_store_parts(options: StoreServerOptions, log: Log, event_log: EventLog) -> StoreParts:
     """Put such a state server together. Raises FileUnusable."""
     counters, store_counters = Counters(), StoreCounters()
     store_observer = StoreFanout(StoreLog(log), store_counters)
-    canaries = canary_opener(options.store, options.canary_place, options.name, log)
+    canaries = canary_opener(options.store, options.canary_place, options.name, log, options.worker)
     store = build_store(options.store, store_observer, canaries, options.key_of)
     observer = Fanout(ClientLog(log), counters)
     downstream = build_downstream(

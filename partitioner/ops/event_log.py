@@ -9,7 +9,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import structlog
@@ -62,6 +62,11 @@ class EventLog:
         for event in older:
             if len(self._events) < MOST_EVENTS:
                 self._events.appendleft(event)
+
+    def take_over(self, event: Event, **facts: str) -> None:
+        """Remember a line of another process, with these facts as well."""
+        self._events.append(replace(event, facts=event.facts | facts))
+        self.recorded += 1
 
     def events(self) -> tuple[Event, ...]:
         """The last events, the youngest first."""

@@ -32,23 +32,26 @@ def _drop_lesser(_log: object, method: str, facts: structlog.typing.EventDict) -
 
 
 @contextmanager
-def open_log(*, as_json: bool) -> Iterator[None]:
-    """Write the log to standard error, in a thread of its own until the end: a daemon never waits for it."""
+def open_log(*, as_json: bool, worker: int | None = None) -> Iterator[None]:
+    """Write the log to standard error, in a thread of its own until the end: a daemon never waits for it.
+
+    Where several processes write to it, each line has the number of its `worker`.
+    """
     try:
         descriptor = None if sys.stderr is None else sys.stderr.fileno()
     except (OSError, ValueError):
         descriptor = None
     if descriptor is None:
-        configure_log(as_json=as_json)
+        configure_log(as_json=as_json, worker=worker)
         yield
         return
     queue = LogQueue(writer_to(descriptor), _tell_dropped)
-    configure_log(as_json=as_json, stream=_QueuedStream(queue))
+    configure_log(as_json=as_json, stream=_QueuedStream(queue), worker=worker)
     queue.start()
     try:
         yield
     finally:
-        configure_log(as_json=as_json)
+        configure_log(as_json=as_json, worker=worker)
         queue.close()
 
 
@@ -61,7 +64,7 @@ def _tell_dropped(count: int) -> None:
     )
 
 
-def configure_log(*, as_json: bool, stream: "_QueuedStream | None" = None) -> None:
+def configure_log(*, as_json: bool, stream: "_QueuedStream | None" = None, worker: int | None = None) -> None:
     """Write the log to standard error or another stream, for people or as one JSON object a line."""
     rendering: list[structlog.typing.Processor]
     has_colours = sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
@@ -74,6 +77,7 @@ def configure_log(*, as_json: bool, stream: "_QueuedStream | None" = None) -> No
         processors=[
             _drop_lesser,
             structlog.processors.add_log_level,
+            *([] if worker is None else [_number(worker)]),
             _timestamper(as_json),
             structlog.processors.format_exc_info,
             *rendering,
@@ -81,6 +85,14 @@ def configure_log(*, as_json: bool, stream: "_QueuedStream | None" = None) -> No
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, stream or _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+def _number(worker: int) -> structlog.typing.Processor:
+    def add(_log: object, _method: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        facts["worker"] = worker
+        return facts
+
+    return add
 
 
 def _escape(_log: object, _method: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -30,6 +30,9 @@ _GIVEN_UP = frozenset(
 )
 """What the kernel says of a connection over which nothing gets through any more."""
 
+BACKLOG = 4096
+"""Clients that have connected and are not accepted yet; the system may allow fewer."""
+
 LOOK_UP_PATIENCE = 0.1
 """Seconds for the look-up of a name that is known from last time."""
 
@@ -268,7 +271,34 @@ async def listen_tcp(address: Address) -> list[trio.SocketListener]:
 
 
 async def _listen_at(address: Address) -> list[trio.SocketListener]:
-    return await trio.open_tcp_listeners(address.port, host=address.host, backlog=4096)
+    return await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+
+
+def listening(bound: socket.socket) -> trio.SocketListener:
+    """Listen on a socket that is bound; one that listens already goes on."""
+    bound.listen(BACKLOG)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(bound))
+
+
+def sharing_socket(family: int, place: object) -> socket.socket:
+    """A socket that is bound to a place, as getsockname says it, and shares it with others of its kind.
+
+    It does not listen yet. The system spreads clients over those that do, by their address and port, and a
+    process that ends takes only its own share along (SO_REUSEPORT, socket(7)).
+
+    Raises OSError where a socket is there that does not share.
+    """
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if bound.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(place)  # type: ignore[arg-type]  # whatever getsockname has said
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def listening_address(listener: trio.SocketListener) -> Address:

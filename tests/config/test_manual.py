@@ -43,7 +43,7 @@ def test_the_manual_shows_every_key() -> None:
     shown = yaml.safe_load(text)
     in_comments = set(re.findall(r"^# ([a-z_]+):(?: |$)", text, re.MULTILINE))
 
-    assert in_comments == {"embedded", "copies", "admin_token", "state_dir", "store", *TOKEN_FILES}
+    assert in_comments == {"embedded", "copies", "admin_token", "state_dir", "store", "workers", *TOKEN_FILES}
     assert Settings.model_fields.keys() - in_comments == shown.keys()
     assert HealthSettings.model_fields.keys() == shown["health"].keys()
     timeouts = {field.alias or name for name, field in TimeoutSettings.model_fields.items()}

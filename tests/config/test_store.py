@@ -59,6 +59,8 @@ WRONG = [
         "store.tls.certificat",
         "unknown key; did you mean 'certificate'?",
     ),
+    (PRIMARY + "}\nworkers: 0\n", "workers", "0 is out of range; expected 1 to 64"),
+    ("embedded: 2\nworkers: 2\n", "workers", "goes with a `store` alone; expected no such key"),
     (PRIMARY + ", connections: 0}\n", "store.connections", "0 is out of range; expected 1 to 16"),
     (
         PRIMARY + "}\nbackends: [{name: state-1, address: 10.0.0.11:42424}]\n",

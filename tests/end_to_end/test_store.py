@@ -19,6 +19,7 @@ from tests.end_to_end.engines import VALKEY, Engine, engine, secured_engine, sen
 from tests.end_to_end.processes import kept_port, run_to_end
 from tests.end_to_end.store_servers import StoreServer, configured_store_server
 from tests.end_to_end.web_server import APPLICATION, Closed, WebServer, request_bytes
+from tests.tables import each_case
 
 PATIENCE = 60.0
 
@@ -155,10 +156,7 @@ def node_of_a_cluster(directory: Path) -> Iterator[tuple[int, str]]:
 
 
 WRONG = [
-    pytest.param(other_name, "the certificate of", marks=pytest.mark.slow),
     (unknown_authority, "the certificate of"),
-    pytest.param(no_tls, "perhaps it does not speak TLS", marks=pytest.mark.slow),
-    pytest.param(tls_alone, "closed the connection|broke the connection", marks=pytest.mark.slow),
     (no_such_file, "a file of `store.tls` cannot be used"),
     (node_of_a_cluster, "is a node of a Cluster: name it at `store.cluster`"),
     (wrong_password, "refuses user or password"),
@@ -166,22 +164,45 @@ WRONG = [
     (no_permission, "does not allow all that is needed"),
     (no_permission_to_count, "does not allow all that is needed"),
     (replica, "is a replica, and not a primary"),
-    pytest.param(sentinel, "is a Sentinel, and not an engine", marks=pytest.mark.slow),
     (no_database, "has no such database"),
     (eviction, "maxmemory-policy"),
     (nobody, "refused the connection"),
 ]
 
+MORE_WRONG = [
+    (other_name, "the certificate of"),
+    (no_tls, "perhaps it does not speak TLS"),
+    (tls_alone, "closed the connection|broke the connection"),
+    (sentinel, "is a Sentinel, and not an engine"),
+]
 
-@pytest.mark.parametrize(("wrong", "sentence"), WRONG, ids=lambda each: getattr(each, "__name__", ""))
-def test_what_has_to_be_mended_is_said(
-    wrong: Callable[[Path], AbstractContextManager[tuple[int, str]]], sentence: str, tmp_path: Path
-) -> None:
+Wrong = Callable[[Path], AbstractContextManager[tuple[int, str]]]
+
+
+def name_of_wrong(case: object) -> str | None:
+    return getattr(case, "__name__", None)
+
+
+@each_case(("wrong", "sentence"), WRONG, ids=name_of_wrong)
+def test_what_has_to_be_mended_is_said(wrong: Wrong, sentence: str, tmp_path: Path) -> None:
     """In the log, in /readyz and by `check --connect`; clients are closed, never told that all is gone."""
-    with wrong(tmp_path) as (port, settings):
+    look_at_what_is_wrong(wrong, sentence, tmp_path)
+
+
+@pytest.mark.slow
+@each_case(("wrong", "sentence"), MORE_WRONG, ids=name_of_wrong)
+def test_more_of_what_has_to_be_mended_is_said(wrong: Wrong, sentence: str, tmp_path: Path) -> None:
+    """The same of what is seldom wrong, or takes long to set up."""
+    look_at_what_is_wrong(wrong, sentence, tmp_path)
+
+
+def look_at_what_is_wrong(wrong: Wrong, sentence: str, directory: Path) -> None:
+    place = directory / str(name_of_wrong(wrong))
+    place.mkdir()
+    with wrong(place) as (port, settings):
         host = "localhost" if "tls" in settings else "127.0.0.1"
         store = f"timeouts: {{exchange: 2s}}\nstore:\n  primary: {host}:{port}\n{settings}"
-        with configured_store_server(tmp_path, store) as server, WebServer(server.port) as web:
+        with configured_store_server(place, store) as server, WebServer(server.port) as web:
             server.program.wait_for(f"engine lost.*{sentence}")
 
             status, reasons = ready(server)
@@ -189,7 +210,7 @@ def test_what_has_to_be_mended_is_said(
             assert re.search(sentence, reasons)
             with pytest.raises(Closed):
                 web.ask(_ACQUIRE, SESSION)
-        checked = run_to_end("check", "-c", str(tmp_path / "store-1" / "partitioner.yml"), "--connect")
+        checked = run_to_end("check", "-c", str(place / "store-1" / "partitioner.yml"), "--connect")
 
         assert checked.returncode == 1
         assert re.search(sentence, " ".join(checked.stdout.split()))

@@ -46,6 +46,7 @@ def _key_settings(settings: Settings) -> Table:
     rows.add_row("store.acknowledge", f"{store.acknowledge.value}, otherwise {store.otherwise.value}")
     rows.add_row("store.timeouts.answer", format_duration(store.timeouts.answer))
     rows.add_row("lost_sessions", policy.lost_sessions.value)
+    rows.add_row("workers", str(settings.workers))
     rows.add_row("timeouts.exchange", format_duration(settings.timeouts.exchange))
     rows.add_row("limits.body", format_size(settings.largest_body()))
     return rows

@@ -85,7 +85,12 @@ def _serve_from_store(settings: Settings, read: Callable[[], Settings] | None) -
         settings=settings,
         read=read,
     )
-    serve_from_store_until_stopped(options, log_as_json=settings.log_format is LogFormat.JSON)
+    serve_from_store_until_stopped(
+        options,
+        log_as_json=settings.log_format is LogFormat.JSON,
+        workers=settings.workers,
+        log_level=settings.log_level.value,
+    )
 
 
 def _with_addresses(settings: Settings, listen: Address | None, admin: Address | None) -> Settings:

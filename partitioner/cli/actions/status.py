@@ -1,5 +1,7 @@
 """Shows people what a running router sees: itself, its state servers, and the locks on them."""
 
+from rich.table import Table
+
 from partitioner.cli.admin_client import AdminClient
 from partitioner.cli.output import age, healed, percent, progress
 from partitioner.cli.pool_table import backends_table, summary
@@ -43,8 +45,28 @@ def _show_store(seen: StoreStatus) -> None:
             "-" if shard.clock_offset is None else f"{shard.clock_offset * 1000:.0f} ms",
         )
     print_rich(rows)
+    if seen.workers:
+        print_rich(_workers(seen))
     if seen.locks_to_give_back:
         print_rich(f"{seen.locks_to_give_back} locks of pages that have failed are being given back.")
+
+
+def _workers(seen: StoreStatus) -> Table:
+    rows = table(
+        *("worker", "process", "state", "for", "clients", "requests", "restarts"),
+        numbers=("clients", "requests", "restarts"),
+    )
+    for each in seen.workers:
+        rows.add_row(
+            str(each.number),
+            "-" if each.pid is None else str(each.pid),
+            "serves" if each.is_serving else "does not serve",
+            age(each.uptime),
+            str(each.clients),
+            str(each.requests),
+            str(each.restarts),
+        )
+    return rows
 
 
 def show_backends(url: str) -> None:

@@ -248,8 +248,21 @@ class ShardReport:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """One of the processes that serve at the same port. Times are seconds."""
+
+    number: int  # from 1
+    pid: int | None  # None while there is no process
+    is_serving: bool
+    uptime: float  # of the process
+    clients: int
+    requests: int  # that it has answered
+    restarts: int  # times that it had ended, and was started again
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """How a state server with a store is."""
+    """How a state server with a store is; its numbers are those of all its workers."""
 
     name: str
     version: str
@@ -261,6 +274,7 @@ class StoreStatus:
     requests: int  # that were answered since the start
     closed: int
     locks_to_give_back: int
+    workers: tuple[WorkerReport, ...] = ()  # where there are several processes
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,14 @@ from partitioner.ops.event_log import EventLog
 class StoreApi(Protocol):
     """Answers operators, and takes their orders."""
 
-    def why_not_ready(self) -> tuple[str, ...]: ...
+    async def status(self) -> StoreStatus: ...
 
-    def status(self) -> StoreStatus: ...
-
-    def locate(self, key: bytes) -> StoreLocation: ...
+    async def locate(self, key: bytes) -> StoreLocation: ...
 
     async def locks(self) -> Locks:
         """The oldest locks. Raises StoreFailure."""
 
-    def accept_loss(self) -> str:
+    async def accept_loss(self) -> str:
         """Take the engine as it stands; what that means now, in a sentence."""
 
     async def reload(self) -> object:
@@ -45,17 +43,17 @@ def store_app(
         return PlainTextResponse("ok\n")
 
     async def readyz(request: Request) -> Response:
-        reasons = api.why_not_ready()
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        seen = await api.status()
+        return JSONResponse({"ready": seen.ready, "reasons": seen.reasons}, 200 if seen.ready else 503)
 
     async def status(request: Request) -> Response:
-        return JSONResponse(asdict(api.status()))
+        return JSONResponse(asdict(await api.status()))
 
     async def locate(request: Request) -> Response:
         keys = request.query_params.getlist("key")
         if len(keys) != 1 or not keys[0]:
             return refuse(400, "expected one target, as in /api/v1/locate?key=TARGET")
-        return JSONResponse(asdict(api.locate(keys[0].encode("utf-8", "surrogatepass"))))
+        return JSONResponse(asdict(await api.locate(keys[0].encode("utf-8", "surrogatepass"))))
 
     async def locks(request: Request) -> Response:
         try:
@@ -64,7 +62,7 @@ def store_app(
             return refuse(503, str(failure))
 
     async def accept_loss(request: Request) -> Response:
-        return JSONResponse({"said": api.accept_loss()})
+        return JSONResponse({"said": await api.accept_loss()})
 
     async def reload(request: Request) -> Response:
         try:

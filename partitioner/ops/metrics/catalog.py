@@ -251,6 +251,10 @@ STORE = (
     ),
     _gauge("engine_clock_offset_seconds", "", "By how much the engine's clock is ahead of this machine's."),
     _gauge("engine_memory_used_ratio", "", "The share of its maxmemory that the engine uses; 0 without one."),
+    _gauge("workers_serving", "", "Processes that serve clients at this port; see the key `workers`."),
+    _counter(
+        "worker_restarts_total", "", "How often one of them had ended by itself, and was started again."
+    ),
     _counter("requests_again_total", "", "Requests that were sent to the engine again, under their id."),
     _counter(
         "requests_degraded_total", "", "Requests answered although a replica did not have their change."

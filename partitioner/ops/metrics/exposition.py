@@ -5,7 +5,7 @@ other tasks have a turn; not after each piece, because most are of a few lines, 
 lasts for as long as the fast path pumps. The page is sent when it is whole: no scraper gets half of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import trio
@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from partitioner.ops.metrics.collector import TableCollector
 from partitioner.ops.metrics.process import process_families
+from partitioner.ops.metrics.process_numbers import process_numbers
 
 LINES_AT_A_TIME = 100
 """Lines between two turns of other tasks, about a millisecond's worth."""
@@ -41,8 +42,13 @@ class _Single(Collector):
         return (self._family,)
 
 
-async def write_page(collector: TableCollector, accept: str) -> Page:
-    """Write what is collected and what is told of this process.
+ProcessNumbers = Callable[[], Awaitable[Mapping[str, float]]]
+
+
+async def write_page(
+    collector: TableCollector, accept: str, numbers: ProcessNumbers = process_numbers
+) -> Page:
+    """Write what is collected and what is told of the process.
 
     The format is what `accept`, the field of a request, asks for.
     """
@@ -57,7 +63,7 @@ async def write_page(collector: TableCollector, accept: str) -> Page:
         if lines >= LINES_AT_A_TIME:
             lines = 0
             await trio.lowlevel.checkpoint()
-    for family in await process_families():
+    for family in process_families(await numbers()):
         texts.append(encode(_Single(family)).removesuffix(_END))
     return Page(b"".join(texts) + end, content_type)
 

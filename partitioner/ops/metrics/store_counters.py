@@ -59,6 +59,8 @@ def store_reading(
     def read() -> Readings:
         readings = Readings()
         note_serving(readings, counters, downstream)
+        readings.note("workers_serving", 1)
+        readings.note("worker_restarts_total", 0)
         _note_engine(readings, engine)
         _note_counts(readings, store_counters)
         return readings

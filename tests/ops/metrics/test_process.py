@@ -8,12 +8,17 @@ import pytest
 from prometheus_client.process_collector import ProcessCollector
 
 from partitioner.ops.metrics.catalog import PROCESS
-from partitioner.ops.metrics.process import FILES_AT_A_TIME, count_files, process_families
+from partitioner.ops.metrics.process import process_families
+from partitioner.ops.metrics.process_numbers import FILES_AT_A_TIME, count_files, process_numbers
 
 
 async def test_as_the_client_library_says() -> None:
     """Every number is what prometheus-client itself would tell, but for what goes on meanwhile."""
-    told = {sample.name: sample.value for each in await process_families() for sample in each.samples}
+    told = {
+        sample.name: sample.value
+        for each in process_families(await process_numbers())
+        for sample in each.samples
+    }
     theirs = ProcessCollector(registry=None).collect()
     expected = {sample.name: sample.value for each in theirs for sample in each.samples}
 
@@ -40,7 +45,11 @@ async def test_a_process_is_started_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def started_at() -> float:
-    told = {sample.name: sample.value for each in await process_families() for sample in each.samples}
+    told = {
+        sample.name: sample.value
+        for each in process_families(await process_numbers())
+        for sample in each.samples
+    }
     return told["process_start_time_seconds"]
 
 
@@ -59,7 +68,7 @@ async def test_open_files(may_ask: bool) -> None:
 
 async def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Less is told, and nothing fails."""
-    monkeypatch.setattr("partitioner.ops.metrics.process._OWN", tmp_path)
-    told = {sample.name for each in await process_families() for sample in each.samples}
+    monkeypatch.setattr("partitioner.ops.metrics.process_numbers._OWN", tmp_path)
+    told = {sample.name for each in process_families(await process_numbers()) for sample in each.samples}
 
     assert {"process_cpu_seconds_total", "process_max_fds"} == told
