@@ -76,11 +76,10 @@ class Entry:
     def mark_has_expired(self, mark: Mark, now: float) -> bool:
         """Whether a mark has nothing to say any more, because what its server held has expired.
 
-        While the session is served from elsewhere, a server that has missed a change still lacks its copy,
-        though what it held is gone: the session would be lost with the others, unnoticed.
+        While the session is served from elsewhere, a server that is marked still lacks its copy, though what
+        it held is gone: the session would be lost with the others, unnoticed.
         """
-        since = max(mark.since, self.served_at) if mark.is_stale else mark.since
-        return not mark.open and since + self.timeout < now
+        return not mark.open and max(mark.since, self.served_at) + self.timeout < now
 
 
 def may_hold_stale(reasons: frozenset[str]) -> bool:

@@ -163,7 +163,7 @@ class LedgerAndModel(RuleBasedStateMachine):
             pass
         for key, model in self.model.items():
             for server, mark in tuple(model.marks.items()):
-                since = max(mark.events[-1], model.served_at) if mark.is_stale else mark.events[-1]
+                since = max(mark.events[-1], model.served_at)
                 if not mark.open and since + TIMEOUT < self.now:
                     del model.marks[server]
             if not model.marks and not self.unexpired(key):
