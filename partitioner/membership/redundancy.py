@@ -5,7 +5,8 @@ away, and that is remembered as a *gap*:
 
 - a server that was read is not read any more, or has a new and empty incarnation: whatever it held has one
   copy less. The gap closes when the server is read again in the incarnation that it had, and what it missed
-  meanwhile is marked in the ledger.
+  meanwhile is marked in the ledger. One that was RECOVERING is not marked for that: a walk, or time, has to
+  show that it has its copies.
 - something may be missing anywhere: the router has started and does not know what went before, the
   number of copies was raised, or there were fewer servers than copies and it is not marked who missed
   what. Only time closes such a gap.
@@ -29,6 +30,7 @@ from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import Member, Pool
+from partitioner.membership.wholeness import touch_window
 from partitioner.units import format_age
 
 MOST_EVENTS = 3
@@ -184,6 +186,18 @@ class Redundancy:
         elif after.is_readable and not before.is_readable:
             back = (identity, after.record.incarnation)
             self.gaps = tuple(gap for gap in self.gaps if (gap.identity, gap.incarnation) != back)
+            if before.record.health is Health.RECOVERING:
+                self._note_recovered(identity, before, now)
+
+    def _note_recovered(self, identity: BackendId, member: Member, now: float) -> None:
+        """A server is read that was written to for a while, and not touched.
+
+        Time has put its copies right where T_max has passed, and the touches of that time have come (7.2).
+        """
+        window = touch_window(int(self._ledger.longest_life // 60))
+        began_at = min(now, member.record.since + window)
+        event = f"{member.backend.name} began to recover"
+        self._open(RedundancyGap(event, began_at, identity, member.record.incarnation))
 
     def _note_shortage(self, before: Pool, after: Pool, now: float) -> None:
         """With fewer servers than copies writes go on. Were all that missed them marked?"""

@@ -19,20 +19,13 @@ import trio
 
 from partitioner.membership.backend import NO_IDENTITY, BackendId
 from partitioner.membership.entry import MISSING
+from partitioner.membership.wholeness import touch_window
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing.internal_requests import InternalRequests, release, side_by_side, touch
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.roster import Roster
 from partitioner.transport.messages import BegunExchange
-
-WINDOW_SHARE = 1 / 20
-SHORTEST_WINDOW = 3.0
-"""Seconds: the window of the shortest time-out there is, a minute, and of one that is not known."""
-
-LONGEST_WINDOW = 300.0
-"""Seconds: so long a key is remembered after its last use, whatever time-out a client has told. A session
-that may live for a year is touched every five minutes while it is used."""
 
 AT_ONCE = 16
 """Keys that are touched side by side; others that are due wait, and not each in a task of its own."""
@@ -43,10 +36,6 @@ TOGETHER = 0.01
 
 NEXT_LOOK = 0.1
 """Seconds after which to look again at a key that is busy. It may be with a write, which touches as well."""
-
-PAGE = 1.0
-"""Seconds that a page has that has just locked a session, before its copies are touched on its account. Most
-pages end before, and with a save; one that is about to come would find its key busy with the touch."""
 
 FEW = 64
 """Looks at keys that are gone which are not worth being swept out."""
@@ -99,13 +88,13 @@ class ExpirySync:
             return
         known = self._keys.get(session.key)
         if known is None:
-            window = _window(timeout_minutes)
+            window = touch_window(timeout_minutes)
             self._keys[session.key] = _Key(session, window, float("-inf"), server or NO_IDENTITY)
             self._look_at(session.key, trio.current_time())
         else:
             known.renewed_by = server or NO_IDENTITY
             if timeout_minutes is not None:
-                known.window = _window(timeout_minutes)
+                known.window = touch_window(timeout_minutes)
 
     def note_written(self, session: SessionRef, timeout_minutes: int | None) -> None:
         """A write has reached the copies, and so has renewed their expiry as well."""
@@ -114,7 +103,7 @@ class ExpirySync:
         now = trio.current_time()
         known = self._keys.get(session.key)
         if known is None:
-            window = _window(timeout_minutes)
+            window = touch_window(timeout_minutes)
             self._keys[session.key] = _Key(session, window, now)
             self._look_at(session.key, now + window)
         else:
@@ -244,9 +233,3 @@ class ExpirySync:
     def _mark(self, session: SessionRef, server: BackendId, *, is_missing: bool) -> None:
         """A copy is missing, or will expire too early: have it written again, time-out and all."""
         self._ledger_keeper.mark(session, server, is_stale=is_missing, reason=MISSING)
-
-
-def _window(timeout_minutes: int | None) -> float:
-    """For how long copies need not be touched again; where the time-out is not known, the shortest."""
-    share = (timeout_minutes or 0) * 60.0 * WINDOW_SHARE
-    return min(max(SHORTEST_WINDOW, share), LONGEST_WINDOW)

@@ -20,6 +20,7 @@ from partitioner.errors import ListingFailed, MalformedAnswer
 from partitioner.membership.backend import Address, BackendId
 from partitioner.membership.items import CanaryItem, read_canary
 from partitioner.membership.pool import Member, Pool
+from partitioner.membership.wholeness import Holding
 from partitioner.protocol.target import listing_place, target_of
 from partitioner.sessions.table import Listed
 
@@ -47,10 +48,21 @@ class Found:
 
     key: bytes
     on: dict[BackendId, Listed] = field(default_factory=dict)  # by identity
+    listed_at: dict[BackendId, float] = field(default_factory=dict)  # when each page was asked for
 
     @property
     def target(self) -> bytes:
         return target_of(self.key)
+
+    def holdings(self) -> dict[BackendId, Holding]:
+        """What each of them has, by identity."""
+        return {each: _holding(listed, self.listed_at.get(each, 0.0)) for each, listed in self.on.items()}
+
+
+def _holding(listed: Listed, listed_at: float) -> Holding:
+    left = None if listed.idle is None else 60.0 * listed.timeout_minutes - listed.idle
+    expires_at = None if left is None else listed_at + left
+    return Holding(listed.digest, expires_at, listed_at, listed.timeout_minutes)
 
 
 class Walk:
@@ -125,6 +137,7 @@ class Walk:
         for identity, (place, listed) in heads.items():
             if place == least:
                 found.on[identity] = listed
+                found.listed_at[identity] = self._listings[identity].listed_at
                 self._listings[identity].position += 1
         return found
 
@@ -162,6 +175,7 @@ class _Listing:
         self._next: bytes | None = b""
         self._beats: dict[str, bytes] = {}  # the canaries of other farms' routers as they were seen first
         self.position = 0
+        self.listed_at = 0.0  # when the page of now was asked for
         self.told = 0
         self.seen = 0
 
@@ -177,6 +191,7 @@ class _Listing:
         """Read pages until there is a session, or none is left. Raises ListingFailed."""
         while self.needs_page:
             assert self._next is not None
+            self.listed_at = trio.current_time()
             page = await self._list_sessions(self._admin, self._next)
             self._check_owner(page)
             self._take(page)

@@ -59,8 +59,7 @@ class SessionHealer:
         acting = self._ledger_keeper.acting_set(pool, session)
         if acting is None:
             return Flaws(lacking=tuple(found.on))
-        digests = {identity: listed.digest for identity, listed in found.on.items()}
-        return flaws_of(pool, acting, digests, walk.walked)
+        return flaws_of(pool, acting, found.holdings(), walk.walked)
 
     async def heal(self, found: Found, walk: Walk) -> tuple[Outcome, Flaws]:
         """Put a session right behind its gate; return what became of it, and what was wrong."""

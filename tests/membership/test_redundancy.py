@@ -162,6 +162,7 @@ WEIGHED = do(World.weigh, "b")
 MARKED = do(World.mark, "b")
 UNMARKED = do(World.unmark, "b")
 LESS, MORE = do(World.wait, T_MAX - 10), do(World.wait, T_MAX + 10)
+TOUCHED = do(World.wait, T_MAX / 20)
 
 THREE_SERVERS: list[tuple[str, list[Step], bool]] = [
     ("nothing has happened", [], True),
@@ -176,7 +177,14 @@ THREE_SERVERS: list[tuple[str, list[Step], bool]] = [
     ("one was restarted, and fell, and is back in its new incarnation", [RESTARTED, FELL, UP], False),
     ("one was restarted twice, once long ago", [RESTARTED, MORE, RESTARTED], False),
     ("one is in doubt", [DOUBTED], False),
-    ("one is in doubt, and somebody trusts it", [DOUBTED, TRUSTED], True),
+    ("one is in doubt, and somebody trusts it", [DOUBTED, TRUSTED], False),
+    ("one is in doubt, and somebody trusted it long ago", [DOUBTED, TRUSTED, MORE], True),
+    (
+        "one was in doubt until just now",
+        [DOUBTED, MORE, TRUSTED],
+        False,
+    ),
+    ("one was in doubt, and its last touches have come", [DOUBTED, MORE, TRUSTED, TOUCHED], True),
     ("one is drained", [DRAINED], True),
     ("one is drained, and fell", [DRAINED, FELL], False),
     ("one is drained, and ready again", [DRAINED, READY], True),

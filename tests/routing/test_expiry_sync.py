@@ -5,9 +5,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from partitioner.membership.entry import MISSING
+from partitioner.membership.wholeness import LONGEST_WINDOW, SHORTEST_WINDOW
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
-from partitioner.routing.expiry_sync import AT_ONCE, FEW, LONGEST_WINDOW, SHORTEST_WINDOW
+from partitioner.routing.expiry_sync import AT_ONCE, FEW
 from tests.doubles.backends import NOT_FOUND, ok
 from tests.doubles.farms import T_MAX, MemoryFarm
 from tests.doubles.routers import MemoryRouter

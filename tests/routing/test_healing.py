@@ -146,6 +146,24 @@ async def test_a_doubtful_server_is_read_again_with_what_the_others_have(
     assert [] == await pool.lost()
 
 
+async def test_copies_on_a_doubtful_server_live_as_long_as_their_primaries_afterwards(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It was written to and never touched: what was only read meanwhile would expire there too early."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    number = next(each for each in pool.on("state-1") if pool.primary_and_copy(each)[1] == "state-1")
+    await trio.sleep(600.0)
+    pool.router.roster.suspect(STATE_1)
+    await pool.ask(Operation.GET, number)
+    read_at = trio.current_time()
+    await pool.until_healed()
+    copy = pool.servers["state-1"].maybe_session(target(number))
+
+    assert copy is not None
+    assert copy.expires_at >= read_at + 20 * 60.0
+
+
 async def test_a_new_session_keeps_its_one_shot_flag(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
