@@ -8,23 +8,34 @@ State servers have no identity: one that was restarted looks like itself and has
 token tells one memory from the next. The beat, milliseconds by the clock of the active router, tells whether
 a memory has gone back in time: a snapshot that was restored, or an old state file (design.md 5.1).
 
-    canary   TOKEN | TOKEN beat=MILLISECONDS used=0|1|-      "-": its writer has stopped in order
+    canary   TOKEN | TOKEN beat=MILLISECONDS used=0|1|- [others=MEMORY-MILLISECONDS[,...]]
     term     NUMBER WORD [NUMBER-WORD ...]      with earlier ones, whose records may still be there
+
+`used=-` says that the writer has stopped in order. `others` are the last beats that other memories have
+taken, each named by eight digits of its token's hash: so the next router knows what a memory must show.
 """
 
 import re
 from dataclasses import dataclass
+
+from xxhash import xxh3_64_hexdigest
 
 from partitioner.errors import MalformedAnswer
 
 ITEMS = "/partitioner/"
 """Where the keys of all such items begin. No client has any business there."""
 
-MOST_CANARY_BYTES = 1024
+MOST_CANARY_BYTES = 2048
 MOST_TERM_BYTES = 256
 MOST_RECORD_BYTES = 64 * 1024
 
-_CANARY = re.compile(rb"(?P<token>[!-~]{1,256})(?: beat=(?P<beat>[0-9]{1,15}) used=(?P<used>[01-]))?")
+MOST_OTHERS = 60
+"""Memories whose beats one canary tells."""
+
+_CANARY = re.compile(
+    rb"(?P<token>[!-~]{1,256})(?: beat=(?P<beat>[0-9]{1,15}) used=(?P<used>[01-])"
+    rb"(?: others=(?P<others>[0-9a-f]{8}-[0-9]{1,15}(?:,[0-9a-f]{8}-[0-9]{1,15})*))?)?"
+)
 _TERM = re.compile(
     rb"(?P<number>[0-9]{1,15}) (?P<word>[0-9a-z]{1,16})(?P<earlier>(?: [0-9]{1,15}-[0-9a-z]{1,16})*)"
 )
@@ -40,10 +51,18 @@ class CanaryItem:
     beat: int = 0  # milliseconds; 0 where none was written yet
     is_used: bool = False  # whether its writer answered a client's exchange since the beat before
     is_last: bool = False  # whether its writer has stopped in order
+    others: tuple[tuple[str, int], ...] = ()  # beats of other memories, each by `short_of` its token
 
     def written(self) -> bytes:
         used = b"-" if self.is_last else b"%d" % self.is_used
-        return b"%b beat=%d used=%b" % (self.token, self.beat, used)
+        told = ",".join(f"{memory}-{beat}" for memory, beat in self.others[:MOST_OTHERS])
+        others = b" others=" + told.encode() if told else b""
+        return b"%b beat=%d used=%b%b" % (self.token, self.beat, used, others)
+
+
+def short_of(token: bytes) -> str:
+    """Eight digits that tell the memories of one farm apart."""
+    return xxh3_64_hexdigest(token)[:8]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,7 +100,14 @@ def read_canary(content: bytes) -> CanaryItem:
     match = _CANARY.fullmatch(content)
     if match is None:
         raise MalformedAnswer(f"has {content[:40]!r} for a canary; expected a token and its beat")
-    return CanaryItem(match["token"], int(match["beat"] or 0), match["used"] == b"1", match["used"] == b"-")
+    told = (each.split("-") for each in (match["others"] or b"").decode().split(",") if each)
+    return CanaryItem(
+        match["token"],
+        int(match["beat"] or 0),
+        is_used=match["used"] == b"1",
+        is_last=match["used"] == b"-",
+        others=tuple((memory, int(beat)) for memory, beat in told),
+    )
 
 
 def read_term(content: bytes) -> TermItem:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from partitioner.membership.backend import Address, BackendId
 from partitioner.membership.inheritance import Inheritance
-from partitioner.membership.items import CanaryItem, Term, TermItem
-from partitioner.membership.record import Record, text_of
+from partitioner.membership.items import CanaryItem, Term, TermItem, short_of
+from partitioner.membership.record import Record, text_of, token_of
 
 BEHIND = 10_000
 """Milliseconds by which the beat of a server that was UP may be behind the newest one (design.md 5.1)."""
@@ -72,13 +72,39 @@ class Survey:
             each.token: each.beat for each in record.members if not each.was_up
         }
         up = {each.token for each in record.members if each.was_up}
+        told = self._told()
         for canary in self.canaries.values():
             if canary is None:
                 continue
             token = text_of(canary.token)
             is_behind = token in up and canary.beat < self.newest_beat - BEHIND
-            if is_behind or canary.beat < entries.get(token, 0):
+            if is_behind or canary.beat < max(entries.get(token, 0), told.get(short_of(canary.token), 0)):
                 yield canary.token
+
+    def known_beats(self, record: Record | None) -> dict[bytes, int]:
+        """The least beat that each memory shows which is not older than it was, by token.
+
+        Those that have gone back show less. Of one that was not read it is what others tell.
+        """
+        told = self._told()
+        tokens = [] if record is None else [each.token for each in record.members]
+        known = {
+            token_of(each): told[short_of(token_of(each))]
+            for each in tokens
+            if each is not None and short_of(token_of(each)) in told
+        }
+        known |= {canary.token: canary.beat for canary in self.canaries.values() if canary is not None}
+        for token in () if record is None else self.gone_back(record):
+            known[token] += 1
+        return known
+
+    def _told(self) -> dict[str, int]:
+        """The last beats that other servers tell of memories, by `short_of` their tokens."""
+        told: dict[str, int] = {}
+        for canary in self.canaries.values():
+            for memory, beat in () if canary is None else canary.others:
+                told[memory] = max(beat, told.get(memory, 0))
+        return told
 
 
 def order_of(record: Record | None) -> tuple[Term, int]:

@@ -132,12 +132,24 @@ class Prober:
                 return canary  # first it has to be known whose memory that is
             if keeper is not None:
                 if keeper.beats.has_gone_back(canary, before):
-                    self._roster.memory_went_back(identity, canary.token)
-                await keeper.beats.write(channel, canary)
+                    canary = self._named_anew(canary)
+                await keeper.beat(channel, canary)
                 await keeper.bring_up_to_date(identity, channel)
             return canary
 
         return look
+
+    def _named_anew(self, canary: CanaryItem) -> CanaryItem:
+        """The canary of a memory that has gone back, with a token of its own.
+
+        What is known of the memory that had the other one is not true of it: which locks it has granted, and
+        that what it lacks does not exist. It is written with the next beat. A router that comes before it is
+        written down finds a token that no record names, and does not read that memory either.
+        Source: design.md 5.5.9.
+        """
+        token = self._connector.canary.new_token().encode()
+        self._roster.memory_went_back(self._identity, canary.token, token)
+        return replace(canary, token=token)
 
     async def _own_token(self, backend: Backend, canary: CanaryItem) -> bytes:
         """The token of this backend's memory, which no other backend that answers has as well.
@@ -220,7 +232,7 @@ class Probing:
             async def write(channel: Channel) -> None:
                 canary = await self._connector.read(channel)
                 if canary is not None:
-                    await keeper.beats.write(channel, canary, is_last=True)
+                    await keeper.beat(channel, canary, is_last=True)
 
             with suppress(BackendFailure):  # a standby that gets no beat waits for five seconds
                 channel, _ = await self._connector.greet(backend, self._policy.timeout, write)

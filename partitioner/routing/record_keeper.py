@@ -14,10 +14,10 @@ import trio
 
 from partitioner.errors import BackendFailure, BackendMalformed, FileUnusable, NoBackendLeft
 from partitioner.membership.backend import BackendId
-from partitioner.membership.entry import WRITE
+from partitioner.membership.entry import REMOVE, WRITE
 from partitioner.membership.farm_clock import FarmClock
 from partitioner.membership.health import Health
-from partitioner.membership.items import Term
+from partitioner.membership.items import CanaryItem, Term
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.record import Knowledge, Record, record_of
 from partitioner.membership.record_format import write_record
@@ -69,6 +69,7 @@ class RecordKeeper:
         assert authority is not None  # or no other router could read a record
         self._authority = authority
         self.beats = authority.beats
+        roster.end_listeners.append(self.beats.note_end)
 
     def __repr__(self) -> str:
         serial = "no record" if self.record is None else f"serial {self.record.serial}"
@@ -125,6 +126,15 @@ class RecordKeeper:
         """Whether this memory was empty, and has its token from this router."""
         return incarnation in self._announced.values()
 
+    async def beat(self, channel: Channel, canary: CanaryItem, *, is_last: bool = False) -> None:
+        """Write the beat of now over a canary that was read, with those of all other members beside it.
+
+        Raises as Canary.read does.
+        """
+        memories = (member.incarnation for member in self._roster.pool.members.values())
+        others = [each for each in memories if each is not None and each != canary.token]
+        await self.beats.write(channel, canary, others, is_last=is_last)
+
     async def write(self, *, has_stopped: bool = False) -> bool:
         """Write the record as things are now; return whether it is safe."""
         async with self._one_at_a_time:
@@ -132,11 +142,11 @@ class RecordKeeper:
 
     # --- beginning and ending ---
 
-    def begin(self, record: Record, clock: FarmClock, dirty: Reasons) -> None:
-        """This router has claimed: its record follows upon this one."""
+    def begin(self, record: Record, clock: FarmClock, dirty: Reasons, beats: Mapping[bytes, int]) -> None:
+        """This router has claimed: its record follows upon this one; `beats` as Beats.begin takes them."""
         self.record = record
         self._wanted, self._lacking = {}, set()
-        self.beats.begin(clock)
+        self.beats.begin(clock, beats)
         self._roster.note_recorded(dict(dirty))
 
     def end(self) -> None:
@@ -195,12 +205,14 @@ class RecordKeeper:
 
     def _present_needs(self) -> dict[BackendId, frozenset[str]]:
         """What is true now: a server that is marked, out or in doubt may lack something."""
-        needs = dict(self._ledger.reasons())
-        for identity, member in self._roster.pool.members.items():
+        needs, roster = dict(self._ledger.reasons()), self._roster
+        for identity, member in roster.pool.members.items():
             is_out = member.incarnation is not None and not member.is_reachable
             if is_out or member.record.health is Health.RECOVERING:
                 kept = self._dirty.get(identity, _NONE) or frozenset({WRITE})
                 needs[identity] = needs.get(identity, _NONE) | kept
+            if member.record.health is Health.RECOVERING and member.incarnation in roster.unaccounted:
+                needs[identity] |= {REMOVE}
         return needs
 
     def _take_back(self) -> None:

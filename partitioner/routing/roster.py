@@ -106,6 +106,7 @@ class Roster:
         self.aliases: dict[BackendId, str] = {}  # which server a backend is that was entered twice
         self.copied: dict[bytes, str] = {}  # of which server each memory began as a copy, by token
         self.empty: set[bytes] = set()  # tokens that were planted on empty memories
+        self.unaccounted: set[bytes] = set()  # tokens of memories of which nobody noted what they missed
         self.unknown_locks_before = float(
             "-inf"
         )  # locks that are older may be those of another router's pages
@@ -113,6 +114,7 @@ class Roster:
         self._trusts_unknown = True  # no router was here before, so memories are taken as they stand
         self.listeners: list[Listener] = []  # told before the new pool is published
         self.movers: list[Mover] = []
+        self.end_listeners: list[Callable[[bytes], None]] = []  # of memories whose process may have ended
         self._policy = policy
         self._observer = observer
         self._open_upstream = open_upstream
@@ -174,6 +176,7 @@ class Roster:
         self.unknown_locks_before = float("-inf") if knows_locks else trio.current_time()
         self._trusts_unknown = inheritance.trusts_unknown
         self.empty = set(inheritance.empty)
+        self.unaccounted = set()
         self.departed = dict(inheritance.departed)
         begun = replace(inheritance.pool, epoch=self.pool.epoch + 1, dirty=self.pool.dirty, is_served=False)
         self._begin(begun, inheritance.gaps)
@@ -246,6 +249,7 @@ class Roster:
         identity = BackendId(failure.backend)
         if isinstance(failure, BackendEjected) or identity not in self.pool.members:
             return
+        self._note_end(identity, failure)
         symptom = SYMPTOMS[type(failure)]
         if symptom is not None:
             self._observe_symptom(identity, symptom, failure.detail)
@@ -259,11 +263,19 @@ class Roster:
         if isinstance(failure, BackendNotAtFault):
             self._observer.backend_troubled(failure)
             return
+        self._note_end(identity, failure)
         symptom = SYMPTOMS[type(failure)] or Symptom.BROKEN
         if symptom is Symptom.ALIAS:
             self.aliases[identity] = failure.detail
         self.upstreams[identity].half_closed.note_answering(symptom is Symptom.RESTARTED)
         self._observe_symptom(identity, symptom, failure.detail)
+
+    def _note_end(self, identity: BackendId, failure: BackendFailure) -> None:
+        """A process that refuses or resets a connection has likely ended."""
+        incarnation = self.pool.members[identity].incarnation
+        if incarnation is not None and isinstance(failure, BackendRefused | BackendReset):
+            for listener in self.end_listeners:
+                listener(incarnation)
 
     def probe_succeeded(self, identity: BackendId, incarnation: bytes) -> None:
         """A probe found, or planted, the canary and read it back."""
@@ -287,11 +299,14 @@ class Roster:
             self.empty.discard(incarnation)  # it is a member's memory now, and comes back as that
         self._publish(identity, record, "has another canary")
 
-    def memory_went_back(self, identity: BackendId, incarnation: bytes) -> None:
-        """A memory shows less than it has taken: an old one was put back, and is in doubt from now on."""
+    def memory_went_back(self, identity: BackendId, former: bytes, incarnation: bytes) -> None:
+        """A memory shows less than it has taken: an old one was put back, and is in doubt from now on.
+
+        It is to have this token, in place of the `former` one.
+        """
         now = trio.current_time()
-        self.departed[incarnation] = now + self._longest_life()
-        if self._record(identity).is_up:
+        self.departed |= dict.fromkeys((former, incarnation), now + self._longest_life())
+        if self._record(identity).answers:
             self._observe_symptom(identity, Symptom.RESTARTED, "has gone back in time")
 
     def _doubted(self, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
@@ -310,6 +325,7 @@ class Roster:
         )
         if (is_known and not is_out) or (record.answers and record.incarnation == incarnation):
             return record
+        self.unaccounted.add(incarnation)
         return suspect(record, now + self._longest_life(), incarnation, now)
 
     def _forget_if_alias(self, identity: BackendId) -> None:
@@ -500,6 +516,7 @@ class Roster:
         self.departed = {each: until for each, until in self.departed.items() if until > now}
         held = {each.incarnation for each in self.pool.members.values()}
         self.copied = {each: name for each, name in self.copied.items() if each in held}
+        self.unaccounted &= held
         gone = [
             identity
             for identity, member in self.pool.members.items()

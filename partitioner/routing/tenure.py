@@ -307,7 +307,8 @@ class Tenure:
         if record is not None and not (record is ours or survey.shows_latest(record)):
             inheritance = survey.doubting_the_late(inheritance, record, now)
             inheritance = replace(inheritance, pool=replace(inheritance.pool, known_since=now))
-        self._keeper.begin(self._first_record(record, item.term), written_by, inheritance.dirty)
+        beats = survey.known_beats(record)
+        self._keeper.begin(self._first_record(record, item.term), written_by, inheritance.dirty, beats)
         self._report_other_farms(record, survey)
         is_by_another_router = record is not None and (ours is None or record.order[0] != ours.order[0])
         self._roster.needs_majority_until = (

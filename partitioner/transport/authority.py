@@ -5,13 +5,13 @@ that shows a lower beat than it has answered is an old one: a snapshot was resto
 (design.md 5.1). Beats are milliseconds by the farm's clock, which never goes back itself.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
-from partitioner.errors import NotActive
+from partitioner.errors import ConnectionBroken, ConnectionEnded, ConnectionLost, NotActive
 from partitioner.membership.farm_clock import FarmClock
-from partitioner.membership.items import CanaryItem, Term, TermItem
+from partitioner.membership.items import CanaryItem, Term, TermItem, short_of
 from partitioner.membership.tenure import Role
 from partitioner.transport.canary import Canary
 from partitioner.transport.channel import Channel
@@ -39,10 +39,13 @@ class Beats:
         """The last beat that this memory has taken; 0 if there was none."""
         return 0 if token is None else self._answered.get(token, 0)
 
-    def begin(self, clock: FarmClock) -> None:
-        """This router has claimed, and tells the farm's time by this clock."""
+    def begin(self, clock: FarmClock, known: Mapping[bytes, int]) -> None:
+        """This router has claimed, and tells the farm's time by this clock.
+
+        `known` are the beats that memories must show, by token, for all that the router before has told.
+        """
         self.clock = clock
-        self._answered.clear()
+        self._answered = dict(known)
         self._unsure_until.clear()
 
     def snapshot(self) -> dict[bytes, int]:
@@ -55,23 +58,43 @@ class Beats:
             return False
         return canary.beat < before.get(canary.token, 0)
 
-    async def write(self, channel: Channel, canary: CanaryItem, *, is_last: bool = False) -> None:
-        """Write the beat of now over one that was read. Raises as Canary.read does."""
+    async def write(
+        self, channel: Channel, canary: CanaryItem, others: Iterable[bytes] = (), *, is_last: bool = False
+    ) -> None:
+        """Write the beat of now over one that was read, and tell those of these other memories with it.
+
+        Raises as Canary.read does.
+        """
         now = trio.current_time()
         beat = max(self.clock.at(now), canary.beat + 1)
-        item = CanaryItem(canary.token, beat, is_used=self._is_in_use(now), is_last=is_last)
+        told = tuple((short_of(each), self._answered[each]) for each in others if each in self._answered)
+        item = CanaryItem(canary.token, beat, is_used=self._is_in_use(now), is_last=is_last, others=told)
         try:
             await self._canary.beat(channel, item)
-        except BaseException:
-            self._unsure_until[canary.token] = trio.current_time() + UNSURE_FOR
+        except BaseException as error:
+            if not _has_seen_the_end(error):
+                self._unsure_until[canary.token] = trio.current_time() + UNSURE_FOR
             raise
         self._answered[canary.token] = beat
+
+    def note_end(self, token: bytes) -> None:
+        """The process with this memory has refused or reset a connection: it may well have ended.
+
+        Then nothing that went unanswered is carried out there any more, and a lower beat is that of an older
+        memory (design.md 5.5.9).
+        """
+        self._unsure_until.pop(token, None)
 
     def _is_in_use(self, now: float) -> bool:
         """Whether clients were served lately; every server hears of it, in whatever order they are probed."""
         if self.is_used:
             self.is_used, self._used_until = False, now + USED_FOR
         return now < self._used_until
+
+
+def _has_seen_the_end(error: BaseException) -> bool:
+    """Whether the other end has ended the connection of a beat: it was carried out by then, or never is."""
+    return isinstance(error, ConnectionEnded | ConnectionBroken) and not isinstance(error, ConnectionLost)
 
 
 class Authority:

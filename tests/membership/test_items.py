@@ -10,6 +10,7 @@ from partitioner.errors import MalformedAnswer
 from partitioner.membership.items import (
     MOST_CANARY_BYTES,
     MOST_EARLIER,
+    MOST_OTHERS,
     MOST_TERM_BYTES,
     CanaryItem,
     Term,
@@ -25,6 +26,11 @@ CANARIES = [
     (b"0a1b beat=17 used=0", CanaryItem(b"0a1b", 17)),
     (b"0a1b beat=17 used=1", CanaryItem(b"0a1b", 17, is_used=True)),
     (b"0a1b beat=17 used=-", CanaryItem(b"0a1b", 17, is_last=True)),
+    (b"0a1b beat=17 used=0 others=01234567-5", CanaryItem(b"0a1b", 17, others=(("01234567", 5),))),
+    (
+        b"0a1b beat=17 used=1 others=01234567-5,89abcdef-999999999999999",
+        CanaryItem(b"0a1b", 17, is_used=True, others=(("01234567", 5), ("89abcdef", 999_999_999_999_999))),
+    ),
     (b"!~ beat=999999999999999 used=1", CanaryItem(b"!~", 999_999_999_999_999, is_used=True)),
 ]
 
@@ -35,7 +41,15 @@ def test_a_canary_is_read(content: bytes, item: CanaryItem) -> None:
     assert item == read_canary(content)
 
 
-@each_case("item", [item for _, item in CANARIES])
+LONGEST_CANARY = CanaryItem(
+    b"~" * 256,
+    10**14,
+    is_last=True,
+    others=tuple((f"{each:08x}", 10**14) for each in range(MOST_OTHERS)),
+)
+
+
+@each_case("item", [*(item for _, item in CANARIES), LONGEST_CANARY])
 def test_a_canary_is_read_as_it_was_written(item: CanaryItem) -> None:
     """Nothing is lost on the way, and the item is short enough to be read back."""
     written = item.written()
@@ -57,6 +71,10 @@ def test_a_canary_is_read_as_it_was_written(item: CanaryItem) -> None:
         b"\xff\xfe",
         b"x" * 257,
         b"0a1b beat= used=0",
+        b"0a1b beat=17 used=0 others=",
+        b"0a1b beat=17 used=0 others=0123456-5",
+        b"0a1b beat=17 used=0 others=01234567-5,",
+        b"0a1b others=01234567-5",
         b"0a1b beat=-1 used=0",
         b"0a1b beat=1.5 used=0",
         b"0a1b beat=1",

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import BackendId
-from partitioner.membership.entry import WRITE
+from partitioner.membership.entry import REMOVE, WRITE
 from partitioner.membership.health import Health
 from partitioner.membership.record import Record
 from partitioner.membership.record_format import read_record
@@ -188,7 +188,11 @@ async def test_the_disk_has_it_too(nursery: trio.Nursery, autojump_clock: MockCl
 
 
 async def test_a_memory_that_went_back(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A server that shows a lower beat than it has taken holds something old, and is not read."""
+    """A server that shows a lower beat than it has taken holds something old, and is not read.
+
+    It has a token of its own from then on, locks that were granted there are the router's, and what it shows
+    may have been removed.
+    """
     site = Site(nursery)
     router = await site.router()
     await trio.sleep(10.0)
@@ -197,8 +201,13 @@ async def test_a_memory_that_went_back(nursery: trio.Nursery, autojump_clock: Mo
     token, _, _ = canary.partition(b" ")
     site.store(0, f"{ITEMS}canary", token + b" beat=5 used=0")
     await trio.sleep(5.0)
+    anew = site.item(0, "canary")
+    record = router.roster.pool.members[STATE_1].record
 
-    assert Health.RECOVERING is router.roster.pool.members[STATE_1].record.health
+    assert Health.RECOVERING is record.health
+    assert anew is not None
+    assert token != anew.partition(b" ")[0] == record.incarnation
+    assert frozenset({WRITE, REMOVE}) == dirty(router)[STATE_1]
 
 
 def record_on(site: Site, router: MemoryRouter, number: int) -> Record | None:

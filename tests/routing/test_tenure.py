@@ -1,6 +1,7 @@
 """Which router is the active one: claims, standbys, and being superseded (design.md 5.3)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -11,7 +12,7 @@ from partitioner.errors import NoBackendLeft
 from partitioner.membership.backend import Address, BackendId
 from partitioner.membership.entry import LONGEST_PAGE
 from partitioner.membership.health import Health
-from partitioner.membership.items import MOST_EARLIER, Term, read_term
+from partitioner.membership.items import MOST_EARLIER, Term, read_canary, read_term
 from partitioner.membership.tenure import STANDS_STILL, Role
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target
@@ -715,22 +716,25 @@ async def test_a_ledger_goes_with_the_record_that_it_names(
     assert (await ask(again, GET)).endswith(b"new")
 
 
+@each_case("behind", [20_000, 5_000])
 async def test_a_memory_that_went_back_before_the_claim(
-    nursery: trio.Nursery, autojump_clock: MockClock
+    nursery: trio.Nursery, autojump_clock: MockClock, behind: int
 ) -> None:
-    """The newest beat found anywhere tells: a server that is far below it was put back."""
+    """The others tell: a server that is below its last beat, or far below the newest of all, was put back."""
     site = Site(nursery)
     died = await site.router()
     await trio.sleep(20.0)
     crash(died)
     canary = site.item(0, "canary")
     assert canary is not None
-    token, _, _ = canary.partition(b" ")
-    site.store(0, f"{ITEMS}canary", token + b" beat=5 used=0")
+    shown = read_canary(canary)
+    site.store(0, f"{ITEMS}canary", replace(shown, beat=shown.beat - behind).written())
     again = await site.router()
     await tenure_of(again).claim("a test")
+    record = again.roster.pool.members[STATE_1].record
 
-    assert Health.RECOVERING is again.roster.pool.members[STATE_1].record.health
+    assert Health.RECOVERING is record.health
+    assert shown.token != record.incarnation
 
 
 async def test_a_memory_that_no_record_names(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -36,6 +36,35 @@ async def restart_from_old_file(world: "World", server: StockServer, duration: f
     server.old_until = trio.current_time() + AN_INTERVAL
 
 
+async def restart_from_old_file_while_it_owes_answers(
+    world: "World", server: StockServer, duration: float
+) -> None:
+    """The same, of one that had stood still: beats that it had not answered went with its process."""
+    kept, kept_at = later(server.table, 0.0), trio.current_time()
+    await trio.sleep(AN_INTERVAL + duration)
+    server.freeze()
+    await trio.sleep(world.rng.choice((1.5, 2.5, 8.0)))
+    server.kill()
+    await trio.sleep(duration / 4)
+    server.start(later(kept, trio.current_time() - kept_at))
+    server.old_until = trio.current_time() + AN_INTERVAL
+
+
+async def restart_from_old_file_over_a_crash(world: "World", server: StockServer, duration: float) -> None:
+    """The same, and the router dies before it has seen that, or as soon as it has.
+
+    The next one goes by what the other servers tell of beats, which is an interval older.
+    """
+    kept, kept_at = later(server.table, 0.0), trio.current_time()
+    await trio.sleep(2 * AN_INTERVAL + duration)
+    server.kill()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(crash_router, world, server, world.rng.choice((0.0, 0.5, 2.0)))
+        await trio.sleep(world.rng.choice((0.0, 0.05, 0.5, 2.0)))
+        server.start(later(kept, trio.current_time() - kept_at))
+        server.old_until = trio.current_time() + AN_INTERVAL
+
+
 async def stand_still(world: "World", server: StockServer, duration: float) -> None:
     """Its machine is paused, clock and all: its sessions do not age."""
     seconds = duration + world.rng.choice((0.0, PAUSED_LONG))
@@ -139,3 +168,9 @@ async def _have_standby(world: "World", duration: float) -> None:
 
 MEMORIES: tuple[Kind, ...] = (restart_from_old_file, stand_still, begin_empty_for_a_while)
 """Servers that remember something old."""
+
+OLD_FILES: tuple[Kind, ...] = (
+    restart_from_old_file,
+    restart_from_old_file_while_it_owes_answers,
+    restart_from_old_file_over_a_crash,
+)

@@ -41,6 +41,7 @@ from tests.simulation.reloads import (
 )
 from tests.simulation.restarts import (
     MEMORIES,
+    OLD_FILES,
     crash_router,
     crash_router_while_one_is_away,
     pause_router,
@@ -278,6 +279,20 @@ def _healing(seed: int, rng: ActorRandom) -> Scenario:
     )
 
 
+def _old_files(seed: int, rng: ActorRandom) -> Scenario:
+    """An old file is put back while the router cannot be sure of that, with and without healing."""
+    scenario = _themed(seed, rng, OLD_FILES)
+    is_listed = rng.happens(0.5)
+    return replace(
+        scenario,
+        sessions=rng.choice((2, 4)),
+        pause=rng.choice((0.5, 1.0, 2.0)),
+        mix=rng.choice((ORDINARY, CHANGING)),
+        is_listed=is_listed,
+        is_healed=is_listed,
+    )
+
+
 def _bounds(seed: int, rng: ActorRandom) -> Scenario:
     """A ledger and a memory for bodies that are too small."""
     scenario = _themed(seed, rng, (freeze, slow, lost_answers, uneven, kill))
@@ -355,6 +370,7 @@ THEMES: dict[str, Theme] = {
     "large": _large,
     "memories": _of(*MEMORIES),
     "moves": _of(move, remove_and_add),
+    "old files": _old_files,
     "pools": _pools,
     "return empty": _of(return_empty),
     "router": _of(crash_router, stop_router),

@@ -44,6 +44,9 @@ REGRESSIONS = {
 """Seeds that have shown a fault, of the router or of its judge, and what it was."""
 
 THEMED_REGRESSIONS = {
+    ("healing", 30_023): "an old memory went unnoticed after an answer of its server was lost",
+    ("healing", 31_178): "copies on a server that was in doubt expired too early after it was healed",
+    ("old files", 40_016): "a copy that was not touched for its lock was forgotten while its session lived",
     ("crowd over a crash", 7_002_013): "a primary that was not read yet was audited: the judge's mistake",
     ("crowd over a crash", 7_002_077): "the same as 7002013",
     ("crowd over a crash", 7_002_110): "lock quarantine kept stale content alive until it was read",

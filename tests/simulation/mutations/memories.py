@@ -5,11 +5,14 @@ from typing import Any
 
 from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health, HealthRecord
+from partitioner.membership.items import CanaryItem
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import Pool
 from partitioner.membership.survey import Survey
+from partitioner.routing.probes import Prober
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.roster import Roster
+from partitioner.transport import authority
 from partitioner.transport.authority import Beats
 from tests.simulation.mutations.breaking import mutation, nothing, replaced, without
 
@@ -117,9 +120,50 @@ def beats_are_not_compared() -> Iterator[None]:
 
 
 @mutation
+def an_older_memory_keeps_its_token() -> Iterator[None]:
+    """What is known of the memory that it was goes on being taken for true of it."""
+
+    def named_anew(self: Prober, canary: CanaryItem) -> CanaryItem:
+        self._roster.memory_went_back(self._identity, canary.token, canary.token)
+        return canary
+
+    return replaced(Prober, "_named_anew", named_anew)
+
+
+@mutation
+def an_older_memory_owes_no_removes() -> Iterator[None]:
+    """Where each server may lack something, what it alone shows is taken for a session."""
+    original = RecordKeeper._present_needs
+
+    def present_needs(self: RecordKeeper) -> Any:
+        self._roster.unaccounted.clear()
+        return original(self)
+
+    return replaced(RecordKeeper, "_present_needs", present_needs)
+
+
+@mutation
+def a_beat_may_be_carried_out_after_its_connection_has_ended() -> Iterator[None]:
+    """An old file is not noticed that is put back when a beat was just on its way."""
+    return replaced(authority, "_has_seen_the_end", lambda error: False)
+
+
+@mutation
+def a_beat_may_be_carried_out_after_its_process_has_ended() -> Iterator[None]:
+    return replaced(Beats, "note_end", nothing)
+
+
+@mutation
+def no_canary_tells_the_beats_of_others() -> Iterator[None]:
+    """The next router notices no old file that is younger than some seconds."""
+    return replaced(Survey, "_told", lambda self: {})
+
+
+@mutation
 def a_claim_compares_no_beats() -> Iterator[None]:
     """Nor does the next router notice one."""
-    return replaced(Survey, "gone_back", lambda self, record: ())
+    with without(Survey, "_told", lambda self: {}):
+        yield from replaced(Survey, "gone_back", lambda self, record: ())
 
 
 # --- ageing ---

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from tests.simulation.scenario import SWITCHES
 
 BY_SEED: dict[str, tuple[int, str | None]] = {
+    "a beat may be carried out after its connection has ended": (31_338, "healing"),
     "a failed save leaves no mark": (195, None),
     "a lock ends with its server": (24, None),
     "a lock of what is missed is released nowhere": (9_100_090, "router, one away"),
@@ -19,7 +20,9 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "drop one copy": (2, None),
     "forget a granted lock": (24, None),
     "give no lock back": (40, None),
+    "healing does not look how long copies live": (31_178, "healing"),
     "give up at once what timed out": (SWITCHES + 1, None),
+    "no canary tells the beats of others": (40_012, "old files"),
     "no canary on new connections": (165, None),
     "no fill on miss": (6, None),
     "no removes elsewhere": (23, None),
@@ -124,6 +127,17 @@ BY_UNIT_TEST = {
     ),
     "any operation declares a loss": (f"{_LOSSES}::test_others_declare_no_loss"),
     "any record is current": f"{_TENURE}::test_a_record_is_current",
+    "copies count as soon as their server is not in doubt": (
+        "tests/membership/test_redundancy.py::test_three_servers"
+    ),
+    "forget a copy that was not touched": (
+        f"{_MARKS}::test_a_missing_copy_is_remembered_while_the_session_is_served"
+    ),
+    "an older memory keeps its token": f"{_KEEPER}::test_a_memory_that_went_back",
+    "an older memory owes no removes": f"{_KEEPER}::test_a_memory_that_went_back",
+    "a beat may be carried out after its process has ended": (
+        "tests/routing/test_beats.py::test_a_beat_that_went_with_its_process"
+    ),
     "any server is trusted": "tests/membership/test_eras.py",
     "both entries of one server serve": f"{_MOVING}::test_a_server_that_is_entered_twice",
     "copies release locks of before the claim": f"{_LOCK_QUARANTINE}::test_no_copy_breaks_it",

@@ -1,6 +1,7 @@
 """Copies, marks, locks, and whether a session exists: rules of design.md 7, each broken on purpose."""
 
 from collections.abc import Callable, Collection, Container, Iterator
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -11,7 +12,7 @@ from partitioner.fastpath.connections import Client
 from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.fastpath.routes import Routes
 from partitioner.membership.backend import BackendId
-from partitioner.membership.entry import Lock, Mark
+from partitioner.membership.entry import Entry, Lock, Mark
 from partitioner.membership.eras import Era, UnchangedSince
 from partitioner.membership.health import Health
 from partitioner.membership.ledger import Ledger
@@ -19,6 +20,7 @@ from partitioner.membership.losses import LossReason, maybe_loss
 from partitioner.membership.pool import ActingSet, Member, Pool
 from partitioner.membership.redundancy import Redundancy
 from partitioner.membership.retry import RETRIES, Verdict
+from partitioner.membership.wholeness import Holding
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing import lookup
@@ -151,6 +153,28 @@ def end_a_mark_too_early() -> Iterator[None]:
         return True
 
     return replaced(Ledger, "note_put_right", note_put_right)
+
+
+@mutation
+def forget_a_copy_that_was_not_touched() -> Iterator[None]:
+    """Its mark ends with it, though its session is served from elsewhere."""
+    original = Entry.mark_has_expired
+
+    def mark_has_expired(self: Entry, mark: Mark, now: float) -> bool:
+        return original(self if mark.is_stale else replace(self, served_at=float("-inf")), mark, now)
+
+    return replaced(Entry, "mark_has_expired", mark_has_expired)
+
+
+@mutation
+def healing_does_not_look_how_long_copies_live() -> Iterator[None]:
+    """A server that was written to for a while, and not touched, is read again with copies that end early."""
+    return replaced(Holding, "outlives", lambda self, copy: False)
+
+
+@mutation
+def copies_count_as_soon_as_their_server_is_not_in_doubt() -> Iterator[None]:
+    return replaced(Redundancy, "_note_recovered", nothing)
 
 
 @mutation
