@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from partitioner.webfarm.files import ConfigFile
+from partitioner.webfarm.files import ConfigFile, Kind, Origin
 from partitioner.webfarm.findings import (
     Compared,
     Expectations,
@@ -22,6 +22,10 @@ from partitioner.webfarm.sites import Application, applications, unclaimed
 _WITHOUT_FILES = ("application ID", "framework version")
 """What is known of an application by applicationHost.config alone."""
 
+_CORE = "system.webServer/aspNetCore"
+
+_OWN_FILE = "web.config"
+
 _GIVE_HOST = "applicationHost.config of each web server"
 
 
@@ -34,8 +38,20 @@ class _Installed:
 
     @property
     def is_configured(self) -> bool:
-        """Whether any file says something of its sessions."""
-        return bool(self.application.files) or self.sections.has("system.web/sessionState")
+        """Whether any file says something of its sessions; what stands for all applications has no folder."""
+        return (
+            not self.application.path
+            or bool(self.application.files)
+            or self.sections.has("system.web/sessionState")
+        )
+
+    @property
+    def has_own_file(self) -> bool:
+        """Whether the web.config in its own folder was given, without which it might not be known at all."""
+        path = self.application.path.lower()
+        return self.application.host is None or any(
+            each.lower() == path for each, _ in self.application.files
+        )
 
 
 _Group = dict[str, _Installed]
@@ -54,13 +70,16 @@ def compare(files: Sequence[ConfigFile], expectations: Expectations) -> Report:
     for group in _groups(found, by_server):
         subject = _subject(group, names, expectations)
         if subject is None:
+            findings += _foreign(group)
             continue
         rows: list[Row] = []
         for setting, values in subject.values.items():
             rows += _rows(setting, values)
             findings += _differences(subject.name, SETTINGS[setting], values)
         compared.append(Compared(subject.name, subject.servers, tuple(rows)))
-        findings += broken_rules(subject)
+        findings += _hidden(subject)
+        if any(each.application.path for each in group.values()):
+            findings += broken_rules(subject)
         findings += _gaps(subject, group, tuple(by_server))
     for server, given in by_server.items():
         findings += _left_over(server, unclaimed(given, found[server]))
@@ -108,7 +127,7 @@ def _group_of_folder(
 
 def _subject(group: _Group, names: KeyNames, expectations: Expectations) -> Subject | None:
     """The application with all values; None where it has nothing to do with ASP.NET's sessions."""
-    if any(each.sections.has("system.webServer/aspNetCore") for each in group.values()):
+    if any(each.sections.has(_CORE) for each in group.values()):
         return None
     is_configured = any(each.is_configured for each in group.values())
     values: dict[str, dict[str, Value]] = {}
@@ -132,7 +151,7 @@ def _subject(group: _Group, names: KeyNames, expectations: Expectations) -> Subj
 
 
 def _by_value(values: Mapping[str, Value]) -> dict[str, list[str]]:
-    """The web servers that have each value, those of which it is not known left out."""
+    """The web servers that have each value, those of which it is not known left out; by what is compared."""
     found: dict[str, list[str]] = {}
     for server, value in values.items():
         if not value.hidden:
@@ -141,7 +160,7 @@ def _by_value(values: Mapping[str, Value]) -> dict[str, list[str]]:
 
 
 def _expected(values: Mapping[str, Value]) -> str | None:
-    """The value that most web servers have; None where no value is ahead."""
+    """What most web servers have; None where nothing is ahead."""
     counted = Counter(value.compared for value in values.values() if not value.hidden).most_common(2)
     if not counted or (len(counted) == 2 and counted[0][1] == counted[1][1]):
         return None
@@ -151,37 +170,56 @@ def _expected(values: Mapping[str, Value]) -> str | None:
 def _rows(setting: str, values: Mapping[str, Value]) -> Iterator[Row]:
     expected = _expected(values)
     has_others = len(_by_value(values)) > 1
-    shown: dict[tuple[str, bool], list[str]] = {}
+    shown: dict[str, list[str]] = {}
     for server, value in values.items():
-        shown.setdefault((value.shown, value.hidden), []).append(server)
-    for (text, hidden), servers in shown.items():
-        is_odd = hidden or (has_others and text != expected)
-        yield Row(setting, text, tuple(servers), values[servers[0]].origin, is_odd)
+        shown.setdefault(value.shown, []).append(server)
+    for text, servers in shown.items():
+        first = values[servers[0]]
+        is_odd = first.hidden or (has_others and first.compared != expected)
+        yield Row(setting, text, tuple(servers), first.origin, is_odd)
 
 
 def _differences(application: str, setting: Setting, values: Mapping[str, Value]) -> Iterator[Finding]:
-    """What is not the same everywhere, and what could not be compared."""
+    """What is not the same everywhere."""
     by_value, expected = _by_value(values), _expected(values)
+    if len(by_value) < 2:
+        return
     severity = Severity.ERROR if setting.is_fatal else Severity.WARNING
-    if len(by_value) > 1 and expected is None:
-        told = [f"{value} on {_listed(servers)}" for value, servers in by_value.items()]
-        servers = tuple(server for each in by_value.values() for server in each)
+    if expected is None:
+        told = [f"{values[having[0]].shown} on {_listed(having)}" for having in by_value.values()]
+        servers = tuple(server for having in by_value.values() for server in having)
         yield _finding(
             severity, application, setting, servers, values, ", ".join(told), "the same on all of them"
         )
-    elif len(by_value) > 1 and expected is not None:
-        wanted = f"{expected}, as on {_listed(by_value[expected])}"
-        for found, having in by_value.items():
-            if found != expected:
-                yield _finding(severity, application, setting, tuple(having), values, found, wanted)
-    if len(values) > 1:
-        hidden: dict[str, list[str]] = {}
+        return
+    usual = by_value.pop(expected)
+    wanted = f"{values[usual[0]].shown}, as on {_listed(usual)}"
+    for having in by_value.values():
+        found = values[having[0]].shown
+        yield _finding(severity, application, setting, tuple(having), values, found, wanted)
+
+
+def _hidden(subject: Subject) -> Iterator[Finding]:
+    """What could not be compared: settings of one section are hidden together."""
+    severity = Severity.UNKNOWN if len(subject.servers) > 1 else Severity.NOTE
+    together: dict[tuple[str, Origin | None], dict[str, list[str]]] = {}
+    for setting, values in subject.values.items():
         for server, value in values.items():
             if value.hidden:
-                hidden.setdefault(value.shown, []).append(server)
-        for found, having in hidden.items():
-            wanted = "the same on all web servers, which could not be compared"
-            yield _finding(Severity.UNKNOWN, application, setting, tuple(having), values, found, wanted)
+                together.setdefault((value.shown, value.origin), {}).setdefault(server, []).append(setting)
+    for (reason, origin), by_server in together.items():
+        settings = ", ".join(dict.fromkeys(each for found in by_server.values() for each in found))
+        origins = () if origin is None else (origin,)
+        yield Finding(
+            severity,
+            subject.name,
+            settings,
+            tuple(by_server),
+            origins,
+            reason,
+            "values that can be compared: decrypted on the web server, or the file that is named",
+            "Nothing is known of these settings, so they may differ",
+        )
 
 
 def _finding(
@@ -207,30 +245,36 @@ def _gaps(subject: Subject, group: _Group, servers: Sequence[str]) -> Iterator[F
         )
     if not any(each.is_configured for each in group.values()):
         return
+    bare = tuple(server for server, each in group.items() if each.is_configured and not each.has_own_file)
+    if bare:
+        why = "If the application has one, it counts before all that is shown here"
+        yield Finding(
+            Severity.NOTE, subject.name, _OWN_FILE, bare, (), "was not given", "it, if there is one", why
+        )
     missing = tuple(each for each in servers if each not in group or not group[each].is_configured)
     if missing:
         why = "What it does not share with the others is not known"
         expected = f"that of {_listed(missing)} as well, if the application runs there"
-        yield Finding(
-            Severity.WARNING, subject.name, "web.config", missing, (), "was not given", expected, why
-        )
+        yield Finding(Severity.WARNING, subject.name, _OWN_FILE, missing, (), "was not given", expected, why)
+
+
+def _foreign(group: _Group) -> Iterator[Finding]:
+    """Applications whose sessions are not ASP.NET's."""
+    cores = [each for each in group.values() if each.sections.has(_CORE)]
+    if cores:
+        name, servers = cores[0].application.name, tuple(group)
+        why = "It has no sessionState: what it calls a session is another thing, and was not compared"
+        yield Finding(Severity.NOTE, name, "framework version", servers, (), "ASP.NET Core", "ASP.NET", why)
 
 
 def _left_over(server: str, files: Sequence[ConfigFile]) -> Iterator[Finding]:
     for file in files:
         why = "Nothing in it was compared"
-        expected = "a file in the folder of an application, as applicationHost.config of its web server tells"
-        origin = (file.path,)
-        yield Finding(
-            Severity.NOTE,
-            "",
-            "web.config",
-            (server,),
-            (),
-            f"{origin[0]} belongs to no application",
-            expected,
-            why,
-        )
+        expected = "the folder of an application, by the applicationHost.config of its web server"
+        if file.kind is Kind.SECTION:
+            expected = "a `configSource` that names it"
+        found = f"{file.path} belongs to no application"
+        yield Finding(Severity.NOTE, "", _OWN_FILE, (server,), (), found, expected, why)
 
 
 def _listed(servers: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import PurePath
 
 from partitioner.errors import WebConfigUnreadable
-from partitioner.webfarm.document import Document
+from partitioner.webfarm.document import Document, Element
 
 MACHINE_WIDE = ("applicationhost.config", "machine.config", "root-web.config")
 """Names of files of which a web server has one."""
@@ -92,10 +92,23 @@ def _kind(where: Whereabouts, document: Document) -> Kind:
         raise WebConfigUnreadable(reason, place.line, place.column)
     if any(root.all("system.applicationHost")):
         return Kind.HOST
-    if where.name.endswith("machine.config"):
+    if where.name.endswith("machine.config") or _declares_system_web(root):
         return Kind.MACHINE
     is_root = where.name == "root-web.config" or _ROOT_WEB.search("/".join((*where.folder, where.name)))
-    return Kind.ROOT_WEB if is_root else Kind.WEB
+    return Kind.ROOT_WEB if is_root or _has_internal_policy(root) else Kind.WEB
+
+
+def _declares_system_web(root: Element) -> bool:
+    """Whether the sections of ASP.NET are declared here, as machine.config alone does."""
+    return any(
+        each.attributes.get("name") == "system.web" for each in root.all("configSections/sectionGroup")
+    )
+
+
+def _has_internal_policy(root: Element) -> bool:
+    """Whether full trust is declared here, as the framework's web.config alone does."""
+    levels = root.all("location/system.web/securityPolicy/trustLevel")
+    return any(each.attributes.get("policyFile") == "internal" for each in levels)
 
 
 def locate(paths: Sequence[PurePath]) -> list[Whereabouts]:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from partitioner.units import format_duration
 from partitioner.webfarm.files import Origin
 from partitioner.webfarm.findings import Finding, Severity, Subject
+from partitioner.webfarm.sections import Told
 from partitioner.webfarm.settings import (
     AUTO_GENERATE,
     COMPILATION,
     DEFAULT_EXECUTION_TIMEOUT,
+    DEPLOYMENT,
     HTTP_RUNTIME,
     MODES,
     STATE_SERVER,
@@ -65,10 +67,7 @@ def _mode(subject: Subject, _server: str, value: Value) -> Iterator[Complaint]:
         yield Severity.WARNING, value.shown, STATE_SERVER, why
 
 
-def _connection(subject: Subject, server: str, value: Value) -> Iterator[Complaint]:
-    resolver = subject.values["partition resolver"].get(server)
-    if resolver is not None and resolver.shown != "none":
-        return
+def _connection(subject: Subject, _server: str, value: Value) -> Iterator[Complaint]:
     match = _CONNECTION.fullmatch(value.shown)
     if match is None or int(match["port"]) > 65535:
         why = "ASP.NET refuses to start the application"
@@ -81,6 +80,16 @@ def _connection(subject: Subject, server: str, value: Value) -> Iterator[Complai
         ports = " or ".join(map(str, subject.expectations.ports))
         why = "The web server does not reach the router, unless something in between forwards this port"
         yield Severity.WARNING, value.shown, f"port {ports}, at which the router listens", why
+
+
+def _resolver(subject: Subject, server: str, value: Value) -> Iterator[Complaint]:
+    if value.shown != "none" and subject.values["sessionState mode"][server].shown == STATE_SERVER:
+        why = (
+            "It picks the state server in place of the connection string, and the router has taken over "
+            "what it is for"
+        )
+        expected = "none, and the router's address in the connection string; or a resolver that returns that"
+        yield Severity.WARNING, value.shown, expected, why
 
 
 def _timeout(subject: Subject, _server: str, value: Value) -> Iterator[Complaint]:
@@ -151,6 +160,7 @@ _RULES: Mapping[str, Callable[[Subject, str, Value], Iterator[Complaint]]] = {
     "stateNetworkTimeout": _network_timeout,
     "executionTimeout": _execution_timeout,
     "machineKey": _machine_key,
+    "partition resolver": _resolver,
 }
 
 
@@ -161,8 +171,11 @@ def _debugging(subject: Subject) -> dict[Complaint, list[tuple[str, Origin | Non
         "servers break its lock under it"
     )
     complaint = (Severity.WARNING, 'compilation debug="true"', "false in production", why)
-    told = [(server, each.attribute(COMPILATION, "debug")) for server, each in subject.sections.items()]
-    places = [(server, each.origin) for server, each in told if (each.value or "").strip().lower() == "true"]
+    places = []
+    for server, sections in subject.sections.items():
+        told = sections.attribute(COMPILATION, "debug")
+        if _is_true(told) and not _is_true(sections.attribute(DEPLOYMENT, "retail")):
+            places.append((server, told.origin))
     return {complaint: places} if places else {}
 
 
@@ -182,6 +195,10 @@ def _parts(subject: Subject) -> dict[Complaint, list[tuple[str, Origin | None]]]
                 complaint = (Severity.WARNING, f"{seconds} s for {path}", f"{whole} s, as elsewhere", why)
                 found.setdefault(complaint, []).append((server, told.origin))
     return found
+
+
+def _is_true(told: Told) -> bool:
+    return (told.value or "").strip().lower() == "true"
 
 
 def _maybe_number(text: str) -> int | None:

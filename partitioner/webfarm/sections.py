@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from partitioner.webfarm.document import Element
-from partitioner.webfarm.files import ConfigFile, Kind, Origin, folder_parts
-from partitioner.webfarm.sites import Application
+from partitioner.webfarm.files import ConfigFile, Kind, Origin
+from partitioner.webfarm.sites import Application, source_path
 
 _OUTER = (Kind.MACHINE, Kind.ROOT_WEB, Kind.HOST)
 """Files that configure all of a web server, outermost first."""
@@ -130,9 +130,8 @@ class Sections:
         return file, element, None if provider is None else f"{ENCRYPTED} with {provider}"
 
     def _source(self, file: ConfigFile, source: str) -> ConfigFile | None:
-        """The file that a `configSource` names; it lies at or below the folder of the file that names it."""
-        parts = folder_parts([each for each in source.replace("\\", "/").split("/") if each and each != "."])
-        wanted = (*file.folder, *parts)
+        """The file that a `configSource` names, if it was given."""
+        wanted = source_path(file, source)
         for each in self._files:
             if each.kind is Kind.SECTION and (*each.folder, each.name) == wanted:
                 return each

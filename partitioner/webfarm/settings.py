@@ -1,7 +1,7 @@
 """The settings that web servers of one farm must share: how each is read, and why it matters."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from types import MappingProxyType
 
@@ -13,6 +13,7 @@ SESSION_STATE = "system.web/sessionState"
 MACHINE_KEY = "system.web/machineKey"
 HTTP_RUNTIME = "system.web/httpRuntime"
 COMPILATION = "system.web/compilation"
+DEPLOYMENT = "system.web/deployment"
 MODULES = "system.webServer/modules"
 
 STATE_SERVER = "StateServer"
@@ -38,11 +39,12 @@ class Value:
     shown: str
     origin: Origin | None  # None: no file says it
     hidden: bool = False  # whether it is not known; `shown` says why
+    ignores_case: bool = False
 
     @property
     def compared(self) -> str:
-        """What is the same for two values that are."""
-        return self.shown
+        """What is equal for two values that mean the same."""
+        return self.shown.lower() if self.ignores_case else self.shown
 
 
 class KeyNames:
@@ -104,6 +106,23 @@ def _of_state_server(
         return _written(sections.attribute(SESSION_STATE, name), default, read)
 
     return reading
+
+
+def _connection(_application: Application, sections: Sections, _names: KeyNames) -> Value | None:
+    """The connection string, where one counts; names of hosts are the same in capitals."""
+    if sections.attribute(SESSION_STATE, "partitionResolverType").value is not None:
+        return None
+    mode = sections.attribute(SESSION_STATE, "mode")
+    if mode.hidden is None and mode.value != STATE_SERVER:
+        return None
+    value = _written(sections.attribute(SESSION_STATE, "stateConnectionString"), DEFAULT_CONNECTION)
+    return replace(value, ignores_case=True)
+
+
+def _cookie_name(_application: Application, sections: Sections, _names: KeyNames) -> Value:
+    """The name of the cookie, which ASP.NET finds in capitals as well."""
+    value = _written(sections.attribute(SESSION_STATE, "cookieName"), "ASP.NET_SessionId")
+    return replace(value, ignores_case=True)
 
 
 def _optional(name: str) -> Callable[[Application, Sections, KeyNames], Value | None]:
@@ -177,6 +196,12 @@ def _session_module(_application: Application, sections: Sections, _names: KeyNa
     return Value("removed", removed[-1]) if removed else Value("present", None)
 
 
+def _cookie_mode(text: str) -> str:
+    """A mode, also where it is written as .NET 1.1 did."""
+    text = text.strip()
+    return {"false": "UseCookies", "true": "UseUri"}.get(text.lower(), text)
+
+
 def _boolean(text: str) -> str:
     return text.strip().lower()
 
@@ -222,18 +247,18 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             ),
             Setting(
                 "connection string",
-                _of_state_server("stateConnectionString", DEFAULT_CONNECTION),
+                _connection,
                 "Web servers that are sent to different state servers have sessions of their own",
             ),
             Setting(
                 "cookie name",
-                _attribute(SESSION_STATE, "cookieName", "ASP.NET_SessionId"),
+                _cookie_name,
                 "A web server looks for the session ID in a cookie of this name; under another one it "
                 "finds none, and begins a new session",
             ),
             Setting(
                 "cookieless",
-                _attribute(SESSION_STATE, "cookieless", "UseCookies"),
+                _attribute(SESSION_STATE, "cookieless", "UseCookies", _cookie_mode),
                 "One web server looks for the session ID in the cookie, another one in the URL",
             ),
             Setting(
@@ -259,6 +284,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
                 _attribute(HTTP_RUNTIME, "executionTimeout", str(DEFAULT_EXECUTION_TIMEOUT)),
                 "A web server breaks another one's lock when it is older than its own executionTimeout: "
                 "the shortest one of the farm counts for the pages of all",
+                is_fatal=False,
             ),
             Setting(
                 "session module",

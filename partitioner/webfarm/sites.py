@@ -26,7 +26,7 @@ class Application:
 
     server: str
     site: str  # its name; "" where no applicationHost.config tells
-    path: str  # "/", "/shop"; without an applicationHost.config, the folder
+    path: str  # "/", "/shop"; without an applicationHost.config, the folder; "": that of every application
     site_id: str | None
     origin: Origin | None  # where the ID of its site is written
     pool: Element | None  # the entry of its application pool
@@ -46,7 +46,7 @@ class Application:
     def name(self) -> str:
         """The application for people."""
         if not self.site:
-            return self.path if self.path != "/" else "the application"
+            return {"": "all applications", "/": "the application"}.get(self.path, self.path)
         return f"{self.site}{self.path}"
 
     @property
@@ -59,21 +59,45 @@ def applications(files: Sequence[ConfigFile]) -> list[Application]:
     """The applications of one web server, by all the files that were given of it."""
     webs = [each for each in files if each.kind is Kind.WEB]
     hosts = [each for each in files if each.kind is Kind.HOST]
+    if not hosts and not webs:
+        outer = [each for each in files if each.kind is not Kind.SECTION]
+        return [_any_application(outer[0].server)] if outer else []
     if not hosts:
         return list(_by_folders(webs))
     return [_with_files(each, webs) for host in hosts for each in _of_host(host)]
 
 
+def _any_application(server: str) -> Application:
+    """What stands for all applications of a web server of which only machine.config was given."""
+    return Application(server, "", "", None, None, None, None, None, (("", ()),))
+
+
 def unclaimed(files: Sequence[ConfigFile], found: Sequence[Application]) -> list[ConfigFile]:
-    """The web.config files that belong to none of these applications."""
+    """The files that configure none of these applications."""
     claimed = {id(file) for application in found for _, file in application.files}
-    return [
+    sources = {source for file in files for source in _sources(file)}
+    idle = [each for each in files if each.kind is Kind.SECTION and (*each.folder, each.name) not in sources]
+    return idle + [
         each
         for each in files
         if each.kind is Kind.WEB
         and id(each) not in claimed
         and not any(_is_below(each, file) for application in found for _, file in application.files)
     ]
+
+
+def _sources(file: ConfigFile) -> Iterator[tuple[str, ...]]:
+    """Where the files lie that a file names by `configSource`."""
+    for element in file.document.root.walk():
+        source = element.attributes.get("configSource")
+        if source is not None:
+            yield source_path(file, source)
+
+
+def source_path(file: ConfigFile, source: str) -> tuple[str, ...]:
+    """Where a file lies that this one names by `configSource`: at or below its own folder."""
+    parts = [each for each in re.split(r"[\\/]+", source) if each not in ("", ".")]
+    return (*file.folder, *(each.lower() for each in parts))
 
 
 def _is_below(file: ConfigFile, other: ConfigFile) -> bool:
