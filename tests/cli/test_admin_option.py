@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
@@ -57,7 +56,7 @@ def test_a_wrong_file_is_exit_2(tmp_path: Path) -> None:
     assert "there is no file" in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [["drain"], ["status", "--safe-to-stop"]])
+@each_case("arguments", [["drain"], ["status", "--safe-to-stop"]])
 def test_names_of_servers_are_completed(arguments: list[str]) -> None:
     """By the router that is meant; where none answers there is nothing to offer."""
     body = json.dumps({"backends": [asdict(backend_report(name)) for name in ("state-1", "other")]}).encode()

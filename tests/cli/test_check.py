@@ -169,7 +169,7 @@ def test_without_a_file_the_defaults_are_checked() -> None:
     assert expected == [(each["name"], each["address"], each["share"]) for each in backends]
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
+@each_case("options", [[], ["--json"]])
 def test_a_router_that_refuses_every_web_server_is_warned_about(file: Path, options: list[str]) -> None:
     """To listen to the world and let in only this machine is hardly meant: exit 0, with a warning."""
     result = run(file, f"listen: 0.0.0.0:42424\n{POOL}", *options)
@@ -181,7 +181,7 @@ def test_a_router_that_refuses_every_web_server_is_warned_about(file: Path, opti
     assert (0, expected) == (result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "settings",
     [
         "listen: 127.0.0.5:42424",
@@ -197,7 +197,7 @@ def test_a_router_that_can_be_reached_is_not_warned_about(file: Path, settings: 
     assert (0, "") == (result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "sentence"),
     [
         (
@@ -227,9 +227,7 @@ def test_fewer_copies_than_there_could_be_are_warned_about(file: Path, text: str
     assert (0, f"partitioner: warning: {sentence}\n") == (result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize(
-    "text", ["embedded: 1", "embedded: 2", "embedded: 3\ncopies: 3", "copies: 1\nembedded: 1"]
-)
+@each_case("text", ["embedded: 1", "embedded: 2", "embedded: 3\ncopies: 3", "copies: 1\nembedded: 1"])
 def test_as_many_copies_as_meant_are_not_warned_about(file: Path, text: str) -> None:
     """Two servers with two copies are fine, and one server cannot have more than one."""
     result = run(file, text)
@@ -237,7 +235,7 @@ def test_as_many_copies_as_meant_are_not_warned_about(file: Path, text: str) -> 
     assert (0, "") == (result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:42424", "0.0.0.0:42424"])
+@each_case("listen", ["127.0.0.1:42424", "0.0.0.0:42424"])
 def test_a_router_that_is_its_own_backend_is_refused(file: Path, listen: str) -> None:
     """A backend at the address that the router listens on would be asked in circles."""
     result = run(file, f"listen: {listen}\nbackends: [{{name: a, address: 127.0.0.1:42424}}]")
@@ -247,7 +245,7 @@ def test_a_router_that_is_its_own_backend_is_refused(file: Path, listen: str) ->
     assert expected in result.stderr
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("setting", "consequence"),
     [("state_dir: {}/x", "the router will not start"), ("", "the router will start without")],
 )
@@ -270,7 +268,7 @@ def test_a_state_dir_that_cannot_be_used(
     assert (0, expected) == (result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize(("setting", "shown"), [("state_dir: /srv/x", "/srv/x"), ("state_dir: none", "none")])
+@each_case(("setting", "shown"), [("state_dir: /srv/x", "/srv/x"), ("state_dir: none", "none")])
 def test_the_state_dir_is_shown(setting: str, shown: str, file: Path) -> None:
     """Where the router keeps its state depends on the environment, so it is told."""
     result = run(file, f"{setting}\n{POOL}")
@@ -309,7 +307,7 @@ def test_a_listing_with_its_token_is_not_warned_about(file: Path, tmp_path: Path
     assert (0, "") == (result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize("key", ["admin_token_file", "backend_token_file"])
+@each_case("key", ["admin_token_file", "backend_token_file"])
 def test_a_weak_token_file_is_warned_about(key: str, file: Path, tmp_path: Path) -> None:
     """One that is short, in a file that everybody can read, is two warnings; neither shows it."""
     result = run(file, f"{POOL}{key}: {token_file(tmp_path, 's3cret', 0o644)}")
@@ -340,7 +338,7 @@ def test_a_token_from_the_environment_is_not_warned_about(
     assert (0, "") == (result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
+@each_case("network", ["0.0.0.0/0", "::/0"])
 def test_a_router_that_is_open_to_everybody_is_warned_about(network: str, file: Path) -> None:
     """Who can write a session runs code on the web servers."""
     result = run(file, f"listen: 0.0.0.0:42424\nallow_clients: ['{network}']\n{POOL}")
@@ -349,7 +347,7 @@ def test_a_router_that_is_open_to_everybody_is_warned_about(network: str, file: 
     assert "who writes a session runs code on the web servers" in result.stderr
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+@each_case("address", ["0.0.0.0", "::"])
 def test_an_address_that_no_client_has_is_refused(address: str, file: Path) -> None:
     """Who writes it means all clients, and would have got none."""
     result = run(file, f"allow_clients: ['{address}']\n{POOL}")

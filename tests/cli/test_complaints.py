@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from partitioner.cli import main
@@ -90,7 +89,7 @@ def test_the_wrong_port(answer: bytes) -> None:
     ) == complaint
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+@each_case("host", ["127.0.0.1", "no-such-host.invalid"])
 def test_nobody_there(host: str) -> None:
     """The reason is a sentence of the operating system, without the number that it has for programs."""
     with closed_port() as port:

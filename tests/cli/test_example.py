@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from partitioner.cli import main
@@ -43,9 +42,7 @@ def test_the_list_names_every_example() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"), [("alert.yml", "; did you mean 'alerts.yml'?"), ("no-such-thing", "")]
-)
+@each_case(("name", "hint"), [("alert.yml", "; did you mean 'alerts.yml'?"), ("no-such-thing", "")])
 def test_an_unknown_name_is_refused(name: str, hint: str) -> None:
     """Exit 2, with the nearest name where one is near, and where to find them all."""
     refused = CliRunner().invoke(main, ["example", name])

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from click.testing import CliRunner, Result
 
 from partitioner.cli.locate import locate
+from tests.tables import each_case
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "placement.json").read_text(encoding="utf-8"))
 
@@ -31,7 +31,7 @@ def write_pool(file: Path, servers: list[dict[str, Any]], **settings: str) -> No
     file.write_text(json.dumps(settings | {"backends": backends}), encoding="utf-8")
 
 
-@pytest.mark.parametrize("pool", GOLDEN["pools"])
+@each_case("pool", GOLDEN["pools"])
 def test_golden_lists(pool: str, tmp_path: Path) -> None:
     """The lists are the very ones that every router computes, whatever characters an ID has."""
     file = tmp_path / "partitioner.yml"
@@ -58,7 +58,7 @@ def test_arguments_and_lines_are_the_same_to_it() -> None:
     assert ["first", "ünïcode", "second", TARGET] == [each["key"] for each in objects(as_lines)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "target",
     [
         TARGET,

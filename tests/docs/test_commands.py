@@ -83,7 +83,7 @@ def test_the_design_has_every_verb() -> None:
     assert {words[0] for words in synopses()} == set(main.commands)
 
 
-@pytest.mark.parametrize("arguments", [["--safe"], ["--listen", "nowhere"], ["NAME"]])
+@each_case("arguments", [["--safe"], ["--listen", "nowhere"], ["NAME"]])
 def test_a_wrong_command_line_is_not_accepted(arguments: list[str]) -> None:
     """The tests above can fail: options, their values and arguments are looked at."""
     with pytest.raises(click.UsageError):
