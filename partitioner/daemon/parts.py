@@ -43,6 +43,7 @@ from partitioner.transport.canary import Canary
 from partitioner.transport.channel import dial_tcp, listen_tcp, listening_address
 from partitioner.transport.client_connection import ConversationPolicy
 from partitioner.transport.connector import Connector
+from partitioner.transport.limits import BytesInFlight
 from partitioner.transport.listener import Downstream, DownstreamPolicy
 from partitioner.transport.observer import Observer
 
@@ -120,12 +121,14 @@ def _core_policy(settings: Settings) -> RouterPolicy:
 
 
 def _conversation_policy(settings: Settings) -> ConversationPolicy:
+    """Requests of up to HELD_BODY are counted by themselves; larger ones take memory of the core's budget."""
     return ConversationPolicy(
         dialect=Dialect.GUARDED,
         exchange=settings.timeouts.exchange,
         client_idle=settings.timeouts.client_idle,
         max_body=settings.limits.body,
         held_body=HELD_BODY,
+        in_flight=BytesInFlight(lambda: settings.limits.body_memory),
     )
 
 

@@ -51,7 +51,7 @@ class FastRouter(FastListener):
     ) -> None:
         """Shares everything with the slow path."""
         reactor = Reactor(clock)
-        super().__init__(ConnectedClients(reactor, client_handoff))
+        super().__init__(ConnectedClients(reactor, client_handoff, policy.in_flight))
         self.core = core
         self.round = Round(reactor, self.clients)
         self.routes = Routes(core.roster, core.ledger_keeper, core.farm_mismatch, self.links_to)
