@@ -12,7 +12,6 @@ from partitioner.membership.pool import Pool
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import Frame
-from partitioner.protocol.target import canonical_form
 from partitioner.transport.backend_connections import Upstream
 
 _GET, _ACQUIRE = Operation.GET, Operation.ACQUIRE  # looking up a member of an Enum takes its time
@@ -195,7 +194,7 @@ class Route:
     def __init__(self, session: SessionRef) -> None:
         self.session = session
         self.key = session.key  # which is looked up in every exchange
-        self.is_session = b")/" in canonical_form(session.key)  # else it may be a health check
+        self.is_session = b")/" in session.key  # else it may be a health check
         self.noted_until = float("-inf")  # its application
         self.pool: Pool | None = None  # for which the rest holds
         self.server = NO_IDENTITY  # the acting primary, if nothing is marked

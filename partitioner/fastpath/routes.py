@@ -12,7 +12,7 @@ from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.roster import Roster
 from partitioner.transport.backend_connections import Upstream
 
-REMEMBERED = 4096
+REMEMBERED = 16_384
 """Targets of a generation, of which there are two. A page makes two exchanges, and a user one page after the
 other: those whom a router serves in a minute should find their routes again. A route takes half a KiB."""
 
@@ -69,8 +69,10 @@ class Routes:
 
     def renewed(self, old: Route, pool: Pool) -> Route:
         """The route under this pool. The old one stays as it was, for exchanges that are under way on it."""
-        route = self._young[old.session.target] = Route(old.session)
-        route.noted_until = old.noted_until
+        route = old
+        if old.pool is not None:
+            route = self._young[old.session.target] = Route(old.session)
+            route.noted_until = old.noted_until
         route.pool = pool
         route.has_copies = pool.copies > 1
         if pool.unrecorded or self._roster.is_cut_off:

@@ -16,6 +16,7 @@ the bit in design.md 4.
 from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from math import log
+from operator import itemgetter
 from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
@@ -89,6 +90,11 @@ class Ranking:
         return best
 
     def _rank(self, key: bytes) -> tuple[str, ...]:
+        if len(self._alike) == 1:  # servers of one weight are in the order of their hashes
+            _, seeds, names = self._alike[0]
+            digests = [xxh3_64_intdigest(key, seed) for seed in seeds]
+            ranked = sorted(zip(digests, names, strict=True), key=itemgetter(0), reverse=True)
+            return tuple([name for _, name in ranked])
         scored = [(_score(key, seed, weight), name) for name, seed, weight in self._servers]
         scored.sort(key=lambda pair: pair[0], reverse=True)
         return tuple(name for _, name in scored)

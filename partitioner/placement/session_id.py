@@ -10,9 +10,9 @@ look-alikes (protocol.md 4.3).
 
 import re
 from base64 import b64encode
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
+from typing import NamedTuple
 
 from partitioner.protocol.target import canonical_form, server_key
 
@@ -26,8 +26,7 @@ class HashKey(Enum):
     TARGET = "target"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRef:
+class SessionRef(NamedTuple):  # which is made in a third of the time of a frozen dataclass
     """The session that something is about: how it is filed, spelt and placed.
 
     All three are bytes, and no two of them can stand for each other: made once, where the target is read.
@@ -42,6 +41,37 @@ class SessionRef:
         """The session that a request for this target is about."""
         key = server_key(target)
         return cls(key, target, placement_key(canonical_form(key), hash_key))
+
+
+_MOST_APPLICATIONS = 256
+"""As in protocol.target.Applications."""
+
+
+class SessionRefs:
+    """Makes SessionRefs as `SessionRef.of` does, at a fraction of the price.
+
+    A target is mostly that of its application, `%2f`, and an ID that stands for itself. Then key and
+    placement end with that ID, and what comes before it is the same for all sessions of the application: an
+    ID without parentheses is no part of a hash.
+    """
+
+    def __init__(self, hash_key: HashKey) -> None:
+        self._hash_key = hash_key
+        self._beginnings: dict[bytes, tuple[bytes, bytes]] = {}  # of key and placement, by application
+
+    def of(self, target: bytes) -> SessionRef:
+        """The session that a request for this target is about."""
+        application, _, session_id = target.rpartition(b"%2f")
+        if not application or not session_id.isalnum():
+            return SessionRef.of(target, self._hash_key)
+        beginnings = self._beginnings.get(application)
+        if beginnings is None:
+            whole, end = SessionRef.of(target, self._hash_key), -len(session_id)
+            beginnings = whole.key[:end], whole.placement[:end]
+            if len(self._beginnings) < _MOST_APPLICATIONS:
+                self._beginnings[application] = beginnings
+        key, placement = beginnings
+        return SessionRef(key + session_id, target, placement + session_id)
 
 
 def placement_key(canonical_key: bytes, hash_key: HashKey) -> bytes:

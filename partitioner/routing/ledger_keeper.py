@@ -15,7 +15,7 @@ from partitioner.membership.exchange import RULES
 from partitioner.membership.health import HealthRecord
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.pool import ActingSet, Pool
-from partitioner.placement.session_id import HashKey, SessionRef, placement_key
+from partitioner.placement.session_id import HashKey, SessionRef, SessionRefs, placement_key
 from partitioner.protocol.messages import AnswerHead
 from partitioner.protocol.target import canonical_form, server_key
 from partitioner.routing.internal_requests import BackendReply
@@ -79,6 +79,7 @@ class LedgerKeeper:
         self.ledger = ledger
         self._roster = roster
         self._hash_key = hash_key
+        self._sessions = SessionRefs(hash_key)
         self.repairs = RepairQueue()
         roster.listeners.append(self._backend_changed)
         roster.movers.append(self._backend_moved)
@@ -140,7 +141,7 @@ class LedgerKeeper:
 
     def session_of(self, target: bytes) -> SessionRef:
         """The session that a request for this target is about."""
-        return SessionRef.of(target, self._hash_key)
+        return self._sessions.of(target)
 
     def placement_of(self, key: bytes) -> bytes:
         """What of this key decides where its session is placed."""

@@ -44,7 +44,7 @@ def test_golden_lists(pool: str) -> None:
     ]
 
 
-@given(key=_keys, servers=_servers)
+@given(key=_keys, servers=_servers | st.dictionaries(_names, st.just(2.0), min_size=1, max_size=8))
 def test_order_is_by_score(key: bytes, servers: dict[str, float]) -> None:
     """The highest weight / -ln(u) is first choice, and so on down (design.md 4)."""
     scores = [specified_score(key, name, servers[name]) for name in Ranking(servers).preference_list(key)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partitioner.placement.session_id import HashKey, placement_key, session_id
+from partitioner.placement.session_id import HashKey, SessionRef, SessionRefs, placement_key, session_id
 from partitioner.protocol.target import canonical_key
 from tests.samples.exchanges import FIRST, SECOND_ANTI_XSS, SECOND_DOUBLE_SLASH
 from tests.tables import each_case
@@ -113,6 +113,21 @@ def test_placement_by_target() -> None:
     key = canonical_key(FIRST)
 
     assert key == placement_key(key, HashKey.TARGET)
+
+
+_pieces = st.sampled_from(
+    [b"%2f", b"%2F", b"/", b"%", b"+", b"(", b")", b"%28", b"LM", ID, b"(" + ROOT_HASH + b")%2f", b"%u00"]
+)
+
+
+@each_case("hash_key", HashKey)
+@given(targets=st.lists(st.lists(_pieces, max_size=6).map(b"".join), min_size=1, max_size=5))
+def test_applications_are_looked_at_once_and_all_the_same(hash_key: HashKey, targets: list[bytes]) -> None:
+    """Whatever was asked before, a session is the one that its target alone says."""
+    sessions = SessionRefs(hash_key)
+
+    for each in targets * 2:
+        assert SessionRef.of(each, hash_key) == sessions.of(each)
 
 
 @given(key=st.binary(max_size=300) | st.text("()/=Ah", max_size=120).map(str.encode))
