@@ -204,6 +204,12 @@ class Pool:
         others = [each for each in recovering if each != good[0]]
         return ActingSet(good[0], tuple(others[: self.copies - 1]))
 
+    def homes(self, key: bytes) -> tuple[BackendId, ...]:
+        """The servers that hold the session of `key` when all are well: the first READY ones, best first."""
+        names = self.ranking.preference_list(key) if self.places else ()
+        ready = [self.places[name] for name in names if self.places[name] in self.ready]
+        return tuple(ready[: self.copies])
+
     def first_choice(self, key: bytes) -> Backend:
         """The first READY backend of the preference list, in whatever health.
 

@@ -46,7 +46,7 @@ class AnswerRecorder:
             return await self._spread(routed, answer, answered_by, effects)
         self.record(routed, answer, effects)
         if answer.head.has_action_flags:
-            await self._consume_flag(routed.session, answered_by.server)
+            await self._expiry_sync.consume_flag(routed.session, answered_by.server)
         if routed.operation is Operation.RELEASE:
             await self._lock_quarantine.release_elsewhere(routed.session, routed.cookie, answered_by.server)
         return answer
@@ -95,14 +95,6 @@ class AnswerRecorder:
         if answer.status == 404 and found_elsewhere:
             return Response(found_elsewhere[0].head, b"")  # it was there, and now it is gone
         return answer
-
-    async def _consume_flag(self, session: SessionRef, server: BackendId) -> None:
-        """This server has handed out the one-shot flag of a new session: its copies have it no longer."""
-        marks = self._ledger.marks(session.key)
-        acting = self._ledger_keeper.acting_set(self._roster.pool, session, marks)
-        copies = () if acting is None else (acting.primary, *acting.copies)
-        servers = tuple(each for each in copies if each != server and each not in marks)
-        await self._expiry_sync.consume_flag(session.target, servers)
 
     def _note_timeout(self, session: SessionRef, minutes: int | None) -> None:
         if minutes is not None:

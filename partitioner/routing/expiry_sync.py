@@ -12,7 +12,7 @@ early, and so would what one that is recovering has, which is written to and nev
 """
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import trio
@@ -114,9 +114,30 @@ class ExpirySync:
         """The session is gone, and with it what is remembered of it."""
         self._keys.pop(session.key, None)
 
-    async def consume_flag(self, target: bytes, servers: tuple[BackendId, ...]) -> None:
-        """Consume the one-shot flag of a new session on its copies too (protocol.md 6, row 9)."""
-        await self._internal_requests.run_all([(server, release(target, 0)) for server in servers])
+    async def consume_flag(self, session: SessionRef, consumed_by: BackendId) -> None:
+        """One server has handed out the one-shot flag of a new session: consume it on the others too.
+
+        A copy is told by a release (protocol.md 6, row 9). One that does not answer is marked, and so is one
+        of the session's servers that is in doubt or away: repair writes the session there again, without it.
+        """
+        pool, marks = self._roster.pool, self._ledger_keeper.ledger.marks(session.key)
+        acting = self._ledger_keeper.acting_set(pool, session, marks)
+        if acting is None:
+            return
+        told = dict.fromkeys((acting.primary, *acting.copies))
+        others = dict.fromkeys((*told, *pool.homes(session.placement)))
+        due = [each for each in others if each != consumed_by and each not in marks]
+        asked = [each for each in due if each in told]
+        replies = await self._internal_requests.run_all(
+            [(each, release(session.target, 0)) for each in asked]
+        )
+        has_answered = {each for each, reply in zip(asked, replies, strict=True) if reply is not None}
+        self._mark_flagged(session, [each for each in due if each not in has_answered])
+
+    def _mark_flagged(self, session: SessionRef, servers: Iterable[BackendId]) -> None:
+        """What these have of the session is current, but for the flag that they may still have."""
+        for server in servers:
+            self._mark(session, server, is_missing=False)
 
     async def run(self) -> None:
         """Touch what is due, for as long as the router runs."""

@@ -407,9 +407,15 @@ class Lookup:
         self._replicator.note_moved(owner, "missed")
         return SearchResult.AT_HOME
 
-    async def settle_in(self, missed: SessionRef, server: BackendId, backend_reply: BackendReply) -> bool:
-        """Store on a server what its owner told; a copy that fails is marked."""
-        stored = await self._replicator.replace(missed.key, server, put(missed.target, backend_reply))
+    async def settle_in(
+        self, missed: SessionRef, server: BackendId, backend_reply: BackendReply, *, is_flagged: bool = False
+    ) -> bool:
+        """Store on a server what its owner told; a copy that fails is marked.
+
+        What the server has may be `is_flagged`: new, as no client is to be told any more.
+        """
+        told = put(missed.target, backend_reply)
+        stored = await self._replicator.replace(missed.key, server, told, is_flagged=is_flagged)
         if stored is not None and stored.status == 200:
             self._ledger_keeper.ledger.note_put_right(missed.key, server, stored.sent_at)
             return True

@@ -228,18 +228,30 @@ class Replicator:
         server: BackendId,
         internal_request: InternalRequest,
         begun: BegunExchange | None = None,
+        *,
+        is_flagged: bool = False,
     ) -> BackendReply | None:
         """Have a server hold this instead of whatever it held of the key.
 
         A create is insert-only: where something is, it is answered 200 all the same, and leaves that. On a
         copy that may be a former session, which lives up to 5 % longer than on the primary, or a locked one.
         So it goes first, and nothing is created before it is known to be gone.
+
+        A set leaves the one-shot flag of what was there (protocol.md 6, row 16). What a marked server has may
+        be flagged, and what the caller knows to be: a release follows then, which consumes the flag.
         """
+        mark = self._ledger_keeper.ledger.marks(key).get(server)
+        is_flagged = is_flagged or (mark is not None and not mark.had_nothing)
         if internal_request.head.operation is Operation.CREATE_UNINITIALIZED:
             cleared = await self.insist(key, server, remove(internal_request.head.target))
             if cleared is None or cleared.status not in (200, 404):
                 return None
-        return await self.insist(key, server, internal_request, begun)
+        stored = await self.insist(key, server, internal_request, begun)
+        is_stored = stored is not None and stored.status == 200
+        if is_stored and is_flagged and internal_request.head.operation is Operation.SET:
+            consumed = await self._internal_requests.run(server, release(internal_request.head.target, 0))
+            return None if consumed is None else stored
+        return stored
 
     async def clear(
         self,

@@ -5,6 +5,7 @@ session that its primary misses is searched for and moved (routing.lookup), a co
 leftover is removed once all others have it. What a RECOVERING server holds is never a source (design.md 7.5).
 """
 
+from collections.abc import Container
 from enum import Enum
 
 import trio
@@ -93,7 +94,7 @@ class SessionHealer:
             was_moved, statuses = True, await self._statuses_on(session, acting)
         if any(status is None for status in statuses.values()) or statuses[acting.primary] == 404:
             return Outcome.LATER
-        outcome = await self._complete(session, acting, _lacking(acting, statuses, flaws), flaws.misplaced)
+        outcome = await self._complete(session, acting, _lacking(acting, statuses, flaws), flaws)
         return Outcome.HEALED if was_moved and outcome is Outcome.FINE else outcome
 
     async def _statuses_on(self, session: SessionRef, acting: ActingSet) -> dict[BackendId, int | None]:
@@ -112,16 +113,16 @@ class SessionHealer:
         session: SessionRef,
         acting: ActingSet,
         lacking: set[BackendId],
-        misplaced: tuple[BackendId, ...],
+        flaws: Flaws,
     ) -> Outcome:
         """Write what the primary holds to those who lack it; then remove it where it does not belong."""
         if lacking:
             async with self._internal_requests.fetched(acting.primary, session.target) as reply:
                 if reply is None or reply.status != 200:
                     return Outcome.LATER
-                if not await self._write(session, acting, lacking, reply):
+                if not await self._write(session, acting, lacking, flaws.differing, reply):
                     return Outcome.LATER
-        leftovers = [each for each in misplaced if not is_leaving(self._roster.pool, each)]
+        leftovers = [each for each in flaws.misplaced if not is_leaving(self._roster.pool, each)]
         if leftovers:
             await self._lookup.clear(session, leftovers, acting.written)
             if self._ledger_keeper.ledger.marks(session.key):
@@ -129,16 +130,27 @@ class SessionHealer:
         return Outcome.HEALED if lacking or leftovers else Outcome.FINE
 
     async def _write(
-        self, session: SessionRef, acting: ActingSet, lacking: set[BackendId], reply: BackendReply
+        self,
+        session: SessionRef,
+        acting: ActingSet,
+        lacking: set[BackendId],
+        differing: Container[BackendId],
+        reply: BackendReply,
     ) -> bool:
-        """Write a session to those who lack it; return whether all of them have it now."""
+        """Write a session to those who lack it; return whether all of them have it now.
+
+        Those that hold something else may differ in the one-shot flag of a new session alone.
+        """
         minutes = reply.head.timeout_minutes
         self._expiry_sync.note_renewed(session, acting.primary, minutes)
         written = [each for each in acting.written if each in lacking]
         if reply.hands_out_flag:
             written.append(acting.primary)  # to read a new session has consumed its flag
         with trio.CancelScope(shield=True):
-            stored = [await self._lookup.settle_in(session, each, reply) for each in written]
+            stored = [
+                await self._lookup.settle_in(session, each, reply, is_flagged=each in differing)
+                for each in written
+            ]
         return all(stored)
 
     async def _bring_home(

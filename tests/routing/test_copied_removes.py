@@ -1,5 +1,7 @@
 """Removes and creates with copies: what one server has and the other has not (7.1)."""
 
+from collections.abc import Awaitable, Callable
+
 import trio
 from trio.testing import MockClock
 
@@ -8,6 +10,7 @@ from tests.doubles.backends import NOT_FOUND, Hear, Reset, ok
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.sessions import ACQUIRE, CONTENT, CREATE, GET, HEAD, request
 from tests.routing.copied import NEW, OLD, REMOVE, Pair, exchange
+from tests.tables import each_case
 
 # --- remove ---
 
@@ -121,6 +124,56 @@ async def test_the_first_get_consumes_the_flag_of_the_copy(
     assert ok(CONTENT, b"ActionFlags: 1", b"Timeout: 20") == answer
     assert [False, False] == [each is None or each.is_uninitialized for each in sessions]
     assert Operation.RELEASE in farm.asked_of(1)
+
+
+async def is_read_while_one_is_in_doubt(farm: MemoryFarm) -> None:
+    farm.router.roster.suspect(farm.names[0])
+    await farm.ask(CREATE)
+    await farm.ask(GET)
+
+
+async def is_saved_while_one_is_in_doubt(farm: MemoryFarm) -> None:
+    farm.router.roster.suspect(farm.names[0])
+    await farm.ask(CREATE)
+    await farm.ask(ACQUIRE)
+    await farm.save(NEW, cookie=2)
+
+
+async def is_read_while_one_is_away(farm: MemoryFarm) -> None:
+    await farm.ask(CREATE)
+    await farm.freeze(0)
+    await farm.ask(GET)
+    await farm.thaw(0)
+
+
+async def is_read_while_one_stands_still(farm: MemoryFarm) -> None:
+    await farm.ask(CREATE)
+    farm.servers[1].freeze()
+    await farm.ask(GET)
+    farm.servers[1].thaw()
+
+
+CANNOT_BE_TOLD = (
+    is_read_while_one_is_in_doubt,
+    is_saved_while_one_is_in_doubt,
+    is_read_while_one_is_away,
+    is_read_while_one_stands_still,
+)
+
+
+@each_case("is_read", CANNOT_BE_TOLD, ids=lambda each: each.__name__)
+async def test_a_server_that_cannot_be_told_of_a_flag(
+    is_read: Callable[[MemoryFarm], Awaitable[None]], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Whoever writes the session there next consumes it: nothing is new when that server is read again."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await is_read(farm)
+    await trio.sleep(5)
+    sessions = [farm.session(place) for place in range(3)]
+
+    assert [] == [each for each in sessions if each is not None and each.is_uninitialized]
+    assert set() == farm.marked
 
 
 async def test_the_flag_is_told_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -179,6 +179,23 @@ async def test_a_new_session_keeps_its_one_shot_flag(
     assert b"ActionFlags: 1" in await pool.ask(Operation.ACQUIRE, 100)
 
 
+async def test_what_is_new_on_a_copy_alone_is_not_new(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Its first page has seen the flag: a set alone would leave it on the copy (protocol.md 6, row 16)."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    _, copy = pool.primary_and_copy(100)
+    await pool.ask(Operation.SET, 100, b"new")
+    for asked in (Operation.REMOVE, Operation.CREATE_UNINITIALIZED):
+        pool.servers[copy].tell(request(asked, target(100), body=b"new", cookie=0))
+    await pool.heal_again()
+    session = pool.servers[copy].maybe_session(target(100))
+
+    assert session is not None
+    assert not session.is_uninitialized
+
+
 async def test_healing_keeps_to_its_rate(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """So many sessions a second, and no more."""
     pool = HealedPool(nursery)
