@@ -392,7 +392,6 @@ def _wrong_flags(history: History, exchanges: list[Exchange]) -> Iterator[Violat
         elif each.operation is Operation.CREATE_UNINITIALIZED:
             created_at, is_due = each.began_at, True
         elif created_at is not None and each.operation in _TAKE_THE_FLAG:
-            # A server that was RECOVERING when the flag was consumed still has it when it is read again.
-            if each.has_flag is not is_due and not history.has_failed(created_at - LONGEST_TIMEOUT, latest):
+            if each.has_flag is not is_due and not history.has_failed(created_at, latest):
                 yield Violation(Kind.FLAG, each, f"the flag is {'lost' if is_due else 'repeated'}")
             is_due = False

@@ -28,7 +28,7 @@ from partitioner.routing.answering import Answering
 from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.healing import Healing
-from partitioner.routing.internal_requests import BackendReply
+from partitioner.routing.internal_requests import BackendReply, remove
 from partitioner.routing.inventory import Found
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper, RepairQueue
@@ -477,7 +477,7 @@ def creates_leave_what_a_copy_holds() -> Iterator[None]:
     """Nothing is removed before a create, which leaves what is there as it is."""
 
     async def replace_it(
-        self: Replicator, key: bytes, server: BackendId, internal_request: Any, begun: Any = None
+        self: Replicator, key: bytes, server: BackendId, internal_request: Any, begun: Any = None, **_: Any
     ) -> Any:
         return await self.insist(key, server, internal_request, begun)
 
@@ -488,6 +488,26 @@ def creates_leave_what_a_copy_holds() -> Iterator[None]:
 def flags_are_consumed_on_one_server() -> Iterator[None]:
     """A new session is called new once more after a failover."""
     return replaced(ExpirySync, "consume_flag", nothing_later)
+
+
+@mutation
+def flags_stay_where_nobody_can_be_told() -> Iterator[None]:
+    """A server that is in doubt or away calls a session new once more when it is read again."""
+    return replaced(ExpirySync, "_mark_flagged", nothing)
+
+
+@mutation
+def a_set_leaves_a_flag_on_a_marked_server() -> Iterator[None]:
+    """A server that is put right by a set goes on calling its session new (protocol.md 6, row 16)."""
+
+    async def replace_it(
+        self: Replicator, key: bytes, server: BackendId, internal_request: Any, begun: Any = None, **_: Any
+    ) -> Any:
+        if internal_request.head.operation is Operation.CREATE_UNINITIALIZED:
+            await self.insist(key, server, remove(internal_request.head.target))
+        return await self.insist(key, server, internal_request, begun)
+
+    return replaced(Replicator, "replace", replace_it)
 
 
 # --- rules that a review once broke by hand, and no test noticed ---
