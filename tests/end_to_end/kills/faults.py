@@ -113,7 +113,8 @@ async def _rename_while_away(site: Site, load: Load, name: str) -> None:
     await site.reload()
     here = site.end_of_log
     site.thaw(new_name)
-    await site.log_says(f"backend is (back|up|recovering).*backend={new_name}", here)
+    # Where a probe by its former name comes first, that one is back, and is found at the new one next.
+    await site.log_says(f"backend (is (back|up|recovering)|has moved) .*backend={new_name}", here)
 
 
 async def _respell(site: Site, load: Load, name: str) -> None:

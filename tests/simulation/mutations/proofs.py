@@ -34,7 +34,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "retry an acquire": (30_011, None),
     "skip one mark": (24, None),
     "the next router reads dirty servers": (20_026, "crowd over a crash"),
-    "trust who was away for longer than any session lives": (30_001, "memories"),
+    "trust who was away for longer than any session lives": (30_227, "memories"),
     "unanswered requests leave no mark": (47, None),
 }
 """For each mutation a seed that catches it, and its theme."""
