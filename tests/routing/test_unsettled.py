@@ -75,6 +75,21 @@ async def test_a_settled_key_is_not_looked_for(nursery: trio.Nursery, autojump_c
     assert [[Operation.GET], [], [], []] == [farm.asked_of(place) for place in range(4)]
 
 
+async def test_who_was_away_for_longer_than_any_session_lives(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """All keys are settled without it, so what it missed is not marked; its clock may have stood still."""
+    farm = MemoryFarm(nursery, copies=1)
+    await farm.start()
+    await farm.ask(request(Operation.SET, body=OLD))
+    await farm.freeze(0)
+    await farm.settle()
+    await farm.ask(request(Operation.SET, body=NEW))
+    await farm.thaw(0)
+
+    assert ok(NEW, b"Timeout: 20") == await farm.ask(GET)
+
+
 async def test_in_settled_times_nothing_is_looked_for(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

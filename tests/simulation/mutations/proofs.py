@@ -34,7 +34,6 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "retry an acquire": (30_011, None),
     "skip one mark": (24, None),
     "the next router reads dirty servers": (20_026, "crowd over a crash"),
-    "trust who was away for longer than any session lives": (30_227, "memories"),
     "unanswered requests leave no mark": (47, None),
 }
 """For each mutation a seed that catches it, and its theme."""
@@ -215,6 +214,9 @@ BY_UNIT_TEST = {
     ),
     "trust memories that are out": (f"{_MOVING}::test_a_memory_that_was_forgotten_comes_back"),
     "trust unknown memories": f"{_TENURE}::test_a_memory_that_no_record_names",
+    "trust who was away for longer than any session lives": (
+        "tests/routing/test_unsettled.py::test_who_was_away_for_longer_than_any_session_lives"
+    ),
     "trust who was waited for in vain": f"{_TENURE}::test_who_was_waited_for_in_vain",
     "what a server that is away may have is nowhere": f"{_UNSETTLED}::test_a_miss_while_one_is_away",
     "what a silent server may have is nowhere": (
