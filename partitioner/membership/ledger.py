@@ -39,15 +39,12 @@ from partitioner.membership.entry import LESSER_REASONS, LONGEST_PAGE, REMOVE, W
 from partitioner.membership.eras import UnchangedSince
 from partitioner.membership.mark_index import MarkIndex
 from partitioner.membership.pool import Pool
+from partitioner.membership.settled_keys import SettledKeys
 
 SWEEP_BATCH = 500
 """Keys that are looked at in one go, a fraction of a millisecond."""
 
 _NO_MARKS: Mapping[BackendId, Mark] = {}
-
-MOST_ABSENT = 16_384
-"""Keys of which it is remembered that no server has their session. The first save of a session follows within
-seconds; those that clients have made up are forgotten as fast as others come, and need little memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +64,7 @@ class Ledger:
         self._most_keys = policy.keys
         self._entries: dict[bytes, Entry] = {}
         self._marked = MarkIndex()
-        self._settled: dict[bytes, int] = {}  # in which epoch a write did that, the oldest first
-        self._absent: dict[bytes, int] = {}  # the same, where a search has found nothing
+        self._settled = SettledKeys(policy.keys)
         self._agreed: set[bytes] = set()
         self.longest_life = 0.0
         """T_max: how long a session may live untouched, in seconds (design.md 5)."""
@@ -89,7 +85,6 @@ class Ledger:
         self._entries.clear()
         self._marked.clear()
         self._settled.clear()
-        self._absent.clear()
         self._agreed.clear()
         self._locked.clear()
 
@@ -127,9 +122,9 @@ class Ledger:
         if entry is not None:
             entry.timeout = max(entry.timeout, timeout)
 
-    def note_longest_life(self, incarnation: float) -> None:
+    def note_longest_life(self, timeout: float) -> None:
         """There are sessions that may live so long, in seconds."""
-        self.longest_life = min(max(self.longest_life, incarnation), self._policy.session_timeout_max)
+        self.longest_life = min(max(self.longest_life, timeout), self._policy.session_timeout_max)
 
     # --- settled or not ---
 
@@ -144,7 +139,7 @@ class Ledger:
             return False
         if now - unchanged.moment > self.longest_life:
             return True
-        settled = self._settled.get(key, self._absent.get(key))
+        settled = self._settled.epoch_of(key)
         return settled is not None and settled >= unchanged.epoch
 
     def note_alive_at(
@@ -184,21 +179,18 @@ class Ledger:
     def note_settled(self, key: bytes, epoch: int, unchanged: UnchangedSince, now: float) -> None:
         """A write or remove that began and ended in this epoch has put the key where it belongs."""
         self.note_repaired(key)
-        self._absent.pop(key, None)
         if now - unchanged.moment <= self.longest_life:  # else it is settled anyway
-            _remember(self._settled, key, epoch, self._policy.keys)
+            self._settled.note_written(key, epoch)
 
     def note_absent(self, key: bytes, epoch: int) -> None:
         """A search that began and ended in this epoch has found the session of this key nowhere."""
         self.note_repaired(key)
-        self._settled.pop(key, None)
-        _remember(self._absent, key, epoch, MOST_ABSENT)
+        self._settled.note_absent(key, epoch)
 
     def forget_settled(self, pool: Pool, now: float) -> None:
         """In settled times it need not be remembered which keys were settled before."""
-        if (self._settled or self._absent) and not self.is_unsettled_time(pool, now):
+        if len(self._settled) and not self.is_unsettled_time(pool, now):
             self._settled.clear()
-            self._absent.clear()
 
     def note_agreed(self, key: bytes) -> None:
         """All servers have agreed about this key, though each of them may lack something."""
@@ -303,8 +295,7 @@ class Ledger:
         entry = self._entry(key, target)
         entry.is_unsettled = True
         entry.alive_at = now
-        self._settled.pop(key, None)
-        self._absent.pop(key, None)
+        self._settled.discard(key)
         mark = entry.marks.get(server)
         if mark is None:
             mark = entry.marks[server] = Mark(since=now, reason=reason)
@@ -520,14 +511,6 @@ class Ledger:
     def _tidy(self, key: bytes, entry: Entry) -> None:
         if entry.is_empty:
             self._entries.pop(key, None)
-
-
-def _remember(epochs: dict[bytes, int], key: bytes, epoch: int, most: int) -> None:
-    """Remember the epoch of a key, the oldest first, and of so many keys at most."""
-    epochs.pop(key, None)
-    epochs[key] = epoch
-    if len(epochs) > most:
-        del epochs[next(iter(epochs))]
 
 
 def _seconds(timeout_minutes: int | None) -> float:

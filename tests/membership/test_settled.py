@@ -3,7 +3,8 @@
 import pytest
 
 from partitioner.membership.eras import UnchangedSince
-from partitioner.membership.ledger import MOST_ABSENT, Ledger
+from partitioner.membership.ledger import Ledger
+from partitioner.membership.settled_keys import MOST_ABSENT
 from tests.identities import A, B
 from tests.membership.ledgers import HOUR, KEY, NOW, OTHER, TARGET, ledger, marked, sweep
 
