@@ -22,7 +22,7 @@ from partitioner.cli.options import Complaint, complain
 from partitioner.cli.plan import plan
 from partitioner.cli.roll import roll
 from partitioner.cli.serve import serve
-from partitioner.cli.session import session, unlock
+from partitioner.cli.session import session, sessions, unlock
 from partitioner.cli.state_server import state_server
 from partitioner.cli.status import backends, locks, status
 from partitioner.cli.steer import drain, maint, ready, reload
@@ -64,6 +64,7 @@ STEERING = (
     backends,
     locks,
     session,
+    sessions,
     unlock,
     drain,
     ready,

@@ -26,7 +26,12 @@ from partitioner.ops.admin.reports import (
     StoreStatus,
     VerifyReport,
 )
-from partitioner.ops.admin.session_reports import SessionReport, UnlockReport
+from partitioner.ops.admin.session_reports import (
+    ItemsReport,
+    LargestReport,
+    SessionReport,
+    UnlockReport,
+)
 from partitioner.ops.printable import printable
 
 TIMEOUT = 10.0
@@ -127,6 +132,16 @@ class AdminClient:
         """What is known of the sessions for which a key stands. Raises Refused if it is none."""
         path = f"/api/v1/session?key={quote(key, safe='', errors='surrogateescape')}"
         return self._read(self._request("GET", path, waits=True), SessionReport)
+
+    def largest_sessions(self, at_most: int) -> LargestReport:
+        """The largest sessions. Raises ClickException where that is not to be had."""
+        told = self._request("GET", f"/api/v1/sessions?largest={at_most}", waits=True)
+        return self._read(told, LargestReport)
+
+    def heaviest_items(self, at_most: int) -> ItemsReport:
+        """The items that take most memory. Raises ClickException where that is not to be had."""
+        told = self._request("GET", f"/api/v1/sessions/items?largest={at_most}", waits=True)
+        return self._read(told, ItemsReport)
 
     def unlock(self, target: str, cookie: int, *, force: bool) -> UnlockReport:
         """Have the lock of a session released. Raises ClickException where that may not or cannot be."""

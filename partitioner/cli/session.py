@@ -1,4 +1,4 @@
-"""`partitioner session` and `unlock`: look at one session, and release a lock that no page holds any more."""
+"""`partitioner session`, `sessions` and `unlock`: look into sessions, release a lock left over."""
 
 import click
 
@@ -24,6 +24,31 @@ def session(url: str, as_json: bool, key: str) -> None:
     from partitioner.cli.actions.session import show_session
 
     interruptible(lambda: show_session(url, key, as_json=as_json))
+
+
+@click.command()
+@admin_option
+@json_option
+@click.option(
+    "--largest",
+    metavar="N",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="How many of the largest sessions, or of the heaviest items, are printed.",
+)
+@click.option("--by-item", is_flag=True, help="Print which names of items take the memory, of all sessions.")
+def sessions(url: str, as_json: bool, largest: int, by_item: bool) -> None:
+    """Print what takes the memory of the state servers: which sessions, applications, and names of items.
+
+    Walks through all sessions of state servers with an `admin` address, and changes nothing. With --by-item
+    they add up the sizes of their items, which takes about a minute for a million sessions. Sessions are not
+    named: who knows a session ID is its user. Needs the router's admin_token, on loopback as well.
+    """
+    from partitioner.cli.actions.sessions import show_items, show_largest
+
+    show = show_items if by_item else show_largest
+    interruptible(lambda: show(url, largest, as_json=as_json))
 
 
 @click.command()

@@ -36,6 +36,7 @@ from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import ListKeys
 from partitioner.routing.inspection import Inspection
 from partitioner.routing.inventory import ListSessions
+from partitioner.routing.memory_survey import MemorySurvey
 from partitioner.routing.tenure import TenurePolicy
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
@@ -209,6 +210,7 @@ class RouterParts:
     downstream: Downstream
     reloader: Reloader
     inspection: Inspection
+    survey: MemorySurvey
     memory_watch: MemoryWatch
     state_dir: StateDir | None
 
@@ -235,6 +237,7 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     )
     sessions = LocalSessions(embedded.tables, HttpSessions(http, settings.backends_token()))
     inspection = Inspection(core, settings.name, sessions)
+    survey = MemorySurvey(core, settings.name, sessions)
     memory_watch = MemoryWatch(http, embedded.tables)
     return RouterParts(
         settings,
@@ -244,6 +247,7 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
         downstream,
         reloader,
         inspection,
+        survey,
         memory_watch,
         bootstrap.state_dir,
     )

@@ -199,6 +199,6 @@ def build_admin(parts: RouterParts, admin_api: RouterAdminApi, port: Port) -> Ad
     )
     collector = TableCollector(EMBEDDING_ROUTER if tables else ROUTER, reading)
     access = AccessPolicy(port.is_loopback, parts.settings.operators_token())
-    sessions = session_routes(SessionsApi(parts.core, parts.inspection, admin_api.event_log))
+    sessions = session_routes(SessionsApi(parts.core, parts.inspection, parts.survey, admin_api.event_log))
     app = router_app(admin_api, access, metrics_route(collector), *sessions, event_log=admin_api.event_log)
     return AdminServer(app, port.listeners, parts.settings.admin_allow, admin_api.event_log)

@@ -24,7 +24,7 @@ from partitioner.membership.pool import Member
 from partitioner.payload import Outline, is_quick, outline_of
 from partitioner.placement.location import is_target
 from partitioner.placement.session_id import SessionRef
-from partitioner.protocol.target import canonical_form, encode_target, server_key
+from partitioner.protocol.target import canonical_form, encode_target, server_key, target_of
 from partitioner.routing.core import RouterCore
 from partitioner.routing.internal_requests import BackendReply, put, release
 from partitioner.routing.ledger_keeper import LOCK_AGE
@@ -227,23 +227,13 @@ class Inspection:
         server, target = member.backend.identity, session.target.decode()
         try:
             look = await self._source.look(admin, target)
-            self._check_owner(look, member)
+            check_owner(look.canaries, self._farm, member)
             outline = None
             if look.session is not None and wants_outline:
                 outline = await self._source.outline(admin, target)
         except ListingFailed as error:
             return _Seen(server, trouble=str(error))
         return _Seen(server, look.session, outline)
-
-    def _check_owner(self, look: Look, member: Member) -> None:
-        """See that this is the memory that the router knows. Raises ListingFailed."""
-        content = look.canaries.get(self._farm, "").encode()
-        try:
-            token = read_canary(content).token
-        except MalformedAnswer:
-            token = None
-        if token != member.record.incarnation:
-            raise ListingFailed("its admin port is another server's, or it was restarted just now")
 
     # --- of any other server: by the protocol, behind the gate ---
 
@@ -283,6 +273,21 @@ class Inspection:
         if stored is None or stored.status != 200:
             core.ledger_keeper.mark(session, server, is_stale=True)
 
+    async def maybe_outline(self, key: bytes, servers: Iterable[BackendId]) -> Outline | None:
+        """What is in a session that these servers of our own hold; None where that cannot be told."""
+        members = self._core.roster.pool.members
+        for server in servers:
+            admin = members[server].backend.admin if server in members else None
+            if admin is None:
+                continue
+            try:
+                outline = await self._source.outline(admin, target_of(key).decode())
+            except ListingFailed:
+                continue
+            if outline is not None:
+                return outline
+        return None
+
     # --- to unlock it ---
 
     async def unlock(self, target: bytes, cookie: int, *, force: bool) -> Looked:
@@ -310,6 +315,16 @@ class Inspection:
         if response.status != 200:
             raise Refused("another page has locked the session" if response.status == 423 else "it has gone")
         return looked
+
+
+def check_owner(canaries: Mapping[str, str], farm: str, member: Member) -> None:
+    """See that an admin port tells of the memory that the router knows. Raises ListingFailed."""
+    try:
+        token = read_canary(canaries.get(farm, "").encode()).token
+    except MalformedAnswer:
+        token = None
+    if token is None or token != member.record.incarnation:
+        raise ListingFailed("its admin port is another server's, or it was restarted just now")
 
 
 @dataclass(frozen=True, slots=True)

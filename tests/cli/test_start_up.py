@@ -24,6 +24,7 @@ ALLOWED = {
     "partitioner.cli.actions.farm": {"rich"},
     "partitioner.cli.actions.verify": {"http", "pydantic", "rich", "ssl"},
     "partitioner.cli.actions.session": {"http", "pydantic", "rich", "ssl"},
+    "partitioner.cli.actions.sessions": {"http", "pydantic", "rich", "ssl"},
     "partitioner.cli.actions.state_server": HEAVY - HTTP,
 }
 """What the verbs that have to start fast may import, by the module that does their work."""

@@ -26,6 +26,7 @@ EXAMPLES = {
     "NET": "10.0.0.0/8",
     "SIZE": "1GiB",
     "DURATION": "2h",
+    "N": "20",
 }
 """What may stand in place of the placeholders that are not taken as they are."""
 

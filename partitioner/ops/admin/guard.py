@@ -51,6 +51,8 @@ FREE = frozenset({"/healthz", "/readyz"})
 """Paths that load balancers and service managers read without a token, wherever the port is."""
 
 SESSION = "/api/v1/session"
+SESSIONS = "/api/v1/sessions"
+ITEMS = "/api/v1/sessions/items"
 UNLOCK = "/api/v1/unlock"
 
 ABOUT_SESSIONS = (SESSION, UNLOCK)

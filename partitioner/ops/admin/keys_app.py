@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from partitioner.ops.admin.guard import AccessPolicy, Guard
 from partitioner.ops.admin.key_pages import INVENTORY_PAGE, USUAL_PAGE, inventory_of, page_of
 from partitioner.ops.admin.refusals import refuse, refuse_http
-from partitioner.ops.admin.session_views import find_in, look_at, outline_in
+from partitioner.ops.admin.session_views import find_in, look_at, outline_in, weigh
 from partitioner.protocol.target import Spellings, server_key, target_of
 from partitioner.routing.inventory import InventoryPage
 from partitioner.sessions.table import SessionTable
@@ -73,9 +73,14 @@ def keys_app(
         wanted = request.query_params.get("id", "").encode()
         return JSONResponse({"targets": await find_in(table, wanted) if wanted else ()})
 
+    async def items(request: Request) -> Response:
+        first = server_key(request.query_params.get("from", "").encode())
+        return JSONResponse(asdict(await weigh(table, first, clock)))
+
     listings = [
         Route("/api/v1/keys", keys),
         Route("/api/v1/sessions", sessions),
+        Route("/api/v1/items", items),
         Route("/api/v1/session", session),
         Route("/api/v1/session/items", session_items),
         Route("/api/v1/session/targets", session_targets),

@@ -93,3 +93,62 @@ class UnlockReport:
 
     application: str
     lock: LockSeen  # as it was
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationWeight:
+    """The sessions of one application."""
+
+    application: str
+    sessions: int
+    bytes: int  # of bodies, each copy counted
+
+
+@dataclass(frozen=True, slots=True)
+class LargeSessionReport:
+    """One of the largest sessions."""
+
+    session: str  # eight hex digits of the SHA-256 of its key, as `partitioner locks` shows them
+    application: str
+    bytes: int
+    servers: tuple[str, ...]
+    idle: float | None  # seconds; null: it never expires
+    locked: bool
+    items: tuple[ItemReport, ...]  # its largest ones
+
+
+@dataclass(frozen=True, slots=True)
+class LargestReport:
+    """Which sessions take the memory."""
+
+    sessions: int
+    bytes: int  # of bodies, each copy counted
+    applications: tuple[ApplicationWeight, ...]  # the heaviest first
+    largest: tuple[LargeSessionReport, ...]  # the largest first
+    refused: dict[str, str]  # servers that could not be asked, and why
+    complete: bool  # false: it took too long, and is of a part of the sessions
+
+
+@dataclass(frozen=True, slots=True)
+class KindReport:
+    """Items of one name and type."""
+
+    application: str
+    name: str | None  # null: the null key
+    type: str | None
+    count: int  # each copy counted
+    bytes: int  # the same
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsReport:
+    """Which items take the memory, each copy counted."""
+
+    sessions: int
+    bodies: int  # bytes, as they are stored
+    bytes: int  # of items, inflated where bodies are compressed
+    unread: int  # sessions that could not be read to their end
+    items: tuple[KindReport, ...]  # the heaviest first
+    left_out: int  # names and types that are not listed, lighter than those that are
+    refused: dict[str, str]
+    complete: bool

@@ -5,6 +5,7 @@ never in the path: the path of an order is logged.
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
 from starlette.requests import Request
@@ -12,9 +13,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from partitioner.errors import BackendFailure, NoBackendLeft, NotActive, Refused
-from partitioner.ops.admin.guard import SESSION, UNLOCK
+from partitioner.ops.admin.guard import ITEMS, SESSION, SESSIONS, UNLOCK
 from partitioner.ops.admin.refusals import refuse
+from partitioner.ops.admin.session_reports import ItemsReport, LargestReport
 from partitioner.ops.admin.sessions_api import SessionsApi
+
+MOST_LARGEST = 1000
+"""Sessions, or kinds of items, that are told of at a time."""
+
+Report = LargestReport | ItemsReport
 
 _EXPECTED = 'expected {"target": TARGET, "cookie": NUMBER}, and "force": true where a page may hold the lock'
 
@@ -22,7 +29,12 @@ _EXPECTED = 'expected {"target": TARGET, "cookie": NUMBER}, and "force": true wh
 def session_routes(api: SessionsApi) -> tuple[Route, ...]:
     """The routes; an API answers."""
     routes = _Routes(api)
-    return (Route(SESSION, routes.session), Route(UNLOCK, routes.unlock, methods=["POST"]))
+    return (
+        Route(SESSION, routes.session),
+        Route(SESSIONS, routes.sessions),
+        Route(ITEMS, routes.items),
+        Route(UNLOCK, routes.unlock, methods=["POST"]),
+    )
 
 
 class _Routes:
@@ -37,6 +49,21 @@ class _Routes:
             return JSONResponse(asdict(await self._api.session(keys[0])))
         except ValueError as error:
             return refuse(400, str(error))
+        except Refused as error:
+            return refuse(409, str(error))
+
+    async def sessions(self, request: Request) -> Response:
+        return await self._survey(request, self._api.largest)
+
+    async def items(self, request: Request) -> Response:
+        return await self._survey(request, self._api.items)
+
+    async def _survey(self, request: Request, survey: Callable[[int], Awaitable[Report]]) -> Response:
+        text = request.query_params.get("largest", "10")
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_LARGEST):
+            return refuse(400, f"largest={text!r} is out of range; expected 1 to {MOST_LARGEST}")
+        try:
+            return JSONResponse(asdict(await survey(int(text))))
         except Refused as error:
             return refuse(409, str(error))
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -10,26 +10,33 @@ from pydantic import TypeAdapter, ValidationError
 from partitioner.errors import ListingFailed
 from partitioner.membership.backend import Address
 from partitioner.ops.admin.listing import BoundedHttp
-from partitioner.ops.admin.session_views import find_in, look_at, outline_in
+from partitioner.ops.admin.session_views import find_in, look_at, outline_in, weigh
 from partitioner.payload import Outline
 from partitioner.protocol.target import server_key
 from partitioner.routing.inspection import Look, SessionSource
+from partitioner.routing.memory_survey import WeighedPage, WeightSource
 from partitioner.sessions.table import SessionTable
 
 T = TypeVar("T")
 
+
+class Source(SessionSource, WeightSource, Protocol):
+    """Answers all that is asked about single sessions."""
+
+
 _TARGETS = TypeAdapter(tuple[str, ...])
 _LOOK = TypeAdapter(Look)
+_WEIGHED = TypeAdapter(WeighedPage)
 _OUTLINE: TypeAdapter[Outline | None] = TypeAdapter(Outline | None)
 
 
 class LocalSessions:
-    """Looks into the tables of this process's own state servers, and asks others. This is a SessionSource."""
+    """Looks into the tables of this process's own state servers, and asks others. This is a Source."""
 
     def __init__(
         self,
         tables: Mapping[Address, SessionTable],
-        elsewhere: SessionSource,
+        elsewhere: Source,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` is that of the tables."""
@@ -52,9 +59,14 @@ class LocalSessions:
             return await self._elsewhere.outline(admin, target)
         return await outline_in(self._tables[admin], server_key(target.encode()), self._clock)
 
+    async def weigh(self, admin: Address, first: str) -> WeighedPage:
+        if admin not in self._tables:
+            return await self._elsewhere.weigh(admin, first)
+        return await weigh(self._tables[admin], server_key(first.encode()), self._clock)
+
 
 class HttpSessions:
-    """Asks admin ports over HTTP. This is a SessionSource."""
+    """Asks admin ports over HTTP. This is a Source."""
 
     def __init__(self, client: httpx.AsyncClient, token: str | None = None) -> None:
         """`token` is that of the state servers; without one they tell nothing of sessions."""
@@ -71,6 +83,10 @@ class HttpSessions:
     async def outline(self, admin: Address, target: str) -> Outline | None:
         told = await self._http.get(admin, "/api/v1/session/items", {"target": target}, "list of items")
         return _read(_OUTLINE, _field(told, "outline"), admin)
+
+    async def weigh(self, admin: Address, first: str) -> WeighedPage:
+        told = await self._http.get(admin, "/api/v1/items", {"from": first}, "sum of items")
+        return _read(_WEIGHED, told, admin)
 
 
 def _field(told: Any, name: str) -> Any:

@@ -12,6 +12,14 @@ from partitioner.payload import Outline
 from partitioner.placement.session_id import session_id
 from partitioner.protocol.target import canonical_form, target_of
 from partitioner.routing.inspection import Look, SeenLock, SeenSession, outlined
+from partitioner.routing.memory_survey import (
+    ApplicationNames,
+    Kind,
+    WeighedKind,
+    WeighedPage,
+    Weight,
+    bounded,
+)
 from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
 
@@ -63,3 +71,38 @@ async def outline_in(table: SessionTable, key: bytes, clock: Callable[[], float]
     async with _one_body_at_a_time:
         body = table.maybe_content(key, clock())
         return None if body is None else await outlined(body)
+
+
+# --- what items take the memory ---
+
+LONGEST_PART = 1.0
+"""Seconds that a part of what a server holds takes at most, but for the last body of it."""
+
+SESSIONS_IN_A_PART = 1000
+KINDS_IN_A_PART = 1000
+"""Items by application, name and type: some hundred kilobytes of JSON."""
+
+
+async def weigh(table: SessionTable, first: bytes, clock: Callable[[], float]) -> WeighedPage:
+    """Add up the items of a part of the sessions, from this key on; one body at a time is looked into."""
+    began_at, names = clock(), ApplicationNames()
+    kinds: dict[Kind, Weight] = {}
+    sessions, unread = Weight(), 0
+    listed, following = table.inventory(first, SESSIONS_IN_A_PART, began_at)
+    for each in listed:
+        if clock() - began_at >= LONGEST_PART and sessions.count:
+            following = each.key
+            break
+        outline = await outline_in(table, each.key, clock)
+        if outline is None:
+            continue  # it has gone meanwhile
+        sessions.add(1, each.size)
+        unread += outline.unread is not None
+        application = names.of(each.key)
+        for item in outline.items:
+            kind = bounded(Kind(application, item.name, item.type), kinds, KINDS_IN_A_PART)
+            kinds.setdefault(kind, Weight()).add(1, item.size or 0)
+    canaries = {farm: told.decode("ascii", "replace") for farm, told in canaries_of(table, began_at).items()}
+    weighed = tuple(WeighedKind(kind, weight.count, weight.size) for kind, weight in kinds.items())
+    following_target = None if following is None else target_of(following).decode()
+    return WeighedPage(weighed, sessions.count, sessions.size, unread, following_target, canaries)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from heapq import nlargest
 
 import structlog
 
@@ -10,9 +11,14 @@ from partitioner.errors import Refused
 from partitioner.membership.backend import BackendId
 from partitioner.membership.tenure import Role
 from partitioner.ops.admin.session_reports import (
+    ApplicationWeight,
     ContentsReport,
     CopyReport,
     ItemReport,
+    ItemsReport,
+    KindReport,
+    LargeSessionReport,
+    LargestReport,
     LockSeen,
     SessionReport,
     SessionSeen,
@@ -22,19 +28,22 @@ from partitioner.ops.admin.session_reports import (
 from partitioner.ops.event_log import EventLog, EventLogger
 from partitioner.ops.standing import IS_STANDBY, role_of
 from partitioner.payload import Outline
-from partitioner.placement.application import application_of, name_of
-from partitioner.placement.session_id import SessionRef, session_id
-from partitioner.protocol.target import canonical_form
+from partitioner.placement.session_id import SessionRef
 from partitioner.routing.core import RouterCore
 from partitioner.routing.inspection import Copy, Inspection, Looked, SeenLock, checked
+from partitioner.routing.memory_survey import ApplicationNames, LargeSession, MemorySurvey
+
+ITEMS_OF_A_LARGE_ONE = 3
+"""That are told of each of the largest sessions."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionsApi:
-    """Looks at sessions of one router, and releases their locks."""
+    """Looks at sessions of one router, finds out what takes the memory, and releases locks."""
 
     core: RouterCore
     inspection: Inspection
+    survey: MemorySurvey
     event_log: EventLog
 
     async def session(self, key: str) -> SessionReport:
@@ -62,14 +71,61 @@ class SessionsApi:
         application = _application(looked.session)
         EventLogger(structlog.get_logger(), self.event_log).warning(
             "lock released by an operator",
-            session=sha256(looked.session.key).hexdigest()[:8],
+            session=_hash_of(looked.session.key),
             application=application,
             age=round(lock.age, 1),
             forced=force,
         )
         return UnlockReport(application, self._lock(lock))
 
+    async def largest(self, at_most: int) -> LargestReport:
+        """The largest sessions, so many of them. Raises Refused."""
+        self._see_that_it_is_active()
+        found = await self.survey.largest(at_most)
+        return LargestReport(
+            sessions=found.sessions.count,
+            bytes=found.sessions.size,
+            applications=tuple(
+                ApplicationWeight(name, weight.count, weight.size)
+                for name, weight in sorted(found.applications.items(), key=lambda each: -each[1].size)
+            ),
+            largest=tuple([await self._large(each) for each in found.largest]),
+            refused={self._name(each): why for each, why in found.refused.items()},
+            complete=found.is_complete,
+        )
+
+    async def items(self, at_most: int) -> ItemsReport:
+        """The items that take most memory, so many kinds of them. Raises Refused."""
+        self._see_that_it_is_active()
+        found = await self.survey.by_kind()
+        heaviest = nlargest(at_most, found.kinds.items(), key=lambda each: each[1].size)
+        return ItemsReport(
+            sessions=found.sessions.count,
+            bodies=found.sessions.size,
+            bytes=sum(weight.size for weight in found.kinds.values()),
+            unread=found.unread,
+            items=tuple(
+                KindReport(kind.application, kind.name, kind.type, weight.count, weight.size)
+                for kind, weight in heaviest
+            ),
+            left_out=len(found.kinds) - len(heaviest),
+            refused={self._name(each): why for each, why in found.refused.items()},
+            complete=found.is_complete,
+        )
+
     # --- how it is told ---
+
+    async def _large(self, large: LargeSession) -> LargeSessionReport:
+        outline = await self.inspection.maybe_outline(large.key, large.servers)
+        return LargeSessionReport(
+            session=_hash_of(large.key),
+            application=large.application,
+            bytes=large.size,
+            servers=tuple(self._name(each) for each in large.servers),
+            idle=large.idle,
+            locked=large.is_locked,
+            items=() if outline is None else _items(outline.largest(ITEMS_OF_A_LARGE_ONE)),
+        )
 
     def _see_that_it_is_active(self) -> None:
         if role_of(self.core) is not Role.ACTIVE:
@@ -120,16 +176,22 @@ class SessionsApi:
             server=self._name(looked.read_from),
             compressed=outline.is_compressed,
             size=outline.size,
-            items=tuple(
-                ItemReport(each.name, each.type, each.size, each.offset, each.is_static)
-                for each in outline.items
-            ),
+            items=_items(outline),
             left_out=outline.left_out,
             unread=None if unread is None else UnreadReport(unread.at, unread.why),
         )
 
 
+def _items(outline: Outline) -> tuple[ItemReport, ...]:
+    return tuple(
+        ItemReport(each.name, each.type, each.size, each.offset, each.is_static) for each in outline.items
+    )
+
+
+def _hash_of(key: bytes) -> str:
+    """What stands for a session where its ID was not typed."""
+    return sha256(key).hexdigest()[:8]
+
+
 def _application(session: SessionRef) -> str:
-    canonical = canonical_form(session.key)
-    application = application_of(canonical, session_id(canonical))
-    return name_of(application) if application else "(none)"
+    return ApplicationNames().of(session.key)

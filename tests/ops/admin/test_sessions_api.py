@@ -1,6 +1,7 @@
 """What operators are told of single sessions, and how they release a lock (design.md 9.1)."""
 
 import json
+from hashlib import sha256
 from ipaddress import ip_network
 from typing import Any
 
@@ -16,11 +17,14 @@ from partitioner.ops.admin.session_routes import session_routes
 from partitioner.ops.admin.session_source import HttpSessions, LocalSessions
 from partitioner.ops.admin.sessions_api import SessionsApi
 from partitioner.ops.event_log import EventLog
+from partitioner.payload import outline_of
 from partitioner.protocol.messages import Operation
+from partitioner.protocol.target import server_key
 from partitioner.routing.inspection import Inspection
+from partitioner.routing.memory_survey import MOST_KINDS, OTHERS, MemorySurvey
 from tests.doubles.backends import ROUTER_NAME, MemoryStateServer
 from tests.doubles.routers import WALL_CLOCK_AT_START, MemoryRouter
-from tests.doubles.sessions import APPLICATION, ID, TARGET, request
+from tests.doubles.sessions import APPLICATION, ID, TARGET, request, target
 from tests.ops.admin.apis import admin_api_of
 from tests.ops.admin.asking import Operator
 from tests.payload.bodies import class_record, compressed, content, library, nrbf, string
@@ -59,7 +63,8 @@ class Site:
         source = LocalSessions(local, HttpSessions(http, TOKEN), trio.current_time)
         self.event_log = EventLog(clock=trio.current_time)
         inspection = Inspection(self.router.core, ROUTER_NAME, source, lambda: [APPLICATION])
-        api = SessionsApi(self.router.core, inspection, self.event_log)
+        self.survey = MemorySurvey(self.router.core, ROUTER_NAME, source)
+        api = SessionsApi(self.router.core, inspection, self.survey, self.event_log)
         self.operator = Operator(
             router_app(
                 admin_api_of(self.router.core),
@@ -73,9 +78,9 @@ class Site:
         await self.router.probe_on()
         await trio.sleep(10)  # until a walk has counted
 
-    async def ask(self, operation: Operation, target: bytes = TARGET, **more: Any) -> bytes:
+    async def ask(self, operation: Operation, of: bytes = TARGET, **more: Any) -> bytes:
         client = self.router.client()
-        answer = await client.ask(request(operation, target, **more))
+        answer = await client.ask(request(operation, of, **more))
         client.leave()
         return answer
 
@@ -225,7 +230,90 @@ async def test_a_lock_is_released_with_the_cookie_that_was_seen(
     assert ID.decode() not in repr(lines)
 
 
+def basket(number: int) -> bytes:
+    """Baskets that grow, beside a name."""
+    return content([("user", string("Ada")), ("basket", string("x" * 100 * number))])
+
+
+async def test_what_takes_the_memory(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """The largest sessions with their largest items, what each application takes, and names of items.
+
+    A session is named by a hash, as in `partitioner locks`. A server that cannot be asked is named, with why.
+    """
+    site = Site(nursery, own=True)
+    await site.start()
+    for number in range(1, 31):
+        await site.ask(Operation.SET, target(number), body=basket(number))
+    await site.ask(Operation.SET, OTHER_APPLICATION + ID, body=b"damaged")
+    largest = (await site.operator.get("/api/v1/sessions?largest=2", **GIVEN)).json()
+    items = (await site.operator.get("/api/v1/sessions/items?largest=2", **GIVEN)).json()
+    all_bytes = sum(len(basket(number)) for number in range(1, 31))
+    first, second = largest["largest"]
+
+    assert (31, 2 * (all_bytes + 7), True) == (largest["sessions"], largest["bytes"], largest["complete"])
+    assert [(30, 2 * all_bytes), (1, 14)] == [
+        (each["sessions"], each["bytes"]) for each in largest["applications"]
+    ]
+    assert (len(basket(30)), len(basket(29))) == (first["bytes"], second["bytes"])
+    assert [("user", 5), ("basket", 3003)] == [(each["name"], each["size"]) for each in first["items"]]
+    assert sha256(server_key(target(30))).hexdigest()[:8] == first["session"]
+    assert 2 == len(first["servers"])
+    assert (62, 2 * (all_bytes + 7), 2, True) == (
+        items["sessions"],
+        items["bodies"],
+        items["unread"],
+        items["complete"],
+    )
+    assert [("basket", "System.String", 60), ("user", "System.String", 60)] == [
+        (each["name"], each["type"], each["count"]) for each in items["items"]
+    ]
+    assert sum(each["bytes"] for each in items["items"]) == items["bytes"]
+    assert 2 * sum(outlined_size(basket(number)) for number in range(1, 31)) == items["items"][0]["bytes"]
+    assert ({}, {}, 0) == (largest["refused"], items["refused"], items["left_out"])
+    assert target(30).decode()[-20:] not in json.dumps([largest, items])
+
+
+def outlined_size(body: bytes) -> int:
+    """Of the basket in it."""
+    size = outline_of(body).items[1].size
+    assert size is not None
+    return size
+
+
+async def test_surveys_are_bounded(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """One at a time, and of names that are made up by the thousand; who cannot be asked is told."""
+    site = Site(nursery, own=True)
+    await site.start()
+    for number in range(12):
+        made_up = content([(f"{number} {index}", b"\x15") for index in range(1000)])
+        await site.ask(Operation.SET, target(number), body=made_up)
+    site.servers["state-2"].restart()  # what its admin port tells is of the memory before
+    await trio.sleep(10)
+    answers: list[httpx.Response] = []
+
+    async def ask() -> None:
+        answers.append(await site.operator.get("/api/v1/sessions/items?largest=1000", **GIVEN))
+
+    async with trio.open_nursery() as asking:
+        asking.start_soon(ask)
+        asking.start_soon(ask)
+    told, refused = sorted(answers, key=lambda each: each.status_code)
+    kinds = (await site.survey.by_kind()).kinds
+
+    assert (200, 409) == (told.status_code, refused.status_code)
+    assert "another survey of all sessions goes on" in refused.json()["error"]
+    assert len(kinds) <= MOST_KINDS + 1
+    assert OTHERS in {kind.name for kind in kinds}
+    assert {"state-2": "its admin port is another server's, or it was restarted just now"} == told.json()[
+        "refused"
+    ]
+
+
+OF_ANOTHER_SERVER = "its admin port is another server's, or it was restarted just now"
+
 BAD = [
+    ("GET", "/api/v1/sessions?largest=0", "", "expected 1 to 1000"),
+    ("GET", "/api/v1/sessions/items?largest=10000000000000", "", "expected 1 to 1000"),
     ("GET", "/api/v1/session", "", "expected one key"),
     ("GET", "/api/v1/session?key=%2fa%20b", "", "is not the target of a request"),
     ("GET", "/api/v1/session?key=%252fpartitioner%252frouter-1%252fcanary", "", "kept for routers"),
