@@ -65,7 +65,7 @@ async def run_store_server(
             if ports.admin is not None:
                 from partitioner.daemon.store_admin import build_store_admin
 
-                admin = build_store_admin(parts, ports.admin, reloading)
+                admin = build_store_admin(parts, ports.admin, reloading, background)
                 await background.start(admin.run)
             announce(ports.state.address, None if ports.admin is None else ports.admin.address)
             tell_service_manager(

@@ -11,6 +11,7 @@ says READY when all workers serve.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import trio
 
@@ -33,6 +34,7 @@ from partitioner.ops.event_log import EventLog
 from partitioner.ops.log import Log
 from partitioner.ops.metrics.catalog import STORE
 from partitioner.ops.metrics.collector import TableCollector
+from partitioner.ops.rates import Sampler, outcomes_sampler
 
 
 async def run_store_workers(
@@ -58,7 +60,9 @@ async def run_store_workers(
             if failure is None:
                 background.start_soon(repeat_held_back, log)
                 reloading = _reloading(options, workers, log)
-                admin = _admin(workers, reloading, admin_port, options)
+                sampler = outcomes_sampler(workers.readings)
+                background.start_soon(sampler.run)
+                admin = _admin(workers, WorkersApi(workers, sampler, reloading), admin_port, options)
                 await background.start(admin.run)
                 announce(port.address, admin_port.address)
                 requests = Rate(lambda: workers.requests, trio.current_time)
@@ -87,13 +91,14 @@ def _reloading(options: StoreServerOptions, workers: Workers, log: Log) -> Store
 class WorkersApi:
     """Answers operators for all workers."""
 
-    def __init__(self, workers: Workers, reloading: StoreReload | None) -> None:
+    def __init__(self, workers: Workers, sampler: Sampler, reloading: StoreReload | None) -> None:
         self._workers = workers
+        self._sampler = sampler
         self._reloading = reloading
 
     async def status(self) -> StoreStatus:
         await self._workers.look()
-        return self._workers.status()
+        return replace(self._workers.status(), rates=self._sampler.growth().rates)
 
     async def locate(self, key: bytes) -> StoreLocation:
         return await self._workers.locate(key)
@@ -110,10 +115,8 @@ class WorkersApi:
         return await reload_or_refuse(self._reloading)
 
 
-def _admin(
-    workers: Workers, reloading: StoreReload | None, port: Port, options: StoreServerOptions
-) -> AdminServer:
+def _admin(workers: Workers, api: WorkersApi, port: Port, options: StoreServerOptions) -> AdminServer:
     route = metrics_route(TableCollector(STORE, workers.readings), workers.process_numbers, workers.look)
     access = AccessPolicy(port.is_loopback, options.admin_token)
-    app = store_app(WorkersApi(workers, reloading), access, route, event_log=workers.event_log)
+    app = store_app(api, access, route, event_log=workers.event_log)
     return AdminServer(app, port.listeners, options.admin_allow, workers.event_log)

@@ -15,9 +15,9 @@ import trio
 
 from partitioner.membership.backend import BackendId
 from partitioner.ops.metrics.counters import Counters
-from partitioner.ops.metrics.readings import OUTCOMES
+from partitioner.ops.metrics.readings import OUTCOMES, Read
 from partitioner.routing.core import RouterCore
-from partitioner.transport.traffic import Traffic
+from partitioner.transport.traffic import Histogram, Traffic
 
 EVERY = 5.0
 """Seconds between two samples."""
@@ -65,6 +65,11 @@ class Growth:
     backends: Mapping[BackendId, Exchanges]
     exchanges: int  # with all backends
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """Requests a second, by outcome."""
+        return {outcome: self.rate(count) for outcome, count in self.requests.items()}
+
     def rate(self, count: int) -> float:
         """So many in this time, as a number a second."""
         return count / self.seconds if self.seconds > 0 else 0.0
@@ -105,6 +110,19 @@ def sample_of(core: RouterCore, counters: Counters) -> Sample:
     """What the counters of a router say now."""
     exchanges = {identity: _exchanges(each.traffic) for identity, each in core.roster.upstreams.items()}
     return Sample(trio.current_time(), _requests(counters), exchanges)
+
+
+def outcomes_sampler(read: Read) -> Sampler:
+    """Samples of requests by their outcome alone, from what is told to Prometheus."""
+
+    def take() -> Sample:
+        requests = dict.fromkeys((*OUTCOMES.values(), "closed"), 0)
+        for (_, outcome), count in read().of("requests_total"):
+            assert not isinstance(count, Histogram)
+            requests[outcome] += int(count)
+        return Sample(trio.current_time(), requests)
+
+    return Sampler(take)
 
 
 def _requests(counters: Counters) -> dict[str, int]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from partitioner.ops.metrics.catalog import PROCESS, ROUTER, STATE_SERVER, Kind, Metric
+from partitioner.ops.metrics.catalog import PROCESS, ROUTER, STATE_SERVER, STORE, Kind, Metric
 from tests.tables import each_case
 from tools.dashboards import DASHBOARDS
 from tools.dashboards.layout import ANNOTATIONS, VARIABLES
 
-METRICS: dict[str, Metric] = {metric.full_name: metric for metric in (*ROUTER, *STATE_SERVER)}
+METRICS: dict[str, Metric] = {metric.full_name: metric for metric in (*ROUTER, *STATE_SERVER, *STORE)}
 
 OF_THE_SCRAPE = frozenset({"job", "instance", "backend"})
 """Labels that Prometheus gives to what it scrapes; `backend` to state servers (conf/prometheus)."""
@@ -88,11 +88,12 @@ def test_routers_and_state_servers_are_not_mixed_up(expression: str) -> None:
     for name, matchers in re.findall(r"(\w+)\{([^}]*)\}", expression):
         of_router = 'job=~"$job", instance=~"$instance"' in matchers
         of_state_server = 'instance=~"$state_server"' in matchers
+        with_a_store = 'instance=~"$store"' in matchers
 
-        assert of_router is not of_state_server, name
+        assert [of_router, of_state_server, with_a_store].count(True) == 1, name
 
 
-@each_case("name", [metric.full_name for metric in (*ROUTER, *STATE_SERVER)] + list(PROCESS))
+@each_case("name", [metric.full_name for metric in (*ROUTER, *STATE_SERVER, *STORE)] + list(PROCESS))
 def test_every_metric_is_shown_somewhere(name: str) -> None:
     """What no panel shows need not be measured."""
     shown = {base_name(each.name) for text in EXPRESSIONS.values() for each in selectors(text)}

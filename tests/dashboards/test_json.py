@@ -73,9 +73,8 @@ def test_nothing_else_is_committed() -> None:
 
 def test_uids_are_as_they_were() -> None:
     """Bookmarks, links in alerts and in other people's dashboards lead here."""
-    assert ["partitioner-overview", "partitioner-backends", "partitioner-sessions-and-locks"] == [
-        made(name)["uid"] for name in DASHBOARDS
-    ]
+    uids = ["overview", "backends", "sessions-and-locks", "store"]
+    assert [f"partitioner-{each}" for each in uids] == [made(name)["uid"] for name in DASHBOARDS]
 
 
 @each_dashboard
@@ -192,7 +191,7 @@ def test_variables_that_are_used_are_there(name: str) -> None:
     used = set(re.findall(r"\$\{?([a-z]\w*)", text_of(DASHBOARDS[name])))
     repeated = {panel["repeat"] for panel in panels(dashboard) if "repeat" in panel}
 
-    assert {"datasource", "job", "instance", "backend", "state_server"} == choices
+    assert {"datasource", "job", "instance", "backend", "state_server", "store"} == choices
     assert used | repeated <= choices
 
 
@@ -210,7 +209,8 @@ def test_a_click_on_a_backend_leads_to_it(name: str) -> None:
     fields = [panel["fieldConfig"] for panel in shown(made(name)) if "{{backend}}" in json.dumps(panel)]
     links = [link for field in fields for link in field["defaults"]["links"]]
 
-    assert len(fields) == len(links) != 0
+    assert len(fields) == len(links)
+    assert (name == "store") is (links == [])  # there are no backends where there is a store
     for link in links:
         assert link["url"].startswith("/d/partitioner-backends?${__url_time_range}&")
         assert link["url"].endswith("&var-backend=${__field.labels.backend}")

@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.end_to_end import troubles
+from tests.end_to_end.engines import engine
 from tests.end_to_end.farm import Farm, farm_in
 from tests.end_to_end.processes import running
 from tests.end_to_end.prometheus import STEP, Prometheus, Series, prometheus
 from tests.end_to_end.real_parts import need
+from tests.end_to_end.store_servers import configured_store_server
 from tests.tables import each_case
 from tools.dashboards import DASHBOARDS
 from tools.dashboards.layout import ANNOTATIONS, VARIABLES
@@ -28,7 +30,10 @@ pytestmark = pytest.mark.slow
 
 LIMITED = ("--max-memory", "256MiB")
 LOAD = ("--rate", "30", "--connections", "4", "--sessions", "50", "--duration", "2min")
-BEGUN = "partitioner_ready == 1 and on () count(partitioner_sessions > 0) == 3"
+BEGUN = (
+    "count(partitioner_ready == 1) == 2 and on () count(partitioner_sessions > 0) == 3"
+    ' and on () sum(partitioner_requests_total{instance=~".*"} and on (instance) partitioner_engine_up) > 0'
+)
 """There is load, and everybody has been scraped."""
 
 LATELY = 5.0  # seconds of a graph that are looked at while all is well
@@ -102,7 +107,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     directory: Path = tmp_path_factory.mktemp("watched")
     with (
         farm_in(directory, troubles.SETTINGS, LIMITED) as farm,
-        prometheus(directory, [admin_of(farm)], state_servers_of(farm)) as watching,
+        engine(directory) as beneath,
+        configured_store_server(directory, f"store:\n  primary: 127.0.0.1:{beneath.port}\n") as with_a_store,
+        prometheus(
+            directory, [admin_of(farm), urlsplit(with_a_store.admin).netloc], state_servers_of(farm)
+        ) as watching,
+        running("bench", f"127.0.0.1:{with_a_store.port}", *LOAD),
         running("bench", f"127.0.0.1:{farm.in_front.port}", *LOAD),
     ):
         grafana = Grafana(watching)

@@ -522,6 +522,7 @@ def test_the_admin_port_tells_how_it_is(tmp_path: Path) -> None:
         web.ask(_SET, SESSION, b"content", 0)
         status = httpx.get(f"{server.admin}/api/v1/status", trust_env=False).json()
         metrics = httpx.get(f"{server.admin}/metrics", trust_env=False).text
+        page = httpx.get(server.admin, trust_env=False).text
 
         shown = run_to_end("status", "--admin", server.admin).stdout
         file = str(tmp_path / "store-1" / "partitioner.yml")
@@ -531,6 +532,8 @@ def test_the_admin_port_tells_how_it_is(tmp_path: Path) -> None:
 
         assert f"127.0.0.1:{running.port}" in shown
         assert "ready" in shown
+        assert "The engine serves; it has no replica" in page
+        assert f"127.0.0.1:{running.port}" in page
         (item,) = (name for name in _names(running) if name != b"aspnet:canary")
         assert item.decode() in located
         assert planned.returncode == 2

@@ -5,11 +5,12 @@ needs no Python; a test keeps the two equal. Every expression is checked against
 put to a real Prometheus in healthy and in faulty times (tests/end_to_end/test_dashboards.py).
 """
 
-from tools.dashboards import backends, overview, sessions_and_locks
+from tools.dashboards import backends, overview, sessions_and_locks, store
 
 DASHBOARDS = {
     "overview": overview.DASHBOARD,
     "backends": backends.DASHBOARD,
     "sessions-and-locks": sessions_and_locks.DASHBOARD,
+    "store": store.DASHBOARD,
 }
 """By the names of their files."""

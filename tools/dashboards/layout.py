@@ -6,11 +6,13 @@ from tools.dashboards.queries import backend, router
 OVERVIEW = "partitioner-overview"
 BACKENDS = "partitioner-backends"
 SESSIONS_AND_LOCKS = "partitioner-sessions-and-locks"
+STORE = "partitioner-store"
 
 LINKS = (
     ("Overview", OVERVIEW),
     ("Backends", BACKENDS),
     ("Sessions and locks", SESSIONS_AND_LOCKS),
+    ("Store", STORE),
 )
 """Title and uid of each dashboard."""
 
@@ -21,6 +23,7 @@ VARIABLES = (
     # Everything, so that a state server whose scrape job does not name its backend is shown as well.
     Variable("backend", "Backend", f"label_values({router('backend_up')}, backend)", all_value=".*"),
     Variable("state_server", "State server", "label_values(partitioner_sessions, instance)"),
+    Variable("store", "With a store", "label_values(partitioner_engine_up, instance)"),
 )
 
 WINDOW = "1m"

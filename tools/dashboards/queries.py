@@ -1,19 +1,20 @@
 """The PromQL that dashboards share: whose metrics are asked for, and how their states become one number.
 
 Routers and state servers serve clients in the same protocol and tell of it under the same names, so each
-selector says whose numbers it means: `$job` and `$instance` are those of routers, and `$state_server` is
-one of the project's own state servers. A state server does not know which backend of which router it is;
-the scrape job tells it by a label `backend` (conf/prometheus/prometheus.yml).
+selector says whose numbers it means: `$job` and `$instance` are those of routers, `$state_server` is one of
+the project's own state servers, and `$store` one whose sessions are on an engine. A state server does not
+know which backend of which router it is; the scrape job tells it by a label `backend`
+(conf/prometheus/prometheus.yml).
 """
 
-from partitioner.ops.metrics.catalog import PROCESS, ROUTER, STATE_SERVER
+from partitioner.ops.metrics.catalog import PROCESS, ROUTER, STATE_SERVER, STORE
 from tools.dashboards.model import Colour, Meaning
 
 SCRAPED = "up"
 """Prometheus's own metric of whether a target answers it."""
 
 _ELSEWHERE = {*PROCESS, SCRAPED}
-_FULL_NAMES = {metric.name: metric.full_name for metric in (*ROUTER, *STATE_SERVER)}
+_FULL_NAMES = {metric.name: metric.full_name for metric in (*ROUTER, *STATE_SERVER, *STORE)}
 
 FAILED = 'outcome=~"closed|rejected"'
 """Requests whose pages failed: the client got no answer, or a 400."""
@@ -36,6 +37,11 @@ def backend(name: str, *matchers: str, **labels: str) -> str:
 def state_server(name: str, *matchers: str, **labels: str) -> str:
     """The series of the project's own state servers: what they tell of themselves."""
     return _selector(name, 'instance=~"$state_server"', 'backend=~"$backend"', *matchers, **labels)
+
+
+def store(name: str, *matchers: str, **labels: str) -> str:
+    """The series of the chosen state servers whose sessions are on an engine."""
+    return _selector(name, 'instance=~"$store"', *matchers, **labels)
 
 
 def _selector(name: str, *matchers: str, **labels: str) -> str:

@@ -14,6 +14,7 @@ Of a router:
     backend_reports.py    what is reported of each backend
     reports.py            what operators are told: values, whose fields are those of the JSON
     page.py               the status page, from reports: page.html and page.css are its template and its style
+    event_reports.py      the events at its end
     drawing.py            its small pictures
     units.py              how that page and the verbs write numbers, times, and what others have named
     session_routes.py     the routes that tell of single sessions, or release their locks
@@ -26,6 +27,7 @@ Of a state server of our own:
     key_pages.py          pages of a table
     session_views.py      single sessions
     store_app.py          the routes where sessions are on an engine
+    store_page.py         the status page there, in the frame of a router's (frame.html)
 
 The router's end of a state server's port:
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 from typing import Protocol
@@ -16,6 +15,7 @@ from partitioner.membership.entry import Lock
 from partitioner.membership.fingerprint import fingerprint_text, map_fingerprint
 from partitioner.membership.tenure import Role
 from partitioner.ops.admin.backend_reports import BackendReporter
+from partitioner.ops.admin.event_reports import event_reports
 from partitioner.ops.admin.memory_watch import Held
 from partitioner.ops.admin.reports import (
     BackendReport,
@@ -30,7 +30,7 @@ from partitioner.ops.admin.reports import (
     TrackReport,
     VerifyReport,
 )
-from partitioner.ops.event_log import Event, EventLog
+from partitioner.ops.event_log import EventLog
 from partitioner.ops.history import STEP, History, Track
 from partitioner.ops.rates import Sampler
 from partitioner.ops.standing import (
@@ -160,8 +160,7 @@ class RouterAdminApi:
 
     def events(self) -> tuple[EventReport, ...]:
         """The last lines of the log, the youngest first."""
-        now = self.event_log.now()
-        return tuple(_event(each, now) for each in self.event_log.events())
+        return event_reports(self.event_log)
 
     # --- orders ---
 
@@ -295,17 +294,4 @@ def _verified(findings: Findings, now: float) -> VerifyReport:
         refused=findings.refused,
         pool_changed=findings.has_changed,
         whole=findings.is_done and not (flaws or findings.refused or findings.has_changed),
-    )
-
-
-def _event(event: Event, now: float) -> EventReport:
-    facts = {name: fact for name, fact in event.facts.items() if name not in ("cause", "consequence")}
-    return EventReport(
-        at=datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
-        ago=max(0.0, now - event.at),
-        level=event.level.value,
-        event=event.what,
-        cause=event.facts.get("cause"),
-        consequence=event.facts.get("consequence"),
-        facts=facts,
     )

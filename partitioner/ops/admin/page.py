@@ -169,9 +169,14 @@ def read_refresh(text: str | None) -> int:
 
 
 async def render(shown: View) -> str:
-    """Write the page. It may have hundreds of rows, so others have their turn meanwhile."""
+    """Write the page."""
+    return await rendered(template(), view=shown, status=shown.status)
+
+
+async def rendered(template: Template, **given: object) -> str:
+    """Write a page. It may have hundreds of rows, so others have their turn meanwhile."""
     pieces = []
-    for number, piece in enumerate(template().generate(view=shown, status=shown.status), 1):
+    for number, piece in enumerate(template.generate(**given), 1):
         pieces.append(piece)
         if number % PIECES_AT_A_TIME == 0:
             await trio.lowlevel.checkpoint()
@@ -181,7 +186,7 @@ async def render(shown: View) -> str:
 @cache
 def template() -> Template:
     """The page's template. To compile it takes 20 ms: a router does so before it serves."""
-    return _environment().get_template("page.html")
+    return environment().get_template("page.html")
 
 
 def _finalize(value: object) -> object:
@@ -192,8 +197,10 @@ def _finalize(value: object) -> object:
     return printable(value) if type(value) is str else value
 
 
-def _environment() -> Environment:
-    environment = Environment(
+@cache
+def environment() -> Environment:
+    """What the templates of all pages go by."""
+    made = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
         auto_reload=False,
@@ -202,7 +209,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "age": units.age,
         "role": units.role,
         "duration": units.duration,
@@ -215,5 +222,5 @@ def _environment() -> Environment:
         "strip": strip,
         "told": told,
     }
-    environment.globals["style"] = Markup(_STYLE)
-    return environment
+    made.globals["style"] = Markup(_STYLE)
+    return made

@@ -275,6 +275,7 @@ class StoreStatus:
     closed: int
     locks_to_give_back: int
     workers: tuple[WorkerReport, ...] = ()  # where there are several processes
+    rates: dict[str, float] = field(default_factory=dict)  # requests a second by outcome, of the last minute
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,17 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from partitioner.errors import ConfigurationInvalid, Refused, StoreFailure
-from partitioner.ops.admin.guard import AccessPolicy, Guard
+from partitioner.ops.admin import page
+from partitioner.ops.admin.event_reports import event_reports
+from partitioner.ops.admin.guard import PAGE, AccessPolicy, Guard
 from partitioner.ops.admin.refusals import refuse, refuse_http
 from partitioner.ops.admin.reports import Locks, StoreLocation, StoreStatus
+from partitioner.ops.admin.store_page import render_store, store_template, store_view
 from partitioner.ops.event_log import EventLog
 
 
@@ -38,6 +41,17 @@ def store_app(
     api: StoreApi, policy: AccessPolicy, *more: Route, event_log: EventLog | None = None
 ) -> ASGIApp:
     """The app, guarded; with `more` routes that do not concern the API."""
+
+    store_template()
+    events = EventLog() if event_log is None else event_log
+
+    async def status_page(request: Request) -> Response:
+        try:
+            refresh = page.read_refresh(request.query_params.get("refresh"))
+        except ValueError as error:
+            return refuse(400, str(error))
+        shown = store_view(await api.status(), event_reports(events), refresh)
+        return HTMLResponse(await render_store(shown), headers=page.HEADERS)
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -74,6 +88,7 @@ def store_app(
 
     made = Starlette(
         routes=[
+            Route(PAGE, status_page),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/api/v1/status", status),

@@ -238,6 +238,12 @@ STORE = (
     *SERVING,
     _gauge("ready", "", "1 while web servers should be sent here, as /readyz says, else 0."),
     _gauge("engine_up", "", "The share of the engine's primaries that carry requests out, 0 to 1."),
+    _gauge(
+        "engine_trouble",
+        "reason",
+        "1 while one of them does not, for this reason: lost, too_slow, unfit (password, ACL, "
+        "maxmemory-policy: it has to be set up otherwise), empty (it has lost the sessions), unreachable.",
+    ),
     _gauge("engine_degraded", "", "1 while replicas are missing that should have every change, else 0."),
     _durations(
         "engine_request_duration_seconds",

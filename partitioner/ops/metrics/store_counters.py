@@ -27,7 +27,7 @@ class StoreCounters(StoreObserver):
         self.refused_creations = 0
 
     def engine_lost(self, failure: StoreFailure) -> None:
-        self.losses[REASONS.get(type(failure), OTHER_REASON)] += 1
+        self.losses[_reason_of(failure)] += 1
 
     def call_repeated(self) -> None:
         self.repeated += 1
@@ -49,6 +49,10 @@ class StoreCounters(StoreObserver):
 
     def memory_is_full(self) -> None:
         self.refused_creations += 1
+
+
+def _reason_of(failure: StoreFailure) -> str:
+    return REASONS.get(type(failure), OTHER_REASON)
 
 
 def store_reading(
@@ -73,6 +77,9 @@ def _note_engine(readings: Readings, engine: EngineClient) -> None:
     shards = engine.shards
     note("ready", float(engine.why_not_ready is None))
     note("engine_up", sum(shard.trouble is None for shard in shards) / len(shards) if shards else 0.0)
+    troubles = {_reason_of(shard.trouble) for shard in shards if shard.trouble is not None}
+    for reason in (*REASONS.values(), OTHER_REASON):
+        note("engine_trouble", float(reason in troubles), reason)
     note("engine_degraded", float(any(shard.is_degraded for shard in shards)))
     offsets = [shard.pipe.clock_difference() for shard in shards if shard.pipe is not None]
     note("engine_clock_offset_seconds", max(offsets, key=abs, default=0.0))

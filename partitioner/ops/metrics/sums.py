@@ -18,6 +18,7 @@ def _furthest_from_zero(values: Sequence[float]) -> float:
 SUMMED_OTHERWISE: dict[str, Callable[[Sequence[float]], float]] = {
     "ready": max,  # a load balancer may send clients as long as one process serves them
     "engine_up": min,
+    "engine_trouble": max,
     "engine_degraded": max,
     "engine_clock_offset_seconds": _furthest_from_zero,
     "engine_memory_used_ratio": max,
