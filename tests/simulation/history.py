@@ -36,6 +36,8 @@ class Exchange:
         if self.version is not None:
             asked.append(f"writes v{self.version}")
         answer = "closed" if self.status is None else str(self.status)
+        if self.has_flag:
+            answer += " new"
         if self.seen_version is not None:
             answer += f" v{self.seen_version}"
         if self.lock_cookie is not None:

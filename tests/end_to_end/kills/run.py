@@ -190,6 +190,8 @@ class Run:
             if not await self._happens(fault, site, load, name):
                 return
             load.history.note(trio.current_time(), f"{name}: over")
+            # The flag of a session that was there may be repeated from now on; that of a later one may not.
+            load.history.failures.append((began_at, trio.current_time()))
             since = await self._wait_until_redundant(site, load, title)
             self._periods.append((fault, name, began_at, max(began_at, since)))
 
