@@ -10,6 +10,7 @@ state we are in afterwards. Expected outcomes are not here: a locked session is 
     ├── WorkerFailed             a process that this program has started to serve
     ├── MalformedFile            what stands in a file that we should have written
     ├── WebConfigUnreadable      a configuration file of a web server
+    │   └── NoWebConfig          one that configures something else
     ├── EmptyPool                no server to place a session on
     ├── Refused                  an operator's order that would do harm
     │   └── WouldLose            one that would take the last good copy of sessions away
@@ -97,6 +98,10 @@ class WebConfigUnreadable(PartitionerError):
         super().__init__(reason)
         self.line = line
         self.column = column
+
+
+class NoWebConfig(WebConfigUnreadable):
+    """A file was read, and configures no web server. The message completes a sentence about it."""
 
 
 class Refused(PartitionerError):

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
-from partitioner.errors import WebConfigUnreadable
+from partitioner.errors import NoWebConfig
 from partitioner.webfarm.document import Document, Element
 
 MACHINE_WIDE = ("applicationhost.config", "machine.config", "root-web.config")
 """Names of files of which a web server has one."""
+
+NAMES = (*MACHINE_WIDE, "web.config")
+"""What files that configure a web server are called."""
 
 SECTIONS = ("sessionState", "machineKey", "httpRuntime", "compilation", "appSettings", "modules")
 """What may stand in a file of its own (`configSource`), of all that is compared."""
@@ -73,7 +76,7 @@ class ConfigFile:
 
 
 def config_file(path: str, where: Whereabouts, document: Document) -> ConfigFile:
-    """Say what a document is. Raises WebConfigUnreadable where it configures no web server."""
+    """Say what a document is. Raises NoWebConfig where it configures no web server."""
     return ConfigFile(path, where.server, where.folder, where.name, _kind(where, document), document)
 
 
@@ -84,12 +87,12 @@ def _kind(where: Whereabouts, document: Document) -> Kind:
         return Kind.SECTION
     if root.name != "configuration":
         reason = f"is not a configuration: its root element is <{root.name}>, expected <configuration>"
-        raise WebConfigUnreadable(reason, place.line, place.column)
+        raise NoWebConfig(reason, place.line, place.column)
     if any(
         name.startswith("xmlns:") and "XML-Document-Transform" in uri for name, uri in root.attributes.items()
     ):
         reason = "is a transform that a build applies to a web.config; give the web.config that came of it"
-        raise WebConfigUnreadable(reason, place.line, place.column)
+        raise NoWebConfig(reason, place.line, place.column)
     if any(root.all("system.applicationHost")):
         return Kind.HOST
     if where.name.endswith("machine.config") or _declares_system_web(root):

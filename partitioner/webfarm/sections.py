@@ -8,6 +8,7 @@ then what it says is not known, and neither is what outer files said of it, unle
 again.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from partitioner.webfarm.sites import Application, source_path
 
 _OUTER = (Kind.MACHINE, Kind.ROOT_WEB, Kind.HOST)
 """Files that configure all of a web server, outermost first."""
+
+_FRAMEWORK_VERSION = re.compile(r"v(\d)\.[\d.]+")
 
 ENCRYPTED = "encrypted"
 """What a hidden value is said to be; where a file is missing, that file is named."""
@@ -140,9 +143,9 @@ class Sections:
 
 def _layers(application: Application, files: Sequence[ConfigFile]) -> Iterator[tuple[tuple[int, int], Layer]]:
     """What counts for an application, each with how far inside it counts: first by path, then by file."""
-    for file in files:
-        if file.kind in _OUTER and (file.kind is not Kind.HOST or file is application.host):
-            yield from _layers_of_outer(application, file, _OUTER.index(file.kind))
+    for level, kind in enumerate(_OUTER):
+        for file in _outer_files(application, [each for each in files if each.kind is kind]):
+            yield from _layers_of_outer(application, file, level)
     for virtual, file in application.files:
         level = len(_OUTER) + _depth(virtual)
         yield (1 + _depth(virtual), level), Layer(file, file.document.root)
@@ -150,6 +153,26 @@ def _layers(application: Application, files: Sequence[ConfigFile]) -> Iterator[t
             target = _below(virtual, location.attributes.get("path", ""))
             if _leads_to(target, application.path) and _is_inherited(location, virtual, application.path):
                 yield (1 + _depth(target), level), Layer(file, location)
+
+
+def _outer_files(application: Application, files: Sequence[ConfigFile]) -> Sequence[ConfigFile]:
+    """Those of several files of one kind that count for an application.
+
+    Each version of the framework has its own, and for 32-bit pools another one; the folders tell.
+    """
+    if files and files[0].kind is Kind.HOST:
+        return [each for each in files if each is application.host]
+    versions = {_version(each) for each in files}
+    wanted = application.runtime_major if application.runtime_major in versions else max(versions, default="")
+    fitting = [each for each in files if _version(each) in (wanted, "")]
+    folder = "framework" if application.is_32_bit else "framework64"
+    return [each for each in fitting if folder in each.folder] or fitting
+
+
+def _version(file: ConfigFile) -> str:
+    """The major version of the framework in whose folder a file lies, such as `4`; "" where none tells."""
+    found = [match[1] for each in file.folder if (match := _FRAMEWORK_VERSION.fullmatch(each)) is not None]
+    return found[-1] if found else ""
 
 
 def _layers_of_outer(

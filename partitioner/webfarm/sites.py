@@ -43,6 +43,23 @@ class Application:
         return f"/LM/W3SVC/{self.site_id}/ROOT{'' if self.path == '/' else self.path}"
 
     @property
+    def runtime_major(self) -> str | None:
+        """The first digit of the runtime's version, by the application pool."""
+        version = self.of_pool("managedRuntimeVersion")
+        return version[1] if version is not None and re.fullmatch(r"v\d\..*", version) else None
+
+    @property
+    def is_32_bit(self) -> bool:
+        return (self.of_pool("enable32BitAppOnWin64") or "").lower() == "true"
+
+    def of_pool(self, name: str) -> str | None:
+        """What is said of the application pool, or of all pools."""
+        for element in (self.pool, self.pool_defaults):
+            if element is not None and name in element.attributes:
+                return element.attributes[name]
+        return None
+
+    @property
     def name(self) -> str:
         """The application for people."""
         if not self.site:

@@ -96,6 +96,28 @@ def test_what_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "error: Shop/: application ID" in ended.stdout
 
 
+def test_other_files_of_a_folder(tmp_path: Path) -> None:
+    """What configures something else is passed over, unless it is named or has the name of a web.config."""
+    gather(tmp_path, "WEB1")
+    gather(tmp_path, "WEB2")
+    shop = tmp_path / "WEB2/C/inetpub/shop"
+    (shop / "packages.config").write_text("<packages />")
+    (shop / "Shop.dll.config").write_text(
+        "<configuration><system.web><sessionState/></system.web></configuration>"
+    )
+    (shop / "picture.png").write_bytes(b"\x89PNG")
+    passed_over = run(str(tmp_path))
+    (tmp_path / "WEB2" / "Web.config").write_text("<html></html>")
+    named = run(str(tmp_path), str(shop / "packages.config"))
+
+    assert (0, "") == (passed_over.exit_code, passed_over.stderr)
+    assert "4 files of 2 web servers" in passed_over.stdout
+    assert 1 == named.exit_code
+    assert ["WEB2/Web.config", "WEB2/C/inetpub/shop/packages.config"] == [
+        str(Path(line.split()[1]).relative_to(tmp_path)) for line in named.stderr.splitlines()
+    ]
+
+
 SITE_2 = b"/LM/W3SVC/2/ROOT(oXvpnxcuEWqKAgOETha32JavYZ6eCqrpTN5/HxWS854=)/"
 SITE_9 = b"/LM/W3SVC/9/ROOT(fs3fLXNlwMC2AkuM0XIrgFSVZ8u5Iz+FxMXRL0p4QZ4=)/"
 

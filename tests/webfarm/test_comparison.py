@@ -182,6 +182,24 @@ HOSTED: dict[str, bytes | str] = {
 }
 
 
+def framework(folder: str, timeout: int) -> dict[str, bytes | str]:
+    """The machine.config of one framework, where it lies on a web server."""
+    text = f'<configuration><system.web><sessionState timeout="{timeout}" /></system.web></configuration>'
+    return {f"WEB1/C/Windows/Microsoft.NET/{folder}/Config/machine.config": text}
+
+
+FRAMEWORKS = {
+    **framework("Framework/v2.0.50727", 1),
+    **framework("Framework64/v2.0.50727", 2),
+    **framework("Framework/v4.0.30319", 32),
+    **framework("Framework64/v4.0.30319", 4),
+    "WEB1/C/shop/web.config": web(),
+}
+SHOP_2_0 = host(2, ("/", r"C:\shop"), ("/admin", r"D:\admin"), runtime="v2.0")
+SHOP_32_BIT = host(2, ("/", r"C:\shop"), ("/admin", r"D:\admin")).replace(
+    'name="P"', 'name="P" enable32BitAppOnWin64="true"'
+)
+
 ALONE = 'inheritInChildApplications="false"'
 
 
@@ -238,6 +256,10 @@ def at(path: str, attributes: str = "") -> str:
             "the application",
             "70",
         ),
+        (HOSTED | FRAMEWORKS, "Shop/admin", "4"),
+        (HOSTED | FRAMEWORKS | {"WEB1/applicationHost.config": SHOP_2_0}, "Shop/admin", "2"),
+        (HOSTED | FRAMEWORKS | {"WEB1/applicationHost.config": SHOP_32_BIT}, "Shop/admin", "32"),
+        (FRAMEWORKS | {"WEB1/web.config": web()}, "the application", "4"),
     ],
 )
 def test_what_counts_for_an_application(

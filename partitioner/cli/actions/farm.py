@@ -11,11 +11,20 @@ import click
 from partitioner.cli.options import Refused
 from partitioner.cli.output import print_json
 from partitioner.cli.tables import print_rich, table
-from partitioner.errors import WebConfigUnreadable
+from partitioner.errors import NoWebConfig, WebConfigUnreadable
 from partitioner.ops.printable import printable
 from partitioner.webfarm.comparison import compare, with_findings
 from partitioner.webfarm.document import LARGEST_FILE, read_document
-from partitioner.webfarm.files import ConfigFile, Origin, Whereabouts, config_file, folder_parts, locate
+from partitioner.webfarm.files import (
+    NAMES,
+    ConfigFile,
+    Kind,
+    Origin,
+    Whereabouts,
+    config_file,
+    folder_parts,
+    locate,
+)
 from partitioner.webfarm.findings import Expectations, Finding, Report, Severity
 from partitioner.webfarm.mixed import mixed_applications, pair_of
 
@@ -35,6 +44,7 @@ class Given:
 
     path: str
     server: str | None  # None: its path tells
+    is_named: bool = True  # by the command line, and not just found in a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +106,9 @@ def given_files(arguments: Iterable[str]) -> list[Given]:
     for argument in _names(arguments):
         server, equals, path = argument.partition("=")
         is_named = bool(equals) and not Path(argument).exists()
-        for each in _within(Path(path if is_named else argument)):
-            found.append(Given(str(each), server if is_named else None))
+        whole = Path(path if is_named else argument)
+        for each in _within(whole):
+            found.append(Given(str(each), server if is_named else None, each == whole))
             if len(found) > MOST_FILES:
                 raise Refused(f"more than {MOST_FILES} files; expected those of one farm")
     return list(dict.fromkeys(found))
@@ -125,13 +136,22 @@ def _within(path: Path) -> Iterator[Path]:
 
 
 def read_files(given: Sequence[Given]) -> tuple[list[ConfigFile], list[Unread]]:
-    """Read all of these files; say of each that cannot be read why."""
+    """Read all of these files; say of each that cannot be read why.
+
+    What was just found in a folder may be the configuration of something else.
+    """
     files, unread = [], []
     for each, where in zip(given, _whereabouts(given), strict=True):
         try:
-            files.append(config_file(each.path, where, read_document(content_of(Path(each.path)))))
+            file = config_file(each.path, where, read_document(content_of(Path(each.path))))
+        except NoWebConfig as error:
+            if each.is_named or where.name in NAMES:
+                unread.append(Unread(each.path, str(error), error.line, error.column))
         except WebConfigUnreadable as error:
             unread.append(Unread(each.path, str(error), error.line, error.column))
+        else:
+            if each.is_named or file.kind is not Kind.WEB or where.name in NAMES:
+                files.append(file)
     return files, unread
 
 
