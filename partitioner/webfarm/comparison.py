@@ -13,6 +13,7 @@ from partitioner.webfarm.findings import (
     Row,
     Severity,
     Subject,
+    listed,
 )
 from partitioner.webfarm.rules import broken_rules
 from partitioner.webfarm.sections import Sections
@@ -186,14 +187,14 @@ def _differences(application: str, setting: Setting, values: Mapping[str, Value]
         return
     severity = Severity.ERROR if setting.is_fatal else Severity.WARNING
     if expected is None:
-        told = [f"{values[having[0]].shown} on {_listed(having)}" for having in by_value.values()]
+        told = [f"{values[having[0]].shown} on {listed(having)}" for having in by_value.values()]
         servers = tuple(server for having in by_value.values() for server in having)
         yield _finding(
             severity, application, setting, servers, values, ", ".join(told), "the same on all of them"
         )
         return
     usual = by_value.pop(expected)
-    wanted = f"{values[usual[0]].shown}, as on {_listed(usual)}"
+    wanted = f"{values[usual[0]].shown}, as on {listed(usual)}"
     for having in by_value.values():
         found = values[having[0]].shown
         yield _finding(severity, application, setting, tuple(having), values, found, wanted)
@@ -202,24 +203,29 @@ def _differences(application: str, setting: Setting, values: Mapping[str, Value]
 def _hidden(subject: Subject) -> Iterator[Finding]:
     """What could not be compared: settings of one section are hidden together."""
     severity = Severity.UNKNOWN if len(subject.servers) > 1 else Severity.NOTE
-    together: dict[tuple[str, Origin | None], dict[str, list[str]]] = {}
+    reasons: dict[str, dict[str, list[str]]] = {}
+    origins: dict[tuple[str, str], Origin | None] = {}
     for setting, values in subject.values.items():
         for server, value in values.items():
             if value.hidden:
-                together.setdefault((value.shown, value.origin), {}).setdefault(server, []).append(setting)
-    for (reason, origin), by_server in together.items():
-        settings = ", ".join(dict.fromkeys(each for found in by_server.values() for each in found))
-        origins = () if origin is None else (origin,)
-        yield Finding(
-            severity,
-            subject.name,
-            settings,
-            tuple(by_server),
-            origins,
-            reason,
-            "values that can be compared: decrypted on the web server, or the file that is named",
-            "Nothing is known of these settings, so they may differ",
-        )
+                reasons.setdefault(value.shown, {}).setdefault(server, []).append(setting)
+                origins[value.shown, server] = value.origin
+    for reason, settings in reasons.items():
+        alike: dict[str, list[str]] = {}
+        for server, names in settings.items():
+            alike.setdefault(", ".join(names), []).append(server)
+        for names_of_all, servers in alike.items():
+            places = tuple(origin for each in servers if (origin := origins[reason, each]) is not None)
+            yield Finding(
+                severity,
+                subject.name,
+                names_of_all,
+                tuple(servers),
+                places,
+                reason,
+                "values that can be compared: decrypted on the web server, or the file that is named",
+                "Nothing is known of these settings, so they may differ",
+            )
 
 
 def _finding(
@@ -254,7 +260,7 @@ def _gaps(subject: Subject, group: _Group, servers: Sequence[str]) -> Iterator[F
     missing = tuple(each for each in servers if each not in group or not group[each].is_configured)
     if missing:
         why = "What it does not share with the others is not known"
-        expected = f"that of {_listed(missing)} as well, if the application runs there"
+        expected = f"that of {listed(missing)} as well, if the application runs there"
         yield Finding(Severity.WARNING, subject.name, _OWN_FILE, missing, (), "was not given", expected, why)
 
 
@@ -275,9 +281,3 @@ def _left_over(server: str, files: Sequence[ConfigFile]) -> Iterator[Finding]:
             expected = "a `configSource` that names it"
         found = f"{file.path} belongs to no application"
         yield Finding(Severity.NOTE, "", _OWN_FILE, (server,), (), found, expected, why)
-
-
-def _listed(servers: Sequence[str]) -> str:
-    """Names of web servers, the first of many."""
-    shown = ", ".join(servers[:3])
-    return shown if len(servers) <= 3 else f"{shown} and {len(servers) - 3} more"

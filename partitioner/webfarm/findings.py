@@ -1,12 +1,15 @@
 """What is found in the configuration files of a farm: values, and what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from partitioner.webfarm.files import Origin
 from partitioner.webfarm.sections import Sections
 from partitioner.webfarm.settings import Value
+
+MOST_LISTED = 4
+"""In a sentence; JSON has all."""
 
 
 class Severity(StrEnum):
@@ -87,3 +90,9 @@ class Subject:
     @property
     def servers(self) -> tuple[str, ...]:
         return tuple(self.sections)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of web servers for people, the first of many."""
+    shown = ", ".join(names[:MOST_LISTED])
+    return shown if len(names) <= MOST_LISTED else f"{shown} and {len(names) - MOST_LISTED} more"

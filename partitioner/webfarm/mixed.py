@@ -5,14 +5,11 @@ each by its ID and the beginning of its hash. The files tell which web servers m
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 
-from partitioner.placement.application import name_of
 from partitioner.webfarm.files import Origin
-from partitioner.webfarm.findings import Finding, Report, Severity
+from partitioner.webfarm.findings import Finding, Report, Severity, listed
 from partitioner.webfarm.settings import SETTINGS
 
 SEEN = "seen by the router"
@@ -61,16 +58,14 @@ _UNKNOWN = (
 
 
 def _makers(report: Report) -> dict[str, _Maker]:
-    """By what the router calls an application of ASP.NET 4.5 or later."""
-    found = {}
-    for application in report.applications:
-        for row in application.rows:
-            if row.setting == "application ID":
-                digest = b64encode(sha256(row.value.encode()).digest())
-                key = name_of(row.value.encode() + b"(" + digest + b")/")
-                found[key] = _Maker(application.name, row.servers, row.origin)
-    return found
+    """By what files and router alike call an application of ASP.NET 4.5 or later."""
+    return {
+        row.value: _Maker(application.name, row.servers, row.origin)
+        for application in report.applications
+        for row in application.rows
+        if row.setting == "application ID"
+    }
 
 
 def _listed(maker: _Maker | None) -> str:
-    return "no web server of these files" if maker is None else ", ".join(maker.servers)
+    return "no web server of these files" if maker is None else listed(maker.servers)

@@ -1,10 +1,12 @@
 """The settings that web servers of one farm must share: how each is read, and why it matters."""
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from types import MappingProxyType
 
+from partitioner.placement.application import name_of
 from partitioner.webfarm.files import Origin
 from partitioner.webfarm.sections import NOTHING, Sections, Told
 from partitioner.webfarm.sites import Application
@@ -39,12 +41,11 @@ class Value:
     shown: str
     origin: Origin | None  # None: no file says it
     hidden: bool = False  # whether it is not known; `shown` says why
-    ignores_case: bool = False
+    meaning: str | None = None  # what is equal for two values that mean the same; None: they are shown alike
 
     @property
     def compared(self) -> str:
-        """What is equal for two values that mean the same."""
-        return self.shown.lower() if self.ignores_case else self.shown
+        return self.shown if self.meaning is None else self.meaning
 
 
 class KeyNames:
@@ -116,13 +117,13 @@ def _connection(_application: Application, sections: Sections, _names: KeyNames)
     if mode.hidden is None and mode.value != STATE_SERVER:
         return None
     value = _written(sections.attribute(SESSION_STATE, "stateConnectionString"), DEFAULT_CONNECTION)
-    return replace(value, ignores_case=True)
+    return replace(value, meaning=value.shown.lower())
 
 
 def _cookie_name(_application: Application, sections: Sections, _names: KeyNames) -> Value:
     """The name of the cookie, which ASP.NET finds in capitals as well."""
     value = _written(sections.attribute(SESSION_STATE, "cookieName"), "ASP.NET_SessionId")
-    return replace(value, ignores_case=True)
+    return replace(value, meaning=value.shown.lower())
 
 
 def _optional(name: str) -> Callable[[Application, Sections, KeyNames], Value | None]:
@@ -135,8 +136,14 @@ def _optional(name: str) -> Callable[[Application, Sections, KeyNames], Value | 
 
 
 def _identity(application: Application, _sections: Sections, _names: KeyNames) -> Value | None:
+    """The application ID as it begins keys, with the hash of 4.5 and later: others cannot be known."""
     identity = application.identity
-    return None if identity is None else Value(identity, application.origin)
+    if identity is None:
+        return None
+    if application.runtime_major in ("1", "2"):
+        return Value(identity, application.origin, meaning=identity)
+    digest = b64encode(sha256(identity.encode()).digest())
+    return Value(name_of(identity.encode() + b"(" + digest + b")/"), application.origin, meaning=identity)
 
 
 def _runtime(application: Application, _sections: Sections, _names: KeyNames) -> Value | None:

@@ -1,6 +1,8 @@
 """Files of web servers for the tests: as they would be gathered, and what is found in them."""
 
+from base64 import b64encode
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path, PurePath
 
 from partitioner.webfarm.comparison import compare
@@ -46,3 +48,9 @@ def said(report: Report) -> list[str]:
 def _line(finding: Finding) -> str:
     place = f" at {finding.origins[0]}" if finding.origins else ""
     return f"{finding.severity} {finding.setting}: {finding.found} on {' '.join(finding.servers)}{place}"
+
+
+def in_keys(identity: str) -> str:
+    """How a key begins: protocol.md 4.1."""
+    digest = b64encode(sha256(identity.encode()).digest()).decode()
+    return f"{identity}({digest[:8]}...)"

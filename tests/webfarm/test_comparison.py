@@ -6,7 +6,7 @@ from partitioner.webfarm.files import locate
 from partitioner.webfarm.findings import Expectations
 from partitioner.webfarm.mixed import mixed_applications, pair_of
 from tests.tables import each_case
-from tests.webfarm.gathered import compared, said, sample, values
+from tests.webfarm.gathered import compared, in_keys, said, sample, values
 
 
 def web(session_state: str = "", *, more: str = "", beside: str = "", key: str = "A1") -> str:
@@ -135,8 +135,9 @@ def test_what_means_the_same(odd: str) -> None:
                 "WEB1/applicationHost.config": host(2, ("/", r"C:\shop"), ("/Admin", r"C:\admin")),
                 "WEB2/applicationHost.config": host(2, ("/", r"C:\shop"), ("/admin", r"C:\admin")),
             },
-            "error application ID: /LM/W3SVC/2/ROOT/Admin on WEB1, /LM/W3SVC/2/ROOT/admin on WEB2 on "
-            "WEB1 WEB2 at WEB1/applicationHost.config:3",
+            f"error application ID: {in_keys('/LM/W3SVC/2/ROOT/Admin')} on WEB1, "
+            f"{in_keys('/LM/W3SVC/2/ROOT/admin')} on WEB2 on WEB1 WEB2 "
+            "at WEB1/applicationHost.config:3",
         ),
         (
             {
@@ -296,7 +297,7 @@ def test_a_farm_of_many_applications() -> None:
     assert ["Shop/", "Shop/Admin"] == list(found)
     assert ("WEB1", "WEB2", "WEB3") == found["Shop/"].servers
     assert (
-        dict.fromkeys(found["Shop/"].servers, "/LM/W3SVC/4/ROOT/Admin")
+        dict.fromkeys(found["Shop/"].servers, in_keys("/LM/W3SVC/4/ROOT/Admin"))
         == values(report, "Shop/Admin")["application ID"]
     )
     assert (

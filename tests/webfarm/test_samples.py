@@ -5,7 +5,7 @@ import pytest
 from partitioner.errors import WebConfigUnreadable
 from partitioner.webfarm.document import read_document
 from tests.tables import each_case
-from tests.webfarm.gathered import SAMPLES, compared, said, sample
+from tests.webfarm.gathered import SAMPLES, compared, in_keys, said, sample
 
 ENCRYPTED = "encrypted with DataProtectionConfigurationProvider"
 SOURCE = "in config\\session.config, which was not given"
@@ -13,6 +13,7 @@ OF_SESSION_STATE = (
     "sessionState mode, connection string, cookie name, cookieless, timeout, stateNetworkTimeout, "
     "compressionEnabled, partition resolver, session ID manager"
 )
+
 
 SAYS: list[tuple[str, dict[str, str], list[str]]] = [
     (
@@ -148,7 +149,7 @@ SAYS: list[tuple[str, dict[str, str], list[str]]] = [
     (
         "host-7.0.config",
         {
-            "Default Web Site/: application ID": "/LM/W3SVC/1/ROOT",
+            "Default Web Site/: application ID": in_keys("/LM/W3SVC/1/ROOT"),
             "Default Web Site/: framework version": "not written",
             "tickets.example/: application ID": "/LM/W3SVC/823237502/ROOT",
             "tickets.example/: framework version": "v2.0",
@@ -160,9 +161,9 @@ SAYS: list[tuple[str, dict[str, str], list[str]]] = [
     (
         "host-10.config",
         {
-            "Shop/: application ID": "/LM/W3SVC/4/ROOT",
+            "Shop/: application ID": in_keys("/LM/W3SVC/4/ROOT"),
             "Shop/: framework version": "v4.0",
-            "Shop/Admin: application ID": "/LM/W3SVC/4/ROOT/Admin",
+            "Shop/Admin: application ID": in_keys("/LM/W3SVC/4/ROOT/Admin"),
             "Shop/Admin: timeout": "10",
         },
         [
@@ -173,8 +174,8 @@ SAYS: list[tuple[str, dict[str, str], list[str]]] = [
     (
         "host-express.config",
         {
-            "WebSite1/: application ID": "/LM/W3SVC/1/ROOT",
-            "Invoices/: application ID": "/LM/W3SVC/2/ROOT",
+            "WebSite1/: application ID": in_keys("/LM/W3SVC/1/ROOT"),
+            "Invoices/: application ID": in_keys("/LM/W3SVC/2/ROOT"),
             "Invoices/: framework version": "v4.0",
         },
         [],

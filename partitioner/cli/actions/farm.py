@@ -19,13 +19,12 @@ from partitioner.webfarm.files import (
     NAMES,
     ConfigFile,
     Kind,
-    Origin,
     Whereabouts,
     config_file,
     folder_parts,
     locate,
 )
-from partitioner.webfarm.findings import Expectations, Finding, Report, Severity
+from partitioner.webfarm.findings import MOST_LISTED, Expectations, Finding, Report, Severity, listed
 from partitioner.webfarm.mixed import mixed_applications, pair_of
 
 MOST_FILES = 10_000
@@ -193,16 +192,15 @@ def _as_json(report: Report, unread: Sequence[Unread]) -> dict[str, object]:
 def _print(report: Report, unread: Sequence[Unread], read: int) -> None:
     for each in unread:
         click.echo(f"partitioner: {each}", err=True)
-    print_rich(
-        f"{_counted(read, 'file')} of {_counted(len(report.servers), 'web server')}:", _names_of(report)
-    )
+    servers = f"{_counted(len(report.servers), 'web server')}: {listed(report.servers) or 'none'}"
+    print_rich(printable(f"{_counted(read, 'file')} of {servers}"))
     made = table("application", "setting", "value", "on", "where")
     for application in report.applications:
         name = application.name
         for row in application.rows:
-            on = "all" if row.servers == application.servers else ", ".join(row.servers)
+            on = "all" if row.servers == application.servers else listed(row.servers)
             mark = "! " if row.is_odd else ""
-            where = _place(row.origin) if row.origin is not None else "default"
+            where = str(row.origin) if row.origin is not None else "default"
             made.add_row(*map(printable, (name, row.setting, f"{mark}{row.value}", on, where)))
             name = ""
     print_rich(made)
@@ -211,20 +209,12 @@ def _print(report: Report, unread: Sequence[Unread], read: int) -> None:
     print_rich(_conclusion(report, unread))
 
 
-def _names_of(report: Report) -> str:
-    return printable(", ".join(report.servers) or "none")
-
-
-def _place(origin: Origin) -> str:
-    return str(origin)
-
-
 def _lines(finding: Finding) -> Iterator[str]:
     subject = f"{finding.application}: " if finding.application else ""
-    on = ", ".join(finding.servers)
-    yield printable(f"{finding.severity}: {subject}{finding.setting}: {finding.found}, on {on}")
-    for origin in finding.origins:
-        yield printable(f"  at {_place(origin)}")
+    on = f", on {listed(finding.servers)}" if finding.servers else ""
+    yield printable(f"{finding.severity}: {subject}{finding.setting}: {finding.found}{on}")
+    for origin in finding.origins[:MOST_LISTED]:
+        yield printable(f"  at {origin}")
     yield printable(f"  expected: {finding.expected}")
     yield printable(f"  {finding.why}.")
 
