@@ -230,7 +230,7 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     core = build_core(
         settings, backends, observers.fanout, background, listing, bootstrap.state_dir, inventory
     )
-    observers.router_log.follow(lambda: core.roster.pool, lambda: core.lookup.losses.lost_sessions)
+    observers.router_log.follow(lambda: core.roster.pool, lambda: core.losses.policy.lost_sessions)
     downstream = build_downstream(settings, core, observers.fanout)
     reloader = Reloader(
         bootstrap.settings, bootstrap.read, core, downstream, observers.log, bootstrap.notifier

@@ -201,7 +201,7 @@ class Reloader:
         roster, backends = self._core.roster, self._backends_of(wanted)
         if (backends, wanted.copies_kept()) != (self._backends(), roster.pool.copies):
             roster.adopt(backends, wanted.copies_kept(), seen=seen)
-        self._core.lookup.losses = LossPolicy(wanted.lost_sessions, wanted.lost_after)
+        self._core.losses.policy = LossPolicy(wanted.lost_sessions, wanted.lost_after)
         self._core.healing.rate = wanted.heal.rate
         set_log_level(Level(wanted.log_level.value))
         self._downstream.allow(wanted.allow_clients)

@@ -20,7 +20,8 @@ from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.internal_requests import BackendReply, touch
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lock_quarantine import LockQuarantine
-from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
+from partitioner.routing.lookup import Lookup, SearchResult
+from partitioner.routing.relocation import LockedElsewhere
 from partitioner.routing.roster import Roster
 from partitioner.sessions.table import LONGEST_TIMEOUT_MINUTES
 from partitioner.transport.messages import Request, Response

@@ -28,8 +28,10 @@ from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lock_quarantine import LockQuarantine
 from partitioner.routing.lookup import Lookup
+from partitioner.routing.losses import Losses
 from partitioner.routing.probes import Probing
 from partitioner.routing.record_keeper import RecordKeeper
+from partitioner.routing.relocation import Relocator
 from partitioner.routing.repair import Repairer
 from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
@@ -105,6 +107,9 @@ class RouterCore:
         self.precedence = Precedence(policy.body_memory // WINDOWS)
         self.internal_requests = InternalRequests(self.roster, self.body_budget, policy.copy)
         self.replicator = Replicator(self.roster, self.ledger_keeper, self.internal_requests, observer)
+        self.relocator = Relocator(self.roster, self.ledger_keeper, self.internal_requests, self.replicator)
+        losses = LossPolicy(policy.lost_sessions, policy.lost_after)
+        self.losses = Losses(losses, self.roster, self.ledger_keeper, observer)
         self.lookup = self._new_lookup()
         self.expiry_sync = ExpirySync(self.roster, self.ledger_keeper, self.gate, self.internal_requests)
         # What goes on beside the exchanges.
@@ -152,13 +157,12 @@ class RouterCore:
         )
 
     def _new_lookup(self) -> Lookup:
-        losses = LossPolicy(self.policy.lost_sessions, self.policy.lost_after)
         return Lookup(
             self.roster,
             self.ledger_keeper,
             self.internal_requests,
-            self.replicator,
-            losses,
+            self.relocator,
+            self.losses,
             self.observer,
         )
 
@@ -180,7 +184,7 @@ class RouterCore:
             self.ledger_keeper,
             self.gate,
             self.replicator,
-            self.lookup,
+            self.relocator,
             self.observer,
             list_keys,
         )
@@ -192,6 +196,7 @@ class RouterCore:
             self.gate,
             self.internal_requests,
             self.lookup,
+            self.relocator,
             self.expiry_sync,
         )
 

@@ -20,7 +20,7 @@ from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.pool import Member
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import HandedOver, Lookup
+from partitioner.routing.relocation import HandedOver, Relocator
 from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.transport.observer import Observer
@@ -81,7 +81,7 @@ class HandOff:
         ledger_keeper: LedgerKeeper,
         gate: KeyGate,
         replicator: Replicator,
-        lookup: Lookup,
+        relocator: Relocator,
         observer: Observer,
         list_keys: ListKeys | None = None,
     ) -> None:
@@ -89,7 +89,7 @@ class HandOff:
         self._ledger_keeper = ledger_keeper
         self._gate = gate
         self._replicator = replicator
-        self._lookup = lookup
+        self._relocator = relocator
         self._observer = observer
         self._list_keys = list_keys
         self._drains: dict[BackendId, _Draining] = {}
@@ -234,7 +234,7 @@ class HandOff:
             return  # it is in use, and all others would have to wait for it
         await self._gate.enter(key)
         try:
-            outcome = await self._lookup.hand_over(missed, identity)
+            outcome = await self._relocator.hand_over(missed, identity)
         finally:
             self._gate.leave(key)
         draining.note(target, outcome, trio.current_time())

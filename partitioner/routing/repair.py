@@ -15,7 +15,8 @@ from partitioner.routing.expiry_sync import ExpirySync
 from partitioner.routing.internal_requests import BackendReply, InternalRequest, InternalRequests, put, remove
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
+from partitioner.routing.lookup import Lookup, SearchResult
+from partitioner.routing.relocation import LockedElsewhere
 from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.transport.observer import Observer

@@ -21,7 +21,8 @@ from partitioner.routing.internal_requests import SEARCH_PATIENCE, BackendReply,
 from partitioner.routing.inventory import Found, Walk
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper
-from partitioner.routing.lookup import LockedElsewhere, Lookup, SearchResult
+from partitioner.routing.lookup import Lookup, SearchResult
+from partitioner.routing.relocation import LockedElsewhere, Relocator
 from partitioner.routing.roster import Roster
 
 
@@ -43,6 +44,7 @@ class SessionHealer:
         gate: KeyGate,
         internal_requests: InternalRequests,
         lookup: Lookup,
+        relocator: Relocator,
         expiry_sync: ExpirySync,
     ) -> None:
         self._roster = roster
@@ -50,6 +52,7 @@ class SessionHealer:
         self._gate = gate
         self._internal_requests = internal_requests
         self._lookup = lookup
+        self._relocator = relocator
         self._expiry_sync = expiry_sync
 
     def flaws(self, found: Found, walk: Walk) -> Flaws:
@@ -124,7 +127,7 @@ class SessionHealer:
                     return Outcome.LATER
         leftovers = [each for each in flaws.misplaced if not is_leaving(self._roster.pool, each)]
         if leftovers:
-            await self._lookup.clear(session, leftovers, acting.written)
+            await self._relocator.clear(session, leftovers, acting.written)
             if self._ledger_keeper.ledger.marks(session.key):
                 return Outcome.LATER
         return Outcome.HEALED if lacking or leftovers else Outcome.FINE
@@ -148,7 +151,7 @@ class SessionHealer:
             written.append(acting.primary)  # to read a new session has consumed its flag
         with trio.CancelScope(shield=True):
             stored = [
-                await self._lookup.settle_in(session, each, reply, is_flagged=each in differing)
+                await self._relocator.settle_in(session, each, reply, is_flagged=each in differing)
                 for each in written
             ]
         return all(stored)
@@ -192,7 +195,7 @@ class SessionHealer:
             statuses[each] == 404 and pool.has_always_held(each, session.placement, since) for each in holders
         )
         if is_known:
-            await self._lookup.clear(session, doubtful, holders)
+            await self._relocator.clear(session, doubtful, holders)
             return
         for each in doubtful:
             self._ledger_keeper.mark(session, each, is_stale=True)

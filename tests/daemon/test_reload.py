@@ -84,7 +84,7 @@ class Operator:
         """All that a reload can change."""
         return (
             self.router.roster.pool,
-            self.router.core.lookup.losses,
+            self.router.core.losses.policy,
             self.downstream.allowed,
             self.reloader.settings,
         )
@@ -198,7 +198,7 @@ async def test_keys_beside_the_pool(operator: Operator) -> None:
     )
 
     assert (Outcome.APPLIED, 3) == (outcome, len(changes))
-    assert operator.router.core.lookup.losses == LossPolicy(LostSessions.CLOSE, 120.0)
+    assert operator.router.core.losses.policy == LossPolicy(LostSessions.CLOSE, 120.0)
     assert operator.downstream.allowed == (ip_network("10.0.0.0/8"),)
     assert operator.router.roster.pool is pool
     assert (await operator.reload(operator.file))[0] is Outcome.UNCHANGED

@@ -13,7 +13,7 @@ from partitioner.membership.ledger import LedgerPolicy
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.drain import RATE
-from partitioner.routing.lookup import HandedOver
+from partitioner.routing.relocation import HandedOver
 from partitioner.routing.roster import BY_ORDER
 from tests.doubles.farms import MemoryFarm
 from tests.doubles.sessions import CONTENT, ID, TARGET
@@ -239,7 +239,7 @@ async def test_a_server_keeps_what_it_has_where_the_pool_changes_meanwhile(
 
     async def hand_over() -> None:
         missed = SessionRef(farm.key, TARGET, ID)
-        outcomes.append(await farm.router.core.lookup.hand_over(missed, farm.names[0]))
+        outcomes.append(await farm.router.core.relocator.hand_over(missed, farm.names[0]))
 
     async with trio.open_nursery() as handing_over:
         handing_over.start_soon(hand_over)

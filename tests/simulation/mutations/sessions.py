@@ -23,7 +23,7 @@ from partitioner.membership.retry import RETRIES, Verdict
 from partitioner.membership.wholeness import Holding
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
-from partitioner.routing import lookup
+from partitioner.routing import lookup, losses
 from partitioner.routing.answering import Answering
 from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
@@ -32,8 +32,10 @@ from partitioner.routing.internal_requests import BackendReply, remove
 from partitioner.routing.inventory import Found
 from partitioner.routing.key_gate import KeyGate
 from partitioner.routing.ledger_keeper import LedgerKeeper, RepairQueue
-from partitioner.routing.lookup import HandedOver, Lookup
+from partitioner.routing.lookup import Lookup
+from partitioner.routing.losses import Losses
 from partitioner.routing.record_keeper import RecordKeeper
+from partitioner.routing.relocation import HandedOver, Relocator
 from partitioner.routing.repair import Repairer
 from partitioner.routing.replication import Replicator, Write
 from partitioner.routing.roster import Roster
@@ -110,7 +112,7 @@ def no_removes_elsewhere() -> Iterator[None]:
 @mutation
 def leave_a_leftover() -> Iterator[None]:
     """A move leaves the session where it was."""
-    return replaced(Lookup, "clear", nothing_later)
+    return replaced(Relocator, "clear", nothing_later)
 
 
 @mutation
@@ -325,12 +327,12 @@ def give_up_at_once_what_timed_out() -> Iterator[None]:
     def loss(member: Member | None, now: float, lost_after: float) -> LossReason | None:
         return maybe_loss(member, now, 0.0)
 
-    return replaced(lookup, "maybe_loss", loss)
+    return replaced(losses, "maybe_loss", loss)
 
 
 @mutation
 def any_operation_declares_a_loss() -> Iterator[None]:
-    return replaced(lookup, "DECLARE_LOSSES", frozenset(Operation))
+    return replaced(losses, "DECLARE_LOSSES", frozenset(Operation))
 
 
 @mutation
@@ -342,19 +344,19 @@ def what_was_declared_lost_is_removed() -> Iterator[None]:
 @mutation
 def what_nobody_has_stored_is_lost() -> Iterator[None]:
     """An ID that clients have made up counts as a session, and fills the ledger with marks."""
-    return replaced(lookup, "lay_only_on", lambda servers, key, pool: True)
+    return replaced(losses, "lay_only_on", lambda servers, key, pool: True)
 
 
 @mutation
 def a_loss_leaves_no_mark() -> Iterator[None]:
     """A session comes back after its user was told that it does not exist."""
-    original = Lookup._give_up
+    original = Losses.give_up
 
-    def give_up(self: Lookup, *args: Any) -> None:
+    def give_up(self: Losses, *args: Any) -> None:
         with without(LedgerKeeper, "mark", nothing):
             original(self, *args)
 
-    return replaced(Lookup, "_give_up", give_up)
+    return replaced(Losses, "give_up", give_up)
 
 
 @mutation
@@ -541,23 +543,23 @@ def marked_servers_are_not_written() -> Iterator[None]:
 @mutation
 def hand_over_to_a_server_that_has_changed_meanwhile() -> Iterator[None]:
     """A leaving server lets go of a session although the pool is another one than when it was copied."""
-    original, complete = Lookup.hand_over, Lookup._complete
+    original, complete = Relocator.hand_over, Relocator._complete
 
-    async def hand_over(self: Lookup, missed: SessionRef, leaving: BackendId) -> HandedOver:
+    async def hand_over(self: Relocator, missed: SessionRef, leaving: BackendId) -> HandedOver:
         pool, copied = self._roster.pool, []
 
         async def completed(*args: Any) -> HandedOver:
             copied.append(await complete(*args))
             return copied[-1]
 
-        with without(Lookup, "_complete", completed):
+        with without(Relocator, "_complete", completed):
             outcome = await original(self, missed, leaving)
         acting = pool.acting_set(missed.placement)
         if acting is None or copied != [HandedOver.MOVED] or pool.epoch == self._roster.pool.epoch:
             return outcome
         return await self._let_go(missed, leaving, acting)
 
-    return replaced(Lookup, "hand_over", hand_over)
+    return replaced(Relocator, "hand_over", hand_over)
 
 
 @mutation
@@ -704,7 +706,7 @@ def heal_from_a_recovering_server() -> Iterator[None]:
     ) -> None:
         async with self._internal_requests.fetched(next(iter(found.on)), session.target) as reply:
             if reply is not None and reply.status == 200:
-                await self._lookup.settle_in(session, acting.primary, reply)
+                await self._relocator.settle_in(session, acting.primary, reply)
 
     return replaced(SessionHealer, "_dispel", dispel)
 
