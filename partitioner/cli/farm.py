@@ -25,7 +25,7 @@ from partitioner.signals import interruptible
     help="Show what this connection string would change in the files, in place of comparing them.",
 )
 @click.option("--write", is_flag=True, help="With --set: write it, and keep each file as it was beside it.")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(allow_dash=True))
 def farm(
     config: Path | None,
     as_json: bool,

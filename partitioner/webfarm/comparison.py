@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from partitioner.webfarm.files import ConfigFile, Kind, Origin
 from partitioner.webfarm.findings import (
@@ -15,10 +15,10 @@ from partitioner.webfarm.findings import (
     Subject,
     listed,
 )
+from partitioner.webfarm.groups import Group, groups
 from partitioner.webfarm.rules import broken_rules
-from partitioner.webfarm.sections import Sections
 from partitioner.webfarm.settings import NO_MANAGED_CODE, SETTINGS, KeyNames, Setting, Value
-from partitioner.webfarm.sites import Application, applications, unclaimed
+from partitioner.webfarm.sites import applications, unclaimed
 
 _WITHOUT_FILES = ("application ID", "framework version")
 """What is known of an application by applicationHost.config alone."""
@@ -30,61 +30,25 @@ _OWN_FILE = "web.config"
 _GIVE_HOST = "applicationHost.config of each web server"
 
 
-@dataclass(frozen=True, slots=True)
-class _Installed:
-    """One application on one web server, with its sections."""
-
-    application: Application
-    sections: Sections
-
-    @property
-    def is_configured(self) -> bool:
-        """Whether any file says something of its sessions; what stands for all applications has no folder."""
-        return (
-            not self.application.path
-            or bool(self.application.files)
-            or self.sections.has("system.web/sessionState")
-        )
-
-    @property
-    def has_own_file(self) -> bool:
-        """Whether the web.config in its own folder was given, without which it might not be known at all."""
-        path = self.application.path.lower()
-        return self.application.host is None or any(
-            each.lower() == path for each, _ in self.application.files
-        )
-
-
-_Group = dict[str, _Installed]
-"""One application of the farm, by web server."""
-
-
 def compare(files: Sequence[ConfigFile], expectations: Expectations) -> Report:
     """Say what these files' web servers share, what they do not, and what is wrong by itself."""
     by_server: dict[str, list[ConfigFile]] = {}
     for file in files:
         by_server.setdefault(file.server, []).append(file)
     found = {server: applications(given) for server, given in by_server.items()}
-    names = KeyNames()
+    servers, names = tuple(by_server), KeyNames()
     compared: list[Compared] = []
     findings: list[Finding] = []
-    for group in _groups(found, by_server):
+    for group in groups(found, by_server):
         subject = _subject(group, names, expectations)
         if subject is None:
             findings += _foreign(group)
-            continue
-        rows: list[Row] = []
-        for setting, values in subject.values.items():
-            rows += _rows(setting, values)
-            findings += _differences(subject.name, SETTINGS[setting], values)
-        compared.append(Compared(subject.name, subject.servers, tuple(rows)))
-        findings += _hidden(subject)
-        if any(each.application.path for each in group.values()):
-            findings += broken_rules(subject)
-        findings += _gaps(subject, group, tuple(by_server))
+        else:
+            compared.append(Compared(subject.name, subject.servers, tuple(_all_rows(subject))))
+            findings += _all_findings(subject, group, servers)
     for server, given in by_server.items():
         findings += _left_over(server, unclaimed(given, found[server]))
-    return Report(tuple(by_server), tuple(compared), tuple(sorted(findings, key=_rank)))
+    return with_findings(Report(servers, tuple(compared), ()), findings)
 
 
 def with_findings(report: Report, more: Iterable[Finding]) -> Report:
@@ -98,35 +62,7 @@ def _rank(finding: Finding) -> tuple[int, str, int]:
     return list(Severity).index(finding.severity), finding.application, at
 
 
-def _groups(
-    found: Mapping[str, Sequence[Application]], files: Mapping[str, Sequence[ConfigFile]]
-) -> list[_Group]:
-    """The applications of the farm, in the order in which they were found."""
-    groups: dict[tuple[str, str], _Group] = {}
-    hosted = [each for server in found.values() for each in server if each.host is not None]
-    for server, installed in found.items():
-        for application in installed:
-            key = application.group if application.host else _group_of_folder(application, installed, hosted)
-            groups.setdefault(key, {})[server] = _Installed(application, Sections(application, files[server]))
-    return list(groups.values())
-
-
-def _group_of_folder(
-    application: Application, neighbours: Sequence[Application], hosted: Sequence[Application]
-) -> tuple[str, str]:
-    """The group of an application of which only the folder is known: that of others in such a folder."""
-    folder = application.folders[-1][1]
-    for other in hosted:
-        there = other.folders[-1][1]
-        if there and folder and (there == folder or there[1:] == folder):
-            return other.group
-    likely = {other.group for other in hosted if other.files}
-    if len(likely) == 1 and len(neighbours) == 1:
-        return likely.pop()
-    return application.group
-
-
-def _subject(group: _Group, names: KeyNames, expectations: Expectations) -> Subject | None:
+def _subject(group: Group, names: KeyNames, expectations: Expectations) -> Subject | None:
     """The application with all values; None where it has nothing to do with ASP.NET's sessions."""
     if any(each.sections.has(_CORE) for each in group.values()):
         return None
@@ -149,6 +85,20 @@ def _subject(group: _Group, names: KeyNames, expectations: Expectations) -> Subj
     names_given = [each.application.name for each in group.values() if each.application.site]
     name = (names_given or [each.application.name for each in group.values()])[0]
     return Subject(name, values, {server: each.sections for server, each in group.items()}, expectations)
+
+
+def _all_rows(subject: Subject) -> Iterator[Row]:
+    for setting, values in subject.values.items():
+        yield from _rows(setting, values)
+
+
+def _all_findings(subject: Subject, group: Group, servers: Sequence[str]) -> Iterator[Finding]:
+    for setting, values in subject.values.items():
+        yield from _differences(subject.name, SETTINGS[setting], values)
+    yield from _hidden(subject)
+    if any(each.application.path for each in group.values()):
+        yield from broken_rules(subject)
+    yield from _gaps(subject, group, servers)
 
 
 def _by_value(values: Mapping[str, Value]) -> dict[str, list[str]]:
@@ -241,7 +191,7 @@ def _finding(
     return Finding(severity, application, setting.name, servers, origins, found, expected, setting.why)
 
 
-def _gaps(subject: Subject, group: _Group, servers: Sequence[str]) -> Iterator[Finding]:
+def _gaps(subject: Subject, group: Group, servers: Sequence[str]) -> Iterator[Finding]:
     """What could not be compared because a file was not given."""
     unknown = tuple(server for server, each in group.items() if each.application.host is None)
     if unknown and len(servers) > 1:
@@ -264,7 +214,7 @@ def _gaps(subject: Subject, group: _Group, servers: Sequence[str]) -> Iterator[F
         yield Finding(Severity.WARNING, subject.name, _OWN_FILE, missing, (), "was not given", expected, why)
 
 
-def _foreign(group: _Group) -> Iterator[Finding]:
+def _foreign(group: Group) -> Iterator[Finding]:
     """Applications whose sessions are not ASP.NET's."""
     cores = [each for each in group.values() if each.sections.has(_CORE)]
     if cores:

@@ -192,6 +192,10 @@ NO_CONNECTION = "expected tcpip=HOST:PORT, such as tcpip=router:42424"
             f"--set tcpip=a&b:1: {NO_CONNECTION}",
         ),
         ((), "Missing argument 'FILE...'."),
+        (
+            (str(Path(__file__).parents[1] / "golden"),),
+            "no configuration file was given; expected web.config and the like",
+        ),
     ],
 )
 def test_a_wrong_command_line(arguments: tuple[str, ...], complaint: str) -> None:

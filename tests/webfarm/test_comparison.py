@@ -281,6 +281,24 @@ def test_folders_that_are_no_applications() -> None:
     assert ["the application", "/shop"] == [each.name for each in compared(files).applications]
 
 
+@each_case(
+    ("other", "names"),
+    [
+        (host(2, ("/", r"E:\elsewhere")).replace('"Shop"', '"Shop on WEB2"'), ["Shop/"]),
+        (host(3, ("/", r"C:\shop")).replace('"Shop"', '"Shop on WEB2"'), ["Shop/", "Shop on WEB2/"]),
+        (host(2, ("/shop", r"C:\shop")), ["Shop/", "Shop/shop"]),
+    ],
+)
+def test_which_applications_are_one(other: str, names: list[str]) -> None:
+    """Those of one site and path, and those with one application ID, whatever their sites are called."""
+    files = {
+        "WEB1/applicationHost.config": host(2, ("/", r"C:\shop")),
+        "WEB2/applicationHost.config": other,
+    }
+
+    assert names == [each.name for each in compared(files).applications]
+
+
 def test_a_farm_of_many_applications() -> None:
     """Files are found by the folders of applicationHost.config, on whatever disks they were gathered."""
     shop, admin = sample("web-4.8.config"), sample("web-sources.config")

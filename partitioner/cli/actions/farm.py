@@ -99,7 +99,7 @@ def seen_by_router(url: str) -> list[tuple[str, str]]:
 def given_files(arguments: Iterable[str]) -> list[Given]:
     """The files that are meant by the command line: those of stdin in the place of its `-`, those in folders.
 
-    Raises Refused where there are too many.
+    Raises Refused where there are none, or too many.
     """
     found: list[Given] = []
     for argument in _names(arguments):
@@ -110,6 +110,10 @@ def given_files(arguments: Iterable[str]) -> list[Given]:
             found.append(Given(str(each), server if is_named else None, each == whole))
             if len(found) > MOST_FILES:
                 raise Refused(f"more than {MOST_FILES} files; expected those of one farm")
+    if not found:
+        raise Refused(
+            "no configuration file was given; expected web.config, applicationHost.config and the like"
+        )
     return list(dict.fromkeys(found))
 
 
@@ -205,8 +209,9 @@ def _print(report: Report, unread: Sequence[Unread], read: int) -> None:
             name = ""
     print_rich(made)
     for finding in report.findings:
-        print_rich(*_lines(finding))
-    print_rich(_conclusion(report, unread))
+        for line in _lines(finding):
+            click.echo(line)  # whole, so that it can be found by a search
+    click.echo(_conclusion(report, unread))
 
 
 def _lines(finding: Finding) -> Iterator[str]:
@@ -228,6 +233,10 @@ def _conclusion(report: Report, unread: Sequence[Unread]) -> str:
     told = f"{', '.join(counted)}. " if counted else ""
     if unread:
         told += f"{_counted(len(unread), 'file')} could not be read. "
+    if not report.applications:
+        return f"{told}These files tell of no application of ASP.NET."
+    if len(report.servers) == 1:
+        return f"{told}These are files of one web server: there is none to compare it with."
     if report.is_one_farm:
         return f"{told}The web servers share what they must, as far as these files tell."
     return f"{told}The web servers are not set up as one farm."
