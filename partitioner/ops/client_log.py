@@ -7,8 +7,8 @@ from partitioner.units import format_duration, format_size
 
 _ONE_FARM = (
     "give the site the same ID in IIS, in the same letter case, and the same machineKey on every web server "
-    '(docs/operate.md, "The web servers"). If these are two sites that share a session cookie on purpose, '
-    "all is well"
+    "(docs/windows.md); `partitioner farm` finds the line that differs. If these are two sites that share a "
+    "session cookie on purpose, all is well"
 )
 
 
