@@ -111,9 +111,7 @@ def given_files(arguments: Iterable[str]) -> list[Given]:
             if len(found) > MOST_FILES:
                 raise Refused(f"more than {MOST_FILES} files; expected those of one farm")
     if not found:
-        raise Refused(
-            "no configuration file was given; expected web.config, applicationHost.config and the like"
-        )
+        raise Refused("no configuration file was given; expected web.config and the like")
     return list(dict.fromkeys(found))
 
 
