@@ -142,9 +142,7 @@ class Router:
             self._ledger.note_alive(key, trio.current_time())
             self._ensure_room(routed)
             await self._note_remove(routed)
-            answer = await self._lock_quarantine.maybe_refusal(
-                routed.operation, routed.session
-            ) or await self._answering.answer(routed)
+            answer = await self._maybe_refusal(routed) or await self._answering.answer(routed)
         except BaseException:
             self._note_closed(routed)
             self._gate.leave(key)
@@ -158,6 +156,16 @@ class Router:
         if effects.shows_no_lock:
             self._lock_quarantine.note_answered(key)
         return self._leave_at_the_end(routed, answer)
+
+    async def _maybe_refusal(self, routed: RoutedRequest) -> Response | None:
+        """The 423 of lock quarantine, if there is one.
+
+        One server has shown the lock, and perhaps is not read: the session is renewed on those that are.
+        """
+        refusal = await self._lock_quarantine.maybe_refusal(routed.operation, routed.session)
+        if refusal is not None:
+            self._expiry_sync.note_renewed(routed.session, None, None)
+        return refusal
 
     def _ensure_room(self, routed: RoutedRequest) -> None:
         """A lock that could not be remembered is not asked for.

@@ -148,3 +148,22 @@ async def test_what_is_asked_lives_on(nursery: trio.Nursery, autojump_clock: Moc
     was_doubtful = again.ledger.marks(key)[farm.places[0]].is_doubtful
 
     assert was_doubtful
+
+
+async def test_what_is_shown_to_be_locked_lives_on(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """A 423 renews the session where it is read as well: it is there when its lock is gone."""
+    farm = Crash(nursery)
+    await farm.lock()
+    await ask(farm.died, request(Operation.SET, cookie=2, minutes=1, body=NEW))
+    await ask(farm.died, ACQUIRE)
+    await farm.eject_primary()
+    again = await farm.take_over()
+    polled = []
+    for _ in range(4):
+        polled.append(await ask(again, GET))
+        await trio.sleep(25.0)
+    await ask(again, request(Operation.RELEASE, cookie=3))
+    answer = await ask(again, GET)
+
+    assert {b"423"} == {each[:3] for each in polled}
+    assert answer.endswith(NEW)

@@ -106,6 +106,9 @@ BY_UNIT_TEST = {
     ),
     "a full server turns users away": f"{_FULL}::test_the_next_of_the_list_takes_it",
     "a loss leaves no mark": (f"{_LOSSES}::test_what_was_declared_lost_does_not_come_back"),
+    "a lock of before the claim renews nothing": (
+        f"{_LOCK_QUARANTINE}::test_what_is_shown_to_be_locked_lives_on"
+    ),
     "a lower term stays": f"{_TENURE}::test_a_lower_term_is_written_over",
     "a reload goes by names and addresses alone": f"{_MOVING}::test_identities_go_by_tokens",
     "a server that has begun anew shows no lock": (

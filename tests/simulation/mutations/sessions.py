@@ -499,6 +499,16 @@ def flags_stay_where_nobody_can_be_told() -> Iterator[None]:
 
 
 @mutation
+def a_lock_of_before_the_claim_renews_nothing() -> Iterator[None]:
+    """While its 423 is relayed the session expires on the servers that are read."""
+
+    async def refusal(self: Router, routed: RoutedRequest) -> Any:
+        return await self._lock_quarantine.maybe_refusal(routed.operation, routed.session)
+
+    return replaced(Router, "_maybe_refusal", refusal)
+
+
+@mutation
 def a_set_leaves_a_flag_on_a_marked_server() -> Iterator[None]:
     """A server that is put right by a set goes on calling its session new (protocol.md 6, row 16)."""
 
