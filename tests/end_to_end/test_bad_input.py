@@ -103,8 +103,8 @@ def test_no_other_client_notices(target: str, ports: dict[str, int]) -> None:
         assert web.read(SESSION) == b"before"
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("size", [1000, 1_000_000], ids=["held", "streamed"])
+@each_case("target", TARGETS)
+@each_case("size", [1000, 1_000_000], ids=["held", "streamed"])
 def test_a_body_that_is_cut_off_stores_nothing(target: str, size: int, ports: dict[str, int]) -> None:
     """The old content stays.
 

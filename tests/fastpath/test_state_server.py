@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -30,6 +31,7 @@ from tests.doubles.sessions import (
 )
 from tests.fastpath.router_setup import reset, shrink
 from tests.fastpath.server_setup import POLICY, StateServerSetup
+from tests.tables import each_case
 
 REMOVE = request(Operation.REMOVE)
 
@@ -65,21 +67,20 @@ STORIES: dict[str, list[bytes]] = {
 }
 
 
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
-async def test_what_is_ordinary_is_answered(
-    story: list[bytes], server_setup: StateServerSetup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@each_case("story", STORIES.values(), ids=STORIES)
+async def test_what_is_ordinary_is_answered(story: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """As the responder of the slow path answers, whatever the answer is; and it is reported."""
     monkeypatch.setattr("partitioner.transport.state_server.local_ticks", lambda: 0)
-    responder = StateServer(SessionTable(), RecordingObserver(), clock=lambda: server_setup.now)
-    near, _ = server_setup.client()
-    for asked in story:
-        response = await responder.respond(whole(asked, 0.0))
-        assert response.head.raw + response.body == server_setup.ask(near, asked)
+    with closing(StateServerSetup()) as server_setup:
+        responder = StateServer(SessionTable(), RecordingObserver(), clock=lambda: server_setup.now)
+        near, _ = server_setup.client()
+        for asked in story:
+            response = await responder.respond(whole(asked, 0.0))
+            assert response.head.raw + response.body == server_setup.ask(near, asked)
 
-    assert len(story) == len(server_setup.observer.named("exchange_finished"))
-    assert server_setup.observer.named("exchange_finished")[-1][2] == response.head.status
-    assert server_setup.client_handoff.openings == []
+        assert len(story) == len(server_setup.observer.named("exchange_finished"))
+        assert server_setup.observer.named("exchange_finished")[-1][2] == response.head.status
+        assert server_setup.client_handoff.openings == []
 
 
 def test_what_is_reported(server_setup: StateServerSetup) -> None:
@@ -185,18 +186,19 @@ def test_an_answer_that_does_not_go_at_once(server_setup: StateServerSetup) -> N
 # --- clients that leave ---
 
 
-@pytest.mark.parametrize("asked", [SET, GET, ACQUIRE, RELEASE, HEAD, REMOVE])
-def test_a_client_that_half_closes_gets_its_answer(asked: bytes, server_setup: StateServerSetup) -> None:
+@each_case("asked", [SET, GET, ACQUIRE, RELEASE, HEAD, REMOVE])
+def test_a_client_that_half_closes_gets_its_answer(asked: bytes) -> None:
     """It has said that it asks nothing more, and reads on; its end comes in the round of its request."""
-    near, client = server_setup.client()
-    server_setup.ask(near, SET)
-    near.sendall(asked)
-    near.shutdown(socket.SHUT_WR)
-    server_setup.turn()
+    with closing(StateServerSetup()) as server_setup:
+        near, client = server_setup.client()
+        server_setup.ask(near, SET)
+        near.sendall(asked)
+        near.shutdown(socket.SHUT_WR)
+        server_setup.turn()
 
-    assert near.recv(1000).startswith(b"200 OK")
-    assert near.recv(1000) == b""
-    assert client not in server_setup.fast_server.connected
+        assert near.recv(1000).startswith(b"200 OK")
+        assert near.recv(1000) == b""
+        assert client not in server_setup.fast_server.connected
 
 
 def test_a_client_that_half_closes_gets_a_long_answer_whole(server_setup: StateServerSetup) -> None:
@@ -275,22 +277,23 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize("received", LEFT.values(), ids=LEFT)
-def test_what_is_out_of_the_ordinary_is_handed_over(received: bytes, server_setup: StateServerSetup) -> None:
+@each_case("received", LEFT.values(), ids=LEFT)
+def test_what_is_out_of_the_ordinary_is_handed_over(received: bytes) -> None:
     """With all that has come, and nothing done about it."""
-    near, client = server_setup.client()
-    near.sendall(received)
-    server_setup.turn()
-    while client in server_setup.fast_server.connected:
+    with closing(StateServerSetup()) as server_setup:
+        near, client = server_setup.client()
+        near.sendall(received)
         server_setup.turn()
-    (opening,) = server_setup.client_handoff.openings
+        while client in server_setup.fast_server.connected:
+            server_setup.turn()
+        (opening,) = server_setup.client_handoff.openings
 
-    assert (received, None, server_setup.now) == (opening.received, opening.head, opening.began_at)
-    assert (0, 0, []) == (
-        len(server_setup.table),
-        server_setup.client_handoff.left,
-        server_setup.observer.facts,
-    )
+        assert (received, None, server_setup.now) == (opening.received, opening.head, opening.began_at)
+        assert (0, 0, []) == (
+            len(server_setup.table),
+            server_setup.client_handoff.left,
+            server_setup.observer.facts,
+        )
 
 
 def test_a_session_that_is_not_held_is_handed_over_by_its_head(server_setup: StateServerSetup) -> None:
