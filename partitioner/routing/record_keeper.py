@@ -114,9 +114,9 @@ class RecordKeeper:
         every probe.
         """
         token = self._announced.get(server)
-        if token is None or token not in self._roster.empty:
+        if token is None or token not in self._roster.memories.empty:
             token = self._announced[server] = self._connector.canary.new_token().encode()
-            self._roster.empty.add(token)
+            self._roster.memories.empty.add(token)
         async with self._one_at_a_time:
             if self.record is not None and token.decode() not in self.record.empty:
                 await self._write(suspects={})
@@ -211,7 +211,10 @@ class RecordKeeper:
             if is_out or member.record.health is Health.RECOVERING:
                 kept = self._dirty.get(identity, _NONE) or frozenset({WRITE})
                 needs[identity] = needs.get(identity, _NONE) | kept
-            if member.record.health is Health.RECOVERING and member.incarnation in roster.unaccounted:
+            if (
+                member.record.health is Health.RECOVERING
+                and member.incarnation in roster.memories.unaccounted
+            ):
                 needs[identity] |= {REMOVE}
         return needs
 
@@ -242,8 +245,8 @@ class RecordKeeper:
         beats = {each: self.beats.answered(member.incarnation) for each, member in pool.members.items()}
         known = Knowledge(
             self._ledger.longest_life,
-            roster.departed,
-            frozenset(roster.empty),
+            roster.memories.departed,
+            frozenset(roster.memories.empty),
             dirty,
             beats,
             roster.redundancy.gaps,

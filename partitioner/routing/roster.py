@@ -45,6 +45,7 @@ from partitioner.membership.health import (
 )
 from partitioner.membership.identification import members_for, taken_over
 from partitioner.membership.inheritance import Inheritance
+from partitioner.membership.memories import Memories
 from partitioner.membership.pool import Member, Pool, first_pool, ranking_of
 from partitioner.membership.redundancy import Redundancy, RedundancyGap
 from partitioner.transport.backend_connections import Upstream
@@ -102,16 +103,12 @@ class Roster:
         self.pool = pool
         self.redundancy = redundancy
         self.upstreams: dict[BackendId, Upstream] = {}  # by identity; filled in before anything is observed
-        self.departed: dict[bytes, float] = {}  # tokens of memories that are out; until when that matters
         self.aliases: dict[BackendId, str] = {}  # which server a backend is that was entered twice
-        self.copied: dict[bytes, str] = {}  # of which server each memory began as a copy, by token
-        self.empty: set[bytes] = set()  # tokens that were planted on empty memories
-        self.unaccounted: set[bytes] = set()  # tokens of memories of which nobody noted what they missed
+        self.memories = Memories()
         self.unknown_locks_before = float(
             "-inf"
         )  # locks that are older may be those of another router's pages
         self.needs_majority_until = float("-inf")  # another router may go on where this one reaches no server
-        self._trusts_unknown = True  # no router was here before, so memories are taken as they stand
         self.listeners: list[Listener] = []  # told before the new pool is published
         self.movers: list[Mover] = []
         self.end_listeners: list[Callable[[bytes], None]] = []  # of memories whose process may have ended
@@ -174,10 +171,7 @@ class Roster:
     def start_over(self, inheritance: Inheritance, *, knows_locks: bool) -> None:
         """Begin with what the router before this one has left, or with nothing."""
         self.unknown_locks_before = float("-inf") if knows_locks else trio.current_time()
-        self._trusts_unknown = inheritance.trusts_unknown
-        self.empty = set(inheritance.empty)
-        self.unaccounted = set()
-        self.departed = dict(inheritance.departed)
+        self.memories.start_over(inheritance)
         begun = replace(inheritance.pool, epoch=self.pool.epoch + 1, dirty=self.pool.dirty, is_served=False)
         self._begin(begun, inheritance.gaps)
 
@@ -196,7 +190,7 @@ class Roster:
 
     def stand_by(self) -> None:
         """Another router is the active one: cut all connections, and know nothing."""
-        self.departed = {}
+        self.memories.departed = {}
         self._begin(replace(self.configured_pool(), epoch=self.pool.epoch + 1, dirty=self.pool.dirty))
 
     def _begin(self, pool: Pool, gaps: Iterable[RedundancyGap] = ()) -> None:
@@ -292,11 +286,12 @@ class Roster:
         before, now = self._record(identity), trio.current_time()
         if before.is_up and before.failures >= self._policy.fall:
             self._observer.backend_answers_again(self.pool.members[identity].backend)
-        record = observe_success(self._doubted(before, incarnation, now), incarnation, now, self._policy)
+        doubted = self.memories.doubted(before, incarnation, now, self._longest_life())
+        record = observe_success(doubted, incarnation, now, self._policy)
         if before.served_incarnation is not None and before.served_incarnation != incarnation:
-            self.departed[before.served_incarnation] = now + self._longest_life()
+            self._note_departed(before.served_incarnation)
         if record.answers:
-            self.empty.discard(incarnation)  # it is a member's memory now, and comes back as that
+            self.memories.empty.discard(incarnation)  # it is a member's memory now, and comes back as that
         self._publish(identity, record, "has another canary")
 
     def memory_went_back(self, identity: BackendId, former: bytes, incarnation: bytes) -> None:
@@ -304,29 +299,9 @@ class Roster:
 
         It is to have this token, in place of the `former` one.
         """
-        now = trio.current_time()
-        self.departed |= dict.fromkeys((former, incarnation), now + self._longest_life())
+        self._note_departed(former, incarnation)
         if self._record(identity).answers:
             self._observe_symptom(identity, Symptom.RESTARTED, "has gone back in time")
-
-    def _doubted(self, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
-        """The record of a backend that shows this token, in doubt if it is not known what that memory missed.
-
-        That is so of one that was out, and of one that no record names (design.md 5.1).
-        """
-        is_out = self.departed.get(incarnation, float("-inf")) > now
-        # What it missed after T_max of absence was not marked, and its clock may have stood still.
-        is_away = record.health is Health.DOWN and record.served_incarnation == incarnation
-        is_out = is_out or (is_away and now - record.since > self._longest_life())
-        is_known = (
-            incarnation in (record.served_incarnation, record.incarnation)
-            or incarnation in self.empty
-            or self._trusts_unknown
-        )
-        if (is_known and not is_out) or (record.answers and record.incarnation == incarnation):
-            return record
-        self.unaccounted.add(incarnation)
-        return suspect(record, now + self._longest_life(), incarnation, now)
 
     def _forget_if_alias(self, identity: BackendId) -> None:
         """Another entry leads to the memory that was found here, and this one was removed.
@@ -352,9 +327,13 @@ class Roster:
 
     def memory_was_copied(self, identity: BackendId, incarnation: bytes, original: Backend) -> None:
         """A backend began as a copy of another one's memory, and has this token now: it is in doubt."""
-        self.departed[incarnation] = trio.current_time() + self._longest_life()
-        self.copied[incarnation] = original.name
+        self._note_departed(incarnation)
+        self.memories.copied[incarnation] = original.name
         self._observer.memory_was_copied(self.pool.members[identity].backend, original)
+
+    def _note_departed(self, *tokens: bytes) -> None:
+        """Memories are out, and in doubt should they come back while sessions from before may live."""
+        self.memories.note_departed(tokens, trio.current_time() + self._longest_life())
 
     def _take_over(self, entry: BackendId, known: BackendId) -> None:
         """The server at this entry has the memory of another identity: it has moved, or was renamed."""
@@ -392,7 +371,7 @@ class Roster:
         for listener in self.listeners:
             listener(identity, before, record)
         if record.answers and not before.answers:
-            self.departed.pop(record.incarnation or b"", None)  # it is in; whether it is read its record says
+            self.memories.note_in(record.incarnation)
             assert record.incarnation is not None  # a success brought it up, and carried its incarnation
             self.upstreams[identity].reinstate(record.incarnation)
         now = trio.current_time()
@@ -513,10 +492,7 @@ class Roster:
         """
         now = trio.current_time()
         self.redundancy.look(now)
-        self.departed = {each: until for each, until in self.departed.items() if until > now}
-        held = {each.incarnation for each in self.pool.members.values()}
-        self.copied = {each: name for each, name in self.copied.items() if each in held}
-        self.unaccounted &= held
+        self.memories.forget(now, {each.incarnation for each in self.pool.members.values()})
         gone = [
             identity
             for identity, member in self.pool.members.items()
@@ -527,7 +503,7 @@ class Roster:
         for identity in gone:
             incarnation = self.pool.members[identity].incarnation
             if incarnation is not None:
-                self.departed[incarnation] = now + self._longest_life()
+                self._note_departed(incarnation)
         members = {each: member for each, member in self.pool.members.items() if each not in gone}
         self._replace_members(members, self.pool.copies, now)
         for identity in gone:

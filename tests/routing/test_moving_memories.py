@@ -355,7 +355,7 @@ async def test_a_copied_memory(nursery: trio.Nursery, autojump_clock: MockClock)
     assert (Health.RECOVERING, Health.UP) == (record.health, original.health)
     assert record.incarnation != original.incarnation
     assert len(farm.observer.named("memory_was_copied")) == 1
-    assert len(farm.router.roster.copied) == 1
+    assert len(farm.router.roster.memories.copied) == 1
     assert ok(NEW, b"Timeout: 20") == await farm.ask(GET)
 
 

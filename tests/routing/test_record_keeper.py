@@ -308,7 +308,7 @@ async def test_beats_that_went_unanswered(nursery: trio.Nursery, autojump_clock:
         await trio.sleep(30.0)
         assert Health.UP is router.roster.pool.members[STATE_1].record.health
 
-    assert {} == router.roster.departed
+    assert {} == router.roster.memories.departed
 
 
 async def test_a_superseded_router_stores_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

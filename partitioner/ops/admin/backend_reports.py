@@ -86,7 +86,7 @@ class BackendReporter:
             self._trouble(identity, record),
             drain,
             self.is_full(identity),
-            core.roster.copied.get(record.incarnation or b""),
+            core.roster.memories.copied.get(record.incarnation or b""),
             core.healing.refused.get(identity),
         )
         return why_out(situation, now, core.ledger.longest_life, core.time_of_day)

@@ -7,6 +7,7 @@ from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.items import CanaryItem
 from partitioner.membership.ledger import Ledger
+from partitioner.membership.memories import Memories
 from partitioner.membership.pool import Pool
 from partitioner.membership.survey import Survey
 from partitioner.routing.probes import Prober
@@ -22,47 +23,43 @@ from tests.simulation.mutations.breaking import mutation, nothing, replaced, wit
 @mutation
 def trust_memories_that_are_out() -> Iterator[None]:
     """A memory that was forgotten, or was emptied in between, is read when it comes back."""
-    original = Roster._doubted
+    original = Memories.doubted
 
-    def doubted(self: Roster, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
+    def doubted(self: Memories, record: HealthRecord, token: bytes, *times: float) -> HealthRecord:
         departed, self.departed = self.departed, {}
         try:
-            return original(self, record, incarnation, now)
+            return original(self, record, token, *times)
         finally:
             self.departed = departed
 
-    return replaced(Roster, "_doubted", doubted)
+    return replaced(Memories, "doubted", doubted)
 
 
 @mutation
 def trust_unknown_memories() -> Iterator[None]:
     """A token that no record names is taken as it stands."""
-    original = Roster._doubted
+    original = Memories.doubted
 
-    def doubted(self: Roster, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
-        trusts, self._trusts_unknown = self._trusts_unknown, True
+    def doubted(self: Memories, record: HealthRecord, token: bytes, *times: float) -> HealthRecord:
+        trusts, self.trusts_unknown = self.trusts_unknown, True
         try:
-            return original(self, record, incarnation, now)
+            return original(self, record, token, *times)
         finally:
-            self._trusts_unknown = trusts
+            self.trusts_unknown = trusts
 
-    return replaced(Roster, "_doubted", doubted)
+    return replaced(Memories, "doubted", doubted)
 
 
 @mutation
 def trust_who_was_away_for_longer_than_any_session_lives() -> Iterator[None]:
     """Its marks have ended, and its clock may have stood still."""
-    original = Roster._doubted
+    original = Memories.doubted
 
-    def doubted(self: Roster, record: HealthRecord, incarnation: bytes, now: float) -> HealthRecord:
-        is_away = record.health is Health.DOWN and record.served_incarnation == incarnation
-        return (
-            record
-            if is_away and incarnation not in self.departed
-            else original(self, record, incarnation, now)
-        )
+    def doubted(self: Memories, record: HealthRecord, token: bytes, *times: float) -> HealthRecord:
+        is_away = record.health is Health.DOWN and record.served_incarnation == token
+        return record if is_away and token not in self.departed else original(self, record, token, *times)
 
-    return replaced(Roster, "_doubted", doubted)
+    return replaced(Memories, "doubted", doubted)
 
 
 @mutation
@@ -136,7 +133,7 @@ def an_older_memory_owes_no_removes() -> Iterator[None]:
     original = RecordKeeper._present_needs
 
     def present_needs(self: RecordKeeper) -> Any:
-        self._roster.unaccounted.clear()
+        self._roster.memories.unaccounted.clear()
         return original(self)
 
     return replaced(RecordKeeper, "_present_needs", present_needs)
