@@ -37,7 +37,7 @@ from partitioner.routing.drain import ListKeys
 from partitioner.routing.inspection import Inspection
 from partitioner.routing.inventory import ListSessions
 from partitioner.routing.memory_survey import MemorySurvey
-from partitioner.routing.tenure import TenurePolicy
+from partitioner.routing.succession import TenurePolicy
 from partitioner.sessions.table import SessionTable
 from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
 from partitioner.transport.canary import Canary

@@ -37,7 +37,8 @@ from partitioner.routing.replication import Replicator
 from partitioner.routing.roster import Roster
 from partitioner.routing.router import Parts, Router
 from partitioner.routing.session_healing import SessionHealer
-from partitioner.routing.tenure import Disk, Tenure, TenurePolicy
+from partitioner.routing.succession import Disk, TenurePolicy
+from partitioner.routing.tenure import Tenure
 from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.routing.verification import Verification
 from partitioner.routing.withdrawal import WithdrawalGuard

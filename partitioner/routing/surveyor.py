@@ -16,6 +16,9 @@ from partitioner.transport.channel import Channel
 from partitioner.transport.connector import Connector
 from partitioner.transport.observer import Observer
 
+CLAIM_TIMEOUT = 1.0
+"""Seconds that a server has to take the term of a claim."""
+
 
 class Surveyor:
     """Asks the servers of a roster, and plants nothing there but our own term."""
@@ -37,13 +40,11 @@ class Surveyor:
         self._wall_clock = wall_clock
         self._observer = observer
 
-    async def survey(
-        self, within: float, *, records_of: Iterable[Term] | None = None, claims: bool = False
-    ) -> Survey:
+    async def survey(self, *, records_of: Iterable[Term] | None = None, claims: bool = False) -> Survey:
         """Read canary and term everywhere, and records where `records_of` is given: of these terms as well.
 
-        `claims` writes our own term before the records are read. A server that does not answer within so many
-        seconds is missing in what is returned.
+        `claims` writes our own term before the records are read. A server that does not answer within
+        CLAIM_TIMEOUT is missing in what is returned.
         """
         survey = Survey()
 
@@ -52,7 +53,7 @@ class Surveyor:
                 await self._read_all(backend, channel, survey, records_of, claims)
 
             try:
-                channel, _ = await self._connector.look(backend, within, read)
+                channel, _ = await self._connector.look(backend, CLAIM_TIMEOUT, read)
             except BackendFailure as failure:
                 survey.failures[backend.identity] = failure.detail
             else:

@@ -6,68 +6,37 @@
 
 A claim writes its term to every server that answers, and then reads the records: so a record that is
 acknowledged after it was read has been refused before, because a router that writes one reads the term again.
-The newest record says what this router begins with. Only then is anything else sent.
+The newest record says what this router begins with (routing.succession). Only then is anything else sent.
 """
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from secrets import token_hex
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import replace
 
 import trio
 
-from partitioner.errors import ListingFailed, NoBackendLeft
-from partitioner.membership.backend import Backend, BackendId, Intent
+from partitioner.errors import NoBackendLeft
+from partitioner.membership.backend import BackendId
 from partitioner.membership.farm_clock import FarmClock
-from partitioner.membership.inheritance import Inheritance, inherit
-from partitioner.membership.items import Term, TermItem
+from partitioner.membership.inheritance import Inheritance
+from partitioner.membership.items import Term
 from partitioner.membership.ledger import Ledger
 from partitioner.membership.legacy import Legacy, restore_ledger
 from partitioner.membership.quarantine import Quarantine
 from partitioner.membership.record import Record
-from partitioner.membership.survey import Survey, order_of
+from partitioner.membership.survey import Survey
 from partitioner.membership.tenure import Role, Sightings, next_term
 from partitioner.protocol.messages import Operation
 from partitioner.routing.drain import ListKeys
 from partitioner.routing.probes import Probing
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.roster import Roster
+from partitioner.routing.succession import Disk, Succession, TenurePolicy
 from partitioner.routing.surveyor import Surveyor
 from partitioner.transport.connector import Connector
 from partitioner.transport.observer import Observer
 
-CLAIM_TIMEOUT = 1.0
-"""Seconds that a server has to take the term of a claim."""
-
 MOST_TRIES = 5
 """Claims in a row that may be cut short by a standstill. A machine on which that happens is of no use."""
-
-RETRY_PAUSE = 0.5
-"""Seconds until a retry, where no record is current."""
-
-
-class Disk(Protocol):
-    """The state directory."""
-
-    async def save(self, written: bytes) -> None:
-        """Have this record stand there. Raises FileUnusable."""
-
-    def record(self) -> bytes | None:
-        """The record that stands there."""
-
-    def ledger(self) -> Legacy | None:
-        """The locks and marks of a router that stopped in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class TenurePolicy:
-    """How a router claims. Times are seconds."""
-
-    farm: str
-    lost_after: float = 60.0  # for how long a current record is waited for
-    wall_clock: Callable[[], float] = time.time  # seconds since 1970
-    draw_word: Callable[[], str] = lambda: token_hex(4)  # that no other router draws
 
 
 class Tenure:
@@ -96,19 +65,15 @@ class Tenure:
         self._ledger = ledger
         self._keeper = keeper
         self._probing = probing
-        self._disk = disk
         self._observer = observer
-        self._list_keys = list_keys
         self._surveyor = Surveyor(connector, authority, roster, policy.farm, policy.wall_clock, observer)
+        self._succession = Succession(policy, roster, self._surveyor, keeper, disk, list_keys)
         self._sightings = Sightings(trio.current_time())
         self.since = trio.current_time()  # when this router became, or ceased to be, the active one
         self.failures: Mapping[BackendId, str] = {}  # why servers did not answer the last look, by identity
         self._is_active_router_seen: bool | None = None  # as it was reported
         self._one_at_a_time = trio.Lock()
         self._one_look_at_a_time = trio.Lock()
-        # The record that is not known to be current, and since when that is waited for. Clients give up
-        # sooner, and the claims that they made end with them.
-        self._waited_since: tuple[tuple[Term, int], float] | None = None
         self._has_changed = trio.Event()
         authority.listeners.append(self._superseded)
 
@@ -197,7 +162,7 @@ class Tenure:
 
     async def _watch(self) -> None:
         """Look at all servers once, as a standby."""
-        survey = await self._surveyor.survey(CLAIM_TIMEOUT)
+        survey = await self._surveyor.survey()
         self._note_sightings(survey)
         self.failures = survey.failures
         if self.authority.role is Role.STANDBY:  # and has not begun to claim meanwhile
@@ -232,7 +197,7 @@ class Tenure:
         while True:
             await authority.has_doubts.wait()
             authority.has_doubts = trio.Event()  # it is set again if this router stands still meanwhile
-            survey = await self._surveyor.survey(CLAIM_TIMEOUT)
+            survey = await self._surveyor.survey()
             ours, highest = authority.term, max(survey.found, default=None)
             if ours is not None and highest is not None and highest > ours.term:
                 authority.supersede(highest)
@@ -246,10 +211,10 @@ class Tenure:
 
         That is so where no router was there before, or where the last one was that of our own disk.
         """
-        survey = await self._surveyor.survey(CLAIM_TIMEOUT, records_of=())
+        survey = await self._surveyor.survey(records_of=())
         self._note_sightings(survey)
         self.failures = survey.failures
-        ours = self._record_on_disk()
+        ours = self._succession.record_on_disk()
         newest = max((each.order[0] for each in survey.records_of_this_farm(ours)), default=None)
         is_ours = ours is not None and not any(term > ours.order[0] for term in survey.found)
         if is_ours or (not survey.found and newest is None and survey.terms):
@@ -293,22 +258,23 @@ class Tenure:
 
     async def _claim(self, cause: str) -> None:
         began_at = trio.current_time()
-        survey = await self._surveyor.survey(CLAIM_TIMEOUT, records_of=())
-        ours = self._record_on_disk()
+        survey = await self._surveyor.survey(records_of=())
+        ours = self._succession.record_on_disk()
         recorded = {each.order[0] for each in survey.records_of_this_farm(ours)}
         item = next_term(survey.found | recorded, recorded, self.policy.draw_word())
         self.authority.claim(item)
-        survey, record = await self._find_record(item, ours)
+        survey, record = await self._succession.find_record(item, ours)
         now = trio.current_time()
-        legacy = self._left_by(record)
+        legacy = self._succession.left_by(record)
         read_by = FarmClock(survey.newest_beat or (0 if record is None else record.written_at), now)
         written_by = FarmClock(max(round(self.policy.wall_clock() * 1000), survey.newest_beat + 1), now)
-        inheritance = self._inherit(record, survey, read_by, is_clean=legacy is not None)
+        inheritance = self._succession.inherit(record, survey, read_by, is_clean=legacy is not None)
         if record is not None and not (record is ours or survey.shows_latest(record)):
             inheritance = survey.doubting_the_late(inheritance, record, now)
             inheritance = replace(inheritance, pool=replace(inheritance.pool, known_since=now))
         beats = survey.known_beats(record)
-        self._keeper.begin(self._first_record(record, item.term), written_by, inheritance.dirty, beats)
+        first = self._succession.first_record(record, item.term)
+        self._keeper.begin(first, written_by, inheritance.dirty, beats)
         self._report_other_farms(record, survey)
         is_by_another_router = record is not None and (ours is None or record.order[0] != ours.order[0])
         self._roster.needs_majority_until = (
@@ -316,7 +282,7 @@ class Tenure:
         )
         knows_locks = record is None or legacy is not None
         await self._begin(inheritance, legacy, knows_locks=knows_locks)
-        if record is None and await self._is_known_to_be_empty():
+        if record is None and await self._succession.is_known_to_be_empty():
             self._roster.note_empty()
         is_written = await self._keeper.write()
         await trio.lowlevel.checkpoint_if_cancelled()  # it may have stood still since the last wait
@@ -346,91 +312,6 @@ class Tenure:
         self._roster.start_over(inheritance, knows_locks=knows_locks)
         await self._probing.first_look()
 
-    async def _is_known_to_be_empty(self) -> bool:
-        """Whether no server held anything when this router came to it, as at the first start of a farm.
-
-        That is so where this router has planted all canaries, and all servers tell that they hold nothing.
-        """
-        members = [each for each in self._roster.pool.members.values() if each.removed_at is None]
-        if not all(self._keeper.has_planted(each.incarnation) for each in members):
-            return False
-        found: list[bool] = []
-
-        async def look(backend: Backend) -> None:
-            found.append(await self._holds_nothing(backend))
-
-        with trio.move_on_after(CLAIM_TIMEOUT):
-            async with trio.open_nursery() as looking:
-                for member in members:
-                    looking.start_soon(look, member.backend)
-        return len(found) == len(members) and all(found)
-
-    async def _holds_nothing(self, backend: Backend) -> bool:
-        """Whether the admin port of a server says so; one of another machine speaks for another server."""
-        if self._list_keys is None or backend.admin is None or backend.admin.host != backend.address.host:
-            return False
-        try:
-            return (await self._list_keys(backend.admin, None)).sessions == 0
-        except ListingFailed:
-            return False
-
-    async def _find_record(self, item: TermItem, ours: Record | None) -> tuple[Survey, Record | None]:
-        """Write our term everywhere, then read the records; retry until one of them is current.
-
-        Raises NoBackendLeft if no server takes the term.
-        """
-        while True:
-            survey = await self._surveyor.survey(CLAIM_TIMEOUT, records_of=item.earlier, claims=True)
-            if not survey.terms:
-                raise NoBackendLeft("no server took the claim of this router")
-            record = max(survey.records_of_this_farm(ours), key=order_of, default=None)
-            is_ours = record is not None and record is ours
-            if is_ours or self._can_be_no_later_one(record, survey, item):
-                return survey, record
-            if self._waited_since is None or self._waited_since[0] != order_of(record):
-                self._waited_since = order_of(record), trio.current_time()
-            if trio.current_time() >= self._waited_since[1] + self.policy.lost_after:
-                return survey, record
-            await trio.sleep(RETRY_PAUSE)
-
-    def _can_be_no_later_one(self, record: Record | None, survey: Survey, item: TermItem) -> bool:
-        """Whether this is what the router before has left; None: nothing, or all have lost it."""
-        if record is not None:
-            return survey.shows_latest(record)
-        asked = (each.backend for each in self._roster.pool.members.values())
-        is_first = item.term.number == 1  # no term was found
-        return is_first or all(
-            each.intent is Intent.MAINT or each.address in survey.addresses for each in asked
-        )
-
-    def _left_by(self, record: Record | None) -> Legacy | None:
-        """The marks and locks that the router before this one has left here when it stopped in order."""
-        legacy = None if self._disk is None else self._disk.ledger()
-        if legacy is None or record is None or not record.has_stopped or legacy.order != record.order:
-            return None
-        return legacy
-
-    def _inherit(
-        self, record: Record | None, survey: Survey, clock: FarmClock, *, is_clean: bool
-    ) -> Inheritance:
-        pool = self._roster.configured_pool()
-        if record is None:
-            before = self._roster.pool
-            return Inheritance(replace(pool, changed_at=before.changed_at, known_since=before.known_since))
-        now, policy = trio.current_time(), self._roster.policy
-        inheritance = inherit(record, pool, policy, now, clock, is_clean=is_clean)
-        until = now + record.longest_life
-        return replace(
-            inheritance, departed=inheritance.departed | dict.fromkeys(survey.gone_back(record), until)
-        )
-
-    def _first_record(self, former: Record | None, term: Term) -> Record:
-        """The record before the first one of this claim."""
-        if former is not None:
-            return replace(former, term=term.number, word=term.word, serial=0, has_stopped=False)
-        lineage = self.policy.draw_word()
-        return Record(self.policy.farm, lineage, term.number, term.word, 0, 0, 0.0, ())
-
     # --- stopping ---
 
     async def stop(self) -> tuple[Term, int] | None:
@@ -439,9 +320,6 @@ class Tenure:
             return None
         await self._probing.last_beat()
         return None if self._keeper.record is None else self._keeper.record.order
-
-    def _record_on_disk(self) -> Record | None:
-        return None if self._disk is None else self._surveyor.maybe_record(self._disk.record(), "state_dir")
 
     def _tell(self) -> None:
         self.since = trio.current_time()

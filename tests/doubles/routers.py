@@ -15,7 +15,7 @@ from partitioner.protocol.grammar import Dialect
 from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import Page
 from partitioner.routing.inventory import InventoryPage, ListSessions
-from partitioner.routing.tenure import Disk, TenurePolicy
+from partitioner.routing.succession import Disk, TenurePolicy
 from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
 from partitioner.transport.canary import Canary
 from partitioner.transport.client_connection import Conversation, ConversationPolicy

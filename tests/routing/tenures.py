@@ -9,7 +9,8 @@ from partitioner.membership.legacy import Legacy, read_legacy, write_legacy
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import encode_target, server_key
 from partitioner.protocol.writer import write_request
-from partitioner.routing.tenure import Tenure, TenurePolicy
+from partitioner.routing.succession import TenurePolicy
+from partitioner.routing.tenure import Tenure
 from partitioner.transport.standstill import Standstills
 from tests.doubles.backends import ROUTER_NAME, MemoryStateServer
 from tests.doubles.network import Network

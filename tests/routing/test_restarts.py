@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from partitioner.protocol.messages import Operation
 from partitioner.routing.drain import Page
-from partitioner.routing.tenure import TenurePolicy
+from partitioner.routing.succession import TenurePolicy
 from tests.doubles.backends import ROUTER_NAME, MemoryStateServer
 from tests.doubles.network import Network
 from tests.doubles.routers import MemoryRouter

@@ -17,7 +17,7 @@ from partitioner.membership.pool import first_pool
 from partitioner.routing.core import RouterCore, RouterPolicy
 from partitioner.routing.drain import ListKeys
 from partitioner.routing.inventory import ListSessions
-from partitioner.routing.tenure import TenurePolicy
+from partitioner.routing.succession import TenurePolicy
 from partitioner.transport.backend_connections import UpstreamPolicy
 from partitioner.transport.canary import Canary
 from partitioner.transport.channel import Channel

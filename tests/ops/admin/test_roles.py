@@ -12,7 +12,7 @@ from partitioner.ops.admin.router_app import router_app
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.standing import IS_STANDBY
 from partitioner.protocol.messages import Operation
-from partitioner.routing.tenure import TenurePolicy
+from partitioner.routing.succession import TenurePolicy
 from tests.doubles.backends import ROUTER_NAME, MemoryStateServer
 from tests.doubles.network import Network
 from tests.doubles.routers import MemoryRouter

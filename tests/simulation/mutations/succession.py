@@ -19,13 +19,14 @@ from partitioner.membership.survey import Survey
 from partitioner.membership.tenure import Role, Sightings
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import SessionRef
-from partitioner.routing import record_keeper, tenure
+from partitioner.routing import record_keeper, succession
 from partitioner.routing.answering import Answering
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lock_quarantine import LockQuarantine
 from partitioner.routing.lookup import Lookup
 from partitioner.routing.record_keeper import RecordKeeper
 from partitioner.routing.router import Router
+from partitioner.routing.succession import Succession
 from partitioner.routing.surveyor import Surveyor
 from partitioner.routing.tenure import Tenure
 from partitioner.transport.authority import Authority
@@ -102,17 +103,17 @@ def doubt_is_forgotten_at_a_clean_stop() -> Iterator[None]:
 
 @mutation
 def marks_and_locks_are_not_handed_over() -> Iterator[None]:
-    return replaced(Tenure, "_left_by", lambda self, record: None)
+    return replaced(Succession, "left_by", lambda self, record: None)
 
 
 @mutation
 def marks_and_locks_of_any_former_router_are_taken_over() -> Iterator[None]:
     """Whichever record they belong to."""
 
-    def left_by(self: Tenure, record: Record | None) -> Legacy | None:
+    def left_by(self: Succession, record: Record | None) -> Legacy | None:
         return None if self._disk is None or record is None else self._disk.ledger()
 
-    return replaced(Tenure, "_left_by", left_by)
+    return replaced(Succession, "left_by", left_by)
 
 
 @mutation
@@ -154,7 +155,7 @@ def the_newest_serial_is_ignored() -> Iterator[None]:
     def order(record: Record | None) -> tuple[Term, int]:
         return (Term(-1, ""), -1) if record is None else (record.order[0], -record.serial)
 
-    return replaced(tenure, "order_of", order)
+    return replaced(succession, "order_of", order)
 
 
 @mutation
