@@ -236,7 +236,7 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
         bootstrap.settings, bootstrap.read, core, downstream, observers.log, bootstrap.notifier
     )
     sessions = LocalSessions(embedded.tables, HttpSessions(http, settings.backends_token()))
-    inspection = Inspection(core, settings.name, sessions)
+    inspection = Inspection(core, settings.name, sessions, observers.counters.by_application.spellings)
     survey = MemorySurvey(core, settings.name, sessions)
     memory_watch = MemoryWatch(http, embedded.tables)
     return RouterParts(

@@ -272,6 +272,8 @@ class ExchangeRecorder:
             self._gate.leave(route.key)
         duration = now - client.began_at
         finished(client.operation, client.status, duration, client.size)
+        if client.operation is _SET and client.status == 200:
+            self._observer.session_saved(route.session.target, client.size)
         if duration >= SLOW:
             assert route.backend_links is not None
             backend = route.backend_links.upstream.backend.name

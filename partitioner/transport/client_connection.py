@@ -201,6 +201,8 @@ class Conversation:
         await self._deliver(response)
         duration = trio.current_time() - began_at
         self._observer.exchange_finished(head.operation, response.head.status, duration, head.content_length)
+        if head.operation is Operation.SET and response.head.status == 200:
+            self._observer.session_saved(head.target, head.content_length)
         if duration >= SLOW:
             self._observer.exchange_was_slow(self._channel.peer, head.operation, duration, response.backend)
 

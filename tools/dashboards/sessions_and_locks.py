@@ -246,18 +246,33 @@ CONTENT = (
             for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
         ),
         unit="bytes",
+        width=12,
+    ),
+    lines(
+        "Sizes of sessions by application",
+        "How large 99 of 100 sessions at most are that each application saves: which one is it that grows? "
+        "`partitioner sessions --by-item` says which names of items do. The ten applications that save most "
+        "have a line of their own.",
+        Query(
+            quantile(0.99, router("application_session_size_bytes_bucket"), "application"),
+            "p99 of {{application}}",
+        ),
+        unit="bytes",
+        width=12,
     ),
     lines(
         "Bytes saved",
         "What web servers save a second. Each byte goes to as many servers as there are copies.",
         Query(per_second(router("session_size_bytes_sum"), "instance"), "{{instance}}"),
         unit="Bps",
+        width=12,
     ),
     lines(
         "Sessions on the project's own state servers",
         "Copies included: with copies: 2 each session counts twice.",
         Query(f"sum({state_server('sessions')})", "sessions"),
         when_empty="no state server of this project is scraped",
+        width=12,
     ),
 )
 

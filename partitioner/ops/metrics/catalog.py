@@ -16,6 +16,10 @@ SIZES = (256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0
 """Upper bounds in bytes, 256 B to 64 MiB, the default of limits.body."""
 
 
+SIZES_BY_TWO = tuple(float(2**exponent) for exponent in range(8, 27))
+"""The same bounds, and one between each two: fine enough to see a size double."""
+
+
 class Kind(StrEnum):
     """What a number means; the words are Prometheus's own."""
 
@@ -91,6 +95,14 @@ SERVING = (
 
 ROUTER = (
     *SERVING,
+    Metric(
+        "application_session_size_bytes",
+        Kind.HISTOGRAM,
+        ("application",),
+        "Sizes of the sessions that clients saved, by application: its ID and the beginning of its hash, of "
+        "the ten that save most; `other` stands for the rest. One that saves more takes the place of one.",
+        SIZES_BY_TWO,
+    ),
     # --- backends ---
     _gauge("backend_up", "backend", "1 while the backend is UP, else 0."),
     _gauge("backend_state", "backend state", "1 for the backend's health: unknown, up, down, recovering."),

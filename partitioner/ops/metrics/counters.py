@@ -10,6 +10,7 @@ from collections.abc import Callable
 from partitioner.membership.backend import Backend, BackendId
 from partitioner.membership.health import Health, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason
+from partitioner.ops.metrics.application_sizes import ApplicationSizes
 from partitioner.ops.metrics.catalog import SIZES
 from partitioner.protocol.messages import Operation
 from partitioner.transport.observer import Observer
@@ -47,6 +48,7 @@ class Counters(Observer):
         # clients
         self.served = {operation: Served() for operation in Operation}
         self.sizes = Histogram(SIZES)  # of sessions that were saved
+        self.by_application = ApplicationSizes(clock)  # the same, where a router reports them
         self.malformed = 0
         self.closed: Counter[Operation | None] = Counter()
         self.turned_away = 0
@@ -103,6 +105,9 @@ class Counters(Observer):
         served.durations.add(duration)
         if size and status == 200 and operation in SAVES:
             self.sizes.add(size)
+
+    def session_saved(self, target: bytes, size: int) -> None:
+        self.by_application.add(target, size)
 
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
         self.closed[operation] += 1

@@ -50,6 +50,8 @@ class RouterReading:
         """Read them all, without waiting for anything."""
         readings = Readings()
         note_serving(readings, self.counters, self.downstream)
+        for name, sizes in self.counters.by_application.read():
+            readings.note("application_session_size_bytes", sizes, name)
         for identity, label in backend_labels(self.core.roster.pool).items():
             self._note_backend(readings, identity, label)
         self._note_shares(readings)

@@ -86,6 +86,11 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         lambda counters: counters.failovers[WHO],
         1,
     ),
+    "session_saved": (
+        lambda counters: counters.session_saved(b"%2fLM(oXvpnxcuEWqKAgOE)%2fid", 300),
+        lambda counters: {name: sizes.count for name, sizes in counters.by_application.read()},
+        {"/LM(oXvpnxcu...)": 1, "other": 0},
+    ),
     "copy_written": (
         lambda counters: counters.copy_written(BACKEND, False),
         lambda counters: (counters.copies[WHO, True], counters.copies[WHO, False]),

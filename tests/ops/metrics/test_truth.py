@@ -36,6 +36,9 @@ async def test_requests(nursery: trio.Nursery, autojump_clock: MockClock) -> Non
         page.value("session_size_bytes_count"),
         page.value("session_size_bytes_bucket", le="256.0"),
     )
+    assert {"/LM/W3SVC/2/ROOT(oXvpnxcu...)": 1, "other": 0} == (
+        page.by("application", "application_session_size_bytes_count")
+    )
     assert 3 == page.value("request_duration_seconds_count", operation="get")
     assert 1 == sum(page.by("backend", "copies_written_total", result="ok").values())
     assert sum(asked.values()) >= 7  # six for the client, a copy, and what touches the copy
