@@ -11,17 +11,34 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 
-from partitioner.config.settings import Section, Settings
+from partitioner.config.settings import HealthSettings, LimitSettings, Section, Settings, TimeoutSettings
 from partitioner.errors import Problem
 from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.losses import LostSessions
 from partitioner.placement.moves import Plan
 from partitioner.units import format_duration, format_share, format_size
 
+_SECTIONS: Mapping[str, type[Section]] = {
+    "health": HealthSettings,
+    "timeouts": TimeoutSettings,
+    "limits": LimitSettings,
+}
+"""Sections of which every key can be changed by a reload."""
+
 APPLIED_AT_ONCE = frozenset(
-    {"allow_clients", "backends", "copies", "heal.rate", "log_level", "lost_after", "lost_sessions"}
+    {
+        *("allow_clients", "backends", "copies", "heal.rate", "log_level", "lost_after", "lost_sessions"),
+        *(
+            f"{section}.{field.alias or name}"
+            for section, settings in _SECTIONS.items()
+            for name, field in settings.model_fields.items()
+        ),
+    }
 )
 """Keys that a reload can change; in conf/partitioner.yml they have a line "Reload"."""
+
+APPLIED_TO_A_STORE = frozenset({"allow_clients"})
+"""The same of a state server whose sessions are on an engine."""
 
 _SECRETS = frozenset(
     {"admin_token", "admin_token_file", "backend_token_file", "store.password", "store.sentinel.password"}
@@ -43,11 +60,15 @@ class Change:
         return f"{self.subject} {self.what}: {self.consequence}"
 
 
-def restarts_needed(running: Settings, wanted: Settings) -> list[Problem]:
+def restarts_needed(
+    running: Settings, wanted: Settings, applied: frozenset[str] = APPLIED_AT_ONCE
+) -> list[Problem]:
     """Every changed key that cannot be applied to a running router, with its old and its new value."""
+    if running.embedded:
+        applied -= {"limits.body"}  # its state servers have it as well
     found = []
     for path, old, new in _differences(running, wanted):
-        if path not in APPLIED_AT_ONCE:
+        if path not in applied:
             change = f" from {_written(path, old)} to {_written(path, new)}" if path not in _SECRETS else ""
             found.append(Problem(path, f"changed{change}, which takes a restart of the router"))
     return found
@@ -79,7 +100,18 @@ def key_changes(running: Settings, wanted: Settings) -> list[Change]:
         )
         consequence = "who connects from now on is let in by it; open connections stay"
         found.append(Change("allow_clients", f"{old_networks} -> {new_networks}", consequence))
+    for path, before, after in _differences(running, wanted):
+        if (section := path.partition(".")[0]) in _SECTIONS:
+            what = f"{_written(path, before)} -> {_written(path, after)}"
+            found.append(Change(path, what, _FROM_THEN_ON[section]))
     return found
+
+
+_FROM_THEN_ON = {
+    "health": "servers are judged by it from the next probe on",
+    "timeouts": "for what begins from now on",
+    "limits": "from now on; what is open or held already stays",
+}
 
 
 _FATE = {

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 import httpx
 import trio
 
-from partitioner.config import Settings, Switch
+from partitioner.config import Settings
 from partitioner.daemon.notify import Notifier
-from partitioner.daemon.process import fit_to_open_files, repeat_held_back
-from partitioner.daemon.reload import ReadSettings, Reloader, connections_wanted
+from partitioner.daemon.policies import core_policy, downstream_policy, fitted, uses_fast_path
+from partitioner.daemon.process import repeat_held_back
+from partitioner.daemon.reload import ReadSettings, Reloader
 from partitioner.daemon.state_dir import StateDir
 from partitioner.daemon.state_server import StateServerOptions, build_state_server
 from partitioner.fastpath.router import router_fast_path
-from partitioner.fastpath.task import IS_AVAILABLE
 from partitioner.membership.backend import Address, Backend, Intent
-from partitioner.membership.ledger import LedgerPolicy
 from partitioner.membership.pool import first_pool
 from partitioner.ops.admin.listing import HttpInventory, HttpListing, LocalInventory, LocalListing
 from partitioner.ops.admin.memory_watch import MemoryWatch
@@ -31,21 +30,16 @@ from partitioner.ops.log import Log
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.metrics.lag import watch_lag
 from partitioner.ops.router_log import RouterLog
-from partitioner.protocol.grammar import Dialect
-from partitioner.routing.core import RouterCore, RouterPolicy
+from partitioner.routing.core import RouterCore
 from partitioner.routing.drain import ListKeys
 from partitioner.routing.inspection import Inspection
 from partitioner.routing.inventory import ListSessions
 from partitioner.routing.memory_survey import MemorySurvey
-from partitioner.routing.succession import TenurePolicy
 from partitioner.sessions.table import SessionTable
-from partitioner.transport.backend_connections import HELD_BODY, UpstreamPolicy
 from partitioner.transport.canary import Canary
 from partitioner.transport.channel import dial_tcp, listen_tcp, listening_address
-from partitioner.transport.client_connection import ConversationPolicy
 from partitioner.transport.connector import Connector
-from partitioner.transport.limits import BytesInFlight
-from partitioner.transport.listener import Downstream, DownstreamPolicy
+from partitioner.transport.listener import Downstream
 from partitioner.transport.observer import Observer
 
 
@@ -59,7 +53,7 @@ def build_core(
     list_sessions: ListSessions | None = None,
 ) -> RouterCore:
     """Put the slow path together. What is known of its backends it finds out when it starts."""
-    policy = _core_policy(settings)
+    policy = core_policy(settings)
     # Embedded servers begin with this router, and empty: there is nothing that it does not know.
     known_since = float("-inf") if settings.embedded else trio.current_time()
     pool = first_pool(backends, policy.health, settings.copies_kept(), known_since)
@@ -78,59 +72,14 @@ def build_core(
 
 def build_downstream(settings: Settings, core: RouterCore, observer: Observer) -> Downstream:
     """Put together what clients connect to; the fast path goes with it, if there is one."""
-    conversation = _conversation_policy(settings)
-    fast_path = router_fast_path(core, conversation) if uses_fast_path(settings) else None
-    policy = DownstreamPolicy(
-        settings.allow_clients, settings.limits.connections, conversation, settings.limits.per_client
-    )
+    policy = downstream_policy(settings)
+    fast_path = router_fast_path(core, policy.conversation) if uses_fast_path(settings) else None
     downstream = Downstream(core.router.respond, policy, observer, fast_path)
     if core.tenure is not None:
         # The exchanges of the others fail, because their backends' connections are cut.
         core.tenure.authority.listeners.append(lambda _term: downstream.close_idle())
     core.standstills.listeners.append(lambda duration: downstream.break_off("the router stood still"))
     return downstream
-
-
-def uses_fast_path(settings: Settings) -> bool:
-    """Whether ordinary exchanges go by the fast path, here and in embedded state servers."""
-    return settings.fast_path is Switch.ON and IS_AVAILABLE
-
-
-def lacks_fast_path(settings: Settings) -> bool:
-    """Whether the fast path is wanted, and this system has not what it needs."""
-    return settings.fast_path is Switch.ON and not IS_AVAILABLE
-
-
-def _core_policy(settings: Settings) -> RouterPolicy:
-    upstream = UpstreamPolicy(
-        connect=settings.timeouts.connect,
-        idle=settings.timeouts.backend_idle,
-        connections=settings.limits.per_backend_connections,
-    )
-    return RouterPolicy(
-        health=settings.health.policy(),
-        upstream=upstream,
-        ledger=LedgerPolicy(settings.session_timeout, settings.session_timeout_max, settings.limits.ledger),
-        lost_sessions=settings.lost_sessions,
-        hash_key=settings.hash_key,
-        copy=settings.timeouts.copying,
-        body_memory=settings.limits.body_memory,
-        heal_rate=settings.heal.rate,
-        lost_after=settings.lost_after,
-        tenure=None if settings.embedded else TenurePolicy(settings.name, settings.lost_after),
-    )
-
-
-def _conversation_policy(settings: Settings) -> ConversationPolicy:
-    """Requests of up to HELD_BODY are counted by themselves; larger ones take memory of the core's budget."""
-    return ConversationPolicy(
-        dialect=Dialect.GUARDED,
-        exchange=settings.timeouts.exchange,
-        client_idle=settings.timeouts.client_idle,
-        max_body=settings.limits.body,
-        held_body=HELD_BODY,
-        in_flight=BytesInFlight(lambda: settings.limits.body_memory),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +173,7 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
     embedded = await start_embedded(settings, background)
     backends = settings.pool_backends() or embedded.backends
     observers = build_observers(bootstrap, backends)
-    settings = _fitted(settings, len(backends), observers.log)
+    settings = fitted(settings, len(backends), observers.log)
     listing = LocalListing(embedded.tables, HttpListing(http, settings.backends_token()))
     inventory = LocalInventory(embedded.tables, HttpInventory(http, settings.backends_token()))
     core = build_core(
@@ -251,10 +200,3 @@ async def build_parts(bootstrap: Bootstrap, http: httpx.AsyncClient, background:
         memory_watch,
         bootstrap.state_dir,
     )
-
-
-def _fitted(settings: Settings, backends: int, log: Log) -> Settings:
-    """The settings with as many connections as there can be files."""
-    fitted = fit_to_open_files(connections_wanted(settings, backends), log)
-    counts = {"connections": fitted.clients, "per_backend_connections": fitted.per_backend}
-    return settings.model_copy(update={"limits": settings.limits.model_copy(update=counts)})

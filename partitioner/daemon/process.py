@@ -72,7 +72,7 @@ class Controls:
 
     signals: AsyncIterator[int]
     notifier: Notifier
-    shutdown: float  # seconds for a soft stop
+    shutdown: Callable[[], float]  # seconds for a soft stop
     reload: Reload | None = None  # on SIGHUP, as often as it comes
     why_not_stop: WhyNotStop = lambda: None
 
@@ -116,12 +116,13 @@ async def serve_until_stopped(
                     f"{name} not obeyed", cause=reason, consequence="it goes on serving; a second one ends it"
                 )
                 name = f"a second signal, {await wanted_stop()}"
-            under_way, at_most = server.exchanges_under_way, format_duration(controls.shutdown)
+            shutdown = controls.shutdown()
+            under_way, at_most = server.exchanges_under_way, format_duration(shutdown)
             log.note("stopping", cause=name, exchanges_under_way=under_way, at_most=at_most)
             controls.notifier.tell_stopping(f"stopping, {under_way} exchanges under way, at most {at_most}")
             server.stop()
             cause = "the shutdown time is over"
-            with trio.move_on_after(controls.shutdown):
+            with trio.move_on_after(shutdown):
                 cause = f"a second signal, {await _next_stop(signals, log)}"
             log.note("stopping now", cause=cause, exchanges_cut_off=server.exchanges_under_way)
             serving.cancel_scope.cancel()

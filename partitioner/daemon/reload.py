@@ -18,10 +18,9 @@ import trio
 from partitioner.config import Settings
 from partitioner.config.changes import Change, backend_changes, key_changes, restarts_needed
 from partitioner.daemon.notify import Notifier
-from partitioner.daemon.open_files import ConnectionCounts, allow_open_files
+from partitioner.daemon.policies import core_policy, downstream_policy, fitted
 from partitioner.errors import ConfigurationInvalid, Problem, Refused, WouldLose
 from partitioner.membership.backend import NO_IDENTITY, Address, Backend, Intent
-from partitioner.membership.losses import LossPolicy
 from partitioner.membership.tenure import Role
 from partitioner.ops.event_log import Level
 from partitioner.ops.log import Log
@@ -118,6 +117,10 @@ class Reloader:
         last = "none yet" if self.last_report is None else f"the last one {self.last_report.outcome.value}"
         return f"<Reloader, {last}>"
 
+    def shutdown_timeout(self) -> float:
+        """How long a soft stop may take, in seconds."""
+        return self.settings.timeouts.shutdown
+
     async def reload(self, cause: str, *, force: bool = False) -> Report:
         """Read the file anew and apply it; `cause` is who wants it, for the log.
 
@@ -201,12 +204,11 @@ class Reloader:
         roster, backends = self._core.roster, self._backends_of(wanted)
         if (backends, wanted.copies_kept()) != (self._backends(), roster.pool.copies):
             roster.adopt(backends, wanted.copies_kept(), seen=seen)
-        self._core.losses.policy = LossPolicy(wanted.lost_sessions, wanted.lost_after)
-        self._core.healing.rate = wanted.heal.rate
         set_log_level(Level(wanted.log_level.value))
-        self._downstream.allow(wanted.allow_clients)
         self.settings = wanted
-        allow_open_files(connections_wanted(wanted, len(roster.pool.members)).files)
+        possible = fitted(wanted, len(roster.pool.members), self._log)
+        self._core.adopt(core_policy(possible))
+        self._downstream.adopt(downstream_policy(possible))
 
     def _backends(self) -> tuple[Backend, ...]:
         """The backends of the pool as they would be configured: without their identities."""
@@ -237,12 +239,6 @@ class Reloader:
                         problem=str(problem),
                         consequence="nothing of the file was applied; what was in force goes on",
                     )
-
-
-def connections_wanted(settings: Settings, backends: int) -> ConnectionCounts:
-    """How many connections may be open at once."""
-    limits, ends_here = settings.limits, 2 if settings.embedded else 1
-    return ConnectionCounts(limits.connections, limits.per_backend_connections, backends, ends_here)
 
 
 async def _count_moves(before: Ranking, after: Ranking) -> Plan:

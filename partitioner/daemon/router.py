@@ -21,7 +21,8 @@ import trio
 from partitioner.config import Settings
 from partitioner.daemon.activation import InheritedSockets, Port, open_port, take_inherited
 from partitioner.daemon.notify import Notifier, Rate, router_status, take_notifier
-from partitioner.daemon.parts import Bootstrap, RouterParts, build_parts, lacks_fast_path
+from partitioner.daemon.parts import Bootstrap, RouterParts, build_parts
+from partitioner.daemon.policies import lacks_fast_path
 from partitioner.daemon.process import Controls, open_signals, serve_until_stopped
 from partitioner.daemon.reload import ReadSettings, Report
 from partitioner.daemon.state_dir import open_state_dir
@@ -91,7 +92,7 @@ async def run_router(
             # What is there now stays: the garbage collector need not look through it again and again.
             gc.freeze()
             _start_telling(notifier, parts, background)
-            controls = Controls(signals, notifier, settings.timeouts.shutdown, parts.reloader.reload)
+            controls = Controls(signals, notifier, parts.reloader.shutdown_timeout, parts.reloader.reload)
             await serve_until_stopped(parts.downstream, ports.state.listeners, controls, parts.observers.log)
             await _stop(parts, admin)
             background.cancel_scope.cancel()

@@ -99,7 +99,7 @@ async def run_state_server(
             controls = Controls(
                 signals,
                 notifier,
-                options.shutdown,
+                lambda: options.shutdown,
                 why_not_stop=lambda: None if state_file is None else state_file.why_not_writable(table),
             )
             await serve_until_stopped(downstream, ports.state.listeners, controls, log)

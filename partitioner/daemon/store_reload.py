@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from partitioner.config import Settings
-from partitioner.config.changes import restarts_needed
+from partitioner.config.changes import APPLIED_TO_A_STORE, restarts_needed
 from partitioner.errors import ConfigurationInvalid, Refused
 from partitioner.membership.backend import Network
 from partitioner.ops.log import Log
@@ -32,7 +32,7 @@ class StoreReload:
     async def apply(self, cause: str) -> dict[str, object]:
         """The same. Raises ConfigurationInvalid or Refused; nothing has changed then."""
         wanted = self._read()
-        problems = restarts_needed(self._running, wanted)
+        problems = restarts_needed(self._running, wanted, APPLIED_TO_A_STORE)
         if problems:
             raise Refused("; ".join(map(str, problems)))
         self._running = wanted

@@ -72,7 +72,7 @@ async def run_store_server(
                 background, notifier, counters, lambda requests: store_status(store.engine, requests)
             )
             reload = None if reloading is None else reloading.reload
-            controls = Controls(signals, notifier, options.shutdown, reload)
+            controls = Controls(signals, notifier, lambda: options.shutdown, reload)
             await serve_until_stopped(downstream, ports.state.listeners, controls, log)
             await store.stop()
             if admin is not None:

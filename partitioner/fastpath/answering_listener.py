@@ -42,7 +42,7 @@ class AnsweringListener(FastListener):
         super().__init__(ConnectedClients(Reactor(clock), client_handoff, policy.in_flight))
         self._policy = policy
         self._observer = observer
-        self.collector = RequestCollector(self.clients, policy.max_body, self._serve)
+        self.collector = RequestCollector(self.clients, policy, self._serve)
         self.take_request = self.collector.take_request
         self.take_more_of_request = self.collector.take_more_of_request
         self.dispatch = EventDispatch(

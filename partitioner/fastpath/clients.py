@@ -39,7 +39,7 @@ class ClientReactions:
         self._policy = policy
         self._roster = core.roster
         self._observer = core.observer
-        self.collector = RequestCollector(round_.clients, policy.max_body, self._dispatch)
+        self.collector = RequestCollector(round_.clients, policy, self._dispatch)
         self.take_request = self.collector.take_request
         self.take_more_of_request = self.collector.take_more_of_request
 

@@ -12,7 +12,7 @@ from partitioner.fastpath.states import ClientState
 from partitioner.protocol.grammar import MAX_HEAD_BYTES
 from partitioner.protocol.ordinary import Frame, is_ordinary_target, recognise_frame
 from partitioner.transport.backend_connections import HELD_BODY
-from partitioner.transport.client_connection import Opening
+from partitioner.transport.client_connection import ConversationPolicy, Opening
 
 _HEAD_END = b"\r\n\r\n"
 _RECEIVING = ClientState.RECEIVING
@@ -28,10 +28,10 @@ every other respect; if not, nothing has been done about it."""
 class RequestCollector:
     """Takes requests in."""
 
-    def __init__(self, clients: ConnectedClients, max_body: int, serve: Serve) -> None:
+    def __init__(self, clients: ConnectedClients, policy: ConversationPolicy, serve: Serve) -> None:
         self._clients = clients
         self._reactor = clients.reactor
-        self._largest = min(HELD_BODY, max_body)
+        self._policy = policy
         self._serve = serve
         self._frames: dict[tuple[bytes, bytes], Frame] = {}  # those without numbers
 
@@ -41,7 +41,7 @@ class RequestCollector:
             client.began_at = self._reactor.now
         parts = data.split(b" ", 2)
         frame = self._recognise(parts[0], parts[2]) if len(parts) == 3 else None
-        if frame is None or frame[2] > self._largest:
+        if frame is None or frame[2] > HELD_BODY or frame[2] > self._policy.max_body:
             self._take_other(client, data)
             return
         serve, missing = self._serve, frame[1] + frame[2] - len(parts[2])

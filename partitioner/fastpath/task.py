@@ -80,16 +80,7 @@ class FastPathTask:
         self._open_listener = open_listener
         self._listener: FastListener | None = None
         self._is_stopping = False
-        patience = policy.exchange * PATIENCE_SHARE
-        self._times = {
-            ClientState.IDLE: policy.client_idle,
-            ClientState.RECEIVING: policy.exchange,
-            ClientState.QUEUED: patience,
-            ClientState.WAITING: patience,
-            ClientState.PAUSED: patience,
-            ClientState.DELIVERING: policy.exchange,
-            ClientState.GONE: float("inf"),
-        }
+        self._policy = policy
         self._waiting = trio.CancelScope()
 
     @property
@@ -167,7 +158,8 @@ class FastPathTask:
 
     def look_at_deadlines(self, listener: FastListener, now: float) -> Iterator[None]:
         """Have those reacted to whose time is over, the oldest first; pauses between slices."""
-        began_before = [now - self._times[state] for state in ClientState]
+        times = _times(self._policy)
+        began_before = [now - times[state] for state in ClientState]
         timed_out = [client for client in listener.connected if client.began_at < began_before[client.state]]
         timed_out.sort(key=lambda client: client.began_at)
         for index, client in enumerate(timed_out):
@@ -175,6 +167,20 @@ class FastPathTask:
                 listener.signal(client, Signal.TIMED_OUT)
             if index % SLICE == SLICE - 1:
                 yield
+
+
+def _times(policy: ConversationPolicy) -> dict[ClientState, float]:
+    """How long a client may be in a state, in seconds."""
+    patience = policy.exchange * PATIENCE_SHARE
+    return {
+        ClientState.IDLE: policy.client_idle,
+        ClientState.RECEIVING: policy.exchange,
+        ClientState.QUEUED: patience,
+        ClientState.WAITING: patience,
+        ClientState.PAUSED: patience,
+        ClientState.DELIVERING: policy.exchange,
+        ClientState.GONE: float("inf"),
+    }
 
 
 def _pump(listener: FastListener, budget: PumpBudget) -> bool:

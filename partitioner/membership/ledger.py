@@ -30,7 +30,7 @@ In settled times, between two pages of a user, the ledger holds nothing of a ses
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xxhash import xxh3_64_intdigest
 
@@ -61,7 +61,6 @@ class Ledger:
 
     def __init__(self, policy: LedgerPolicy) -> None:
         self._policy = policy
-        self._most_keys = policy.keys
         self._entries: dict[bytes, Entry] = {}
         self._marked = MarkIndex()
         self._settled = SettledKeys(policy.keys)
@@ -74,6 +73,10 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def bound(self, keys: int) -> None:
+        """From now on remember something of so many sessions at most."""
+        self._policy = replace(self._policy, keys=keys)
 
     def __repr__(self) -> str:
         return f"<Ledger, {self.locks_held} locks, {self.keys_marked} keys marked>"
@@ -158,11 +161,11 @@ class Ledger:
         """
         entry = self._entries.get(key)
         if entry is None:
-            return len(self._locked) < self._most_keys
+            return len(self._locked) < self._policy.keys
         lock = entry.lock
         if entry.marks and not entry.marks.keys() <= away:
             return False
-        if lock is None and len(self._locked) >= self._most_keys:
+        if lock is None and len(self._locked) >= self._policy.keys:
             return False
         if lock is not None and entry.lock_expires_at < now:
             return False
@@ -238,7 +241,7 @@ class Ledger:
         """
         if key in self._locked:
             return True
-        while len(self._locked) >= self._most_keys:
+        while len(self._locked) >= self._policy.keys:
             oldest = next(iter(self._locked))
             lock = self._entries[oldest].lock
             assert lock is not None

@@ -125,7 +125,7 @@ class RouterCore:
         )
         # Which router it is that serves. None where no other one can come after this one.
         self.keeper = self._maybe_new_keeper(disk)
-        self.probing = Probing(self.roster, connector, policy.health, uniform, self.keeper)
+        self.probing = Probing(self.roster, connector, uniform, self.keeper)
         self.tenure = self._maybe_new_tenure(disk, list_keys)
         self.farm_mismatch = FarmMismatch(observer)
         self.undelivered_locks = UndeliveredLocks(
@@ -265,6 +265,24 @@ class RouterCore:
             self.observer,
         )
 
+    def adopt(self, policy: RouterPolicy) -> None:
+        """From now on behave so; what is under way goes on as it began.
+
+        What cannot change while a router runs is left as it was: the hash key, and the time-outs of sessions.
+        """
+        self.policy = policy
+        self.roster.policy = policy.health
+        for upstream in self.roster.upstreams.values():
+            upstream.adopt(policy.upstream)
+        self.ledger.bound(policy.ledger.keys)
+        self.body_budget.limit = policy.body_memory
+        self.precedence.window = policy.body_memory // WINDOWS
+        self.internal_requests.patience = policy.copy
+        self.losses.policy = LossPolicy(policy.lost_sessions, policy.lost_after)
+        self.healing.rate = policy.heal_rate
+        if self.tenure is not None:
+            self.tenure.policy = replace(self.tenure.policy, lost_after=policy.lost_after)
+
     # --- how it runs ---
 
     async def start(self) -> None:
@@ -319,7 +337,7 @@ class RouterCore:
 
         async def look(backend: Backend) -> None:
             with suppress(BackendFailure):  # who it is shows when it can be probed
-                channel, canary = await self._connector.connect(backend, self.policy.health.timeout)
+                channel, canary = await self._connector.connect(backend, self.roster.policy.timeout)
                 channel.close_in_order()
                 if canary is not None:
                     found[backend.address] = canary.token

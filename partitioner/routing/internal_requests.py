@@ -98,7 +98,7 @@ class InternalRequests:
         """
         self._roster = roster
         self._body_budget = body_budget
-        self._patience = patience
+        self.patience = patience
 
     async def run(
         self,
@@ -113,7 +113,7 @@ class InternalRequests:
         """
         sent_at = trio.current_time() if begun is None else begun.sent_at
         is_held = internal_request.source is None
-        least = self._patience if is_held else SEARCH_PATIENCE  # for reading it as well
+        least = self.patience if is_held else SEARCH_PATIENCE  # for reading it as well
         deadline = sent_at + max(patience, least) + len(internal_request.body) / PACE
         backend_reply = await self._try(server, internal_request, deadline, begun)
         if isinstance(backend_reply, BackendHungUp | BackendReset) and trio.current_time() < deadline:

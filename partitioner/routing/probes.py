@@ -23,7 +23,7 @@ from partitioner.errors import (
     Phase,
 )
 from partitioner.membership.backend import Backend, BackendId, Intent
-from partitioner.membership.health import AMBIGUOUS, Health, HealthPolicy
+from partitioner.membership.health import AMBIGUOUS, Health
 from partitioner.membership.items import CanaryItem
 from partitioner.membership.pool import Member
 from partitioner.routing.record_keeper import RecordKeeper
@@ -46,7 +46,6 @@ class Prober:
         identity: BackendId,
         connector: Connector,
         roster: Roster,
-        policy: HealthPolicy,
         uniform: Callable[[float, float], float] = random.uniform,
         keeper: RecordKeeper | None = None,
     ) -> None:
@@ -55,18 +54,17 @@ class Prober:
         self._identity = identity
         self._connector = connector
         self._roster = roster
-        self._policy = policy
         self._uniform = uniform
 
     async def run(self) -> None:
         """Go on probing after the first probe: at every interval, or sooner when an exchange has failed."""
         began_at, is_urgent = trio.current_time(), self._needs_verdict()
         while True:
-            await trio.sleep(self._policy.interval * AT_ONCE)
+            await trio.sleep(self._roster.policy.interval * AT_ONCE)
             if not is_urgent:
                 # From one beginning to the next: a probe that times out must not put off the others.
                 jitter = self._uniform(1 - JITTER, 1 + JITTER)
-                with trio.move_on_at(began_at + self._policy.interval * jitter):
+                with trio.move_on_at(began_at + self._roster.policy.interval * jitter):
                     await self._roster.wait_for_wanted_probe(self._identity)
             began_at = trio.current_time()
             is_urgent = await self.probe()
@@ -82,7 +80,7 @@ class Prober:
 
     async def probe(self) -> bool:
         """Probe once, and report; return whether the next probe is urgent."""
-        name, timeout = self._identity, self._policy.timeout
+        name, timeout = self._identity, self._roster.policy.timeout
         member = self._roster.pool.members.get(name)
         if member is None:
             return False  # it has just been forgotten
@@ -167,7 +165,7 @@ class Prober:
             detail = f"is the same server as {twin.name} ({twin.address})"
             raise BackendIsAlias(backend.identity, Phase.CONNECTING, detail)
         copied = replace(canary, token=self._connector.canary.new_token().encode())
-        await self._connector.beat(backend, copied, self._policy.timeout)
+        await self._connector.beat(backend, copied, self._roster.policy.timeout)
         self._roster.memory_was_copied(backend.identity, copied.token, twin)
         return copied.token
 
@@ -186,10 +184,10 @@ class Prober:
             await self._connector.read(channel)
             return await items.finds_word(channel, word)
 
-        channel, _ = await self._connector.greet(backend, self._policy.timeout, leave)
+        channel, _ = await self._connector.greet(backend, self._roster.policy.timeout, leave)
         channel.close_in_order()
         try:
-            channel, is_found = await self._connector.greet(twin, self._policy.timeout, find)
+            channel, is_found = await self._connector.greet(twin, self._roster.policy.timeout, find)
         except BackendFailure as failure:
             self._roster.probe_failed(failure)
             detail = f"may be the same server as {twin.name}, which cannot be asked: {failure.detail}"
@@ -205,14 +203,12 @@ class Probing:
         self,
         roster: Roster,
         connector: Connector,
-        policy: HealthPolicy,
         uniform: Callable[[float, float], float] = random.uniform,
         keeper: RecordKeeper | None = None,
     ) -> None:
         self._keeper = keeper
         self._roster = roster
         self._connector = connector
-        self._policy = policy
         self._uniform = uniform
         self._running: dict[BackendId, trio.CancelScope] = {}  # by identity
 
@@ -235,7 +231,7 @@ class Probing:
                     await keeper.beat(channel, canary, is_last=True)
 
             with suppress(BackendFailure):  # a standby that gets no beat waits for five seconds
-                channel, _ = await self._connector.greet(backend, self._policy.timeout, write)
+                channel, _ = await self._connector.greet(backend, self._roster.policy.timeout, write)
                 channel.close_in_order()
 
         async with trio.open_nursery() as leaving:
@@ -267,7 +263,7 @@ class Probing:
             await prober.run()
 
     def _prober(self, identity: BackendId) -> Prober:
-        return Prober(identity, self._connector, self._roster, self._policy, self._uniform, self._keeper)
+        return Prober(identity, self._connector, self._roster, self._uniform, self._keeper)
 
     def _wanted(self) -> list[BackendId]:
         members = self._roster.pool.members

@@ -112,7 +112,7 @@ class Roster:
         self.listeners: list[Listener] = []  # told before the new pool is published
         self.movers: list[Mover] = []
         self.end_listeners: list[Callable[[bytes], None]] = []  # of memories whose process may have ended
-        self._policy = policy
+        self.policy = policy  # when backends are taken for down and up
         self._observer = observer
         self._open_upstream = open_upstream
         self._longest_life = longest_life
@@ -142,11 +142,6 @@ class Roster:
     # --- beginning and ending ---
 
     @property
-    def policy(self) -> HealthPolicy:
-        """When backends are taken for down and up."""
-        return self._policy
-
-    @property
     def is_cut_off(self) -> bool:
         """Whether another router may be serving with the servers that this one does not reach.
 
@@ -166,7 +161,7 @@ class Roster:
         """The pool of those that are configured, of which nothing is known."""
         kept = [each.backend for each in self.pool.members.values() if each.removed_at is None]
         anew = [replace(backend, identity=NO_IDENTITY) for backend in kept]
-        return first_pool(anew, self._policy, self.pool.copies, trio.current_time())
+        return first_pool(anew, self.policy, self.pool.copies, trio.current_time())
 
     def start_over(self, inheritance: Inheritance, *, knows_locks: bool) -> None:
         """Begin with what the router before this one has left, or with nothing."""
@@ -210,7 +205,7 @@ class Roster:
             health = Health.UP if identity in answering else Health.DOWN
             record = member.record
             if record.health is not health:
-                record = replace(newcomer(self._policy), health=health, since=now)
+                record = replace(newcomer(self.policy), health=health, since=now)
             members[identity] = replace(member, record=record)
         if any(members[each].record is not member.record for each, member in self.pool.members.items()):
             self.pool = replace(self.pool, epoch=self.pool.epoch + 1, members=members)
@@ -284,10 +279,10 @@ class Roster:
             identity = known
         self.upstreams[identity].half_closed.note_answering(True)
         before, now = self._record(identity), trio.current_time()
-        if before.is_up and before.failures >= self._policy.fall:
+        if before.is_up and before.failures >= self.policy.fall:
             self._observer.backend_answers_again(self.pool.members[identity].backend)
         doubted = self.memories.doubted(before, incarnation, now, self._longest_life())
-        record = observe_success(doubted, incarnation, now, self._policy)
+        record = observe_success(doubted, incarnation, now, self.policy)
         if before.served_incarnation is not None and before.served_incarnation != incarnation:
             self._note_departed(before.served_incarnation)
         if record.answers:
@@ -338,7 +333,7 @@ class Roster:
     def _take_over(self, entry: BackendId, known: BackendId) -> None:
         """The server at this entry has the memory of another identity: it has moved, or was renamed."""
         now, former = trio.current_time(), self.pool.members
-        members = taken_over(former, entry, known, self._policy, now)
+        members = taken_over(former, entry, known, self.policy, now)
         self._replace_members(members, self.pool.copies, now)
         if entry not in members:
             self._close_upstream(entry)
@@ -353,11 +348,11 @@ class Roster:
         del self.upstreams[identity]
 
     def _observe_symptom(self, identity: BackendId, symptom: Symptom, detail: str) -> None:
-        may_fall = self.pool.may_fall(identity, symptom, self._policy)
+        may_fall = self.pool.may_fall(identity, symptom, self.policy)
         before = self._record(identity)
-        record = observe_symptom(before, symptom, trio.current_time(), self._policy, may_fall=may_fall)
+        record = observe_symptom(before, symptom, trio.current_time(), self.policy, may_fall=may_fall)
         has_been_spared = record.health is before.health is not Health.DOWN
-        if has_been_spared and before.failures < self._policy.fall <= record.failures:
+        if has_been_spared and before.failures < self.policy.fall <= record.failures:
             self._observer.ejection_withheld(self.pool.members[identity].backend, detail)
         self._publish(identity, record, detail)
 
@@ -468,7 +463,7 @@ class Roster:
         self, backends: Sequence[Backend], seen: Mapping[Address, bytes] = _NOTHING_SEEN
     ) -> dict[BackendId, Member]:
         """The members that `adopt` would make of these backends, by identity. Raises Refused as that does."""
-        return members_for(self.pool, backends, seen, self._policy, trio.current_time())
+        return members_for(self.pool, backends, seen, self.policy, trio.current_time())
 
     def suspect(self, identity: BackendId) -> None:
         """What this backend missed is not known any more: it is RECOVERING for the longest life."""

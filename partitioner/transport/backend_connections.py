@@ -131,6 +131,11 @@ class Upstream:
         """How many connections are idle."""
         return len(self._idle) + (self.fast_links.idle if self.fast_links is not None else 0)
 
+    def adopt(self, policy: UpstreamPolicy) -> None:
+        """From now on keep connections so; those that are too many are closed as their exchanges end."""
+        self._policy = policy
+        self.limit.resize(policy.connections)
+
     def share(self, fast_links: FastPathLinks) -> None:
         """The fast path has connections to the backend as well; they count, and end, with the others."""
         self.fast_links = fast_links

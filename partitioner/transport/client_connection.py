@@ -51,9 +51,12 @@ _SENT_TOGETHER = 64 * 1024
 """Bytes of a body up to which it is copied to be sent with its head; two sends cost more than that."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConversationPolicy:
-    """What a client may do, and how long it may take. Times are seconds, sizes bytes."""
+    """What a client may do, and how long it may take. Times are seconds, sizes bytes.
+
+    All that serve clients share one, on both paths; a reload changes it in place.
+    """
 
     dialect: Dialect
     exchange: float  # a whole exchange, from the first byte of its head
@@ -61,6 +64,12 @@ class ConversationPolicy:
     max_body: int
     held_body: int  # a longer body is handed on while it still comes in
     in_flight: BytesInFlight | None = None  # where held bodies are held against a limit as they come in
+
+    def become(self, other: "ConversationPolicy") -> None:
+        """From now on allow what the other one does; what is under way has the time that it had."""
+        self.exchange, self.client_idle, self.max_body = other.exchange, other.client_idle, other.max_body
+        if self.in_flight is not None and other.in_flight is not None:
+            self.in_flight.most = other.in_flight.most
 
 
 @dataclass(frozen=True, slots=True)

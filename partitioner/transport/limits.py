@@ -16,17 +16,29 @@ class ConnectionLimit:
     A semaphore that can be asked without an exception, and that costs the fast path next to nothing.
     """
 
-    __slots__ = ("_count", "_waiting", "free")
+    __slots__ = ("_count", "_owed", "_waiting", "free")
 
     def __init__(self, count: int) -> None:
         self._count = count
+        self._owed = 0  # places that are given out, and that there shall not be any more
         self.free = count
         self._waiting: deque[trio.Event] = deque()
 
     @property
     def taken(self) -> int:
         """How many places are given out."""
-        return self._count - self.free
+        return self._count + self._owed - self.free
+
+    def resize(self, count: int) -> None:
+        """Have so many places; those that are too many go when they are given back."""
+        change, self._count = count - self._count, count
+        for _ in range(change):
+            self.give_back()
+        if change < 0:
+            self._owed -= change
+            settled = min(self._owed, self.free)
+            self._owed -= settled
+            self.free -= settled
 
     async def take(self) -> None:
         """Wait for a place. It goes back with `give_back`."""
@@ -45,7 +57,9 @@ class ConnectionLimit:
             raise
 
     def give_back(self) -> None:
-        if self._waiting:
+        if self._owed:
+            self._owed -= 1
+        elif self._waiting:
             self._waiting.popleft().set()
         else:
             self.free += 1
@@ -56,7 +70,7 @@ class BytesInFlight:
 
     def __init__(self, most: Callable[[], int | None] = lambda: None) -> None:
         """`most` returns how many bytes there may be just now; None: as many as come."""
-        self._most = most
+        self.most = most
         self.used = 0
 
     def __repr__(self) -> str:
@@ -64,7 +78,7 @@ class BytesInFlight:
 
     def take(self, count: int) -> bool:
         """Count so many bytes; return whether there is room for them. If not, they are not counted."""
-        most = self._most()
+        most = self.most()
         if most is not None and self.used + count > most:
             return False
         self.used += count

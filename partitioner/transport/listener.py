@@ -13,6 +13,7 @@ from partitioner.membership.backend import Network
 from partitioner.membership.fencing import RouterConnection
 from partitioner.transport.channel import Channel, socket_channel
 from partitioner.transport.client_connection import Conversation, ConversationPolicy, Opening
+from partitioner.transport.limits import ConnectionLimit
 from partitioner.transport.messages import Responder
 from partitioner.transport.observer import Observer
 from partitioner.transport.slices import AT_A_TIME
@@ -81,7 +82,7 @@ class Downstream:
         self._responder = responder
         self._policy = policy
         self._observer = observer
-        self._places = trio.Semaphore(policy.connections)
+        self._places = ConnectionLimit(policy.connections)
         self._connections_of: Counter[str] = Counter()  # by the client's address
         self._accepting = trio.CancelScope()
         self._listeners: tuple[trio.SocketListener, ...] = ()
@@ -128,6 +129,12 @@ class Downstream:
         """From where new connections are taken."""
         return self._policy.allow
 
+    def adopt(self, policy: DownstreamPolicy) -> None:
+        """From now on take connections by this policy, and talk by it; open connections stay."""
+        self._policy.conversation.become(policy.conversation)
+        self._policy = replace(policy, conversation=self._policy.conversation)
+        self._places.resize(policy.connections)
+
     def allow(self, networks: tuple[Network, ...]) -> None:
         """From now on take new connections from these networks; open ones stay."""
         self._policy = replace(self._policy, allow=networks)
@@ -170,22 +177,20 @@ class Downstream:
 
     async def _accept(self, listener: trio.SocketListener, conversations: trio.Nursery) -> None:
         while True:
-            try:
-                self._places.acquire_nowait()
-            except trio.WouldBlock:
+            if not self._places.free:
                 self._observer.clients_filled_up(self._policy.connections)
-                await self._places.acquire()
+            await self._places.take()
             try:
                 stream = await listener.accept()
             except trio.ClosedResourceError:
                 return  # stopped
             except OSError as error:
-                self._places.release()
+                self._places.give_back()
                 self._observer.accepting_failed(error.strerror or str(error))
                 await trio.sleep(_BREATHER)
                 continue
             except BaseException:
-                self._places.release()
+                self._places.give_back()
                 raise
             conversations.start_soon(self._converse, stream)
 
@@ -193,7 +198,7 @@ class Downstream:
         """Serve a newly accepted client, here or on the fast path."""
         channel = self._admit(stream)
         if channel is None:
-            self._places.release()
+            self._places.give_back()
             return
         self._connections_of[channel.peer] += 1
         if self._fast_path is not None:
@@ -255,7 +260,7 @@ class Downstream:
 
     def client_left(self, peer: str) -> None:
         """A client's connection has been closed."""
-        self._places.release()
+        self._places.give_back()
         self._connections_of[peer] -= 1
         if not self._connections_of[peer]:
             del self._connections_of[peer]

@@ -4,7 +4,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from ipaddress import ip_network
 
 import pytest
@@ -21,7 +21,7 @@ from partitioner.membership.losses import LossPolicy, LostSessions
 from partitioner.ops.log import Log
 from partitioner.transport.listener import Downstream, DownstreamPolicy
 from partitioner.transport.observer import Observer
-from tests.doubles.backends import ScriptedBackend, greeting, incarnation_of
+from tests.doubles.backends import MemoryStateServer, ScriptedBackend, greeting, incarnation_of
 from tests.doubles.network import Fault
 from tests.doubles.routers import CONVERSATION, MemoryRouter
 from tests.identities import STATE_2
@@ -58,7 +58,7 @@ class Operator:
         self.router = MemoryRouter(nursery, 2, copies=settings.copies_kept())
         self.router.take_in()
         self.log = RecordingLog()
-        policy = DownstreamPolicy(settings.allow_clients, 10, CONVERSATION)
+        policy = DownstreamPolicy(settings.allow_clients, 10, replace(CONVERSATION))
         self.downstream = Downstream(self.router.router.respond, policy, Observer())
         self.reloader = Reloader(settings, self.read, self.router.core, self.downstream, self.log, Notifier())
 
@@ -202,6 +202,29 @@ async def test_keys_beside_the_pool(operator: Operator) -> None:
     assert operator.downstream.allowed == (ip_network("10.0.0.0/8"),)
     assert operator.router.roster.pool is pool
     assert (await operator.reload(operator.file))[0] is Outcome.UNCHANGED
+
+
+async def test_health_timeouts_and_limits(operator: Operator, autojump_clock: MockClock) -> None:
+    """A server that hangs is ejected as the new file has it, and clients are talked to by its limits."""
+    MemoryStateServer(operator.router.network, operator.router.backends[0].address)
+    await operator.router.probe_on()
+    outcome, changes = await operator.reload(
+        TWO
+        + "health: {interval: 100ms, timeout: 100ms, fall: 1}\n"
+        + "timeouts: {exchange: 2s, copy: 1s}\n"
+        + "limits: {connections: 3, body: 1KiB, body_memory: 2MiB, ledger: 7, per_backend_connections: 2}\n"
+    )
+    core, began_at = operator.router.core, trio.current_time()
+    operator.router.network.disturb(operator.router.backends[0].address, Fault.HANG)
+    await operator.router.observer.wait_for("backend_ejected")
+    ejected_after = trio.current_time() - began_at
+
+    assert (Outcome.APPLIED, 10) == (outcome, len(changes))
+    assert ejected_after < 2.5
+    assert (3, 7) == (operator.downstream.most_connections, core.policy.ledger.keys)
+    assert (2 * 2**20, 2**18) == (core.body_budget.limit, core.precedence.window)
+    assert 1.0 == core.internal_requests.patience
+    assert operator.reloader.settings.timeouts.exchange == 2.0
 
 
 async def test_files_for_more_connections(operator: Operator, few_files: int) -> None:

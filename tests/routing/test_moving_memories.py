@@ -258,7 +258,7 @@ async def test_a_probe_under_way_while_its_server_moves(
     another.freeze()
     moved = Backend("state-1", Address("10.0.0.9", 42424))
     async with trio.open_nursery() as probing:
-        probing.start_soon(Prober(STATE_1, router.connector, router.roster, router.health).probe)
+        probing.start_soon(Prober(STATE_1, router.connector, router.roster).probe)
         await trio.sleep(0.5)
         router.roster.adopt([moved], seen={moved.address: INCARNATION})
         if is_answered:

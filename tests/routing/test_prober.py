@@ -37,7 +37,7 @@ class Setting:
         for number, other in enumerate(self.router.backends[1:], 2):
             self.roster.probe_succeeded(other.identity, incarnation_of(number))
         self.observer.facts.clear()
-        self.prober = Prober(self.backend.identity, self.router.connector, self.roster, HEALTH, uniform)
+        self.prober = Prober(self.backend.identity, self.router.connector, self.roster, uniform)
 
     async def begin(self) -> None:
         """Probe once, and go on probing from now."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -10,13 +11,14 @@ from trio.testing import wait_all_tasks_blocked
 
 from partitioner.membership.backend import Address, Network
 from partitioner.protocol.grammar import Dialect, parse_answer_head
+from partitioner.protocol.messages import Operation
 from partitioner.transport.channel import listen_tcp
 from partitioner.transport.client_connection import ConversationPolicy
 from partitioner.transport.listener import Downstream, DownstreamPolicy
 from partitioner.transport.messages import Request, Response
 from tests.doubles.backends import ok
 from tests.doubles.observers import RecordingObserver
-from tests.doubles.sessions import GET
+from tests.doubles.sessions import GET, request, target
 
 EVERYBODY: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
 NOT_ALLOWED = "its address is not in allow_clients"
@@ -45,9 +47,8 @@ class Setting:
         self.asked = trio.Event()
         self.may_answer = trio.Event()
         self.may_answer.set()
-        self.downstream = Downstream(
-            self._respond, DownstreamPolicy(allow, connections, CONVERSATION, per_client), self.observer
-        )
+        policy = DownstreamPolicy(allow, connections, replace(CONVERSATION), per_client)
+        self.downstream = Downstream(self._respond, policy, self.observer)
         self.listeners: list[trio.SocketListener] = []
         self.has_ended = trio.Event()
 
@@ -139,6 +140,32 @@ async def test_limit(nursery: trio.Nursery, open_things: AsyncExitStack) -> None
     assert answered_before == 1
     assert await second.receive_some() == ok()
     assert setting.observer.named("clients_filled_up")[0] == ("clients_filled_up", 1)
+
+
+async def test_other_limits(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:
+    """Clients that wait come in when there may be more; with fewer, as many have to leave first."""
+    setting = Setting(open_things, connections=1)
+    await setting.start(nursery)
+    clients = [await setting.connect() for _ in range(3)]
+    answers = []
+    for client, connections in zip(clients, (1, 3, 3), strict=True):
+        setting.downstream.adopt(DownstreamPolicy(EVERYBODY, connections, replace(CONVERSATION, max_body=7)))
+        await client.send_all(GET)
+        answers.append(await client.receive_some())
+    setting.downstream.adopt(DownstreamPolicy(EVERYBODY, 1, replace(CONVERSATION, max_body=7)))
+    late = await setting.connect()
+    await late.send_all(GET)
+    await clients[0].aclose()
+    await clients[1].aclose()
+    await setting.observer.wait_for("clients_filled_up")
+    answered_before = len(setting.observer.named("exchange_finished"))
+    await clients[2].send_all(request(Operation.SET, target(1), body=b"x" * 8))
+    refused = await clients[2].receive_some()
+    await clients[2].aclose()
+
+    assert ([ok()] * 3, 3) == (answers, answered_before)
+    assert refused.startswith(b"400 ")
+    assert ok() == await late.receive_some()
 
 
 async def test_no_client_takes_all_connections(nursery: trio.Nursery, open_things: AsyncExitStack) -> None:

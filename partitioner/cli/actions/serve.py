@@ -17,7 +17,7 @@ from partitioner.cli.output import percent, warn
 from partitioner.cli.tables import print_rich, table
 from partitioner.config import LogFormat, Settings, load
 from partitioner.daemon.own_addresses import backends_that_lead_here
-from partitioner.daemon.parts import uses_fast_path
+from partitioner.daemon.policies import uses_fast_path
 from partitioner.daemon.process import run_daemon
 from partitioner.daemon.router import StartupBanner, run_router
 from partitioner.daemon.state_dir import state_place
