@@ -1,6 +1,7 @@
 """`partitioner check`: every problem, or the pool and its shares (design.md 9.1)."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -354,3 +355,32 @@ def test_an_address_that_no_client_has_is_refused(address: str, file: Path) -> N
 
     assert result.exit_code == 2
     assert f"'{address}' is no client's address; expected '{address}/0' for all clients" in result.stderr
+
+
+def test_what_serve_will_need(file: Path, tmp_path: Path) -> None:
+    """Ports, open files and state_dir are tried; only what keeps `serve` from starting counts as failure."""
+    (tmp_path / "a file").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as closed:
+        port, refusing = taken.getsockname()[1], closed.getsockname()[1]
+        closed.close()
+        result = run(
+            file,
+            f"listen: ['127.0.0.1:{port}', '192.0.2.1:1']\nadmin: 127.0.0.1:0\n"
+            f"state_dir: {tmp_path}/a file\nlimits: {{connections: 1000000}}\n"
+            f"backends: [{{name: a, address: '127.0.0.1:{refusing}'}}]",
+            *("--connect", "--json"),
+        )
+    told = json.loads(result.stdout)
+    needed = [(each["name"], each["ok"], each["finding"]) for each in told["needed"]]
+
+    assert (1, False) == (result.exit_code, told["ok"])
+    assert (
+        "listen",
+        True,
+        f"127.0.0.1:{port} is in use: by a router that runs already, or by another program",
+    ) == needed[0]
+    assert needed[1][:2] == ("listen", False)
+    assert needed[1][2].startswith("192.0.2.1:1 cannot be listened on: ")
+    assert needed[2] == ("admin", True, "good: 127.0.0.1:0 is free")
+    assert needed[3][:2] == ("limits", True)
+    assert needed[4] == ("state_dir", False, f"{tmp_path}/a file is not a directory")

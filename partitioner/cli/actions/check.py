@@ -1,5 +1,6 @@
 """Checks a configuration, and says what it amounts to; examines its servers, if that is wanted."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import click
 import trio
 from rich.table import Table
 
+from partitioner.cli.actions.check_machine import Need, needs_of
 from partitioner.cli.configuration import listing
 from partitioner.cli.output import percent, print_json, warn
 from partitioner.cli.tables import print_rich, table
@@ -24,7 +26,8 @@ from partitioner.units import format_duration, format_size
 def check_configuration(config: Path | None, *, connect: bool, as_json: bool) -> None:
     """Print all problems of a configuration and exit 2, or print what it amounts to.
 
-    With `connect`, examine its servers too, and exit 1 if anything is wrong with one.
+    With `connect`, examine its servers too, and what this machine has; exit 1 if anything is wrong with one
+    of them, or keeps `serve` from starting.
     """
     context = click.get_current_context()
     try:
@@ -50,8 +53,9 @@ def check_configuration(config: Path | None, *, connect: bool, as_json: bool) ->
     for sentence in [*warnings(settings, config), *warnings_of_state(settings)]:
         warn(sentence)
     troubles = trio.run(_examine_all, settings) if connect else {}
-    report(settings, config, troubles, as_json=as_json)
-    context.exit(any(troubles.values()))
+    needs = needs_of(settings) if connect else []
+    report(settings, config, troubles, needs, as_json=as_json)
+    context.exit(any(troubles.values()) or any(each.keeps_from_serving for each in needs))
 
 
 async def _examine_all(settings: Settings) -> dict[str, str | None]:
@@ -104,12 +108,17 @@ class ServerRow:
 
 
 def report(
-    settings: Settings, config: Path | None, troubles: dict[str, str | None], *, as_json: bool
+    settings: Settings,
+    config: Path | None,
+    troubles: dict[str, str | None],
+    needs: Sequence[Need],
+    *,
+    as_json: bool,
 ) -> None:
     """Print what a valid configuration amounts to, and how the servers fared that were examined."""
     if as_json:
         result: dict[str, object] = {
-            "ok": not any(troubles.values()),
+            "ok": not (any(troubles.values()) or any(each.keeps_from_serving for each in needs)),
             "copies": settings.copies_kept(),
             "backends": [asdict(row) for row in server_rows(settings)],
         }
@@ -118,19 +127,26 @@ def report(
                 {"name": name, "ok": trouble is None, "trouble": trouble}
                 for name, trouble in troubles.items()
             ]
+        if needs:
+            result["needed"] = [
+                {"name": each.name, "ok": not each.keeps_from_serving, "finding": each.finding}
+                for each in needs
+            ]
         print_json(result)
         return
     source = config or "The default configuration"
     print_rich(f"{source} is valid.", _pool_table(settings), _key_settings(settings))
-    if troubles:
-        print_rich(_findings(settings, troubles))
+    if troubles or needs:
+        print_rich(_findings(settings, troubles, needs))
 
 
-def _findings(settings: Settings, troubles: dict[str, str | None]) -> Table:
+def _findings(settings: Settings, troubles: dict[str, str | None], needs: Sequence[Need]) -> Table:
     findings = table("examined", "finding")
     for row in server_rows(settings):
         if row.name in troubles:
             findings.add_row(row.name, printable(troubles[row.name] or "good: it is a state server"))
+    for need in needs:
+        findings.add_row(f"this machine, {need.name}", printable(need.finding))
     return findings
 
 
