@@ -26,6 +26,7 @@ from partitioner.cli.session import session, sessions, unlock
 from partitioner.cli.state_server import state_server
 from partitioner.cli.status import backends, locks, status
 from partitioner.cli.steer import drain, maint, ready, reload
+from partitioner.cli.top import top
 from partitioner.cli.verify import verify
 
 
@@ -61,6 +62,7 @@ def main() -> None:
 PREPARING = (serve, state_server, check, locate, plan, farm, example, bench, man)
 STEERING = (
     status,
+    top,
     backends,
     locks,
     session,

@@ -20,6 +20,7 @@ from partitioner.ops.admin.reports import (
     BackendReport,
     ClaimReport,
     EventReport,
+    HistoryReport,
     Locks,
     ReloadReport,
     Status,
@@ -84,6 +85,10 @@ class AdminClient:
             if each.name == name:
                 return each
         raise Refused(str(UnknownBackend.called(name, [each.name for each in found])))
+
+    def history(self) -> HistoryReport:
+        """What the last hour was like."""
+        return self._read(self._request("GET", "/api/v1/history"), HistoryReport)
 
     def locks(self) -> Locks:
         return self._read(self._request("GET", "/api/v1/locks"), Locks)

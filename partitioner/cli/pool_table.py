@@ -17,13 +17,17 @@ _QUIET = {"-", "0", "ready"}  # what stands in a column in good times
 _BETWEEN, _AT_BOTH_ENDS = 3, 2  # blanks that rich puts there
 
 
-def backends_table(found: Sequence[BackendReport], width: int) -> Table:
+def backends_table(
+    found: Sequence[BackendReport], width: int, strips: Mapping[str, Text] | None = None
+) -> Table:
     """A row for each state server, in so many columns of a terminal if that can be.
 
     What says least is left out where there is no room for it: a line that is broken into three is hard to
-    read.
+    read. `strips` are what each one's last hour was like, by its identity.
     """
     columns = {header: [cell(each) for each in found] for header, cell in _CELLS.items()}
+    if strips is not None:
+        columns["the last hour"] = [strips.get(each.identity, Text("")) for each in found]
     for header in _least_telling_first(columns):
         if _width(columns) <= width:
             break
@@ -37,7 +41,9 @@ def backends_table(found: Sequence[BackendReport], width: int) -> Table:
 def _least_telling_first(columns: Mapping[str, Sequence[str | Text]]) -> list[str]:
     """What can be left out, in this order. Who was taken out, and whether one is up, is always told."""
     quiet = [header for header, cells in columns.items() if _QUIET.issuperset(map(str, cells))]
-    return list(dict.fromkeys(("address", *quiet, "share", "p50", "requests/s", "drain", "p99")))
+    return list(
+        dict.fromkeys(("address", *quiet, "share", "p50", "requests/s", "drain", "p99", "the last hour"))
+    )
 
 
 def _width(columns: Mapping[str, Sequence[str | Text]]) -> int:

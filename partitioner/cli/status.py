@@ -10,7 +10,7 @@ SHORTEST_INTERVAL = 0.1
 """Seconds: a router that is looked at more often than that has less time for its clients."""
 
 
-def _interval(context: click.Context, parameter: click.Parameter, text: str) -> float:
+def read_interval(context: click.Context, parameter: click.Parameter, text: str) -> float:
     interval = read_duration(context, parameter, text)
     if interval < SHORTEST_INTERVAL:
         raise click.BadParameter(f"{text} is too short; expected at least 100ms")
@@ -73,7 +73,7 @@ def status(url: str, as_json: bool, safe_to_stop: str | None, wait: bool, within
     metavar="DURATION",
     default="1s",
     show_default=True,
-    callback=_interval,
+    callback=read_interval,
     help="How long to wait between two looks of --watch; at least 100ms.",
 )
 def backends(url: str, as_json: bool, watch: bool, interval: float) -> None:

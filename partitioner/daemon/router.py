@@ -115,11 +115,11 @@ async def _start(parts: RouterParts, port: Port, background: trio.Nursery) -> Ad
     admin = build_admin(parts, admin_api, port)
     parts.observers.start(background)
     background.start_soon(admin_api.sampler.run)
-    background.start_soon(admin_api.past.run)
     background.start_soon(parts.core.standstills.run)
     await background.start(admin.run)
     await parts.core.start()
     background.start_soon(parts.core.run)
+    background.start_soon(admin_api.past.run)
     background.start_soon(parts.memory_watch.run, parts.core.roster.known_backends)
     return admin
 

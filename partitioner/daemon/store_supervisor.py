@@ -71,7 +71,7 @@ async def run_store_workers(
                 )
                 background.start_soon(notifier.feed_watchdog)
                 reload = None if reloading is None else reloading.reload
-                controls = Controls(signals, notifier, options.shutdown, reload)
+                controls = Controls(signals, notifier, lambda: options.shutdown, reload)
                 await serve_until_stopped(workers, [], controls, log)
                 await admin.stop()
             background.cancel_scope.cancel()

@@ -160,7 +160,7 @@ async def run_worker(plan: WorkerPlan, connected: socket.socket) -> None:
             watch_over(background, log, parts.counters)
             background.start_soon(orders.take_signals, signals)
             background.start_soon(Worker(line, parts, orders).run)
-            controls = Controls(orders.received, Notifier(), plan.options.shutdown)
+            controls = Controls(orders.received, Notifier(), lambda: plan.options.shutdown)
             await serve_until_stopped(parts.downstream, listeners, controls, log)
             await parts.store.stop()
             background.cancel_scope.cancel()

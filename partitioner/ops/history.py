@@ -16,6 +16,7 @@ import trio
 
 from partitioner.membership.backend import BackendId, Intent
 from partitioner.membership.pool import Member
+from partitioner.ops.admin.reports import STEPS, WORST_FIRST
 from partitioner.ops.metrics.counters import Counters
 from partitioner.ops.rates import EVERY, Exchanges, Sample, quantile, sample_of
 from partitioner.ops.standing import role_of
@@ -24,22 +25,6 @@ from partitioner.transport.traffic import DURATIONS
 
 STEP = 30.0
 """Seconds."""
-
-STEPS = 120
-
-WORST_FIRST = (
-    "down",
-    "claiming",
-    "standby",
-    "recovering",
-    "unknown",
-    "maint",
-    "drain",
-    "removed",
-    "active",
-    "up",
-)
-"""What is shown of a step in which a server, or the router's role, was in several states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +77,12 @@ class History:
         return f"<History, {len(self.router.steps)} steps, {len(self.backends)} backends>"
 
     async def run(self) -> None:
-        """Look, again and again, for as long as the router runs."""
+        """Look, again and again, for as long as the router runs.
+
+        The first step begins now: what was not known while the router started is no state of its servers.
+        """
+        self._began = self._look()
+        self._seen = [self._began]
         while True:
             await trio.sleep(EVERY)
             self.note(self._look())

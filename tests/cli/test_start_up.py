@@ -17,6 +17,7 @@ HTTP = {"h11", "httpx", "jinja2", "prometheus_client", "pydantic", "starlette", 
 
 ALLOWED = {
     "partitioner.cli.actions.status": {"http", "pydantic", "rich", "ssl"},
+    "partitioner.cli.actions.top": {"http", "pydantic", "rich", "ssl"},
     "partitioner.cli.actions.scripted": {"http", "pydantic", "ssl"},
     "partitioner.cli.actions.steer": {"http", "pydantic", "ssl"},
     "partitioner.cli.actions.roll": {"http", "pydantic", "ssl"},

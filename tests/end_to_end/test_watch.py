@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.end_to_end.farm import QUICK_PROBES
+from tests.end_to_end.farm import QUICK_PROBES, farm_in
 from tests.end_to_end.processes import kept_port, router, run_to_end, running, state_server
 from tests.end_to_end.terminal import terminal
 from tests.end_to_end.web_server import WebServer
@@ -88,18 +88,34 @@ def watch(*arguments: str) -> tuple[int, str]:
     return ended.returncode, " ".join(ended.stderr.split())
 
 
-def test_without_a_terminal_it_is_refused() -> None:
-    """A pipe full of codes that move a cursor is of no use to anybody."""
+def test_what_is_refused() -> None:
+    """A pipe full of codes that move a cursor is of no use to anybody; an interval is as long as it says."""
     code, complaint = watch()
-
-    assert 2 == code
-    assert "--watch draws on a terminal, and this is none; programs take --watch --json" in complaint
-
-
-def test_a_wrong_interval_is_refused() -> None:
-    """With what was expected."""
     short, unitless = watch("--interval", "1ms"), watch("--interval", "5")
 
-    assert [2, 2] == [short[0], unitless[0]]
+    assert [2, 2, 2] == [code, short[0], unitless[0]]
+    assert "--watch draws on a terminal, and this is none; programs take --watch --json" in complaint
     assert re.search("1ms is too short; expected at least 100ms", short[1])
     assert re.search("'5' is not a duration such as", unitless[1])
+
+
+def test_top(tmp_path: Path) -> None:
+    """The page in a terminal follows, and Ctrl-C ends it quietly; a pipe gets it once, programs as JSON."""
+    with farm_in(tmp_path) as farm:
+        admin = farm.in_front.admin
+        with terminal("top", "--interval", "200ms", "--admin", admin) as screen:
+            screen.wait_for(r"\* All 3 state servers serve|! All 3 state servers serve; should one fail")
+            farm.servers["state-2"].program.kill()
+            screen.wait_for(r"X state-2 does not serve; 2 of 3 do")
+            screen.wait_for(r"backend is down backend=state-2 ")
+            code = screen.press_ctrl_c()
+        once = run_to_end("top", "--admin", admin)
+        told = run_to_end("top", "--json", "--admin", admin)
+
+    assert 0 == code
+    assert "Traceback" not in screen.text
+    assert screen.raw.rindex(SHOW_CURSOR) > screen.raw.rindex(HIDE_CURSOR)
+    assert (0, "") == (once.returncode, once.stderr)
+    assert once.stdout.startswith("X state-2 does not serve; 2 of 3 do\n")
+    assert "\x1b" not in once.stdout
+    assert {"status", "history", "events"} == json.loads(told.stdout).keys()

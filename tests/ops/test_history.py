@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import trio
 
 from partitioner.membership.backend import BackendId
-from partitioner.ops.history import STEP, STEPS, History, Moment
+from partitioner.ops.admin.reports import STEPS
+from partitioner.ops.history import STEP, History, Moment
 from partitioner.ops.rates import EVERY, Exchanges, Sample
 from partitioner.transport.traffic import DURATIONS
 from tests.identities import STATE_1, STATE_2

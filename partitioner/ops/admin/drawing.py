@@ -8,12 +8,9 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
+from partitioner.ops.admin.reports import STEPS, WORST_FIRST
 from partitioner.ops.admin.units import age
-from partitioner.ops.history import WORST_FIRST
 from partitioner.ops.printable import printable
-
-STEPS = 120
-"""What a whole hour has."""
 
 HEIGHT = 30
 _KNOWN = frozenset(WORST_FIRST)

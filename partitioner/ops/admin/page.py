@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from partitioner.ops.admin import units
 from partitioner.ops.admin.drawing import curve, strip, told
+from partitioner.ops.admin.headline import Headline, headline
 from partitioner.ops.admin.reports import (
     BackendReport,
     EventReport,
@@ -35,9 +36,6 @@ OLD_LOCK = 10.0
 """Seconds: pages are done in less, so a lock that is older is one to look at."""
 
 MOST_OLD_LOCKS = 50
-MOST_NAMES = 3
-"""In the headline; the table names them all."""
-
 PIECES_AT_A_TIME = 300
 """Of the page, about half a millisecond; then other tasks have a turn."""
 
@@ -56,14 +54,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Nothing is loaded, run, framed or kept; the page is for the eyes of who asked for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """The one sentence for an operator who has just been woken."""
-
-    level: str  # good, caution or bad
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,37 +114,6 @@ def view(
         refresh=refresh,
         now=datetime.now().astimezone(),
     )
-
-
-def headline(status: Status) -> Headline:
-    """Say how it stands, the worst first."""
-    if not status.ready:
-        return Headline("bad", f"Not ready: {'; '.join(status.not_ready)}")
-    wanted, configured = len(status.wanted), sum(not each.removed for each in status.backends)
-    if status.standby_because is not None:
-        level = "good" if status.serving == wanted else "caution"
-        answer = f"{status.serving} of {wanted} state servers answer"
-        return Headline(level, f"{status.role.capitalize()}: {status.standby_because}; {answer}")
-    if out := [each.name for each in status.wanted if not each.serves]:
-        verb = "does" if len(out) == 1 else "do"
-        return Headline("bad", f"{_first_names(out)} {verb} not serve; {status.serving} of {wanted} do")
-    serving = _all_serve(wanted, configured)
-    if status.copies < 2:
-        return Headline("good", f"{serving}; sessions are kept once")
-    if status.redundant_since is None:
-        return Headline("caution", f"{serving}; should one fail now, sessions may be lost")
-    return Headline("good", f"{serving}, and any one of them may fail")
-
-
-def _first_names(names: list[str]) -> str:
-    rest = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _all_serve(wanted: int, configured: int) -> str:
-    if wanted < configured:
-        return f"{wanted} of {configured} state servers serve, as is wanted"
-    return "The only state server serves" if wanted == 1 else f"All {wanted} state servers serve"
 
 
 def read_refresh(text: str | None) -> int:

@@ -118,6 +118,24 @@ class Status:
         return tuple(each for each in self.backends if not each.removed and each.intent == "ready")
 
 
+STEPS = 120
+"""That an hour has."""
+
+WORST_FIRST = (
+    "down",
+    "claiming",
+    "standby",
+    "recovering",
+    "unknown",
+    "maint",
+    "drain",
+    "removed",
+    "active",
+    "up",
+)
+"""What is shown of a step in which a server, or the router's role, was in several states."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackReport:
     """What the last hour was like for a backend, or for the clients of the router; the oldest step first."""

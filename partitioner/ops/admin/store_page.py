@@ -6,7 +6,8 @@ from functools import cache
 
 from jinja2 import Template
 
-from partitioner.ops.admin.page import Headline, environment, rendered
+from partitioner.ops.admin.headline import Headline
+from partitioner.ops.admin.page import environment, rendered
 from partitioner.ops.admin.reports import EventReport, StoreStatus
 
 NEARLY_FULL = 0.85

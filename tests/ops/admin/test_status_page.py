@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from partitioner.ops.admin import page
 from partitioner.ops.admin.guard import AccessPolicy
-from partitioner.ops.admin.page import MOST_OLD_LOCKS, headline, read_refresh, view
+from partitioner.ops.admin.headline import headline
+from partitioner.ops.admin.page import MOST_OLD_LOCKS, read_refresh, view
 from partitioner.ops.admin.reports import (
     EventReport,
     HealingReport,
