@@ -68,7 +68,6 @@ class View:
     headline: Headline
     reasons: tuple[str, ...]  # why the pool is not redundant, where it could be
     notes: tuple[str, ...]  # these, and whatever else keeps servers from being safe to stop
-    doubts: tuple[str, ...]  # what servers may lack, and what that means
     largest_share: float  # of sessions or traffic: what a full bar stands for
     refresh: int  # seconds; 0 if it shall stay as it is
     now: datetime
@@ -108,7 +107,6 @@ def view(
         history=history,
         headline=headline(status),
         reasons=reasons,
-        doubts=tuple(doubt for each in status.backends for doubt in units.doubts(each)),
         notes=tuple(dict.fromkeys((*reasons, *others))),
         largest_share=max((max(each.share, each.traffic.share) for each in status.backends), default=0.0),
         refresh=refresh,
@@ -148,6 +146,12 @@ def template() -> Template:
     return environment().get_template("page.html")
 
 
+def with_commands(sentence: str) -> Markup:
+    """A sentence whose commands, which stand in backticks, can be copied as a whole."""
+    parts = enumerate(printable(sentence).split("`"))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if odd % 2 else part for odd, part in parts)
+
+
 def _finalize(value: object) -> object:
     """What every expression of the template passes through, before it is escaped for HTML.
 
@@ -177,6 +181,8 @@ def environment() -> Environment:
         "number": units.number,
         "clock_time": units.clock_time,
         "size": units.size,
+        "advice": units.advice,
+        "with_commands": with_commands,
         "curve": curve,
         "strip": strip,
         "told": told,

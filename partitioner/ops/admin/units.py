@@ -55,12 +55,16 @@ def role(status: Status) -> str:
 
 def doubts(backend: BackendReport) -> tuple[str, ...]:
     """Why a backend does not serve, and what it may lack, a sentence each; nothing in good times."""
-    told = []
-    if backend.why_out is not None:
-        told.append(f"{backend.name} {backend.why_out}")
+    return tuple(f"{backend.name} {each}" for each in advice(backend))
+
+
+def advice(backend: BackendReport) -> tuple[str, ...]:
+    """The same without its name: why, until when, and which command helps."""
+    told = [] if backend.why_out is None else [backend.why_out]
     if backend.dirty:
         told.append(
-            f"{backend.name} is written down as dirty, for the next router: it may lack {_lacking(backend)}"
+            f"is written down as dirty: it may lack {_lacking(backend)}, and after a crash of this router it "
+            "is not read until that is put right"
         )
     return tuple(told)
 

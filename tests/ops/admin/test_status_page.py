@@ -163,18 +163,22 @@ async def test_the_last_hour_for_programs() -> None:
 
 
 async def test_what_a_server_may_lack() -> None:
-    """A server that does not serve, or is dirty, has a sentence, with the command that helps."""
-    found = await shown(
+    """Below a server that does not serve, or is dirty, stands why, and the command that helps."""
+    operator = operator_of(
         status_of(
             backend_report("state-1"),
             replace(backend_report("state-2"), dirty=("write",)),
             replace(backend_report("state-3"), health="down", serves=False, why_out="is down: `do this`"),
         )
     )
+    html = (await operator.get("/")).text
+    found = StatusPage(html)
 
     assert found.row_of("state-2").startswith("state-2 10.0.0.1:42424 UP DIRTY for ")
-    assert "state-2 is written down as dirty, for the next router: it may lack saves" in found.text
-    assert "state-3 is down: `do this`" in found.text
+    beside = [found.rows[found.rows.index(found.row_of(name)) + 1] for name in ("state-2", "state-3")]
+    assert beside[0].startswith("It is written down as dirty: it may lack saves, and after a crash of this")
+    assert "It is down: do this." == beside[1]
+    assert "<code>do this</code>" in html
 
 
 @each_case(

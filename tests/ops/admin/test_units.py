@@ -99,7 +99,10 @@ DOUBTS = [
     ),
     (
         replace(backend_report(), dirty=("lock", "remove", "write")),
-        ("state-1 is written down as dirty, for the next router: it may lack locks and removals and saves",),
+        (
+            "state-1 is written down as dirty: it may lack locks and removals and saves, and after a crash "
+            "of this router it is not read until that is put right",
+        ),
     ),
 ]
 
