@@ -43,7 +43,7 @@ def healed(healing: HealingReport) -> str:
     """How far a walk has come that puts sessions right, in a line."""
     share = healing.seen / healing.told if healing.told else 0.0
     left = "" if not healing.left else f", {healing.left} to be retried"
-    until = "" if healing.estimate is None else f", about {age(healing.estimate)} to go"
+    until = "" if not healing.estimate else f", about {age(healing.estimate)} to go"
     return (
         f"{percent(share)} looked at, {healing.healed} sessions put right, {healing.rate:.0f}/s{left}{until}"
     )

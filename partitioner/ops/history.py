@@ -24,7 +24,8 @@ from partitioner.routing.core import RouterCore
 from partitioner.transport.traffic import DURATIONS
 
 STEP = 30.0
-"""Seconds."""
+LEAST = 2.0
+"""Seconds after which a step that is under way says something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +93,42 @@ class History:
         self._seen.append(moment)
         if moment.sample.at - self._began.sample.at < STEP:
             return
-        took = moment.sample.at - self._began.sample.at
-        roles = [each.role for each in self._seen]
-        self.router.steps.append(_step(self._began.clients, moment.clients, took, roles))
-        self.lacking.append(max(each.lacking for each in self._seen))
-        for identity in moment.states:
-            states = [each.states[identity] for each in self._seen if identity in each.states]
-            before = self._began.sample.backends.get(identity, Exchanges())
-            after = moment.sample.backends.get(identity, Exchanges())
-            track = self.backends.setdefault(identity, Track())
-            track.steps.append(_step(before, after, took, states))
+        period = self._period(self._seen)
+        self.router.steps.append(period.router)
+        self.lacking.append(period.lacking)
+        for identity, step in period.backends.items():
+            self.backends.setdefault(identity, Track()).steps.append(step)
         for identity in self.backends.keys() - moment.states.keys():
             del self.backends[identity]  # it was forgotten: nothing is asked of it any more
         self._began, self._seen = moment, []
+
+    def under_way(self) -> "Period | None":
+        """The step that is under way, as it is until now; None if it has just begun."""
+        moment = self._look()
+        has_begun = moment.sample.at - self._began.sample.at >= LEAST
+        return self._period([*self._seen, moment]) if has_begun else None
+
+    def _period(self, seen: list[Moment]) -> "Period":
+        """What it was like from the beginning of the step to the last of these moments."""
+        began, now = self._began, seen[-1]
+        took = now.sample.at - began.sample.at
+        backends = {}
+        for identity in now.states:
+            states = [each.states[identity] for each in seen if identity in each.states]
+            before = began.sample.backends.get(identity, Exchanges())
+            after = now.sample.backends.get(identity, Exchanges())
+            backends[identity] = _step(before, after, took, states)
+        router = _step(began.clients, now.clients, took, [each.role for each in seen])
+        return Period(router, max(each.lacking for each in seen), backends)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A step of all subjects."""
+
+    router: Step
+    lacking: int
+    backends: Mapping[BackendId, Step]
 
 
 def _step(before: Exchanges, after: Exchanges, took: float, states: list[str]) -> Step:

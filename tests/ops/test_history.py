@@ -44,17 +44,20 @@ class Router:
 
 
 def test_a_step_is_what_was_added_in_it() -> None:
-    """Rates and durations are those of the step; nothing is told of one that is under way."""
+    """Rates and durations are those of the step; one that is under way, those until now."""
     router = Router()
     history = History(router.look)
     router.clients = answered(60, bucket=3)
     router.pass_on(history, STEP - EVERY)
-    before = len(history.router.steps)
+    before, until_now = len(history.router.steps), history.under_way()
     router.pass_on(history, EVERY)
+    just_begun = history.under_way()
     router.pass_on(history, STEP)
     busy, idle = history.router.steps
 
-    assert 0 == before
+    assert (0, None) == (before, just_begun)
+    assert until_now is not None
+    assert (2.4, "up") == (until_now.router.rate, until_now.backends[STATE_1].state)
     assert (2.0, 0, "active") == (busy.rate, busy.failed, busy.state)
     assert DURATIONS[2] < (busy.p99 or 0.0) <= DURATIONS[3]
     assert (0.0, None) == (idle.rate, idle.p99)

@@ -18,6 +18,7 @@ from partitioner.ops.admin.backend_reports import BackendReporter
 from partitioner.ops.admin.event_reports import event_reports
 from partitioner.ops.admin.memory_watch import Held
 from partitioner.ops.admin.reports import (
+    STEPS,
     BackendReport,
     ClaimReport,
     EventReport,
@@ -31,7 +32,7 @@ from partitioner.ops.admin.reports import (
     VerifyReport,
 )
 from partitioner.ops.event_log import EventLog
-from partitioner.ops.history import STEP, History, Track
+from partitioner.ops.history import STEP, History, Step, Track
 from partitioner.ops.rates import Sampler
 from partitioner.ops.standing import (
     IS_STANDBY,
@@ -139,12 +140,19 @@ class RouterAdminApi:
     def history(self) -> HistoryReport:
         """What the last hour was like."""
         now, members = trio.current_time(), self.core.roster.pool.members
+        latest = self.past.under_way()
         memory = {identity: self.held_by(member.backend) for identity, member in members.items()}
         return HistoryReport(
             step=STEP,
-            router=_track(self.past.router),
-            lacking=tuple(self.past.lacking),
-            backends={identity: _track(track) for identity, track in self.past.backends.items()},
+            router=_track(self.past.router, None if latest is None else latest.router),
+            lacking=(*self.past.lacking, *(() if latest is None else (latest.lacking,)))[-STEPS:],
+            backends={
+                identity: _track(
+                    self.past.backends.get(identity, Track()),
+                    None if latest is None else latest.backends.get(identity),
+                )
+                for identity in members
+            },
             memory={identity: _memory(held, now) for identity, held in memory.items() if held is not None},
         )
 
@@ -261,8 +269,8 @@ class RouterAdminApi:
         )
 
 
-def _track(track: Track) -> TrackReport:
-    steps = tuple(track.steps)
+def _track(track: Track, latest: Step | None) -> TrackReport:
+    steps = (*track.steps, *(() if latest is None else (latest,)))[-STEPS:]
     return TrackReport(
         rates=tuple(step.rate for step in steps),
         p99=tuple(step.p99 for step in steps),
