@@ -9,7 +9,7 @@ A step shows the worst state that a server was seen in, so that one that flaps i
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import trio
@@ -103,10 +103,13 @@ class History:
         self._began, self._seen = moment, []
 
     def under_way(self) -> "Period | None":
-        """The step that is under way, as it is until now; None if it has just begun."""
+        """The step that is under way, as it is until now; None if it has just begun.
+
+        Sessions that lack a copy are those of now: the last value of the curve is the present.
+        """
         moment = self._look()
         has_begun = moment.sample.at - self._began.sample.at >= LEAST
-        return self._period([*self._seen, moment]) if has_begun else None
+        return replace(self._period([*self._seen, moment]), lacking=moment.lacking) if has_begun else None
 
     def _period(self, seen: list[Moment]) -> "Period":
         """What it was like from the beginning of the step to the last of these moments."""

@@ -37,12 +37,14 @@ class RouterLog(Observer):
         """`pool_size` is the number of backends that may serve, for "2 of 3 serve"."""
         self._log = log
         self._pool_size: Callable[[], int] = lambda: pool_size
+        self._eligible: Callable[[], int] = lambda: pool_size
         self._copies: Callable[[], int] = lambda: 1
         self._lost_sessions: Callable[[], LostSessions] = lambda: lost_sessions
 
     def follow(self, pool: Callable[[], Pool], lost_sessions: Callable[[], LostSessions]) -> None:
         """From now on, reckon with the pool, and with the fate of lost sessions, that these return."""
         self._pool_size = lambda: len(pool().ready)
+        self._eligible = lambda: len(pool().eligible)
         self._copies = lambda: pool().copies
         self._lost_sessions = lost_sessions
 
@@ -345,8 +347,16 @@ class RouterLog(Observer):
             healed=healed,
             took=format_duration(round(duration, 1)),
             cause="the pool has changed",
-            consequence="every session has all its copies",
+            consequence=self._wholeness(),
         )
+
+    def _wholeness(self) -> str:
+        """What a walk that has left nothing to be put right says of the sessions."""
+        serving, copies = self._eligible(), self._copies()
+        if serving >= copies:
+            return "every session has all its copies"
+        serve = "1 server serves" if serving == 1 else f"{serving} servers serve"
+        return f"every session is wherever it can be, but {serve}, and copies is {copies}"
 
     def walk_refused(self, backend: Backend, reason: str) -> None:
         self._log.warn(

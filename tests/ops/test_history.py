@@ -70,8 +70,11 @@ def test_a_step_shows_the_worst_state() -> None:
     router.states, router.lacking = {STATE_1: "down"}, 12
     router.pass_on(history, EVERY)
     router.states, router.lacking = {STATE_1: "up"}, 0
+    until_now = history.under_way()
     router.pass_on(history, 2 * STEP)
 
+    assert until_now is not None
+    assert (0, "down") == (until_now.lacking, until_now.backends[STATE_1].state)  # how many lack one now
     assert ["down", "up"] == [step.state for step in history.backends[STATE_1].steps][:2]
     assert [12, 0] == list(history.lacking)[:2]
 

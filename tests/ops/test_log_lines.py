@@ -2,9 +2,11 @@
 
 import pytest
 
-from partitioner.membership.health import HealthRecord, Symptom
+from partitioner.membership.health import HealthPolicy, HealthRecord, Symptom
+from partitioner.membership.losses import LostSessions
+from partitioner.membership.pool import first_pool
 from partitioner.protocol.messages import Operation
-from tests.ops.logged import BACKEND, EJECTED, Line, Report, Screen, lines, without_time
+from tests.ops.logged import BACKEND, EJECTED, FullLog, Line, Report, Screen, lines, without_time
 from tests.tables import each_case
 
 pytestmark = pytest.mark.usefixtures("structlog_as_before")
@@ -184,7 +186,14 @@ def test_line(capsys: Screen, report: Report, line: Line) -> None:
 
 
 def test_a_walk_past_nothing_is_not_told(capsys: Screen) -> None:
-    """At a start there is often no session yet."""
+    """At a start there is often no session yet. With fewer servers than copies none has all of them."""
+    pool = first_pool((BACKEND,), HealthPolicy(), 2, 0.0)
+
+    def follow(log: FullLog) -> None:
+        log.router.follow(lambda: pool, lambda: LostSessions.NEW)
+
+    (short,) = lines(capsys, follow, lambda log: log.healing_ended(3, 1, 0.1))
+    assert short["consequence"].endswith("but 0 servers serve, and copies is 2")
     assert [] == lines(capsys, lambda log: log.healing_ended(0, 0, 0.1))
     assert ["healing ended"] == [
         each["event"] for each in lines(capsys, lambda log: log.healing_ended(3, 1, 0.1))
