@@ -7,7 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from partitioner.cli import main
+from partitioner.cli.actions.farm_set import Rewritten, write_file
 from partitioner.placement.application import name_of
+from partitioner.webfarm.document import read_document
+from partitioner.webfarm.rewriting import with_connection
 from tests.cli.test_http_client import listening
 from tests.ops.logged import lines
 from tests.tables import each_case
@@ -75,7 +78,9 @@ def test_one_web_server_that_differs(tmp_path: Path) -> None:
     assert "/LM/W3SVC/2/ROOT(oXvpnxcu...), as on WEB1, WEB2" == findings["application ID"]["expected"]
     assert [{"file": str(web), "line": 4}] == findings["connection string"]["origins"]
     assert all(each["why"] for each in findings.values())
-    assert "0DDBA11" not in ended.stdout + run(str(tmp_path)).stdout
+    shown = run(str(tmp_path)).stdout
+    assert "0DDBA11" not in ended.stdout + shown
+    assert ["! key B"] == [line[line.index("!") :][:7] for line in shown.splitlines() if "key B  " in line]
 
 
 def test_what_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -177,6 +182,20 @@ def test_another_connection_string(tmp_path: Path) -> None:
 
 
 NO_CONNECTION = "expected tcpip=HOST:PORT, such as tcpip=router:42424"
+
+
+def test_a_file_that_was_changed_meanwhile(tmp_path: Path) -> None:
+    """It is not written: what somebody else has put there stays, and there is no backup of something else."""
+    file = tmp_path / "web.config"
+    file.write_text(WEB.format(key="1", router="b"))
+    read = WEB.format(key="1", router="a").encode()
+    rewriting = with_connection(read_document(read), "tcpip=router:42424")
+
+    with pytest.raises(OSError, match="somebody else has changed it"):
+        write_file(Rewritten(str(file), read, rewriting))
+
+    assert [file] == list(tmp_path.iterdir())
+    assert "tcpip=b:" in file.read_text()
 
 
 @each_case(

@@ -37,6 +37,9 @@ def three(odd: str, usual: str = web()) -> dict[str, bytes | str]:
     return {"WEB1/web.config": usual, "WEB2/web.config": usual, "WEB3/web.config": odd}
 
 
+OWN_MODULE = '<add name="Session" type="Contoso.Sessions, Contoso" />'
+
+
 @each_case(
     ("odd", "finding"),
     [
@@ -63,6 +66,14 @@ def three(odd: str, usual: str = web()) -> dict[str, bytes | str]:
             "error session module: removed on WEB3 at WEB3/web.config:6",
         ),
         (
+            web(beside=f"<system.webServer><modules>{OWN_MODULE}<clear /></modules></system.webServer>"),
+            "error session module: removed on WEB3 at WEB3/web.config:6",
+        ),
+        (
+            web(beside=f"<system.webServer><modules><clear />{OWN_MODULE}</modules></system.webServer>"),
+            "error session module: Contoso.Sessions on WEB3 at WEB3/web.config:6",
+        ),
+        (
             web('sessionIDManagerType="Contoso.Ids" '),
             "error session ID manager: Contoso.Ids on WEB3 at WEB3/web.config:4",
         ),
@@ -86,6 +97,7 @@ def test_one_setting_that_differs(odd: str, finding: str) -> None:
         web('cookieless="false" cookieName="asp.net_sessionid" timeout=" 20 " compressionEnabled="False" '),
         web('stateNetworkTimeout="10" ', more='<httpRuntime executionTimeout="110" />', key="a1"),
         web().replace("tcpip=router", "tcpip=ROUTER"),
+        web(more='<compilation debug="true" /><deployment retail="true" />'),
         web(more='<compilation debug="false" /><!-- <sessionState mode="Off" /> -->'),
         web(beside='<system.webServer><modules><clear/><add name="Session"/></modules></system.webServer>'),
     ],
@@ -112,6 +124,10 @@ def test_what_means_the_same(odd: str) -> None:
         (
             dict.fromkeys(("WEB1/web.config", "WEB2/web.config"), web().replace("router", "127.0.0.1")),
             "error connection string: tcpip=127.0.0.1:42424 on WEB1 WEB2 at WEB1/web.config:4",
+        ),
+        (
+            dict.fromkeys(("WEB1/web.config", "WEB2/web.config"), web().replace("42424", "70000")),
+            "error connection string: tcpip=router:70000 on WEB1 WEB2 at WEB1/web.config:4",
         ),
         (
             dict.fromkeys(("WEB1/web.config", "WEB2/web.config"), web().replace("StateServer", "InProc")),
@@ -282,19 +298,29 @@ def test_folders_that_are_no_applications() -> None:
 
 
 @each_case(
-    ("other", "names"),
+    ("others", "names"),
     [
-        (host(2, ("/", r"E:\elsewhere")).replace('"Shop"', '"Shop on WEB2"'), ["Shop/"]),
-        (host(3, ("/", r"C:\shop")).replace('"Shop"', '"Shop on WEB2"'), ["Shop/", "Shop on WEB2/"]),
-        (host(2, ("/shop", r"C:\shop")), ["Shop/", "Shop/shop"]),
+        (
+            {"applicationHost.config": host(2, ("/", r"E:\elsewhere")).replace('"Shop"', '"Shop on WEB2"')},
+            ["Shop/"],
+        ),
+        (
+            {"applicationHost.config": host(3, ("/", r"C:\shop")).replace('"Shop"', '"Shop on WEB2"')},
+            ["Shop/", "Shop on WEB2/"],
+        ),
+        ({"applicationHost.config": host(2, ("/shop", r"C:\shop"))}, ["Shop/", "Shop/shop"]),
+        ({"C/shop/web.config": web(), "D/admin/web.config": web()}, ["Shop/", "/d/admin"]),
+        ({"shop/web.config": web(), "admin/web.config": web()}, ["Shop/", "/admin"]),
+        ({"web.config": web()}, ["Shop/"]),
     ],
 )
-def test_which_applications_are_one(other: str, names: list[str]) -> None:
-    """Those of one site and path, and those with one application ID, whatever their sites are called."""
-    files = {
+def test_which_applications_are_one(others: dict[str, str], names: list[str]) -> None:
+    """Those of one site and path, with one application ID, or in one folder; and the only ones there are."""
+    files: dict[str, bytes | str] = {
         "WEB1/applicationHost.config": host(2, ("/", r"C:\shop")),
-        "WEB2/applicationHost.config": other,
+        "WEB1/C/shop/web.config": web(),
     }
+    files |= {f"WEB2/{name}": text for name, text in others.items()}
 
     assert names == [each.name for each in compared(files).applications]
 
@@ -306,9 +332,10 @@ def test_a_farm_of_many_applications() -> None:
     for name, folder in (("WEB1", "C/inetpub/shop"), ("WEB2", "c$/INETPUB/Shop"), ("WEB3", "inetpub/shop")):
         files[f"{name}/applicationHost.config"] = sample("host-10.config")
         files[f"{name}/{folder}/web.config"] = shop
-        files[f"{name}/E/apps/shop-admin/web.config"] = admin
-        files[f"{name}/E/apps/shop-admin/config/session.config"] = sample("session.config")
-        files[f"{name}/E/apps/shop-admin/config/machineKey.config"] = '<machineKey validationKey="A1" />'
+        disk = f"{name}/E" if name != "WEB3" else name
+        files[f"{disk}/apps/shop-admin/web.config"] = admin
+        files[f"{disk}/apps/shop-admin/config/session.config"] = sample("session.config")
+        files[f"{disk}/apps/shop-admin/config/machineKey.config"] = '<machineKey validationKey="A1" />'
     report = compared(files)
     found = {each.name: each for each in report.applications}
 

@@ -15,7 +15,7 @@ OF_SESSION_STATE = (
 )
 
 
-SAYS: list[tuple[str, dict[str, str], list[str]]] = [
+SAYS: list[tuple[str, dict[str, str | None], list[str]]] = [
     (
         "web-1.1.config",
         {"sessionState mode": "InProc", "cookieless": "UseCookies", "timeout": "20"},
@@ -100,6 +100,7 @@ SAYS: list[tuple[str, dict[str, str], list[str]]] = [
         {
             "sessionState mode": "StateServer",
             "session ID manager": "Contoso.Web.SessionIds, Contoso.Web",
+            "connection string": None,
         },
         ["warning partition resolver: Contoso.Web.Partitions on here at here/web.config:5"],
     ),
@@ -175,6 +176,7 @@ SAYS: list[tuple[str, dict[str, str], list[str]]] = [
         "host-express.config",
         {
             "WebSite1/: application ID": in_keys("/LM/W3SVC/1/ROOT"),
+            "WebSite1/: framework version": "v4.0",
             "Invoices/: application ID": in_keys("/LM/W3SVC/2/ROOT"),
             "Invoices/: framework version": "v4.0",
         },
@@ -191,7 +193,7 @@ SAYS: list[tuple[str, dict[str, str], list[str]]] = [
 
 
 @each_case(("name", "settings", "findings"), SAYS)
-def test_what_is_said_of_a_file(name: str, settings: dict[str, str], findings: list[str]) -> None:
+def test_what_is_said_of_a_file(name: str, settings: dict[str, str | None], findings: list[str]) -> None:
     """Settings, whoever wrote them and however; and what is wrong, with its line."""
     kind = name if name == "session.config" else {"h": "applicationHost.config"}.get(name[0], "web.config")
     report = compared({f"here/{kind}": sample(name)})

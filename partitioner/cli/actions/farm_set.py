@@ -42,7 +42,7 @@ def set_connection(given: Sequence[Given], connection: str, *, write: bool, as_j
         for each in rewritten:
             if each.rewriting.changes:
                 try:
-                    backups[each.path] = _write(each)
+                    backups[each.path] = write_file(each)
                 except OSError as error:
                     unread.append(
                         Unread(each.path, f"cannot be written: {error.strerror or error}", None, None)
@@ -69,7 +69,7 @@ def _rewritten(given: Sequence[Given], connection: str) -> tuple[list[Rewritten]
     return done, unread
 
 
-def _write(file: Rewritten) -> str:
+def write_file(file: Rewritten) -> str:
     """Keep the file as it was beside its place, and put the new one there; return the name of the backup.
 
     Raises OSError; then the file is as it was.
