@@ -134,16 +134,15 @@ class Ledger:
     def is_settled(self, key: bytes, unchanged: UnchangedSince, now: float) -> bool:
         """Whether the key lies where it belongs, and nowhere else.
 
-        `unchanged` is what the pool says of it: for T_max, or since a write that began and ended under one
-        and the same epoch, its acting set must have been what it is.
+        `unchanged` is what the pool says of it: for T_max, or since an epoch in which the key was settled,
+        its acting set must have been what it is.
         """
         entry = self._entries.get(key)
         if entry is not None and (entry.marks or entry.is_unsettled):
             return False
         if now - unchanged.moment > self.longest_life:
             return True
-        settled = self._settled.epoch_of(key)
-        return settled is not None and settled >= unchanged.epoch
+        return self._settled.is_settled_since(unchanged.epoch, key)
 
     def note_alive_at(
         self,
@@ -190,9 +189,17 @@ class Ledger:
         self.note_repaired(key)
         self._settled.note_absent(key, epoch)
 
+    def note_whole(self, epoch: int, in_use: Iterable[bytes]) -> None:
+        """A walk that began and ended in this epoch has found every session whole, and nothing left over.
+
+        It says nothing of keys that were in use when it began, nor of those that are unsettled at its end.
+        """
+        unsettled = (key for key, entry in self._entries.items() if entry.is_unsettled)
+        self._settled.note_whole(epoch, (*in_use, *unsettled))
+
     def forget_settled(self, pool: Pool, now: float) -> None:
         """In settled times it need not be remembered which keys were settled before."""
-        if len(self._settled) and not self.is_unsettled_time(pool, now):
+        if self._settled and not self.is_unsettled_time(pool, now):
             self._settled.clear()
 
     def note_agreed(self, key: bytes) -> None:

@@ -4,7 +4,7 @@ What it finds is a suspicion: the listings that it goes by were read one after t
 have changed meanwhile. Whatever follows from it is decided behind the key gate.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Set
 from dataclasses import dataclass
 
 from partitioner.membership.backend import BackendId, Intent
@@ -92,6 +92,14 @@ def flaws_of(
     if right is not None:
         misplaced = [each for each in misplaced if not is_leaving(pool, each)]
     return Flaws(lacking, differing, tuple(misplaced))
+
+
+def shows_all_settled(pool: Pool, walked: Set[BackendId]) -> bool:
+    """Whether a walk that has found every session whole has shown that nothing is left over anywhere.
+
+    It must have been through all servers, and each must serve: what one that leaves still holds is no flaw.
+    """
+    return pool.eligible == walked == pool.members.keys()
 
 
 def is_leaving(pool: Pool, identity: BackendId) -> bool:

@@ -17,6 +17,7 @@ import trio
 
 from partitioner.membership.backend import BackendId
 from partitioner.membership.entry import LONGEST_PAGE
+from partitioner.membership.wholeness import shows_all_settled
 from partitioner.routing.inventory import Found, ListSessions, Walk
 from partitioner.routing.roster import Roster
 from partitioner.routing.session_healing import Outcome, SessionHealer
@@ -64,6 +65,7 @@ class _Round:
 
     walk: Walk
     began_at: float
+    in_use: frozenset[bytes]  # keys, when it began
     healed: int = 0
     left: dict[bytes, Found] = field(default_factory=dict)
     overflowed: bool = False
@@ -155,7 +157,7 @@ class Healing:
 
     async def _heal_all(self) -> None:
         """Walk through all servers, and put right what is flawed."""
-        ongoing = self._round = _Round(self.new_walk(), trio.current_time())
+        ongoing = self._round = _Round(self.new_walk(), trio.current_time(), self._healer.keys_in_use())
         try:
             await ongoing.walk.begin()
             self._tell_refused(ongoing.walk)
@@ -182,6 +184,8 @@ class Healing:
         recovering = [each for each in ongoing.walk.walked if pool.members[each].is_recovering]
         if not recovering:
             self._roster.redundancy.note_walked(pool.epoch, now)
+        if shows_all_settled(pool, ongoing.walk.walked):
+            self._healer.note_whole(pool, ongoing.in_use)
         for identity in recovering:
             self._roster.note_healed(identity)
 

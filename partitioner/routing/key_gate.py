@@ -22,6 +22,10 @@ class KeyGate:
         """How many keys are busy."""
         return len(self._waiting)
 
+    def busy_keys(self) -> frozenset[bytes]:
+        """The keys at which there is an exchange."""
+        return frozenset(self._waiting)
+
     def is_free(self, key: bytes) -> bool:
         return key not in self._waiting
 

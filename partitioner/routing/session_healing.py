@@ -55,6 +55,14 @@ class SessionHealer:
         self._relocator = relocator
         self._expiry_sync = expiry_sync
 
+    def keys_in_use(self) -> frozenset[bytes]:
+        """Those of which something may be under way that began under an earlier pool."""
+        return self._gate.busy_keys()
+
+    def note_whole(self, pool: Pool, in_use: frozenset[bytes]) -> None:
+        """A walk has counted that began under this pool, while these keys were in use."""
+        self._ledger_keeper.ledger.note_whole(pool.epoch, in_use)
+
     def flaws(self, found: Found, walk: Walk) -> Flaws:
         """What is wrong with a session under the pool of the walk, as far as its listings tell."""
         pool = walk.pool

@@ -63,6 +63,22 @@ def test_what_is_nowhere_is_settled() -> None:
     assert [False, False, True] == [is_settled(book, each) for each in (KEY, OTHER, b"0")]
 
 
+def test_a_walk_settles_all_keys() -> None:
+    """All but those that were in use when it began, or were marked before its end, or are since."""
+    book, changed = ledger(), UnchangedSince(NOW + 1, EPOCH + 1)
+    in_use, marked_before, marked_since = b"in use", b"marked before", b"marked since"
+    book.mark(marked_before, TARGET, A, NOW, is_stale=True)
+    book.note_whole(EPOCH, [in_use])
+    book.mark(marked_since, TARGET, A, NOW, is_stale=True)
+    for key in (marked_before, marked_since):
+        book.unmark(key, A)
+        book.note_repaired(key)
+
+    assert [True, True] == [is_settled(book, each) for each in (KEY, OTHER)]
+    assert [False] * 3 == [is_settled(book, each) for each in (in_use, marked_before, marked_since)]
+    assert not book.is_settled(KEY, changed, NOW + 1)
+
+
 def test_another_acting_set_unsettles() -> None:
     """Once its acting set has changed, what an earlier write has done says nothing."""
     book = ledger()

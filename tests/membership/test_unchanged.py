@@ -15,6 +15,7 @@ from partitioner.membership.backend import Address, Backend, BackendId, Intent
 from partitioner.membership.eras import MOST_ERAS
 from partitioner.membership.health import Health, HealthPolicy, HealthRecord, newcomer
 from partitioner.membership.pool import Member, Pool, ranking_of
+from partitioner.membership.wholeness import shows_all_settled
 from tests.identities import A, B, C, identities
 
 T_MAX = 3_600.0
@@ -301,3 +302,20 @@ def test_nothing_that_is_found_out_before_the_first_exchange_matters() -> None:
     seen = replace(begun.with_record(A, up(b"a"), BEGINNING), is_served=True)
 
     assert (set(), ()) == (unsettled(seen), seen.eras)
+
+
+def test_which_walks_settle_all_keys() -> None:
+    """Those through all servers, none of which is away, or leaves: that may have something left over."""
+    pool = pool_of("abc")
+    pools = {intent: pool_with(pool, A, intent) for intent in Intent}
+    walked = frozenset(pool.members)
+
+    assert [Intent.READY] == [intent for intent, each in pools.items() if shows_all_settled(each, walked)]
+    assert not shows_all_settled(pool, walked - {A})
+    assert not shows_all_settled(pool.with_record(A, newcomer(HealthPolicy()), BEGINNING), walked)
+
+
+def pool_with(pool: Pool, server: BackendId, intent: Intent) -> Pool:
+    changed = pool.members[server]
+    backend = replace(changed.backend, intent=intent)
+    return replace(pool, members={**pool.members, server: replace(changed, backend=backend)})

@@ -61,6 +61,12 @@ class HealedPool:
         while self.router.roster.pool.epoch == epoch or name not in self.router.serving:
             await self.router.roster.wait_for_change()
 
+    @property
+    def removes_asked(self) -> int:
+        """How often a server was told to remove something."""
+        asked = [request[0] for server in self.servers.values() for request in server.requests]
+        return asked.count(Operation.REMOVE)
+
     def copies_of(self, number: int) -> int:
         return sum(server.holds(target(number)) for server in self.servers.values())
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import trio
 from trio.testing import MockClock
 
-from partitioner.membership.backend import Address
+from partitioner.membership.backend import Address, Intent
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import server_key
 from partitioner.routing.inventory import InventoryPage
@@ -94,6 +94,39 @@ async def test_a_locked_session_is_healed_when_its_lock_ends(
     await pool.until_healed()
 
     assert 2 == pool.copies_of(0)
+
+
+async def test_a_walk_settles_all_keys(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What all servers hold is known then, and nothing is left over: saves concern the acting set alone.
+
+    An exchange that was under way when the walk began may be one of an earlier pool.
+    """
+    pool = HealedPool(nursery)
+    await pool.router.probe_on()
+    gate, in_use = pool.router.core.gate, server_key(target(2))
+    await pool.save(0, b"before")
+    await gate.enter(in_use)
+    removes = [pool.removes_asked]
+    await pool.until_healed()
+    gate.leave(in_use)
+    for number in (1, 2):
+        await pool.save(number, b"after")
+        removes.append(pool.removes_asked)
+
+    assert [1, 1, 2] == removes
+
+
+async def test_a_walk_without_a_server_that_is_away_settles_nothing(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """That may have something left over: it is marked by a save that passes it by."""
+    pool = HealedPool(nursery)
+    await pool.router.probe_on()
+    pool.router.roster.set_intent(STATE_1, Intent.MAINT)
+    await pool.until_healed()
+    await pool.save(0, b"after")
+
+    assert [server_key(target(0))] == list(pool.router.ledger.keys_marked_on(STATE_1))
 
 
 async def test_a_session_that_is_in_use_is_healed_after_that(

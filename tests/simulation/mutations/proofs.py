@@ -75,6 +75,8 @@ BY_UNIT_TEST = {
     "count a walk though the pool has changed": (
         f"{_HEALING}::test_a_walk_during_which_the_pool_changes_does_not_count"
     ),
+    "a walk settles what was in use": f"{_HEALING}::test_a_walk_settles_all_keys",
+    "any walk settles all keys": (f"{_HEALING}::test_a_walk_without_a_server_that_is_away_settles_nothing"),
     "heal outside the gate": f"{_HEALING}::test_a_session_that_is_in_use_is_healed_after_that",
     "no half close": "tests/transport/test_exchanges_given_up.py::test_half_closed",
     "heal from a recovering server": (f"{_HEALING}::test_what_only_a_doubtful_server_has_is_not_the_session"),

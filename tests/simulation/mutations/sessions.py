@@ -23,7 +23,7 @@ from partitioner.membership.retry import RETRIES, Verdict
 from partitioner.membership.wholeness import Holding
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
-from partitioner.routing import lookup, losses
+from partitioner.routing import healing, lookup, losses
 from partitioner.routing.answering import Answering
 from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
@@ -739,6 +739,18 @@ def heal_outside_the_gate() -> Iterator[None]:
 @mutation
 def count_a_walk_though_the_pool_has_changed() -> Iterator[None]:
     return replaced(Healing, "_counts", lambda self, ongoing: True)
+
+
+@mutation
+def a_walk_settles_what_was_in_use() -> Iterator[None]:
+    """Keys that were in use when it began are settled by it like all others."""
+    return replaced(SessionHealer, "keys_in_use", lambda self: frozenset())
+
+
+@mutation
+def any_walk_settles_all_keys() -> Iterator[None]:
+    """Whoever leaves, or is away."""
+    return replaced(healing, "shows_all_settled", lambda pool, walked: True)
 
 
 @mutation
