@@ -91,6 +91,8 @@ def _superseded(seen: Status) -> str:
 
 def _redundancy(seen: Status) -> str:
     """Whether any one state server may fail, and why not."""
+    if seen.standby_because is not None:
+        return f"unknown: {'; '.join(seen.not_redundant)}"
     if seen.redundant_since is not None:
         return f"for {age(seen.redundant_since)}"
     return f"no: {'; '.join(seen.not_redundant)}"

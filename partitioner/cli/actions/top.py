@@ -150,7 +150,7 @@ def _curves(history: HistoryReport, width: int, heights: str) -> Iterator[Text]:
     slow = tuple(each or 0.0 for each in past.p99)
     for name, values, now, most in (
         ("requests/s", past.rates, rate(past.rates[-1]), rate(max(past.rates))),
-        ("99 of 100 within", past.p99, duration(past.p99[-1]), duration(max(slow))),
+        ("99 of 100 within", past.p99, duration(past.p99[-1]), duration(max(slow) or None)),
         ("closed", past.failed, number(past.failed[-1]), number(max(past.failed))),
         ("lacking a copy", history.lacking, number(history.lacking[-1]), number(max(history.lacking))),
     ):

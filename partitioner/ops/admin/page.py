@@ -66,6 +66,7 @@ class View:
     events: tuple[EventReport, ...]
     history: HistoryReport
     headline: Headline
+    is_standby: bool  # it knows who answers it, and nothing of sessions
     reasons: tuple[str, ...]  # why the pool is not redundant, where it could be
     notes: tuple[str, ...]  # these, and whatever else keeps servers from being safe to stop
     largest_share: float  # of sessions or traffic: what a full bar stands for
@@ -97,8 +98,9 @@ def view(
 ) -> View:
     """What there is to show."""
     old = tuple(lock for lock in locks.locks if lock.age >= OLD_LOCK)
-    reasons = status.not_redundant if status.copies > 1 else ()
-    others = (reason for each in status.backends for reason in each.not_safe_to_stop)
+    is_standby = status.standby_because is not None
+    reasons = status.not_redundant if status.copies > 1 and not is_standby else ()
+    others = (reason for each in status.backends for reason in each.not_safe_to_stop if not is_standby)
     return View(
         status=status,
         old_locks=old[:MOST_OLD_LOCKS],
@@ -106,6 +108,7 @@ def view(
         events=events,
         history=history,
         headline=headline(status),
+        is_standby=is_standby,
         reasons=reasons,
         notes=tuple(dict.fromkeys((*reasons, *others))),
         largest_share=max((max(each.share, each.traffic.share) for each in status.backends), default=0.0),

@@ -49,7 +49,10 @@ def role(status: Status) -> str:
         return f"active for {age(status.role_for)}{term}"
     if status.role == "claiming":
         return "claiming: it becomes the active one"
-    watched = f", which has been watched for {age(status.watched_for)}" if status.watched_for else ""
+    is_told = status.standby_because is not None and "watched" in status.standby_because
+    watched = ""
+    if status.watched_for and not is_told:
+        watched = f", which has been watched for {age(status.watched_for)}"
     return f"standby for {age(status.role_for)}: {status.standby_because}{watched}"
 
 

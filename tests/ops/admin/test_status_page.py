@@ -231,6 +231,28 @@ async def test_why_not() -> None:
     ]
 
 
+async def test_a_standby_claims_no_knowledge_of_sessions() -> None:
+    """It knows who answers it. What it does not know is not told as no, nor as nothing."""
+    reason = ("this router is a standby; ask the active one",)
+    listed = replace(backend_report("state-1"), safe_to_stop=False, not_safe_to_stop=reason)
+    found = await shown(
+        replace(
+            status_of(listed),
+            role="standby",
+            standby_because="its beats have not been watched for 5 s yet",
+            watched_for=3.0,
+            redundant_since=None,
+            not_redundant=reason,
+        )
+    )
+
+    assert "Redundant – the active router knows" in found.text
+    assert "Locks, repairs, moves – the active router knows" in found.text
+    assert found.row_of("state-1").endswith(" –")
+    assert not [each for each in (*reason, "Healing", "Drains", "Locks older") if each in found.text]
+    assert "which has been watched" not in found.text
+
+
 async def test_a_drain_shows_its_progress() -> None:
     """As a bar and in words; where the number left is unknown there is no bar."""
     listed = replace(backend_report("state-1"), drain=drain_report("state-1", 30, 90))
