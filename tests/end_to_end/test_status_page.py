@@ -14,7 +14,7 @@ from tests.end_to_end.web_server import WebServer
 
 pytestmark = pytest.mark.slow
 
-TABLE = """[...document.querySelectorAll('table.servers tbody tr')].map(row =>
+TABLE = """[...document.querySelectorAll('table.servers tbody tr:not(.advice)')].map(row =>
     [row.querySelector('th bdi').innerText, row.querySelector('.badge').innerText.trim()])"""
 HEADLINE = "document.querySelector('h1').innerText"
 COLOURS = """[...document.querySelectorAll('table.servers .badge:not(.quiet)')].map(badge =>
