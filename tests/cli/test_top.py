@@ -78,7 +78,7 @@ def test_what_is_shown() -> None:
     (row,) = (line for line in lines if line.startswith(" state-2"))
     assert "down (timed out)" in row
     assert f"{'-' * 26}{'X' * 6} flaps" in row
-    assert "state-2 has been down since 22:15: `do this`." in lines
+    assert "  state-2 has been down since 22:15: `do this`." in lines
     assert "22:15:00 X backend is down backend=state-2: refused the connection; so its sessions" in text
     assert text.isascii() or set(text) - set("─·…") <= set(map(chr, range(128)))
     assert lines[-1] == "Ctrl-C ends this."
@@ -93,6 +93,7 @@ def test_it_fits(width: int, height: int) -> None:
         lines = drawn(looked(seen), width, height)
 
         assert len(lines) <= height
+        assert height < 24 or seen is crowd or "`do this`." in "\n".join(lines)
         assert all(len(line.rstrip()) <= width for line in lines)
         assert any(line.startswith(" state-2") for line in lines)
         assert lines[-1] == "Ctrl-C ends this."

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from textwrap import wrap
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -121,7 +122,7 @@ def frame(seen: Seen, width: int, height: int | None, at: datetime, *, heights: 
     table = backends_table(
         servers, width, {each.identity: _strip_of(each, history, width) for each in servers}
     )
-    said = [_line(f"{each}.", width) for each in _sentences(status)]
+    said = [line for each in _sentences(status) for line in _lines(f"{each}.", width)]
     if height is None:
         return [*head, table, *said, Text(), *_events(seen.events[:EVENTS_OF_A_SNAPSHOT], width, at)]
     room = height - len(head) - len(servers) - 4  # the table's head, its rule and two blank lines
@@ -138,7 +139,7 @@ def _heading(status: Status, width: int, at: datetime) -> Iterator[Text]:
     yield _line(f"{where} · {at:%H:%M:%S}", width)
     if status.redundant_since is None and status.standby_because is None:
         for reason in status.not_redundant:
-            yield _line(f"  {reason}", width)
+            yield from _lines(reason, width)
 
 
 def _curves(history: HistoryReport, width: int, heights: str) -> Iterator[Text]:
@@ -195,6 +196,12 @@ def _events(events: tuple[EventReport, ...], width: int, at: datetime) -> Iterat
         why = f": {each.cause}" if each.cause else ""
         so = f"; so {each.consequence}" if each.consequence else ""
         yield _line(f"{clock_time(each.at, at)} {sign} {each.event} {facts}{why}{so}", width, style)
+
+
+def _lines(text: str, width: int) -> Iterator[Text]:
+    """A sentence on as many lines as it needs: the command that helps stands at its end."""
+    for line in wrap(printable(text), width, initial_indent="  ", subsequent_indent="  "):
+        yield _line(line, width)
 
 
 def _line(text: str, width: int, style: str = "") -> Text:

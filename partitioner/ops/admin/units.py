@@ -64,7 +64,7 @@ def doubts(backend: BackendReport) -> tuple[str, ...]:
 def advice(backend: BackendReport) -> tuple[str, ...]:
     """The same without its name: why, until when, and which command helps."""
     told = [] if backend.why_out is None else [backend.why_out]
-    if backend.dirty:
+    if backend.dirty and not backend.removed:
         told.append(
             f"is written down as dirty: it may lack {_lacking(backend)}, and after a crash of this router it "
             "is not read until that is put right"
