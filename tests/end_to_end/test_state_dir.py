@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from partitioner.membership.backend import BackendId
@@ -103,10 +104,15 @@ def test_a_damaged_file(tmp_path: Path, file: Path) -> None:
 
 
 def test_stopping_in_order_keeps_the_state(tmp_path: Path, file: Path) -> None:
-    """What was so in the last moment is written down, too."""
+    """What was so in the last moment is written down, too, and the events are told by the next router."""
     with farm_in(tmp_path, settings(file)) as farm:
         farm.servers["state-3"].program.kill()
         farm.wait_until("backend is down.*backend=state-3")
         farm.in_front.program.stop()
 
         assert "down" == health_kept(file, STATE_3)
+        with router(tmp_path, ports(farm), settings(file)) as again:
+            told = httpx.get(f"{again.admin}/api/v1/events").json()["events"]
+
+    assert {"backend is down", "stopping"} <= {each["event"] for each in told}
+    assert 2 == sum(each["event"] == "router started" for each in told)

@@ -327,6 +327,21 @@ HEADLINES = [
     ),
     (status_of(backend_report(), ill(backend_report("b"))), "bad", "b does not serve; 1 of 2 do"),
     (
+        replace(WELL, requests={"ok": 9.0, "closed": 1.0}),
+        "bad",
+        "All 3 state servers serve; 1.00 of 10.0 requests a second are closed instead of answered",
+    ),
+    (
+        replace(status_of(backend_report(), ill(backend_report("b"))), requests={"closed": 0.1}),
+        "bad",
+        "b does not serve; 1 of 2 do; 0.10 of 0.10 requests a second are closed instead of answered",
+    ),
+    (
+        replace(WELL, requests={"ok": 100.0, "closed": 0.9}),
+        "good",
+        "All 3 state servers serve, and any one of them may fail",
+    ),
+    (
         status_of(backend_report(), *(ill(backend_report(f"b{number}")) for number in range(5))),
         "bad",
         "b0, b1, b2 and 2 more do not serve; 1 of 6 do",
