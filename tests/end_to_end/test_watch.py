@@ -107,7 +107,7 @@ def test_top(tmp_path: Path) -> None:
             screen.wait_for(r"\* All 3 state servers serve|! All 3 state servers serve; should one fail")
             farm.servers["state-2"].program.kill()
             screen.wait_for(r"X state-2 does not serve; 2 of 3 do")
-            screen.wait_for(r"backend is down backend=state-2 ")
+            screen.wait_for(r"backend is down backend=state-2: refused")
             code = screen.press_ctrl_c()
         once = run_to_end("top", "--admin", admin)
         told = run_to_end("top", "--json", "--admin", admin)

@@ -192,10 +192,11 @@ def _sentences(status: Status) -> Iterator[str]:
 def _events(events: tuple[EventReport, ...], width: int, at: datetime) -> Iterator[Text]:
     for each in events:
         sign, style = _LEVELS.get(each.level, (" ", ""))
-        facts = " ".join(f"{name}={fact}" for name, fact in each.facts.items())
+        whose = f" backend={each.facts['backend']}" if "backend" in each.facts else ""
         why = f": {each.cause}" if each.cause else ""
         so = f"; so {each.consequence}" if each.consequence else ""
-        yield _line(f"{clock_time(each.at, at)} {sign} {each.event} {facts}{why}{so}", width, style)
+        facts = "".join(f" {name}={fact}" for name, fact in each.facts.items() if name != "backend")
+        yield _line(f"{clock_time(each.at, at)} {sign} {each.event}{whose}{why}{so}{facts}", width, style)
 
 
 def _lines(text: str, width: int) -> Iterator[Text]:
