@@ -121,7 +121,7 @@ def judge(
         if not world.may_lose:
             found += _double_holders(exchanges, history)
         if ends:
-            found += _shut_out(exchanges, ends[0])
+            found += _shut_out(world, exchanges, ends[0])
     for note in history.notes:
         if note.text == NEVER and not world.may_stay_thin:
             found.append(Violation(Kind.NEVER_REDUNDANT, history.exchanges[-1], str(note)))
@@ -138,9 +138,11 @@ def _wrong_sessions(exchanges: list[Exchange]) -> Iterator[Violation]:
             yield Violation(Kind.WRONG_SESSION, each, f"this is content of session {each.seen_session}")
 
 
-def _shut_out(exchanges: list[Exchange], end: float) -> Iterator[Violation]:
+def _shut_out(world: World, exchanges: list[Exchange], end: float) -> Iterator[Violation]:
+    """Find exchanges that were closed in the end. In so small a ledger there may be no room for a lock."""
     for each in exchanges:
-        if each.began_at >= end and each.status not in (200, 404, 423):
+        may_be_refused = world.may_stay_thin and each.operation is Operation.ACQUIRE
+        if each.began_at >= end and each.status not in (200, 404, 423) and not may_be_refused:
             yield Violation(Kind.SHUT_OUT, each, "all servers are well, and it was not answered")
 
 
