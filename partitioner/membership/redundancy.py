@@ -255,9 +255,11 @@ def _is_short(pool: Pool) -> bool:
 def _comes_without_marks(before: Pool, after: Pool) -> Iterator[bool]:
     """Of each server that may serve: whether it missed writes that it is not marked for, until now.
 
-    Who was out of reach is marked. Who has just joined, or was drained, was not meant to have a copy; and
-    the marks of a former incarnation are gone.
+    Who was out of reach is marked. Who has just joined, or was drained, was not meant to have a copy; the
+    marks of a former incarnation are gone; and who was RECOVERING was written only as one of the first of a
+    key's preference list.
     """
+    has_others = len(after.ready) > after.copies
     for identity, member in after.members.items():
         known = before.members.get(identity)
         if known is None:
@@ -265,6 +267,7 @@ def _comes_without_marks(before: Pool, after: Pool) -> Iterator[bool]:
         else:
             yield known.backend.intent is Intent.DRAIN is not member.backend.intent
             yield member.is_eligible and _has_new_incarnation(known.record, member.record)
+            yield has_others and member.is_eligible and known.record.health is Health.RECOVERING
 
 
 def _has_new_incarnation(before: HealthRecord, after: HealthRecord) -> bool:

@@ -185,6 +185,16 @@ THREE_SERVERS: list[tuple[str, list[Step], bool]] = [
         False,
     ),
     ("one was in doubt, and its last touches have come", [DOUBTED, MORE, TRUSTED, TOUCHED], True),
+    (
+        "too few served until one was not in doubt any more: it is no key's copy before the other one",
+        [DOUBTED, do(World.doubted, "c"), MORE, TOUCHED, TRUSTED],
+        False,
+    ),
+    (
+        "too few served long ago",
+        [DOUBTED, do(World.doubted, "c"), MORE, TOUCHED, TRUSTED, MORE],
+        True,
+    ),
     ("one is drained", [DRAINED], True),
     ("one is drained, and fell", [DRAINED, FELL], False),
     ("one is drained, and ready again", [DRAINED, READY], True),

@@ -35,6 +35,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "skip one mark": (24, None),
     "the next router reads dirty servers": (20_026, "crowd over a crash"),
     "unanswered requests leave no mark": (47, None),
+    "who was in doubt had all copies while too few served": (9_690_019, "memories"),
 }
 """For each mutation a seed that catches it, and its theme."""
 

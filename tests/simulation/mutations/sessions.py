@@ -11,6 +11,7 @@ from partitioner.fastpath import copies, recorder, routes
 from partitioner.fastpath.connections import Client
 from partitioner.fastpath.recorder import ExchangeRecorder
 from partitioner.fastpath.routes import Routes
+from partitioner.membership import redundancy
 from partitioner.membership.backend import BackendId
 from partitioner.membership.entry import Entry, Lock, Mark
 from partitioner.membership.eras import Era, UnchangedSince
@@ -177,6 +178,17 @@ def healing_does_not_look_how_long_copies_live() -> Iterator[None]:
 @mutation
 def copies_count_as_soon_as_their_server_is_not_in_doubt() -> Iterator[None]:
     return replaced(Redundancy, "_note_recovered", nothing)
+
+
+@mutation
+def who_was_in_doubt_had_all_copies_while_too_few_served() -> Iterator[None]:
+    """A server that is read again while too few are is taken to have what it was never written."""
+    original = redundancy._comes_without_marks
+
+    def comes_without_marks(before: Pool, after: Pool) -> Iterator[bool]:
+        return original(before, replace(after, copies=len(after.ready)))
+
+    return replaced(redundancy, "_comes_without_marks", comes_without_marks)
 
 
 @mutation
