@@ -99,7 +99,7 @@ class Roster:
         open_upstream: Callable[[Backend], Upstream] | None = None,
         longest_life: Callable[[], float] = lambda: HOUR,
     ) -> None:
-        """`longest_life` answers T_max in seconds: for how long the past matters."""
+        """`longest_life` returns T_max in seconds: for how long the past matters."""
         self.pool = pool
         self.redundancy = redundancy
         self.upstreams: dict[BackendId, Upstream] = {}  # by identity; filled in before anything is observed

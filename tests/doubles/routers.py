@@ -145,6 +145,17 @@ class MemoryRouter:
         self._nursery.start_soon(conversation.run)
         return Client(near)
 
+    async def ask_once(self, *asked: bytes) -> bytes:
+        """Ask over a connection of its own, one thing after the other; return the last answer.
+
+        In long tests an idle connection would be closed.
+        """
+        client, answer = self.client(), b""
+        for each in asked:
+            answer = await client.ask(each)
+        client.leave()
+        return answer
+
     @property
     def serving(self) -> set[BackendId]:
         """The backends that are UP."""

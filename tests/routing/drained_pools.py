@@ -30,11 +30,7 @@ class Pool:
             self.router.listings[each.address] = self.servers[each.name].list_keys
 
     async def ask(self, operation: Operation, number: int, body: bytes = b"", cookie: int = 0) -> bytes:
-        """Ask over a connection of its own: idle ones are closed in long tests."""
-        client = self.router.client()
-        answer = await client.ask(request(operation, target(number), cookie=cookie, body=body))
-        client.leave()
-        return answer
+        return await self.router.ask_once(request(operation, target(number), cookie=cookie, body=body))
 
     async def fill(self) -> None:
         await self.router.probe_on()

@@ -41,11 +41,7 @@ class HealedPool:
         assert answer.startswith(b"200 OK")
 
     async def ask(self, operation: Operation, number: int, body: bytes = b"", cookie: int = 0) -> bytes:
-        """Ask over a connection of its own: idle ones are closed in long tests."""
-        client = self.router.client()
-        answer = await client.ask(request(operation, target(number), cookie=cookie, body=body))
-        client.leave()
-        return answer
+        return await self.router.ask_once(request(operation, target(number), cookie=cookie, body=body))
 
     async def until_healed(self) -> None:
         """Wait until a walk counts."""

@@ -52,10 +52,7 @@ def a_session_of(name: str, backends: int) -> bytes:
 
 async def save(router: MemoryRouter, session: bytes, body: bytes = CONTENT) -> bytes:
     """Save a session over a connection of its own; the answer."""
-    client = router.client()
-    answer = await client.ask(request(Operation.SET, session, body=body))
-    client.leave()
-    return answer
+    return await router.ask_once(request(Operation.SET, session, body=body))
 
 
 async def read(router: MemoryRouter, session: bytes) -> bytes:

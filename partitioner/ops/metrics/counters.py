@@ -43,7 +43,7 @@ class Counters(Observer):
     """Everything that was reported since the start, counted. Backends go by their identity."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """The configuration has just been read; `clock` answers Unix time."""
+        """The configuration has just been read; `clock` returns Unix time."""
         self._clock = clock
         # clients
         self.served = {operation: Served() for operation in Operation}

@@ -73,9 +73,7 @@ class Routers:
 async def _use(router: MemoryRouter) -> None:
     """Be a web server that asks this router for ever, whichever router is active."""
     while True:
-        client = router.client()
-        await client.ask(request(Operation.SET, target(1)))
-        client.leave()
+        await router.ask_once(request(Operation.SET, target(1)))
         await trio.sleep(0.5)
 
 

@@ -79,10 +79,7 @@ class Site:
         await trio.sleep(10)  # until a walk has counted
 
     async def ask(self, operation: Operation, of: bytes = TARGET, **more: Any) -> bytes:
-        client = self.router.client()
-        answer = await client.ask(request(operation, of, **more))
-        client.leave()
-        return answer
+        return await self.router.ask_once(request(operation, of, **more))
 
     async def session(self, key: str = ID.decode()) -> Any:
         answer = await self.operator.get(f"/api/v1/session?key={key}", **GIVEN)

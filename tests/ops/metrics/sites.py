@@ -67,10 +67,7 @@ class Site:
 
     async def ask(self, *asked: bytes) -> None:
         """Have a client ask one thing after the other."""
-        client = self.router.client()
-        for each in asked:
-            await client.ask(each)
-        client.leave()
+        await self.router.ask_once(*asked)
 
     async def _reload(self, *, force: bool) -> object:
         raise AssertionError("nobody reloads over this admin API")
