@@ -15,6 +15,7 @@ Of a router:
     reports.py            what operators are told: values, whose fields are those of the JSON
     page.py               the status page, from reports: page.html and page.css are its template and its style
     event_reports.py      the events at its end
+    headline.py           the one sentence of that page, and of `partitioner top`
     drawing.py            its small pictures
     units.py              how that page and the verbs write numbers, times, and what others have named
     session_routes.py     the routes that tell of single sessions, or release their locks
