@@ -8,7 +8,7 @@ another web server, or the only one that there is.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from partitioner.webfarm.files import ConfigFile
+from partitioner.webfarm.files import ConfigFile, Kind
 from partitioner.webfarm.sections import Sections
 from partitioner.webfarm.sites import Application
 
@@ -49,9 +49,12 @@ def groups(
     made: dict[tuple[str, str], Group] = {}
     hosted = [each for server in found.values() for each in server if each.host is not None]
     for server, installed in found.items():
+        claimed = {id(file) for each in installed for _, file in each.files}
+        inner = [each for each in files[server] if each.kind is Kind.WEB and id(each) not in claimed]
         for application in installed:
             key = application.group if application.host else _group_of_folder(application, installed, hosted)
-            made.setdefault(key, {})[server] = Installed(application, Sections(application, files[server]))
+            sections = Sections(application, files[server], inner)
+            made.setdefault(key, {})[server] = Installed(application, sections)
     return _merged(made.values())
 
 
@@ -73,16 +76,14 @@ def _group_of_folder(
 def _merged(found: Iterable[Group]) -> list[Group]:
     """The same, with those as one that have an application ID in common, and no web server."""
     kept: list[Group] = []
+    known: dict[str, Group] = {}  # by an ID in it
     for group in found:
-        identities = _identities(group)
-        for other in kept:
-            if identities & _identities(other) and not group.keys() & other.keys():
-                other.update(group)
-                break
-        else:
+        identities = {identity for each in group.values() if (identity := each.application.identity)}
+        others = [known[each] for each in sorted(identities) if each in known]
+        home = next((each for each in others if not each.keys() & group.keys()), None)
+        if home is None:
             kept.append(group)
+        else:
+            home.update(group)
+        known |= dict.fromkeys(identities - known.keys(), group if home is None else home)
     return kept
-
-
-def _identities(group: Group) -> set[str]:
-    return {each.application.identity for each in group.values() if each.application.identity is not None}

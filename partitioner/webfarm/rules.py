@@ -185,7 +185,7 @@ def _parts(subject: Subject) -> dict[Complaint, list[tuple[str, Origin | None]]]
     for server, sections in subject.sections.items():
         of_whole = subject.values.get("executionTimeout", {}).get(server)
         whole = None if of_whole is None else _maybe_number(of_whole.shown)
-        for path, told in sections.below(HTTP_RUNTIME, "executionTimeout"):
+        for path, told in sections.parts(HTTP_RUNTIME, "executionTimeout"):
             seconds = _maybe_number(told.value or "")
             if seconds is not None and whole is not None and seconds > whole:
                 why = (

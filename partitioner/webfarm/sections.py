@@ -9,12 +9,12 @@ again.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from partitioner.webfarm.document import Element
 from partitioner.webfarm.files import ConfigFile, Kind, Origin
-from partitioner.webfarm.sites import Application, source_path
+from partitioner.webfarm.sites import Application, is_below, source_path
 
 _OUTER = (Kind.MACHINE, Kind.ROOT_WEB, Kind.HOST)
 """Files that configure all of a web server, outermost first."""
@@ -52,9 +52,12 @@ NOTHING = Told(None, None)
 class Sections:
     """The sections that count for one application."""
 
-    def __init__(self, application: Application, files: Sequence[ConfigFile]) -> None:
-        """`files` are all that were given of its web server."""
+    def __init__(
+        self, application: Application, files: Sequence[ConfigFile], inner: Sequence[ConfigFile] = ()
+    ) -> None:
+        """`files` are all of its web server, `inner` those in folders that are no application."""
         self._files = files
+        self._inner = inner
         self._application = application
         self._layers = [layer for _, layer in sorted(_layers(application, files), key=lambda each: each[0])]
 
@@ -101,18 +104,20 @@ class Sections:
         """Whether any file has an element at this path."""
         return any(True for layer in self._layers for _ in layer.container.all(path))
 
-    def below(self, section: str, name: str) -> list[tuple[str, Told]]:
-        """What `location` elements say of an attribute for parts of the application, with their paths."""
-        found = []
-        for virtual, file in self._application.files:
-            if virtual.lower() != self._application.path.lower():
-                continue
-            for location in file.document.root.all("location"):
-                path = location.attributes.get("path", "")
-                for element in location.all(section) if path not in ("", ".") else ():
-                    if name in element.attributes:
-                        line = file.document.line_of(element, name)
-                        found.append((path, Told(element.attributes[name], Origin(file.path, line))))
+    def parts(self, section: str, name: str) -> list[tuple[str, Told]]:
+        """What is said of an attribute for parts of the application, with their paths.
+
+        By `location` elements, and by the web.config of a folder that is no application.
+        """
+        found: list[tuple[str, Told]] = []
+        for virtual, own in self._application.files:
+            if virtual.lower() == self._application.path.lower():
+                found += _said(own, own.document.root.all("location"), section, name)
+                for file in self._inner:
+                    if is_below(file, own):
+                        folder = "/".join(file.folder[len(own.folder) :])
+                        said = _said(file, [file.document.root], section, name)
+                        found += [(folder, told) for _, told in said]
         return found
 
     def _elements(self, section: str) -> Iterator[tuple[ConfigFile, Element, str | None]]:
@@ -139,6 +144,20 @@ class Sections:
             if each.kind is Kind.SECTION and (*each.folder, each.name) == wanted:
                 return each
         return None
+
+
+def _said(
+    file: ConfigFile, containers: Iterable[Element], section: str, name: str
+) -> Iterator[tuple[str, Told]]:
+    """What is said of an attribute in these, each with the path that it is for; all of the file has none."""
+    for container in containers:
+        path = container.attributes.get("path", "")
+        if path in ("", ".") and container.name == "location":
+            continue
+        for element in container.all(section):
+            if name in element.attributes:
+                line = file.document.line_of(element, name)
+                yield path, Told(element.attributes[name], Origin(file.path, line))
 
 
 def _layers(application: Application, files: Sequence[ConfigFile]) -> Iterator[tuple[tuple[int, int], Layer]]:

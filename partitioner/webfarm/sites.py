@@ -99,7 +99,7 @@ def unclaimed(files: Sequence[ConfigFile], found: Sequence[Application]) -> list
         for each in files
         if each.kind is Kind.WEB
         and id(each) not in claimed
-        and not any(_is_below(each, file) for application in found for _, file in application.files)
+        and not any(is_below(each, file) for application in found for _, file in application.files)
     ]
 
 
@@ -117,7 +117,7 @@ def source_path(file: ConfigFile, source: str) -> tuple[str, ...]:
     return (*file.folder, *(each.lower() for each in parts))
 
 
-def _is_below(file: ConfigFile, other: ConfigFile) -> bool:
+def is_below(file: ConfigFile, other: ConfigFile) -> bool:
     return len(file.folder) > len(other.folder) and file.folder[: len(other.folder)] == other.folder
 
 
@@ -219,7 +219,7 @@ def _by_folders(webs: Sequence[ConfigFile]) -> Iterator[Application]:
     """An application for each folder that can be one."""
     ordered = sorted(webs, key=lambda each: each.folder)
     for file in ordered:
-        outer = [each for each in ordered if _is_below(file, each)]
+        outer = [each for each in ordered if is_below(file, each)]
         if outer and not _is_application(file):
             continue
         path = "/" + "/".join(file.folder)

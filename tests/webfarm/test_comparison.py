@@ -286,6 +286,21 @@ def test_what_counts_for_an_application(
     assert {"WEB1": timeout} == values(compared(files), application)["timeout"]
 
 
+def test_pages_of_a_folder_that_may_run_longer() -> None:
+    """By the web.config of a folder that is no application; that of an application is its own."""
+    slow = '<configuration><system.web><httpRuntime executionTimeout="{}" /></system.web></configuration>'
+    files = HOSTED | {
+        "WEB1/C/shop/reports/web.config": slow.format(900),
+        "WEB1/D/admin/web.config": slow.format(30),
+        "WEB1/D/admin/slow/web.config": slow.format(60),
+    }
+
+    assert [
+        "warning executionTimeout: 900 s for reports on WEB1 at WEB1/C/shop/reports/web.config:1",
+        "warning executionTimeout: 60 s for slow on WEB1 at WEB1/D/admin/slow/web.config:1",
+    ] == [each for each in said(compared(files)) if "executionTimeout" in each]
+
+
 def test_folders_that_are_no_applications() -> None:
     """Without an applicationHost.config, a nested web.config is one only if it sets what one alone may."""
     files = {
