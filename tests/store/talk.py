@@ -36,7 +36,7 @@ class Talk:
 
     def ask(self, *words: bytes) -> object:
         """One command."""
-        return self._exchange(write_command(*words))
+        return self.exchange(write_command(*words))
 
     def run(
         self,
@@ -53,7 +53,7 @@ class Talk:
         call = OtherCall(script, name, arguments, now if began is None else began, deadline)
         call.is_again = is_again
         call.by_source = True
-        return self._exchange(call.write(0.0))
+        return self.exchange(call.write(0.0))
 
     def new_id(self) -> bytes:
         return next(self._ids).to_bytes(8, "big")
@@ -72,7 +72,8 @@ class Talk:
         answer, _ = answer_of(head.operation, reply)
         return answer
 
-    def _exchange(self, command: bytes) -> object:
+    def exchange(self, command: bytes) -> object:
+        """Bytes that are one command."""
         self._socket.sendall(command)
         while (reply := self._reader.gets()) is Ellipsis:
             data = self._socket.recv(1 << 20)

@@ -1,5 +1,6 @@
-"""Random histories: the scripts on a real engine answer as the session table does."""
+"""Random histories: scripts on a real engine answer as the session table does, and as their model does."""
 
+import time
 from itertools import count
 
 import pytest
@@ -8,7 +9,10 @@ from hypothesis import strategies as st
 
 from partitioner.protocol.messages import Answer, Operation, RequestHead
 from partitioner.sessions.table import SessionTable
-from tests.store.talk import Talk
+from partitioner.store.calls import OtherCall
+from partitioner.store.scripts import HEADER, SCRIPTS, Script
+from tests.store import script_model
+from tests.store.talk import NAME, Talk
 
 KEYS = (b"one", b"two")
 COOKIES = st.none() | st.integers(0, 6)
@@ -41,6 +45,78 @@ def test_scripts_answer_as_the_table_does(talk: Talk, examples: int) -> None:
             assert _timeless(expected) == _timeless(seen)
 
     compare()
+
+
+IDS = st.integers(1, 4).map(lambda number: number.to_bytes(8, "big"))
+NUMBERS = st.integers(0, 3).map(lambda number: b"%d" % number)
+_OWN = {  # the arguments of each script
+    "get": (IDS,),
+    "acquire": (IDS,),
+    "release": (st.just(b"") | NUMBERS, IDS),
+    "set": (IDS, NUMBERS, st.just(b"") | NUMBERS, st.binary(max_size=3)),
+    "create": (st.just(b""),),
+    "insert": (IDS, NUMBERS, NUMBERS, st.binary(max_size=3), st.sampled_from((b"0", b"1"))),
+    "remove": (st.just(b"") | NUMBERS,),
+    "reset": (st.just(b""),),
+    "unlock": (IDS,),
+    "free": (NUMBERS,),
+}
+repeated_steps = st.lists(
+    st.sampled_from(SCRIPTS).flatmap(
+        lambda script: st.tuples(
+            st.just(script),
+            st.tuples(*_OWN[script.name]),
+            st.booleans(),  # whether it may have been carried out already
+            st.sampled_from((-60_000, -100, 100, 60_000)),  # when its request began, from now
+            st.sampled_from((-60_000, 60_000)),  # until when it is to be carried out
+        )
+    ),
+    max_size=30,
+)
+
+
+def test_the_model_of_the_scripts_does_what_they_do(talk: Talk) -> None:
+    """Every reply, and every record afterwards, but for the moments by two clocks."""
+
+    @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(repeated_steps)
+    def compare(history: list[tuple[Script, tuple[bytes, ...], bool, int, int]]) -> None:
+        talk.ask(b"DEL", NAME)
+        items: script_model.Items = {}
+        for script, own, is_again, began, until in history:
+            now = time.time()
+            call = OtherCall(script, NAME, own, now + began / 1000, now + until / 1000)
+            call.is_again, call.by_source = is_again, True
+            seen = talk.exchange(call.write(0.0))
+            words = [b"%d" % int(now * 1000 + until), b"%d" % is_again, b"%d" % int(now * 1000 + began), *own]
+            expected = script_model.run(script.name, items, NAME, words, int(now * 1000))
+
+            assert _without_moments(expected) == _without_moments(seen), script
+            assert _as_kept(items.get(NAME)) == _as_kept_there(talk), script
+
+    compare()
+
+
+def _without_moments(reply: object) -> object:
+    if isinstance(reply, list) and reply[0] == 423:
+        return [*reply[:2], reply[3]]
+    return reply
+
+
+def _as_kept(item: script_model.Item | None) -> object:
+    """Without the moment of the lock; whether it expires."""
+    if item is None:
+        return None
+    flags, minutes, cookie, _, *ids = HEADER.unpack_from(item.value)
+    return (flags, minutes, cookie, ids, item.value[HEADER.size :], item.expires_at is not None)
+
+
+def _as_kept_there(talk: Talk) -> object:
+    value, remaining = talk.ask(b"GET", NAME), talk.ask(b"PTTL", NAME)
+    assert isinstance(remaining, int)
+    if not isinstance(value, bytes):
+        return None
+    return _as_kept(script_model.Item(value, None if remaining < 0 else 1.0))
 
 
 def _timeless(answer: Answer) -> Answer:
