@@ -19,8 +19,10 @@ T = TypeVar("T")
 
 LOOPBACK = "127.0.0.1"
 A_MOMENT = 0.02
-LONGEST_WAIT = 120.0
-"""Seconds until a line of the log that is waited for must have come."""
+LONGEST_WAIT = 420.0
+"""Seconds until a line of the log that is waited for must have come.
+
+A server that has flapped is held down for up to five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
