@@ -252,10 +252,14 @@ class BackendFailure(PartitionerError):
     """An exchange with one backend failed. Its connection is given up; the retry table says what next."""
 
     def __init__(self, backend: str, phase: Phase, detail: str) -> None:
-        super().__init__(f"{backend} {detail}, while {phase.value}")
-        self.backend = backend
+        super().__init__(backend, phase, detail)
+        self.backend = backend  # its identity
+        self.name = backend  # by which the configuration calls it now: the roster knows
         self.phase = phase
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.detail}, while {self.phase.value}"
 
 
 class BackendRefused(BackendFailure):

@@ -204,6 +204,11 @@ class Pool:
         others = [each for each in recovering if each != good[0]]
         return ActingSet(good[0], tuple(others[: self.copies - 1]))
 
+    def name_of(self, identity: BackendId) -> str:
+        """How the configuration calls this server; its identity once nothing is known of it any more."""
+        member = self.members.get(identity)
+        return identity if member is None else member.backend.name
+
     def homes(self, key: bytes) -> tuple[BackendId, ...]:
         """The servers that hold the session of `key` when all are well: the first READY ones, best first."""
         names = self.ranking.preference_list(key) if self.places else ()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from partitioner import __version__
 from partitioner.errors import BackendEjected, BackendFailure
-from partitioner.membership.backend import Address, Backend, BackendId, Intent
+from partitioner.membership.backend import Address, Backend, Intent
 from partitioner.membership.health import AMBIGUOUS, HealthRecord, Symptom
 from partitioner.membership.losses import LossReason, LostSessions
 from partitioner.membership.pool import Pool
@@ -148,9 +148,9 @@ class RouterLog(Observer):
     def backend_troubled(self, failure: BackendFailure) -> None:
         if not isinstance(failure, BackendEjected):
             self._log.warn_at_times(
-                f"trouble {failure.backend} {type(failure).__name__}",
+                f"trouble {failure.name} {type(failure).__name__}",
                 "exchange with a backend failed",
-                backend=failure.backend,
+                backend=failure.name,
                 phase=failure.phase.value,
                 cause=failure.detail,
             )
@@ -366,7 +366,7 @@ class RouterLog(Observer):
             consequence="what it holds is not known; nothing is removed because of it",
         )
 
-    def loss_declared(self, operation: Operation, silent: tuple[BackendId, ...], reason: LossReason) -> None:
+    def loss_declared(self, operation: Operation, silent: tuple[str, ...], reason: LossReason) -> None:
         who = ", ".join(silent)
         self._log.warn_at_times(
             f"lost {who}",

@@ -201,7 +201,8 @@ class Dispatcher:
         with trio.move_on_at(deadline) as waiting:
             await self._roster.wait_for_change()
         if waiting.cancelled_caught:
-            raise NoBackendLeft(f"nothing is known of {server} yet")
+            name = self._roster.pool.name_of(server)
+            raise NoBackendLeft(f"nothing is known of {name} yet")
 
     def _report_its_rest(self, response: Response) -> Response:
         """Have it reported if the backend fails in the middle of a streamed answer."""

@@ -51,13 +51,15 @@ class LockQuarantine:
         for server, token in quarantine.candidates(session.placement).items():
             member = pool.members.get(server)
             if member is None or not member.is_reachable or token != member.record.incarnation:
-                raise NoBackendLeft(f"{server} may hold a lock of the router before this one, and is away")
+                name = pool.name_of(server)
+                raise NoBackendLeft(f"{name} may hold a lock of the router before this one, and is away")
             if acting is not None and server == acting.primary:
                 continue
             async with self._internal_requests.fetched(server, session.target) as backend_reply:
                 self._ledger_keeper.note_read_in_doubt(session, server, backend_reply)
                 if backend_reply is None:
-                    raise NoBackendLeft(f"{server} may hold a lock of the router before this one")
+                    name = pool.name_of(server)
+                    raise NoBackendLeft(f"{name} may hold a lock of the router before this one")
                 if backend_reply.status == 423:
                     return Response(backend_reply.head, backend_reply.body)
         return None

@@ -64,7 +64,7 @@ class Losses:
             self._ledger_keeper.mark(missed, server, is_stale=True)
         ledger.note_lost(missed.key, silent)
         assert operation is not None
-        self._observer.loss_declared(operation, silent, reason)
+        self._observer.loss_declared(operation, self._names(silent), reason)
 
     def _reason_of_loss(
         self, key: bytes, silent: tuple[BackendId, ...], operation: Operation | None
@@ -73,7 +73,7 @@ class Losses:
 
         Raises NoBackendLeft while that may not be done.
         """
-        who = ", ".join(silent)
+        who = ", ".join(self._names(silent))
         if operation not in DECLARE_LOSSES:
             raise NoBackendLeft(f"{who} cannot be asked for the session")
         if self.policy.lost_sessions is LostSessions.CLOSE:
@@ -86,6 +86,11 @@ class Losses:
             if mark is not None and mark.is_doubtful and now - mark.since >= self.policy.lost_after:
                 reason = reason or LossReason.RECOVERING
             if reason is None:
-                raise NoBackendLeft(f"{each} cannot be asked for the session just now")
+                name = self._roster.pool.name_of(each)
+                raise NoBackendLeft(f"{name} cannot be asked for the session just now")
             reasons.append(reason)
         return main_reason(reasons)
+
+    def _names(self, servers: tuple[BackendId, ...]) -> tuple[str, ...]:
+        """How the configuration calls these servers."""
+        return tuple(self._roster.pool.name_of(each) for each in servers)

@@ -66,14 +66,16 @@ class Relocator:
             return None
         async with self._internal_requests.fetched(owner, missed.target) as backend_reply:
             if backend_reply is None or backend_reply.status == 400:
-                raise NoBackendLeft(f"{owner} has the session, and did not hand it over")
+                name = self._roster.pool.name_of(owner)
+                raise NoBackendLeft(f"{name} has the session, and did not hand it over")
             if backend_reply.status == 423:
                 return LockedElsewhere(owner, backend_reply)
             if backend_reply.status == 404:
                 return None  # it has just expired, or gone: its home will say so
             with trio.CancelScope(shield=True):
                 if not await self.settle_in(missed, acting.primary, backend_reply):
-                    raise NoBackendLeft(f"{acting.primary} did not take the session from {owner}")
+                    who, name = map(self._roster.pool.name_of, (acting.primary, owner))
+                    raise NoBackendLeft(f"{who} did not take the session from {name}")
                 for copy in (*acting.copies, *acting.recovering):
                     if copy not in owners or copy in marks:
                         await self.settle_in(missed, copy, backend_reply)

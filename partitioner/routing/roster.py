@@ -234,8 +234,9 @@ class Roster:
 
     def exchange_failed(self, failure: BackendFailure) -> None:
         """An exchange failed; its backend may not be well, and is probed at once."""
-        self._observer.backend_troubled(failure)
         identity = BackendId(failure.backend)
+        failure.name = self.pool.name_of(identity)
+        self._observer.backend_troubled(failure)
         if isinstance(failure, BackendEjected) or identity not in self.pool.members:
             return
         self._note_end(identity, failure)
@@ -249,6 +250,7 @@ class Roster:
         identity = BackendId(failure.backend)
         if identity not in self.pool.members:
             return  # it was forgotten while it was probed
+        failure.name = self.pool.name_of(identity)
         if isinstance(failure, BackendNotAtFault):
             self._observer.backend_troubled(failure)
             return

@@ -5,7 +5,7 @@ the event loop in the middle of exchanges: a listener is quick and never raises.
 """
 
 from partitioner.errors import BackendFailure
-from partitioner.membership.backend import Backend, BackendId, Intent
+from partitioner.membership.backend import Backend, Intent
 from partitioner.membership.health import HealthRecord, Symptom
 from partitioner.membership.losses import LossReason
 from partitioner.protocol.messages import Operation
@@ -175,7 +175,7 @@ class Observer:
     def session_repaired(self, backend: Backend) -> None:
         """A backend that was marked for a session holds what it should again."""
 
-    def loss_declared(self, operation: Operation, silent: tuple[BackendId, ...], reason: LossReason) -> None:
+    def loss_declared(self, operation: Operation, silent: tuple[str, ...], reason: LossReason) -> None:
         """A session was declared lost: only these backends, which are out for this reason, may have it."""
 
     def lock_taken_over(self, backend: Backend) -> None:

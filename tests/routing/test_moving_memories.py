@@ -76,6 +76,28 @@ def has_canary(server: MemoryStateServer, token: bytes) -> None:
     server.tell(request(Operation.SET, CANARY_TARGET, body=token))
 
 
+async def test_servers_are_told_of_by_their_names(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """What they were called before they were renamed does not show in what operators read."""
+    farm = MemoryFarm(nursery)
+    await farm.start()
+    await farm.save()
+    await change_to(farm, renamed(farm), is_seen=True)
+    for place in (0, 1):
+        farm.servers[place].kill()
+    await farm.ask(GET)
+    await farm.eject(0)
+    await farm.eject(1)
+    await farm.ask(GET)
+    names = {f"new-{each}" for each in farm.names[:2]}
+    troubled = [fact[1] for fact in farm.observer.named("backend_troubled")]
+    closed = [fact[-1] for fact in farm.observer.named("exchange_closed")]
+    lost = [set(fact[2]) for fact in farm.observer.named("loss_declared")]
+
+    assert names >= {failure.name for failure in troubled} != set()
+    assert [names] == lost
+    assert [] == [each for each in map(str, (*troubled, *closed)) if not each.startswith("new-")]
+
+
 @CHANGES
 @IS_SEEN
 async def test_a_session_survives(

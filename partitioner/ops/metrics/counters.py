@@ -176,7 +176,7 @@ class Counters(Observer):
     def session_repaired(self, backend: Backend) -> None:
         self.repaired += 1
 
-    def loss_declared(self, operation: Operation, silent: tuple[BackendId, ...], reason: LossReason) -> None:
+    def loss_declared(self, operation: Operation, silent: tuple[str, ...], reason: LossReason) -> None:
         self.lost[reason] += 1
 
     def lock_taken_over(self, backend: Backend) -> None:
