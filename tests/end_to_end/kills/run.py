@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from partitioner.membership.entry import LONGEST_PAGE
 from partitioner.membership.health import HealthPolicy
 from tests.end_to_end.kills.faults import TAKEOVERS, Fault
 from tests.end_to_end.kills.figures import Outage, longest_neglect, outages, puts_in_place, touches
@@ -92,6 +93,7 @@ class Outcome:
     violations: tuple[Violation, ...]
     periods: tuple[Period, ...]
     router_starts: tuple[float, ...]
+    router_crashes: tuple[float, ...]
     log: str  # of all routers, one after the other
     stopped_by: str | None  # what kept the run from being finished
 
@@ -128,8 +130,13 @@ class Outcome:
             longest_outage=max((each.duration for each in found if is_of_it(each.ended_at)), default=0.0),
             closed=sum(each.status is None for each in exchanges),
             violations=tuple(each for each in self.violations if is_of_it(each.exchange.began_at)),
-            allowed=period.fault.longest_outage(self.plan.health),
+            allowed=None if self._is_in_quarantine(period) else period.fault.longest_outage(self.plan.health),
         )
+
+    def _is_in_quarantine(self, period: Period) -> bool:
+        """Whether a router had crashed just before: a session that may be locked on a server that fails then
+        is closed to everyone (design.md 7.7)."""
+        return any(each <= period.began_at < each + LONGEST_PAGE for each in self.router_crashes)
 
 
 @dataclass
@@ -226,8 +233,16 @@ class Run:
             late = max((late for at, late in load.lateness if began_at <= at < end), default=0.0)
             periods.append(Period(fault, name, began_at, redundant_at, end, late))
         violations = judge(Expected(), load.history, self.plan.load.execution_timeout)
-        starts, log = tuple(site.router_starts), site.log
-        return Outcome(self.plan, load.history, violations, tuple(periods), starts, log, self._stopped_by)
+        return Outcome(
+            self.plan,
+            load.history,
+            violations,
+            tuple(periods),
+            tuple(site.router_starts),
+            tuple(site.router_crashes),
+            site.log,
+            self._stopped_by,
+        )
 
 
 @dataclass(frozen=True, slots=True)

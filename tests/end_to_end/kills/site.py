@@ -53,6 +53,8 @@ class Site:
         self.router_died_at = float("-inf")
         self.router_is_down = True
         self.router_starts: list[float] = []
+        self.router_crashes: list[float] = []  # when the next one had begun
+        self._has_crashed = False
         self.intents: dict[str, str] = {}  # of the servers that are configured, by name
         self.weights: dict[str, float] = {}  # where they are not 1
         self.hosts: dict[str, str] = {}  # where they are not spelt 127.0.0.1
@@ -147,6 +149,7 @@ class Site:
 
     def kill_router(self) -> None:
         self._note_router_down()
+        self._has_crashed = True
         self.router.kill()
 
     async def take_over(self) -> None:
@@ -163,6 +166,9 @@ class Site:
         self.router_starts.append(trio.current_time())
         await self.log_says("router started", 0)
         self.router_is_down = False
+        if self._has_crashed:
+            self.router_crashes.append(trio.current_time())
+            self._has_crashed = False
 
     async def _start_standby(self) -> None:
         self._standby = await self._begin_router(self._seats[1])
