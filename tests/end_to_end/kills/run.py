@@ -94,7 +94,7 @@ class Outcome:
     periods: tuple[Period, ...]
     router_starts: tuple[float, ...]
     router_crashes: tuple[float, ...]
-    log: str  # of all routers, one after the other
+    log: str  # of all routers and state servers, one after the other
     stopped_by: str | None  # what kept the run from being finished
 
     @property

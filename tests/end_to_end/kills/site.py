@@ -64,6 +64,7 @@ class Site:
         self._ports: dict[str, int] = {}
         self._files: dict[str, Path] = {}
         self._servers: dict[str, StateServerProcess] = {}
+        self._programs: list[Program] = []  # state servers that there have been
         for _ in range(servers):
             self.intents[self.new_name()] = "ready"
 
@@ -122,6 +123,7 @@ class Site:
         """Start a server at its port; one that was stopped in order takes up what it has left."""
         file = str(self._files[name])
         self._servers[name] = await self._begin(state_server(self._ports[name], "--state-file", file))
+        self._programs.append(self._servers[name].program)
 
     async def stop(self, name: str) -> None:
         assert await trio.to_thread.run_sync(self._servers[name].program.stop) == 0
@@ -193,8 +195,8 @@ class Site:
 
     @property
     def log(self) -> str:
-        """All that the routers have written, one after the other."""
-        return "".join(each.output for each in self._routers)
+        """All that the routers have written, one after the other, and the state servers after them."""
+        return "".join(each.output for each in (*self._routers, *self._programs))
 
     @property
     def end_of_log(self) -> int:
@@ -206,8 +208,17 @@ class Site:
         give_up_at = trio.current_time() + LONGEST_WAIT
         while not any(re.search(pattern, line) for line in self.router.lines[since:]):
             if trio.current_time() > give_up_at or self.router.process.poll() is not None:
-                raise AssertionError(f"no {pattern!r} in the router's log:\n{self.router.output}")
+                raise AssertionError(
+                    f"no {pattern!r} in the router's log{self._whose_end}:\n{self.router.output}"
+                )
             await trio.sleep(A_MOMENT)
+
+    @property
+    def _whose_end(self) -> str:
+        """Which state servers have ended, and how, in words."""
+        codes = {name: server.program.process.poll() for name, server in self._servers.items()}
+        ended = [f"{name} ended with {code}" for name, code in codes.items() if code is not None]
+        return f" ({', '.join(ended)})" if ended else ""
 
     async def redundant_since(self) -> float | None:
         """Ask the router since when the next server may fail; None if it may not, or there is no router."""
