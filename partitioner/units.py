@@ -62,6 +62,11 @@ def format_age(seconds: float) -> str:
     return f"{whole}s"
 
 
+def format_length(seconds: float) -> str:
+    """Write how long something took: `250ms`, `13.7s`, and from a minute on as an age: `3m 20s`."""
+    return format_duration(seconds) if seconds < 60 else format_age(seconds)
+
+
 def format_size(size: int) -> str:
     """Write a size in the largest binary unit that keeps it short: `512B`, `64KiB`, `1.5GiB`."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):

@@ -5,6 +5,7 @@ import pytest
 from partitioner.units import (
     format_age,
     format_duration,
+    format_length,
     format_share,
     format_size,
     parse_duration,
@@ -127,5 +128,6 @@ def test_a_share_is_written(share: float, text: str) -> None:
     ],
 )
 def test_a_length_of_time_for_people(seconds: float, text: str) -> None:
-    """Two units tell enough, and no fraction has to be converted."""
+    """Two units tell enough, and no fraction has to be converted. Less than a minute is exact in the log."""
     assert text == format_age(seconds)
+    assert format_length(seconds) == (text if seconds >= 60 else format_duration(seconds))

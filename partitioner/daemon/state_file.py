@@ -18,7 +18,7 @@ from partitioner.errors import FileUnusable, MalformedFile
 from partitioner.ops.log import Log
 from partitioner.sessions.snapshot import Restored, read_snapshot, write_snapshot
 from partitioner.sessions.table import SessionTable
-from partitioner.units import format_duration, format_size
+from partitioner.units import format_length, format_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class StateFile:
             "sessions taken from the state file",
             sessions=restored.sessions,
             expired_meanwhile=restored.expired,
-            after=format_duration(round(restored.downtime)),
+            after=format_length(round(restored.downtime)),
         )
         return table
 

@@ -3,7 +3,7 @@
 from partitioner.ops.log import Log
 from partitioner.protocol.messages import Operation
 from partitioner.transport.observer import Observer
-from partitioner.units import format_duration, format_size
+from partitioner.units import format_length, format_size
 
 _ONE_FARM = (
     "give the site the same ID in IIS, in the same letter case, and the same machineKey on every web server "
@@ -50,7 +50,7 @@ class ClientLog(Observer):
             client=peer,
             operation=operation.value,
             **({"backend": backend} if backend else {}),
-            took=format_duration(round(duration, 2)),
+            took=format_length(round(duration, 2)),
             consequence="answered, and its page waited for it",
         )
 

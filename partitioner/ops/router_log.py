@@ -12,7 +12,7 @@ from partitioner.ops.log import Log
 from partitioner.ops.metrics.counters import is_recorded
 from partitioner.protocol.messages import Operation
 from partitioner.transport.observer import Observer
-from partitioner.units import format_duration
+from partitioner.units import format_length
 
 _FATE = {
     LostSessions.NEW: "its users get new sessions on the other servers",
@@ -125,7 +125,7 @@ class RouterLog(Observer):
             address=str(backend.address),
             cause="it was restarted: " + detail if record.symptom is Symptom.RESTARTED else detail,
             consequence=f"{self._fate(eligible, record.symptom)}; {self._serving(eligible)}",
-            **({"stays_out_at_least": format_duration(held_for)} if held_for > 0 else {}),
+            **({"stays_out_at_least": format_length(held_for)} if held_for > 0 else {}),
         )
 
     def ejection_withheld(self, backend: Backend, detail: str) -> None:
@@ -198,7 +198,7 @@ class RouterLog(Observer):
             backend=backend.name,
             address=str(backend.address),
             cause="it answers, and what it missed is not known",
-            consequence=f"it is written to, and not read for {format_duration(round(duration))}, unless "
+            consequence=f"it is written to, and not read for {format_length(round(duration))}, unless "
             f"`partitioner ready {backend.name} --force` trusts it; {self._serving(eligible)}",
         )
 
@@ -227,7 +227,7 @@ class RouterLog(Observer):
         self._log.note(
             "drain began",
             backend=backend.name,
-            at_most=format_duration(round(at_most)),
+            at_most=format_length(round(at_most)),
             cause="its intent is drain",
             consequence=f"its sessions move to the other servers, {how}",
         )
@@ -253,7 +253,7 @@ class RouterLog(Observer):
             "this router is the active one",
             term=term,
             cause=cause,
-            took=format_duration(round(duration, 3)),
+            took=format_length(round(duration, 3)),
             consequence="it serves; every other router of this farm is a standby",
         )
 
@@ -334,7 +334,7 @@ class RouterLog(Observer):
     def redundancy_regained(self, after: float) -> None:
         self._log.note(
             "pool is redundant again",
-            after=format_duration(round(after)),
+            after=format_length(round(after)),
             consequence="any one server may fail",
         )
 
@@ -345,7 +345,7 @@ class RouterLog(Observer):
             "healing ended",
             looked_at=seen,
             healed=healed,
-            took=format_duration(round(duration, 1)),
+            took=format_length(round(duration, 1)),
             cause="the pool has changed",
             consequence=self._wholeness(),
         )
