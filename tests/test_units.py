@@ -109,7 +109,7 @@ def test_a_size_is_written(size: int, text: str) -> None:
     assert text == format_size(size)
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.0, "0.0 %"), (1 / 3, "33.3 %"), (1.0, "100.0 %")])
+@each_case(("share", "text"), [(0.0, "0.0 %"), (1 / 3, "33.3 %"), (1.0, "100.0 %")])
 def test_a_share_is_written(share: float, text: str) -> None:
     """A share is written in per cent, to a tenth."""
     assert text == format_share(share)

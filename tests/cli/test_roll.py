@@ -73,7 +73,7 @@ def test_what_is_said_of_one_server() -> None:
     assert {"state-2", None} == {each.server for each in rolling.said}
 
 
-@pytest.mark.parametrize(("copies", "drains"), [(1, False), (2, True)])
+@each_case(("copies", "drains"), [(1, False), (2, True)])
 def test_drained_first(copies: int, drains: bool) -> None:
     """Where sessions have no copies, and where that is wanted."""
     rolling = Rolling(RolledRouter(copies=copies), drains=drains)

@@ -110,7 +110,7 @@ def test_the_manual_says_what_can_be_reloaded() -> None:
     assert reloadable | below == APPLIED_AT_ONCE
 
 
-@pytest.mark.parametrize("name", ["three-servers.yml", "weighted.yml"])
+@each_case("name", ["three-servers.yml", "weighted.yml"])
 def test_the_examples_are_right(name: str) -> None:
     """Every example can be used as it stands."""
     assert len(load(CONF / "examples" / name).pool_backends()) == 3

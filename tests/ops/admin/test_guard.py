@@ -210,7 +210,7 @@ async def test_browsers_ask_for_a_password_on_the_page_alone(method: str, path: 
     assert (401, challenge) == (answer.status_code, answer.headers["www-authenticate"])
 
 
-@pytest.mark.parametrize("token", [None, ""])
+@each_case("token", [None, ""])
 def test_an_exposed_address_without_a_token_is_refused(token: str | None) -> None:
     """Any program that reaches the port could take the pool apart."""
     with pytest.raises(AddressUnavailable, match=r"0\.0\.0\.0:9424 can be reached from other machines"):
