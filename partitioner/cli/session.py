@@ -42,7 +42,7 @@ def sessions(url: str, as_json: bool, largest: int, by_item: bool) -> None:
     """Print what takes the memory of the state servers: which sessions, applications, and names of items.
 
     Walks through all sessions of state servers with an `admin` address, and changes nothing. With --by-item
-    they add up the sizes of their items, which takes about a minute for a million sessions. Sessions are not
+    they add up the sizes of their items, which takes a minute or two for a million sessions. Sessions are not
     named: who knows a session ID is its user. Needs the router's admin_token, on loopback as well.
     """
     from partitioner.cli.actions.sessions import show_items, show_largest

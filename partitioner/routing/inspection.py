@@ -142,6 +142,7 @@ class Inspection:
         self._farm = farm
         self._source = source
         self._applications = applications
+        self._one_body_at_a_time = trio.CapacityLimiter(1)
 
     # --- which session is meant ---
 
@@ -238,6 +239,12 @@ class Inspection:
     # --- of any other server: by the protocol, behind the gate ---
 
     async def _read(self, session: SessionRef, server: BackendId, wants_outline: bool) -> "_Seen":
+        async with self._one_body_at_a_time:
+            return await self._read_behind_the_gate(session, server, wants_outline)
+
+    async def _read_behind_the_gate(
+        self, session: SessionRef, server: BackendId, wants_outline: bool
+    ) -> "_Seen":
         gate = self._core.gate
         with trio.move_on_after(GATE_PATIENCE) as waiting:
             await gate.enter(session.key)
@@ -363,15 +370,13 @@ def checked(target: bytes) -> bytes:
 
 # --- outlines ---
 
-_ONE_AT_A_TIME = trio.CapacityLimiter(1)
-
 
 async def outlined(body: bytes) -> Outline:
-    """The outline of a body; of one that may take a while in a thread of its own."""
+    """The outline of a body; of one that may take a while in a thread. Callers have one body at a time."""
     if is_quick(body):
         await trio.lowlevel.checkpoint()
         return outline_of(body).largest(MOST_ITEMS_TOLD)
-    outline = await trio.to_thread.run_sync(outline_of, body, limiter=_ONE_AT_A_TIME)
+    outline = await trio.to_thread.run_sync(outline_of, body)
     return outline.largest(MOST_ITEMS_TOLD)
 
 

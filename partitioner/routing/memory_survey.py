@@ -194,11 +194,9 @@ class MemorySurvey:
         """Have all servers add up their items. Raises Refused while another survey goes on."""
         found = ByKind()
         with self._alone(), trio.move_on_after(LONGEST_SURVEY):
-            for identity, admin in self._asked(found.refused):
-                try:
-                    await self._weigh(identity, admin, found)
-                except ListingFailed as error:
-                    found.refused[identity] = str(error)
+            async with trio.open_nursery() as asking:
+                for identity, admin in self._asked(found.refused):
+                    asking.start_soon(self._weigh, identity, admin, found)
             found.is_complete = True
         return found
 
@@ -212,17 +210,21 @@ class MemorySurvey:
                 yield identity, member.backend.admin
 
     async def _weigh(self, identity: BackendId, admin: Address, found: ByKind) -> None:
+        """Ask one server, a part after the other."""
         following: str | None = ""
-        while following is not None:
-            page = await self._source.weigh(admin, following)
-            member = self._core.roster.pool.members.get(identity)
-            if member is None:
-                raise ListingFailed("it has left the pool meanwhile")
-            check_owner(page.canaries, self._farm, member)
-            if page.following == following:
-                raise ListingFailed("its listing does not go on")
-            found.add(page)
-            following = page.following
+        try:
+            while following is not None:
+                page = await self._source.weigh(admin, following)
+                member = self._core.roster.pool.members.get(identity)
+                if member is None:
+                    raise ListingFailed("it has left the pool meanwhile")
+                check_owner(page.canaries, self._farm, member)
+                if page.following == following:
+                    raise ListingFailed("its listing does not go on")
+                found.add(page)
+                following = page.following
+        except ListingFailed as error:
+            found.refused[identity] = str(error)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

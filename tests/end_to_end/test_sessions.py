@@ -5,10 +5,12 @@ from pathlib import Path
 
 from partitioner.protocol.messages import Operation
 from tests.end_to_end.farm import QUICK_PROBES, farm_in
-from tests.end_to_end.processes import run_to_end
+from tests.end_to_end.processes import router, run_to_end, state_servers
+from tests.end_to_end.web_server import WebServer
 from tests.payload.bodies import class_record, compressed, content, library, nrbf, string
 
 ID = "bpr4mimb2vjnvtn2jc4yp3uo"
+LARGE_ID = "s0123456789abcdefghijklm"
 TOKEN = "a-token-of-operators"
 BASKET = content(
     [
@@ -35,6 +37,9 @@ def test_an_operator_looks_into_a_session_and_unlocks_it(tmp_path: Path) -> None
             return ended.returncode, ended.stdout, " ".join(ended.stderr.split())
 
         farm.web.save(ID, compressed(BASKET))
+        farm.web.save(
+            LARGE_ID, content([("grid", string("y" * 3_000_000)), ("user", string("Ada Lovelace"))])
+        )
         seen = run("session", ID)
         farm.web.ask(Operation.ACQUIRE, ID)
         locked = json.loads(run("session", "--json", ID)[1])["sessions"][0]
@@ -48,7 +53,8 @@ def test_an_operator_looks_into_a_session_and_unlocks_it(tmp_path: Path) -> None
             run("unlock", "--force", ID),
             run("unlock", "--force", "--json", ID),
         ]
-        largest = run("sessions", "--largest", "1")
+        large = run("session", LARGE_ID)
+        largest = run("sessions", "--largest", "2")
         items = run("sessions", "--by-item")
         log = farm.in_front.program.output
 
@@ -63,9 +69,32 @@ def test_an_operator_looks_into_a_session_and_unlocks_it(tmp_path: Path) -> None
     assert "a page may run for 110 s" in outcomes[5][2]
     assert "with cookie 2" in outcomes[6][1]
     assert "the session is not locked" in outcomes[7][2]
+    assert (0, True) == (large[0], "3,000,005" in large[1])
     assert (0, True) == (largest[0], "evil 5,003, basket 119, user 14" in largest[1])
     assert (0, True) == (items[0], "System.String" in items[1])
-    told = "".join([seen[1], *(each[1] for each in outcomes), largest[1], items[1], log])
+    told = "".join([seen[1], large[1], *(each[1] for each in outcomes), largest[1], items[1], log])
     assert "Lovelace" not in told
     assert ID not in largest[1] + items[1] + log
     assert "lock released by an operator" in log
+
+
+def test_servers_of_others_are_asked_by_the_protocol(tmp_path: Path) -> None:
+    """An ID alone is looked for under the applications whose saves were seen."""
+    with state_servers(2) as servers:
+        ports = [each.port for each in servers]
+        with router(tmp_path, ports, f"{QUICK_PROBES}admin_token: {TOKEN}\n") as in_front:
+            given = {"PARTITIONER_TOKEN": TOKEN}
+            before = run_to_end("session", ID, "--admin", in_front.admin, environment=given)
+            with WebServer(in_front.port) as web:
+                web.save(ID, BASKET)
+                seen = run_to_end("session", ID, "--admin", in_front.admin, environment=given)
+                surveyed = run_to_end("sessions", "--admin", in_front.admin, environment=given)
+                body = web.read(ID)
+
+    assert (1, True) == (
+        before.returncode,
+        "was not searched for the ID: it has no admin port" in before.stdout,
+    )
+    assert (0, True) == (seen.returncode, "Shop.Basket" in seen.stdout)
+    assert (0, 2) == (surveyed.returncode, surveyed.stdout.count("was not looked at: it has no admin port"))
+    assert BASKET == body
