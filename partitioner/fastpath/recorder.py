@@ -80,7 +80,7 @@ class ExchangeRecorder:
         if operation is _REMOVE and self._roster.pool.dirty:
             return False
         quarantine = tenure.quarantine
-        if quarantine is None or operation is _SET or operation is _REMOVE or operation is _RESET_TIMEOUT:
+        if quarantine is None or operation is _RESET_TIMEOUT:
             return True
         return quarantine.is_answered(key) or tenure.maybe_quarantine() is None
 

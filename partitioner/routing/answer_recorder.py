@@ -7,7 +7,7 @@ import trio
 
 from partitioner.membership.backend import BackendId
 from partitioner.membership.entry import Lock
-from partitioner.membership.exchange import Effects
+from partitioner.membership.exchange import RULES, Effects
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
 from partitioner.routing.dispatch import RoutedRequest
@@ -44,12 +44,19 @@ class AnswerRecorder:
         assert answered_by is not None
         if effects.spreads:
             return await self._spread(routed, answer, answered_by, effects)
+        if answer.status == 423 and RULES[routed.operation].is_write:
+            server = answered_by.server
+            await self._lock_quarantine.confirm_refusal(routed.session, routed.cookie, server)
         self.record(routed, answer, effects)
         if answer.head.has_action_flags:
             await self._expiry_sync.consume_flag(routed.session, answered_by.server)
-        if routed.operation is Operation.RELEASE:
-            await self._lock_quarantine.release_elsewhere(routed.session, routed.cookie, answered_by.server)
-        return answer
+        if routed.operation is not Operation.RELEASE:
+            return answer
+        replies = await self._lock_quarantine.release_elsewhere(
+            routed.session, routed.cookie, answered_by.server
+        )
+        released = (Response(each.head, b"") for each in replies if each.status == 200)
+        return next(released, answer) if answer.status == 423 else answer
 
     def record(self, routed: RoutedRequest, answer: Response, effects: Effects) -> None:
         """Remember what an answer to a request of one server says."""

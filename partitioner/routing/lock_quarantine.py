@@ -64,6 +64,26 @@ class LockQuarantine:
                     return Response(backend_reply.head, backend_reply.body)
         return None
 
+    async def confirm_refusal(self, session: SessionRef, cookie: int | None, server: BackendId) -> None:
+        """See whether a page that this server refuses, because of another lock, holds one on another server.
+
+        A server may show a lock that nobody was told of; the router that knew is gone, and which lock was
+        granted later cannot be told. A page that is closed fails loudly; to one that is refused its save is
+        lost without a word.
+
+        Raises NoBackendLeft where another server shows the lock of this page, or cannot be asked.
+        """
+        quarantine = self._quarantine()
+        if quarantine is None or quarantine.is_answered(session.key) or not cookie:
+            return
+        for other in quarantine.candidates(session.placement):
+            if other == server:
+                continue
+            async with self._internal_requests.fetched(other, session.target) as reply:
+                self._ledger_keeper.note_read_in_doubt(session, other, reply)
+                if reply is None or (reply.status == 423 and reply.head.lock_cookie == cookie):
+                    raise NoBackendLeft(f"{other} may hold the lock of this page, and {server} another one")
+
     async def release_elsewhere(
         self, session: SessionRef, cookie: int | None, server: BackendId
     ) -> list[BackendReply]:

@@ -112,6 +112,9 @@ BY_UNIT_TEST = {
     "a lock of before the claim renews nothing": (
         f"{_LOCK_QUARANTINE}::test_what_is_shown_to_be_locked_lives_on"
     ),
+    "a lock that nobody was told of refuses the holder": (
+        f"{_LOCK_QUARANTINE}::test_a_lock_beside_that_of_the_holder"
+    ),
     "a lower term stays": f"{_TENURE}::test_a_lower_term_is_written_over",
     "a reload goes by names and addresses alone": f"{_MOVING}::test_identities_go_by_tokens",
     "a server that has begun anew shows no lock": (

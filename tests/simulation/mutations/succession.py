@@ -261,6 +261,12 @@ def a_lock_of_before_the_claim_is_released_at_one_server() -> Iterator[None]:
 
 
 @mutation
+def a_lock_that_nobody_was_told_of_refuses_the_holder() -> Iterator[None]:
+    """Its save is lost without a word: the lock of its page is on another server."""
+    return replaced(LockQuarantine, "confirm_refusal", nothing_later)
+
+
+@mutation
 def a_lock_of_what_is_missed_is_released_nowhere() -> Iterator[None]:
     """Where the server that is read misses the session, other candidates are not told."""
     return replaced(Answering, "_release_missed", nothing_later)
