@@ -88,7 +88,7 @@ def _reason_against(document: Document, element: Element) -> str | None:
         return f"sessionState in line {line} is encrypted with {provider}; decrypt it on the web server first"
     source = element.attributes.get("configSource")
     if source is not None:
-        return f"sessionState in line {line} is in {source}; give that file"
+        return f"sessionState in line {line} is in {source}; it is changed there, if that file is given"
     mode = element.attributes.get("mode")
     if mode not in (None, STATE_SERVER):
         return f"sessionState in line {line} has the mode {mode}; expected {STATE_SERVER}"

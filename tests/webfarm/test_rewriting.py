@@ -51,7 +51,10 @@ def test_one_value_is_exchanged(name: str, before: str, after: str) -> None:
             "sessionState in line 12 is encrypted with DataProtectionConfigurationProvider; "
             "decrypt it on the web server first",
         ),
-        ("web-sources.config", "sessionState in line 7 is in config\\session.config; give that file"),
+        (
+            "web-sources.config",
+            "sessionState in line 7 is in config\\session.config; it is changed there, if that file is given",
+        ),
         (
             "root-web-4.0.config",
             "sessionState in line 22 has neither mode nor stateConnectionString: both are inherited",
