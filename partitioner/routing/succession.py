@@ -74,8 +74,12 @@ class Succession:
         # sooner, and the claims that they made end with them.
         self._waited_since: tuple[tuple[Term, int], float] | None = None
 
-    async def find_record(self, item: TermItem, ours: Record | None) -> tuple[Survey, Record | None]:
+    async def find_record(
+        self, item: TermItem, ours: Record | None, patience: float
+    ) -> tuple[Survey, Record | None]:
         """Write our term everywhere, then read the records; retry until one of them is current.
+
+        After `patience` seconds the newest one has to do.
 
         Raises NoBackendLeft if no server takes the term.
         """
@@ -89,7 +93,7 @@ class Succession:
                 return survey, record
             if self._waited_since is None or self._waited_since[0] != order_of(record):
                 self._waited_since = order_of(record), trio.current_time()
-            if trio.current_time() >= self._waited_since[1] + self._policy.lost_after:
+            if trio.current_time() >= self._waited_since[1] + patience:
                 return survey, record
             await trio.sleep(RETRY_PAUSE)
 

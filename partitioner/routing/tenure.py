@@ -263,7 +263,7 @@ class Tenure:
         recorded = {each.order[0] for each in survey.records_of_this_farm(ours)}
         item = next_term(survey.found | recorded, recorded, self.policy.draw_word())
         self.authority.claim(item)
-        survey, record = await self._succession.find_record(item, ours)
+        survey, record = await self._succession.find_record(item, ours, self.policy.lost_after)
         now = trio.current_time()
         legacy = self._succession.left_by(record)
         read_by = FarmClock(survey.newest_beat or (0 if record is None else record.written_at), now)

@@ -419,6 +419,23 @@ async def test_a_record_is_current(
     assert is_awaited is (took > 5.0)
 
 
+async def test_a_reload_changes_how_long_a_record_is_awaited(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """`lost_after` can be changed while the router runs."""
+    site = Site(nursery, 2)
+    died = await site.router()
+    await save(died, b"saved")
+    crash(died)
+    site.servers[0].freeze()
+    again = await site.router(lost_after=300.0)
+    again.core.adopt(replace(again.core.policy, lost_after=20.0))
+    began_at = trio.current_time()
+    await tenure_of(again).claim("a test")
+
+    assert 20.0 <= trio.current_time() - began_at < 60.0
+
+
 async def test_a_server_that_was_restarted_has_no_later_record(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
