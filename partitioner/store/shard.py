@@ -328,7 +328,7 @@ class Shard:
         for _ in range(3):
             (found,) = await pipe.introduce([(b"GET", name)])
             if isinstance(found, ReplyError):
-                raise EngineUnfit(f"the canary {name.decode()} cannot be read: {found}")
+                raise _why_canary_is_refused(pipe, name, "read", found)
             item = found if isinstance(found, bytes) else None
             finding = canary.judge(item)
             if finding is Finding.FITS:
@@ -349,7 +349,7 @@ class Shard:
             waiting = (b"WAIT", b"%d" % replicas, b"%d" % int(WAIT_FOR_REPLICAS * 1000))
             planted, _ = await pipe.introduce([(b"SET", name, value, *only_if_absent), waiting])
             if isinstance(planted, ReplyError):
-                raise EngineUnfit(f"the canary {name.decode()} cannot be written: {planted}")
+                raise _why_canary_is_refused(pipe, name, "written", planted)
             if planted == b"OK":
                 canary.adopt(value)
         raise EngineEmpty("the engine's canary changes all the time: several farms may use one prefix")
@@ -566,6 +566,14 @@ class Shard:
                 call.take(reply)
         if self._queue:
             self._wake()
+
+
+def _why_canary_is_refused(pipe: Pipe, name: bytes, doing: str, refusal: ReplyError) -> StoreFailure:
+    """What a refusal at the first look means: the canary's slot may be on its way to another shard."""
+    sentence = f"the canary {name.decode()} cannot be {doing}: {refusal}"
+    if is_refusal(refusal, "MOVED", "ASK", *NOT_NOW):
+        return EngineLost(f"{pipe.channel.peer} does not serve now: {sentence}")
+    return EngineUnfit(sentence)
 
 
 def _without_permissions(calls: list[Call], replies: list[Reply]) -> list[Reply]:

@@ -1,0 +1,85 @@
+"""What a primary replies when its canary is looked at first, and what becomes of requests meanwhile."""
+
+import hiredis
+import trio
+from trio.testing import MockClock
+
+from partitioner.errors import EngineUnfit, StoreFailure
+from partitioner.membership.losses import LostSessions
+from partitioner.store.calls import OtherCall, Reply
+from partitioner.store.canary import Canary
+from partitioner.store.engine import EngineClient
+from partitioner.store.observer import StoreObserver
+from partitioner.store.policy import StorePolicy
+from partitioner.store.scripts import GET, NO_ID
+from tests.doubles.network import Network
+from tests.simulation.seeded import ActorRandom
+from tests.store.engine_model import Node
+from tests.tables import each_case
+
+PASSING = (
+    "MOVED 5 10.1.0.2:6379",
+    "ASK 5 10.1.0.2:6379",
+    "CLUSTERDOWN The cluster is down",
+    "TRYAGAIN later",
+)
+
+
+class Refusing(Node):
+    """An engine that does not tell its canary until two seconds have passed, or never takes one."""
+
+    refusal = ""
+    refused = b"GET"
+
+    def _reply(self, name: bytes, words: list[bytes]) -> object:
+        is_canary = name == self.refused and words[0] == b"aspnet:canary"
+        if is_canary and trio.current_time() < 2.0:
+            return hiredis.ReplyError(self.refusal)
+        return super()._reply(name, words)
+
+
+async def outcome_of(
+    refusal: str, refused: bytes, nursery: trio.Nursery
+) -> tuple[Reply | StoreFailure, float]:
+    """What becomes of a request that comes at once, and when."""
+    network = Network(nursery)
+    node = Refusing(network, 1, ActorRandom(0, "node"), 0.0)
+    node.refusal, node.refused = refusal, refused
+    node.start()
+    policy = StorePolicy(primary=node.address)
+    engine = EngineClient(policy, lambda _: Canary(LostSessions.CLOSE), network.dial, StoreObserver())
+    nursery.start_soon(engine.run)
+    await trio.sleep(0.5)
+    found: list[Reply | StoreFailure] = []
+    settled = trio.Event()
+
+    def take(outcome: Reply | StoreFailure) -> None:
+        found.append(outcome)
+        settled.set()
+
+    now = trio.current_time()
+    engine.submit(OtherCall(GET, b"aspnet:session", (NO_ID,), now, now + 8.0, take))
+    await settled.wait()
+    return found[0], trio.current_time()
+
+
+@each_case("refusal", PASSING)
+@each_case("refused", [b"GET", b"SET"])
+async def test_a_refusal_that_passes_is_waited_for(
+    refusal: str, refused: bytes, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A slot that is handed over, or a Cluster that settles: requests wait, and no client is closed."""
+    reply, at = await outcome_of(refusal, refused, nursery)
+
+    assert 404 == reply
+    assert 2.0 < at < 4.0
+
+
+async def test_a_refusal_that_stays_closes_clients_at_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """An ACL has to be mended first."""
+    reply, at = await outcome_of("NOPERM no permissions to run the 'get' command", b"GET", nursery)
+
+    assert isinstance(reply, EngineUnfit)
+    assert at < 1.0
