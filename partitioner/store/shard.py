@@ -74,6 +74,7 @@ class _CallBatch:
     calls: list[Call]
     mark: Mark = NO_MARK  # what the canary must have passed
     is_advancing: bool = False  # the canary is advanced after the calls
+    is_patient: bool = True  # replicas have WAIT_FOR_REPLICAS
     replies: list[Reply] = field(default_factory=list)
     canary: Reply = None
 
@@ -321,6 +322,8 @@ class Shard:
         if named.address != serving.primary.address and named.epoch >= serving.primary.epoch:
             serving.end(EngineLost(f"{named.address} is the primary now"))
         serving.replicas = max(serving.replicas, connected, named.replicas or 0)
+        if connected >= serving.replicas:
+            self._is_degraded = False  # a replica that is back may need more than WAIT_WHILE_DEGRADED
 
     async def _look_at_canary(self, pipe: Pipe, name: bytes, replicas: int) -> None:
         """Raises EngineEmpty if the sessions are lost."""
@@ -406,7 +409,8 @@ class Shard:
             count += sum(call.is_asking for call in calls)
         wanted = serving.replicas
         if wanted:
-            patience = WAIT_WHILE_DEGRADED if self._is_degraded else WAIT_FOR_REPLICAS
+            batch.is_patient = not self._is_degraded
+            patience = WAIT_FOR_REPLICAS if batch.is_patient else WAIT_WHILE_DEGRADED
             pieces.append(write_command(b"WAIT", b"%d" % wanted, b"%d" % int(patience * 1000)))
             count += 1
 
@@ -462,11 +466,15 @@ class Shard:
         elif isinstance(acknowledged, int) and acknowledged >= wanted:
             self._is_degraded = False
             self._settle(batch, serving)
-        elif not batch.calls:
-            self._is_degraded = True
+        else:
+            self._is_degraded = self._is_degraded or batch.is_patient
+            self._doubt(batch, serving)
+
+    def _doubt(self, batch: _CallBatch, serving: _Serving) -> None:
+        """Not all replicas have a batch."""
+        if not batch.calls:
             self._out.pop(batch, None)
         else:
-            self._is_degraded = True
             serving.unacknowledged.append(batch)
             serving.doubt.unpark()
 

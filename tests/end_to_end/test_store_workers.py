@@ -21,7 +21,7 @@ from tests.end_to_end.store_servers import StoreServer, configured_store_server
 from tests.end_to_end.web_server import Closed, WebServer
 from tests.simulation.checker import Kind
 
-PATIENCE = 60.0
+PATIENCE = 90.0
 CLIENTS = 24  # that all are spread to one of three workers happens once in 10^10 times
 
 SESSION = "abcdefghijklmnopqrstuvwx"
@@ -211,3 +211,15 @@ def test_the_service_manager_hears_the_supervisor(tmp_path: Path) -> None:
             )
             assert 0 == program.stop()
             assert "STOPPING" in notified.wait_for_name("STOPPING")
+
+
+@pytest.mark.slow
+def test_a_worker_that_stands_still_is_killed(tmp_path: Path) -> None:
+    """Its clients would wait for ever; they are closed then, and it is started again."""
+    with served_by(2, tmp_path) as (server, _):
+        frozen = workers(server)[0]["pid"]
+        os.kill(frozen, signal.SIGSTOP)
+
+        server.program.wait_for("worker ended worker=1 cause='it has not answered for", PATIENCE)
+        assert has_ended(frozen)
+        wait_until(lambda: metric(server, "workers_serving") == 2)

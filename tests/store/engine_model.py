@@ -85,7 +85,8 @@ class Link:
     """What a replica has yet to follow."""
 
     def __init__(self, lag: float, followed: int) -> None:
-        self.followed = followed  # the number of the last change that it has
+        self.followed = -1  # the number of the last change that it has acknowledged
+        self.begins_with = followed  # what it has from the beginning
         self._lag = lag
         self._put, self.changes = trio.open_memory_channel[tuple[float, bytes, Item | None, int]](math.inf)
 
@@ -247,6 +248,8 @@ class Node:
 
     async def replicate(self, replica: "Node", link: "Link") -> None:
         """Have a replica follow, change by change, for as long as it is one."""
+        await trio.sleep(self.lag)
+        link.followed = link.begins_with
         async for due_at, name, item, number in link.changes:
             await trio.sleep_until(due_at)
             await self._running.wait()

@@ -1,4 +1,4 @@
-"""What a primary replies when its canary is looked at first, and what becomes of requests meanwhile."""
+"""What becomes of requests while a primary is looked at first, and while replicas are slow."""
 
 import hiredis
 import trio
@@ -6,6 +6,7 @@ from trio.testing import MockClock
 
 from partitioner.errors import EngineUnfit, StoreFailure
 from partitioner.membership.losses import LostSessions
+from partitioner.store import policy as store_policy
 from partitioner.store.calls import OtherCall, Reply
 from partitioner.store.canary import Canary
 from partitioner.store.engine import EngineClient
@@ -14,7 +15,7 @@ from partitioner.store.policy import StorePolicy
 from partitioner.store.scripts import GET, NO_ID
 from tests.doubles.network import Network
 from tests.simulation.seeded import ActorRandom
-from tests.store.engine_model import Node
+from tests.store.engine_model import GROUP, Node, SentinelGroup
 from tests.tables import each_case
 
 PASSING = (
@@ -83,3 +84,46 @@ async def test_a_refusal_that_stays_closes_clients_at_once(
 
     assert isinstance(reply, EngineUnfit)
     assert at < 1.0
+
+
+class Degraded(StoreObserver):
+    """Notes when requests were answered that not all replicas had."""
+
+    def __init__(self) -> None:
+        self.last_at = 0.0
+
+    def calls_degraded(self, count: int) -> None:
+        self.last_at = trio.current_time()
+
+
+async def test_a_slow_replica_is_waited_for_again_when_it_is_back(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """While one is away it is not waited for long; one that needs a tenth of a second gets its time again."""
+    network, rng = Network(nursery), ActorRandom(0, "nodes")
+    primary, replica = (Node(network, number, rng, 0.1) for number in (1, 2))
+    primary.start()
+    replica.start()
+    group = SentinelGroup(network, [primary, replica], rng)
+    addresses = tuple(each.address for each in group.sentinels)
+    policy = StorePolicy(sentinel=store_policy.SentinelGroup(GROUP, addresses))
+    degraded = Degraded()
+    engine = EngineClient(policy, lambda _: Canary(LostSessions.CLOSE), network.dial, degraded)
+    nursery.start_soon(engine.run)
+
+    async def ask_for(seconds: float) -> None:
+        until = trio.current_time() + seconds
+        while trio.current_time() < until:
+            now = trio.current_time()
+            engine.submit(OtherCall(GET, b"aspnet:session", (NO_ID,), now, now + 8.0))
+            await trio.sleep(0.02)
+
+    await ask_for(5.0)
+    replica.kill()
+    await ask_for(5.0)
+    assert degraded.last_at > 9.0
+    replica.start()
+    replica.follow(primary)
+    await ask_for(20.0)
+
+    assert degraded.last_at < 20.0
