@@ -9,6 +9,7 @@ from partitioner.fastpath.connections import BackendConnection, Client, FormerHo
 from partitioner.fastpath.routes import Routes
 from partitioner.membership.entry import Lock
 from partitioner.membership.exchange import EFFECTS, RULES, Finish, admit, finish, is_nowhere
+from partitioner.placement.application import spelling_of
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.ordinary import AnswerFrame
 from partitioner.routing.core import RouterCore
@@ -273,7 +274,7 @@ class ExchangeRecorder:
         duration = now - client.began_at
         finished(client.operation, client.status, duration, client.size)
         if client.operation is _SET and client.status == 200:
-            self._observer.session_saved(route.session.target, client.size)
+            self._observer.session_saved(spelling_of(route.session.target), client.size)
         if duration >= SLOW:
             assert route.backend_links is not None
             backend = route.backend_links.upstream.backend.name

@@ -14,6 +14,9 @@ are told apart by their IDs: the same site, and then another path.
 
 import re
 
+from partitioner.placement.session_id import session_id
+from partitioner.protocol.target import canonical_key
+
 _SITE = re.compile(r"(?P<site>/LM/W3SVC/[^/(]+)/(?P<path>[^(]*)", re.IGNORECASE)
 _SHOWN_OF_ID = 60
 _SHOWN_OF_HASH = 8
@@ -23,6 +26,19 @@ _SHOWN_OF_HASH = 8
 def application_of(canonical_key: bytes, session_id: bytes) -> bytes:
     """What stands before the session ID in a canonical key: nothing, where all of it was taken for the ID."""
     return canonical_key[: len(canonical_key) - len(session_id)]
+
+
+def spelling_of(target: bytes) -> bytes:
+    """What stands before the session ID in a target, as its client spells it; nothing of the ID.
+
+    Where that is not seen at once, it is the beginning of the canonical key, and nothing where all of it was
+    taken for the ID. Whatever it is, an ID put behind it makes it a target of the same application.
+    """
+    spelling, separator, tail = target.rpartition(b"%2f")
+    if tail.isalnum():
+        return spelling + separator
+    canonical = canonical_key(target)
+    return application_of(canonical, session_id(canonical))
 
 
 def are_siblings(one: bytes, other: bytes) -> bool:

@@ -24,6 +24,7 @@ from partitioner.errors import (
     StoreFailure,
 )
 from partitioner.membership.fencing import RouterConnection
+from partitioner.placement.application import spelling_of
 from partitioner.protocol.grammar import Dialect
 from partitioner.protocol.messages import Operation, RequestHead
 from partitioner.protocol.reader import BodyPiece, Event, request_reader
@@ -211,7 +212,7 @@ class Conversation:
         duration = trio.current_time() - began_at
         self._observer.exchange_finished(head.operation, response.head.status, duration, head.content_length)
         if head.operation is Operation.SET and response.head.status == 200:
-            self._observer.session_saved(head.target, head.content_length)
+            self._observer.session_saved(spelling_of(head.target), head.content_length)
         if duration >= SLOW:
             self._observer.exchange_was_slow(self._channel.peer, head.operation, duration, response.backend)
 

@@ -31,8 +31,11 @@ class Observer:
     def exchange_finished(self, operation: Operation, status: int, duration: float, size: int) -> None:
         """A client was answered; with its request it had sent a session of so many bytes, or none."""
 
-    def session_saved(self, target: bytes, size: int) -> None:
-        """A client was told that its session of so many bytes, at least one, is saved."""
+    def session_saved(self, application: bytes, size: int) -> None:
+        """A client was told that its session of so many bytes, at least one, is saved.
+
+        `application` is what stands before the session ID in the target (placement.application.spelling_of).
+        """
 
     def exchange_was_slow(self, peer: str, operation: Operation, duration: float, backend: str) -> None:
         """A client was answered, and late; by this backend, or, if it is empty, by none."""

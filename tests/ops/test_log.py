@@ -38,7 +38,7 @@ EVERY_FACT: dict[str, Report] = {
     "accepting_failed": lambda log: log.accepting_failed("Too many open files"),
     "request_rejected": lambda log: log.request_rejected("192.0.2.1", "the target is empty"),
     "exchange_finished": lambda log: log.exchange_finished(Operation.GET, 200, 0.001, 0),
-    "session_saved": lambda log: log.session_saved(b"target", 1024),
+    "session_saved": lambda log: log.session_saved(b"%2fLM", 1024),
     "exchange_was_slow": lambda log: log.exchange_was_slow("192.0.2.1", Operation.SET, 1.23456, "state-1"),
     "exchange_closed": lambda log: log.exchange_closed("192.0.2.1", None, "no backend is up"),
     "applications_mixed": lambda log: log.applications_mixed(

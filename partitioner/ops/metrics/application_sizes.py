@@ -29,6 +29,8 @@ RECONSIDERED_EVERY = 600.0
 REST = "other"
 """What applications without a name of their own are called together."""
 
+_SOME_ID = b"a" * 24
+
 _SLOTS = 64
 """Powers of two that a size may lie below."""
 
@@ -56,28 +58,25 @@ class ApplicationSizes:
         self._rest = [0] * _SLOTS  # the counts of all that have no name
         self._ended = 0  # bytes that were saved under names that have ended
         self._unknown = _Application(b"", self._rest)  # all that are too many to be known
-        self._by_spelling: dict[bytes, _Application] = {}  # by what stands before `%2fID` in targets
+        self._by_spelling: dict[bytes, _Application] = {}  # by what stands before the ID in targets
         self._known: dict[bytes, _Application] = {}  # by their canonical beginnings of keys
 
     def __repr__(self) -> str:
         return f"<ApplicationSizes of {len(self._known)} applications>"
 
-    def add(self, target: bytes, size: int) -> None:
-        """A session of so many bytes was saved."""
-        spelling, _, tail = target.rpartition(b"%2f")
-        application = self._by_spelling.get(spelling)
-        if application is None or not tail.isalnum():
-            application = self._find(target, spelling if tail.isalnum() else b"")
+    def add(self, spelling: bytes, size: int) -> None:
+        """A session of so many bytes was saved, of the application that clients spell like this."""
+        application = self._by_spelling.get(spelling) or self._find(spelling)
         application.counts[(size - 1).bit_length()] += 1
         application.saved += size
 
-    def _find(self, target: bytes, spelling: bytes) -> _Application:
-        canonical = canonical_key(target)
+    def _find(self, spelling: bytes) -> _Application:
+        canonical = canonical_key(spelling + _SOME_ID)
         beginning = application_of(canonical, session_id(canonical))
         application = self._known.get(beginning)
         if application is None:
             application = self._new(beginning)
-        if spelling and len(self._by_spelling) < MOST_SPELLINGS:
+        if len(self._by_spelling) < MOST_SPELLINGS:
             self._by_spelling[spelling] = application
         return application
 
@@ -91,7 +90,7 @@ class ApplicationSizes:
 
     def spellings(self) -> list[bytes]:
         """What stands before session IDs in the targets that were seen."""
-        return [spelling + b"%2f" for spelling in self._by_spelling]
+        return list(self._by_spelling)
 
     # --- what is read at a scrape ---
 

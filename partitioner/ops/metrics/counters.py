@@ -106,8 +106,8 @@ class Counters(Observer):
         if size and status == 200 and operation in SAVES:
             self.sizes.add(size)
 
-    def session_saved(self, target: bytes, size: int) -> None:
-        self.by_application.add(target, size)
+    def session_saved(self, application: bytes, size: int) -> None:
+        self.by_application.add(application, size)
 
     def exchange_closed(self, peer: str, operation: Operation | None, reason: str) -> None:
         self.closed[operation] += 1

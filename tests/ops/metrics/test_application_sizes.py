@@ -12,6 +12,7 @@ from partitioner.ops.metrics.application_sizes import (
     ApplicationSizes,
 )
 from partitioner.ops.metrics.catalog import SIZES_BY_TWO
+from partitioner.placement.application import spelling_of
 from partitioner.transport.traffic import Histogram
 from tests.doubles.sessions import APPLICATION, ID
 
@@ -49,7 +50,7 @@ def test_saves_are_counted_by_size_and_application() -> None:
     sizes = [7, 256, 257, 2**20, 2**20 + 1, 2**26, 2**26 + 1]
     for spelling in SPELLINGS:
         for size in sizes:
-            counted.sizes.add(spelling, size)
+            counted.sizes.add(spelling_of(spelling), size)
     [(name, told), (rest, nothing)] = counted.read().items()
     expected = Histogram(SIZES_BY_TWO)
     for size in sizes * len(SPELLINGS):
@@ -65,10 +66,10 @@ def test_what_clients_make_up_is_bounded() -> None:
     """Ten names and one for the rest, however many applications there seem to be; nothing grows for ever."""
     counted = Clocked()
     for number in range(1000):
-        counted.sizes.add(target(number), 1000)
+        counted.sizes.add(spelling_of(target(number)), 1000)
     for number in range(1000):
-        counted.sizes.add(b"%d" % number, 1000)
-        counted.sizes.add(APPLICATION + b"%2f" * number + ID, 1000)
+        counted.sizes.add(spelling_of(b"%d" % number), 1000)
+        counted.sizes.add(spelling_of(APPLICATION + b"%2f" * number + ID), 1000)
     told = counted.read()
 
     assert MOST_NAMED + 1 == len(told)
@@ -82,11 +83,11 @@ def test_the_heaviest_applications_have_the_names() -> None:
     """One that saves more takes the place of the lightest when they are reconsidered."""
     counted = Clocked()
     for number in range(MOST_NAMED + 2):
-        counted.sizes.add(target(number), 100 * (number + 1))
+        counted.sizes.add(spelling_of(target(number)), 100 * (number + 1))
     before = counted.read()
     counted.now = RECONSIDERED_EVERY
     after = counted.read()
-    counted.sizes.add(target(11), 5000)
+    counted.sizes.add(spelling_of(target(11)), 5000)
     then = counted.read()
     name = "/LM/W3SVC/11/ROOT(oXvpnxcu...)"
 
@@ -108,7 +109,7 @@ def test_no_series_ever_falls(periods: list[list[tuple[int, int]]]) -> None:
     counted, last = Clocked(), dict[str, Histogram]()
     for saves in periods:
         for application, size in saves:
-            counted.sizes.add(target(application), size)
+            counted.sizes.add(spelling_of(target(application)), size)
         counted.now += RECONSIDERED_EVERY
         told = counted.read()
 

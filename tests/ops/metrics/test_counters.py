@@ -87,7 +87,7 @@ COUNTED: dict[str, tuple[Report, Count, object]] = {
         1,
     ),
     "session_saved": (
-        lambda counters: counters.session_saved(b"%2fLM(oXvpnxcuEWqKAgOE)%2fid", 300),
+        lambda counters: counters.session_saved(b"%2fLM(oXvpnxcuEWqKAgOE)%2f", 300),
         lambda counters: {name: sizes.count for name, sizes in counters.by_application.read()},
         {"/LM(oXvpnxcu...)": 1, "other": 0},
     ),
