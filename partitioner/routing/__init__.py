@@ -30,6 +30,7 @@ What goes on beside the exchanges:
     session_healing.py    one session of that
     drain.py              hands over what a leaving server holds
     relocation.py         moves one session, for drains, searches and healing
+    redundancy_watch.py   reports when a failure could lose sessions
     verification.py       counts what servers hold, and changes nothing
     inventory.py          the listings of servers, merged by key
 
