@@ -47,4 +47,6 @@ What operators ask:
     withdrawal.py         what an order would lose
     inspection.py         where a session is, and what each server tells of it
     memory_survey.py      what takes the memory of servers
+    session_looks.py      what a state server of our own tells of a single session
+    item_weights.py       what items and sessions take of the memory
 """

@@ -21,13 +21,14 @@ from partitioner.membership.backend import Address, BackendId
 from partitioner.membership.entry import LONGEST_PAGE, Lock
 from partitioner.membership.items import ITEMS, read_canary
 from partitioner.membership.pool import Member
-from partitioner.payload import Outline, is_quick, outline_of
+from partitioner.payload import Outline
 from partitioner.placement.location import is_target
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.target import canonical_form, encode_target, server_key, target_of
 from partitioner.routing.core import RouterCore
 from partitioner.routing.internal_requests import BackendReply, put, release
 from partitioner.routing.ledger_keeper import LOCK_AGE
+from partitioner.routing.session_looks import Look, SeenLock, SeenSession, outlined
 from partitioner.transport.messages import Request
 
 GATE_PATIENCE = 2.0
@@ -37,35 +38,6 @@ _TARGET = re.compile(rb"[!-~]+")
 
 RELEASE_PATIENCE = 8.0
 """Seconds for a release: `timeouts.exchange` as it is unless configured."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeenLock:
-    """A lock, as a server tells it."""
-
-    cookie: int
-    age: float  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class SeenSession:
-    """A session, as a server tells it. What it does not tell is None."""
-
-    minutes: int | None  # its time-out
-    size: int | None  # bytes of its body
-    digest: str | None  # Session.digest, in 16 hex digits
-    idle: float | None  # seconds since it was last used
-    left: float | None  # seconds until it expires unless it is used; None also where it never does
-    is_new: bool  # no page has read it since a page without cookies has made it
-    lock: SeenLock | None
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the admin port of a state server tells of one session."""
-
-    session: SeenSession | None  # None: it does not have it
-    canaries: Mapping[str, str]  # what routers have planted there, by their farms' names
 
 
 class SessionSource(Protocol):
@@ -366,19 +338,3 @@ def checked(target: bytes) -> bytes:
     if canonical_form(server_key(target)).startswith(ITEMS.encode()):
         raise ValueError("a key that is kept for routers is not a session")
     return target
-
-
-# --- outlines ---
-
-
-async def outlined(body: bytes) -> Outline:
-    """The outline of a body; of one that may take a while in a thread. Callers have one body at a time."""
-    if is_quick(body):
-        await trio.lowlevel.checkpoint()
-        return outline_of(body).largest(MOST_ITEMS_TOLD)
-    outline = await trio.to_thread.run_sync(outline_of, body)
-    return outline.largest(MOST_ITEMS_TOLD)
-
-
-MOST_ITEMS_TOLD = 1000
-"""Of one session, the largest ones; as JSON they take some hundred kilobytes."""

@@ -6,7 +6,7 @@ items may be made up by the thousand (`cart_4711`), so of those that are kept ap
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,12 +15,10 @@ import trio
 
 from partitioner.errors import ListingFailed, Refused
 from partitioner.membership.backend import Address, BackendId
-from partitioner.placement.application import application_of, name_of
-from partitioner.placement.session_id import session_id
-from partitioner.protocol.target import canonical_form
 from partitioner.routing.core import RouterCore
 from partitioner.routing.inspection import check_owner
 from partitioner.routing.inventory import Found
+from partitioner.routing.item_weights import ApplicationNames, Kind, WeighedPage, Weight, bounded
 
 LONGEST_SURVEY = 300.0
 """Seconds; what has been seen by then is told."""
@@ -28,54 +26,8 @@ LONGEST_SURVEY = 300.0
 AT_A_TIME = 50
 """Sessions that are looked at in one go, about half a millisecond."""
 
-MOST_APPLICATIONS = 64
 MOST_KINDS = 10_000
 """Of items that are kept apart, in some 3 MB."""
-
-OTHERS = "(others)"
-"""What is beyond a bound."""
-
-
-@dataclass(slots=True)
-class Weight:
-    """How many there are of something, and how much memory their bodies take. Each copy counts."""
-
-    count: int = 0
-    size: int = 0  # bytes
-
-    def add(self, count: int, size: int) -> None:
-        self.count += count
-        self.size += size
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Items of one name and type in the sessions of one application."""
-
-    application: str
-    name: str | None  # None: the null key
-    type: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class WeighedKind:
-    """The same, with what they take on one server, or on all."""
-
-    kind: Kind
-    count: int
-    size: int  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class WeighedPage:
-    """What items a part of the sessions of a server has."""
-
-    kinds: tuple[WeighedKind, ...]
-    sessions: int  # in this part
-    size: int  # bytes of their bodies
-    unread: int  # sessions of them that could not be read to their end
-    following: str | None  # target of the session with which the next part begins
-    canaries: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,35 +71,11 @@ class ByKind:
             self.kinds.setdefault(kind, Weight()).add(each.count, each.size)
 
 
-def bounded(kind: Kind, known: Mapping[Kind, Weight], at_most: int) -> Kind:
-    """The kind, or where there are too many the one that stands for all others of its application."""
-    if kind in known or len(known) < at_most:
-        return kind
-    return Kind(kind.application if len(known) < at_most + MOST_APPLICATIONS else OTHERS, OTHERS, None)
-
-
 class WeightSource(Protocol):
     """Asks admin ports of our own state servers what items they hold."""
 
     async def weigh(self, admin: Address, first: str) -> WeighedPage:
         """A part of what it holds, from the session with this target on. Raises ListingFailed."""
-
-
-class ApplicationNames:
-    """The names of applications, by the keys of their sessions."""
-
-    def __init__(self) -> None:
-        self._names: dict[bytes, str] = {}
-
-    def of(self, key: bytes) -> str:
-        canonical = canonical_form(key)
-        application = application_of(canonical, session_id(canonical))
-        name = self._names.get(application)
-        if name is None:
-            if len(self._names) >= MOST_APPLICATIONS:
-                return OTHERS
-            name = self._names[application] = name_of(application) if application else "(none)"
-        return name
 
 
 class MemorySurvey:

@@ -13,8 +13,10 @@ from partitioner.ops.admin.listing import BoundedHttp
 from partitioner.ops.admin.session_views import find_in, look_at, outline_in, weigh
 from partitioner.payload import Outline
 from partitioner.protocol.target import server_key
-from partitioner.routing.inspection import Look, SessionSource
-from partitioner.routing.memory_survey import WeighedPage, WeightSource
+from partitioner.routing.inspection import SessionSource
+from partitioner.routing.item_weights import WeighedPage
+from partitioner.routing.memory_survey import WeightSource
+from partitioner.routing.session_looks import Look
 from partitioner.sessions.table import SessionTable
 
 T = TypeVar("T")

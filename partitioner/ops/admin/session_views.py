@@ -11,8 +11,7 @@ from partitioner.ops.admin.key_pages import canaries_of
 from partitioner.payload import Outline
 from partitioner.placement.session_id import session_id
 from partitioner.protocol.target import canonical_form, target_of
-from partitioner.routing.inspection import Look, SeenLock, SeenSession, outlined
-from partitioner.routing.memory_survey import (
+from partitioner.routing.item_weights import (
     ApplicationNames,
     Kind,
     WeighedKind,
@@ -20,6 +19,7 @@ from partitioner.routing.memory_survey import (
     Weight,
     bounded,
 )
+from partitioner.routing.session_looks import Look, SeenLock, SeenSession, outlined
 from partitioner.sessions.session import Session
 from partitioner.sessions.table import SessionTable
 

@@ -30,8 +30,10 @@ from partitioner.ops.standing import IS_STANDBY, role_of
 from partitioner.payload import Outline
 from partitioner.placement.session_id import SessionRef
 from partitioner.routing.core import RouterCore
-from partitioner.routing.inspection import Copy, Inspection, Looked, SeenLock, checked
-from partitioner.routing.memory_survey import ApplicationNames, LargeSession, MemorySurvey
+from partitioner.routing.inspection import Copy, Inspection, Looked, checked
+from partitioner.routing.item_weights import ApplicationNames
+from partitioner.routing.memory_survey import LargeSession, MemorySurvey
+from partitioner.routing.session_looks import SeenLock
 
 ITEMS_OF_A_LARGE_ONE = 3
 """That are told of each of the largest sessions."""

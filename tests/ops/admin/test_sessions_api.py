@@ -21,7 +21,8 @@ from partitioner.payload import outline_of
 from partitioner.protocol.messages import Operation
 from partitioner.protocol.target import server_key
 from partitioner.routing.inspection import Inspection
-from partitioner.routing.memory_survey import MOST_KINDS, OTHERS, MemorySurvey
+from partitioner.routing.item_weights import OTHERS
+from partitioner.routing.memory_survey import MOST_KINDS, MemorySurvey
 from tests.doubles.backends import ROUTER_NAME, MemoryStateServer
 from tests.doubles.routers import WALL_CLOCK_AT_START, MemoryRouter
 from tests.doubles.sessions import APPLICATION, ID, TARGET, request, target
