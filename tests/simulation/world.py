@@ -348,7 +348,8 @@ class World:
             primary = on.pop(acting.primary)
             if primary is None or primary.expires_at < now + WINDOW:
                 continue
-            if self._last_asked_at(number) + 60.0 * primary.timeout_minutes < now + WINDOW:
+            lives_until = self._last_asked_at(number) + 60.0 * primary.timeout_minutes
+            if lives_until < now + WINDOW:
                 continue
             good = [
                 identity
@@ -356,7 +357,7 @@ class World:
                 if session is not None
                 and pool.members[identity].is_readable
                 and session.body == primary.body
-                and session.expires_at >= primary.expires_at - WINDOW
+                and session.expires_at >= min(primary.expires_at, lives_until) - WINDOW
             ]
             bad = [each for each in acting.copies if (copy := on[each]) and copy.body != primary.body]
             if bad or len(good) < min(len(acting.copies), 1):
