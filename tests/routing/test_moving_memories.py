@@ -56,8 +56,8 @@ def swapped(farm: MemoryFarm) -> list[Backend]:
     ]
 
 
-CHANGES = pytest.mark.parametrize("change", [renamed, respelt, swapped])
-IS_SEEN = pytest.mark.parametrize("is_seen", [True, False])
+CHANGES = each_case("change", [renamed, respelt, swapped], ids=lambda each: each.__name__)
+IS_SEEN = each_case("is_seen", [True, False])
 
 
 async def change_to(farm: MemoryFarm, backends: list[Backend], *, is_seen: bool) -> None:
