@@ -14,6 +14,7 @@ from tests.simulation.mutations.proofs import BY_SEED, BY_UNIT_TEST, HARMLESS
 from tests.simulation.scenario import SWITCHES, THEMES
 from tests.simulation.seeded import run_seeded
 from tests.simulation.world import simulate
+from tests.tables import each_case
 
 FAST_SEEDS = (*range(12), *range(SWITCHES, SWITCHES + 2))
 BATCHES = [range(start, start + 20) for start in range(0, 240, 20)] + [range(SWITCHES, SWITCHES + 10)]
@@ -115,7 +116,7 @@ def test_a_broken_rule_is_caught(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "theme"), sorted(set(BY_SEED.values()), key=str))
+@each_case(("seed", "theme"), sorted(set(BY_SEED.values()), key=str))
 def test_a_seed_that_catches_shows_nothing_else(seed: int, theme: str | None) -> None:
     """With all rules as they are nothing is wrong with its history."""
     assert [] == findings((seed, (), theme))
