@@ -38,16 +38,24 @@ class Era:
     copies: int
     placed: frozenset[BackendId] = frozenset()  # those that served, or of which nothing was known yet
     incarnations: Mapping[BackendId, bytes | None] = field(default_factory=lambda: _UNKNOWN)
-    """Of those that served."""
+    """Of those that served or were RECOVERING."""
     epoch: int = -1  # the last one in it; -1: of a router before this one
     returned_at: Mapping[BackendId, float] = field(default_factory=lambda: _NEVER_AWAY)
     """When servers that served then have come back since, with what they held. A memory that is away does
     not age: its clock may stand still, so that its sessions do not expire (design.md 5.1)."""
     is_certain: bool = True  # it is known what its router had marked, and that no remove was cut off half-way
+    recovering: frozenset[BackendId] = frozenset()  # those that were written in addition, and not read
 
     def acting(self, key: bytes) -> dict[BackendId, bytes | None]:
         """Who held the session of `key`, and in which incarnation."""
         servers = acting_servers(self.ranking, self.places, self.placed, self.eligible, self.copies, key)
+        return {server: self.incarnations.get(server) for server in servers}
+
+    def written(self, key: bytes) -> dict[BackendId, bytes | None]:
+        """Who was given the session of `key`, with incarnations: who held it, and who was RECOVERING."""
+        servers = written_servers(
+            self.ranking, self.places, self.recovering, self.copies, key, self.acting(key)
+        )
         return {server: self.incarnations.get(server) for server in servers}
 
     @property
@@ -90,6 +98,22 @@ def acting_servers(
     return [] if primary is None else [primary, *others[: copies - 1]]
 
 
+def written_servers(
+    ranking: Ranking,
+    places: Mapping[str, BackendId],
+    recovering: Container[BackendId],
+    copies: int,
+    key: bytes,
+    acting: Iterable[BackendId],
+) -> list[BackendId]:
+    """Who is given the session of a key that these hold, as Pool.acting_set says."""
+    servers = list(acting)
+    if servers and recovering:
+        first = (places[name] for name in ranking.preference_list(key)[:copies])
+        servers += [each for each in first if each in recovering and each not in servers]
+    return servers
+
+
 def with_returned(era: Era, returned: Mapping[BackendId, bytes | None], now: float) -> Era:
     """The era, some of whose servers may have come back just now with what they held in it."""
     back = {each: now for each, token in returned.items() if era.incarnations.get(each, b"") == token}
@@ -117,6 +141,7 @@ def _of_unknown_servers(older: Era, newer: Era) -> Era:
         began_at=older.began_at,
         eligible=frozenset(),
         placed=frozenset(),
+        recovering=frozenset(),
         incarnations={**older.incarnations, **newer.incarnations},
         returned_at=returned,
         is_certain=older.is_certain and newer.is_certain,

@@ -125,8 +125,8 @@ class _Heir:
         return tuple(era for era in eras if not era.is_over(self.now - self.record.longest_life))
 
     def _era(self, former: FormerMap, ranking: Ranking) -> Era:
-        served = {server: maybe_token_of(token) for server, token in former.served.items()}
-        servers = frozenset(served)
+        servers, recovering = frozenset(former.served), frozenset(former.recovering)
+        tokens = {**former.served, **former.recovering}
         ended_at = self.clock.moment_of(former.ended_at)
         is_over = self.now - ended_at > self.record.longest_life
         return Era(
@@ -137,9 +137,10 @@ class _Heir:
             servers,
             former.copies,
             servers,
-            served,
+            {server: maybe_token_of(token) for server, token in tokens.items()},
             returned_at=dict.fromkeys(self._away(former), self.now),
             is_certain=self.is_clean and former.is_certain,
+            recovering=recovering,
         )
 
     def _away(self, former: FormerMap) -> Iterator[BackendId]:

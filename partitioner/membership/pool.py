@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from partitioner.errors import EmptyPool
 from partitioner.membership.backend import Backend, BackendId, Intent
-from partitioner.membership.eras import Era, UnchangedSince, acting_servers, bounded, with_returned
+from partitioner.membership.eras import (
+    Era,
+    UnchangedSince,
+    acting_servers,
+    bounded,
+    with_returned,
+    written_servers,
+)
 from partitioner.membership.health import (
     AMBIGUOUS,
     Health,
@@ -118,7 +125,10 @@ class Pool:
     ready: frozenset[BackendId] = field(init=False)  # by intent
     eligible: frozenset[BackendId] = field(init=False)  # by intent and health: these serve
     placed: frozenset[BackendId] = field(init=False)  # by intent and health: these hold their places
-    incarnations: dict[BackendId, bytes | None] = field(init=False)  # of the eligible and the placed
+    recovering: frozenset[BackendId] = field(
+        init=False
+    )  # by intent and health: these are written, and not read
+    incarnations: dict[BackendId, bytes | None] = field(init=False)  # of all these
     other_eras: tuple[Era, ...] = field(init=False)  # those in which something was not as it is now
     away: frozenset[BackendId] = field(
         init=False
@@ -143,6 +153,11 @@ class Pool:
         object.__setattr__(self, "ready", frozenset(ready))
         object.__setattr__(self, "eligible", frozenset(eligible))
         object.__setattr__(self, "placed", frozenset(placed))
+        recovering = {
+            each: self.members[each] for each in places.values() if self.members[each].is_recovering
+        }
+        incarnations |= {each: member.incarnation for each, member in recovering.items()}
+        object.__setattr__(self, "recovering", frozenset(recovering))
         object.__setattr__(self, "incarnations", incarnations)
         away = (each for each, member in self.members.items() if not member.is_reachable)
         object.__setattr__(self, "away", frozenset(away) - self.placed)
@@ -155,6 +170,7 @@ class Pool:
             bool(self.eligible)
             and (era.eligible, era.placed, era.copies) == (self.eligible, self.placed, self.copies)
             and (era.places, era.incarnations) == (self.places, self.incarnations)
+            and era.recovering == self.recovering
             and (era.ranking is self.ranking or era.ranking.weights == self.ranking.weights)
         )
 
@@ -267,17 +283,18 @@ class Pool:
     def unchanged_since(self, key: bytes) -> UnchangedSince:
         """Since when the acting set of `key` (what placement_key returns) has been what it is.
 
-        A session that was stored before then may lie elsewhere. Where no server serves the key: never.
+        A session that was stored before then may lie elsewhere. Where no server serves the key: never. Those
+        that are RECOVERING count, because what they were given is read when they are trusted.
         Source: design.md 7.4.
         """
         if not self.other_eras and self.eligible:
             return UnchangedSince(self.known_since, 0)
-        acting = self._acting(key)
+        acting = self._written(key)
         if not acting:
             return UnchangedSince(float("inf"), self.epoch + 1)
         moment, epoch = self.known_since, 0
         for era in self.other_eras:
-            was = era.acting(key)
+            was = era.written(key)
             if was != acting or not era.eligible:
                 moment = max(moment, era.ended_for(was.keys() - acting.keys()))
                 epoch = max(epoch, era.epoch + 1)
@@ -297,6 +314,12 @@ class Pool:
 
     def _acting(self, key: bytes) -> dict[BackendId, bytes | None]:
         servers = acting_servers(self.ranking, self.places, self.placed, self.eligible, self.copies, key)
+        return {server: self.incarnations[server] for server in servers}
+
+    def _written(self, key: bytes) -> dict[BackendId, bytes | None]:
+        servers = written_servers(
+            self.ranking, self.places, self.recovering, self.copies, key, self._acting(key)
+        )
         return {server: self.incarnations[server] for server in servers}
 
     # --- which memory is whose ---
@@ -364,6 +387,7 @@ class Pool:
             self.placed,
             self.incarnations,
             self.epoch,
+            recovering=self.recovering,
         )
 
     def _returned(self, members: Mapping[BackendId, Member]) -> Iterator[tuple[BackendId, bytes | None]]:

@@ -57,6 +57,8 @@ class FormerMap:
     """Tokens of the memories that were read and written, by identity. Empty: it is not known who was."""
     is_certain: bool = True
     """The router of that time has left its marks, or did so to the one that wrote this."""
+    recovering: dict[BackendId, str | None] = field(default_factory=dict)
+    """Tokens of the memories that were written in addition, and not read, by identity."""
 
     def is_like(self, other: "FormerMap") -> bool:
         """Whether it is the same era, but for its time."""
@@ -217,6 +219,7 @@ def _former(era: Era, began_at: float, ended_at: float, clock: FarmClock) -> For
         clock.at(ended_at),
         served,
         era.is_certain,
+        {server: maybe_text_of(era.incarnations.get(server)) for server in sorted(era.recovering)},
     )
 
 

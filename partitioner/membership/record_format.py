@@ -93,7 +93,7 @@ def read_record(written: bytes, farm: str, now: int) -> Record:
 def _check(record: Record) -> None:
     """Raises ValueError where the parts of a record do not go together; its types are right."""
     shown = [entry.token for entry in record.members]
-    served = [token for each in record.maps for token in each.served.values()]
+    served = [token for each in record.maps for token in (*each.served.values(), *each.recovering.values())]
     lacking = [each.token for each in record.gaps]
     for token in (*shown, *served, *lacking, *(each.token for each in record.former), *record.empty):
         maybe_token_of(token)

@@ -44,7 +44,7 @@ def pool_of(names: str, copies: int = 2) -> Pool:
 
 def acting(pool: Pool, key: bytes) -> dict[str, bytes | None]:
     found = pool.acting_set(key)
-    servers = () if found is None else (found.primary, *found.copies)
+    servers = () if found is None else found.written
     return {each: pool.members[each].incarnation for each in servers}
 
 
@@ -245,6 +245,21 @@ def test_a_server_that_begins_anew_unsettles_what_it_held() -> None:
     history.begin_anew(A)
 
     assert {key for key in KEYS if "a" in acting(history.pool, key)} == unsettled(history.pool)
+
+
+def test_what_a_recovering_server_was_given_lies_there() -> None:
+    """It was among the first of the list, and is not any more when it is trusted: the key is not settled."""
+    history = History(pool_of("abc"))
+    history.doubt(A)
+    given = {key for key in KEYS if A in history.pool.acting_set(key).recovering}  # type: ignore[union-attr]
+    history.wait(T_MAX + 1)
+    history.weigh(B)
+    history.weigh(C)
+    given_no_more = {key for key in given if A not in acting(history.pool, key)}
+    history.trust(A)
+
+    assert given_no_more
+    assert given_no_more <= unsettled(history.pool, history.now)
 
 
 def test_what_nobody_serves_is_not_settled() -> None:

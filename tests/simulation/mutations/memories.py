@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from partitioner.membership import pool
 from partitioner.membership.backend import BackendId
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.items import CanaryItem
@@ -16,6 +17,15 @@ from partitioner.routing.roster import Roster
 from partitioner.transport import authority
 from partitioner.transport.authority import Beats
 from tests.simulation.mutations.breaking import mutation, nothing, replaced, without
+
+# --- those that are RECOVERING ---
+
+
+@mutation
+def a_recovering_server_is_given_nothing() -> Iterator[None]:
+    """What lies on it does not count for whether a key is settled."""
+    return replaced(pool, "written_servers", lambda *placement: list(placement[-1]))
+
 
 # --- tokens ---
 

@@ -102,6 +102,9 @@ BY_UNIT_TEST = {
     "incarnations do not matter to what is settled": (
         f"{_RECORD}::test_a_server_that_is_found_empty_unsettles_what_it_held"
     ),
+    "a recovering server is given nothing": (
+        f"{_UNCHANGED}::test_what_a_recovering_server_was_given_lies_there"
+    ),
     "what is away grows old": f"{_UNCHANGED}::test_a_short_absence_keeps_leftovers_alive",
     "a lock keeps dirty servers from agreeing for ever": f"{_AGREEMENT}::test_a_lock_is_released_at_all",
     "a lock of before the claim is released at one server": (
