@@ -40,6 +40,7 @@ class Holding:
     expires_at: float | None = None  # monotonic seconds; None: never
     listed_at: float = 0.0  # when that was read
     timeout_minutes: int = 0
+    is_locked: bool = False
 
     def outlives(self, copy: "Holding") -> bool:
         """Whether this copy expires so much earlier that no touch can be on its way to it."""
@@ -54,7 +55,7 @@ class Flaws:
     """What is not as it should be with one session. Servers by identity."""
 
     lacking: tuple[BackendId, ...] = ()  # of the acting set, without it
-    differing: tuple[BackendId, ...] = ()  # of the acting set, with other content or a shorter life
+    differing: tuple[BackendId, ...] = ()  # of the acting set, with other content, a shorter life or a lock
     misplaced: tuple[BackendId, ...] = ()  # outside the acting set, with it
 
     def __bool__(self) -> bool:
@@ -76,7 +77,9 @@ def flaws_of(
     """Compare who holds a session with who should.
 
     `on` is what those have that hold it; of servers that were not `walked` nothing is known. A copy that was
-    written and then never touched, because its server was RECOVERING, expires before its primary.
+    written and then never touched, because its server was RECOVERING, expires before its primary. Such a
+    server grants no lock on the session: one that it shows was granted before, and its page has released it
+    elsewhere or not at all.
     A server that leaves holds what it has not handed off yet: that is a flaw only where the primary lacks it.
     """
     belongs = acting.written
@@ -84,7 +87,13 @@ def flaws_of(
     right = on.get(acting.primary)
     if right is not None:
         held = ((each, on[each]) for each in belongs if each in on)
-        differing = tuple(each for each, copy in held if copy.digest != right.digest or right.outlives(copy))
+        differing = tuple(
+            each
+            for each, copy in held
+            if copy.digest != right.digest
+            or right.outlives(copy)
+            or (copy.is_locked and each in acting.recovering)
+        )
     else:
         contents = {each.digest for each in on.values()}
         differing = tuple(each for each in belongs if each in on) if len(contents) > 1 else ()

@@ -62,7 +62,7 @@ class Found:
 def _holding(listed: Listed, listed_at: float) -> Holding:
     left = None if listed.idle is None else 60.0 * listed.timeout_minutes - listed.idle
     expires_at = None if left is None else listed_at + left
-    return Holding(listed.digest, expires_at, listed_at, listed.timeout_minutes)
+    return Holding(listed.digest, expires_at, listed_at, listed.timeout_minutes, listed.is_locked)
 
 
 class Walk:

@@ -179,6 +179,21 @@ async def test_a_doubtful_server_is_read_again_with_what_the_others_have(
     assert [] == await pool.lost()
 
 
+async def test_a_lock_that_only_a_doubtful_server_shows_is_gone_when_it_is_read_again(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """As after an older memory has come back: its content is current, and the lock's page is done since."""
+    pool = HealedPool(nursery)
+    await pool.fill()
+    number = next(each for each in pool.on("state-1") if pool.primary_and_copy(each)[0] == "state-1")
+    pool.servers["state-1"].tell(request(Operation.ACQUIRE, target(number)))
+    pool.router.roster.suspect(STATE_1)
+    await pool.until_healed()
+
+    assert "state-1" in pool.router.serving
+    assert (await pool.ask(Operation.ACQUIRE, number)).startswith(b"200 OK")
+
+
 async def test_copies_on_a_doubtful_server_live_as_long_as_their_primaries_afterwards(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

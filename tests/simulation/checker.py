@@ -117,7 +117,7 @@ def judge(
             not world.may_stay_thin
         ):  # who is not read is not unlocked; the lock is broken when it is read again
             found += _stuck_locks(exchanges, history.crashed_pages, history.claims, execution_timeout)
-            found += _unbreakable_locks(exchanges)
+            found += _unbreakable_locks(exchanges, history.claims)
         if not world.may_lose:
             found += _double_holders(exchanges, history)
         if ends:
@@ -317,10 +317,12 @@ def _stuck_locks(
             yield Violation(Kind.STUCK_LOCK, each, "no page runs for so long")
 
 
-def _unbreakable_locks(exchanges: list[Exchange]) -> Iterator[Violation]:
+def _unbreakable_locks(exchanges: list[Exchange], claims: list[float]) -> Iterator[Violation]:
     """Find locks that were released by force, and are still there, whoever has left them.
 
-    A release that was closed may be asked once more; what is closed again and again breaks no lock.
+    A release that was closed may be asked once more; what is closed again and again breaks no lock. A router
+    that claims may not know which releases a server has missed while it was away: it shows the lock once
+    more, and only releases since its claim count.
     """
     shown: dict[int, float] = {}  # when the lock was granted that a page was shown last
     forced: list[tuple[Exchange, float]] = []
@@ -330,11 +332,13 @@ def _unbreakable_locks(exchanges: list[Exchange]) -> Iterator[Violation]:
         if each.status != 423 or each.lock_age is None:
             continue
         shown[each.page] = granted_at = each.began_at - each.lock_age
+        ended_at = each.began_at if each.ended_at is None else each.ended_at
+        claimed_at = max((claimed for claimed in claims if claimed <= ended_at), default=float("-inf"))
         tried = [
             release
             for release, granted in forced
             if release.cookie == each.lock_cookie and abs(granted - granted_at) < 2 * SLACK
-            if (release.ended_at or float("inf")) < each.began_at
+            if claimed_at < (release.ended_at or float("inf")) < each.began_at
         ]
         if len(tried) >= MOST_TRIES or any(release.status == 200 for release in tried):
             yield Violation(Kind.STUCK_LOCK, each, f"it was released by force {len(tried)} times")

@@ -46,6 +46,7 @@ REGRESSIONS = {
 
 THEMED_REGRESSIONS = {
     ("bounds", 9_620_018): "a ledger of one key had no room for a second lock: the judge's mistake",
+    ("healing", 9_630_050): "a lock of an old memory was still there when its server was read again",
     ("healing", 9_671_503): "a primary whose clock stood still outlives its copies: the judge's mistake",
     ("healing", 30_023): "an old memory went unnoticed after an answer of its server was lost",
     ("healing", 31_178): "copies on a server that was in doubt expired too early after it was healed",
@@ -59,6 +60,7 @@ THEMED_REGRESSIONS = {
     ("router, one away", 7_004_009): "a late answer to a router before left a lock: the judge's mistake",
     ("router, one away", 9_100_090): "a lock that was shown in quarantine could not be released by force",
     ("router, one away", 9_350_010): "in a pool of two the copy in doubt was touched by nobody",
+    ("router, one away", 9_650_096): "a router that claims may show a lock once more: the judge's mistake",
     ("takeover", 7_000_018): "the same as 700019",
 }
 """The same of themes that are asked for by name."""

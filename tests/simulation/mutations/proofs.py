@@ -22,6 +22,7 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "forget a granted lock": (24, None),
     "give no lock back": (40, None),
     "healing does not look how long copies live": (31_178, "healing"),
+    "healing does not look for locks": (9_630_050, "healing"),
     "give up at once what timed out": (SWITCHES + 1, None),
     "no canary tells the beats of others": (40_012, "old files"),
     "no canary on new connections": (165, None),

@@ -24,7 +24,7 @@ from partitioner.membership.retry import RETRIES, Verdict
 from partitioner.membership.wholeness import Holding
 from partitioner.placement.session_id import SessionRef
 from partitioner.protocol.messages import Operation
-from partitioner.routing import healing, lookup, losses
+from partitioner.routing import healing, inventory, lookup, losses
 from partitioner.routing.answering import Answering
 from partitioner.routing.dispatch import Dispatcher, RoutedRequest
 from partitioner.routing.expiry_sync import ExpirySync
@@ -44,6 +44,7 @@ from partitioner.routing.router import Router
 from partitioner.routing.session_healing import SessionHealer
 from partitioner.routing.undelivered_locks import UndeliveredLocks
 from partitioner.routing.withdrawal import WithdrawalGuard
+from partitioner.sessions.table import Listed
 from partitioner.transport import channel
 from partitioner.transport.backend_connections import Upstream
 from partitioner.transport.backend_exchange import Lease
@@ -173,6 +174,17 @@ def forget_a_copy_that_was_not_touched() -> Iterator[None]:
 def healing_does_not_look_how_long_copies_live() -> Iterator[None]:
     """A server that was written to for a while, and not touched, is read again with copies that end early."""
     return replaced(Holding, "outlives", lambda self, copy: False)
+
+
+@mutation
+def healing_does_not_look_for_locks() -> Iterator[None]:
+    """A server that was in doubt is read again with the locks of its old memory."""
+    original: Callable[[Listed, float], Holding] = inventory.__dict__["_holding"]
+
+    def holding(listed: Listed, listed_at: float) -> Holding:
+        return replace(original(listed, listed_at), is_locked=False)
+
+    return replaced(inventory, "_holding", holding)
 
 
 @mutation
