@@ -1,12 +1,16 @@
 """For how long sessions were out of reach, and for how long no router looked after them."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 
 from partitioner.protocol.messages import Operation
 from tests.simulation.history import Exchange
+
+_CLAIM = re.compile(r"^(\S+ \S+) \[info +\] this router is the active one", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,11 @@ class Outage:
     @property
     def duration(self) -> float:
         return self.ended_at - self.began_at
+
+
+def claims(log: str) -> list[float]:
+    """When a router became the active one, as routers' logs say: seconds since the epoch."""
+    return [datetime.fromisoformat(each).timestamp() for each in _CLAIM.findall(log)]
 
 
 def outages(exchanges: Iterable[Exchange]) -> list[Outage]:

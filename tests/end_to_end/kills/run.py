@@ -1,5 +1,6 @@
 """One run: a site under load, and one fault after the other, each when the pool is redundant again."""
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import trio
 from partitioner.membership.entry import LONGEST_PAGE
 from partitioner.membership.health import HealthPolicy
 from tests.end_to_end.kills.faults import TAKEOVERS, Fault
-from tests.end_to_end.kills.figures import Outage, longest_neglect, outages, puts_in_place, touches
+from tests.end_to_end.kills.figures import Outage, claims, longest_neglect, outages, puts_in_place, touches
 from tests.end_to_end.kills.load import Load, LoadPlan
 from tests.end_to_end.kills.site import Site
 from tests.simulation.checker import NEVER, Violation, judge
@@ -204,14 +205,11 @@ class Run:
 
     async def _happens(self, fault: Fault, site: Site, load: Load, name: str) -> bool:
         """Have a fault happen. Where it does not take its course, the run ends, and is judged."""
-        starts = len(site.router_starts)
         try:
             await fault.happen(site, load, name)
         except AssertionError as error:
             self._stopped_by = f"{self.stage}: {str(error).splitlines()[0]}"
             return False
-        finally:
-            load.history.claims += site.router_starts[starts:]
         return True
 
     async def _wait_until_redundant(self, site: Site, load: Load, title: str) -> float:
@@ -232,6 +230,8 @@ class Run:
         for (fault, name, began_at, redundant_at), end in zip(self._periods, ends, strict=True):
             late = max((late for at, late in load.lateness if began_at <= at < end), default=0.0)
             periods.append(Period(fault, name, began_at, redundant_at, end, late))
+        log, ahead = site.log, time.time() - trio.current_time()
+        load.history.claims += [each - ahead for each in claims(log)]
         violations = judge(Expected(), load.history, self.plan.load.execution_timeout)
         return Outcome(
             self.plan,
@@ -240,7 +240,7 @@ class Run:
             tuple(periods),
             tuple(site.router_starts),
             tuple(site.router_crashes),
-            site.log,
+            log,
             self._stopped_by,
         )
 

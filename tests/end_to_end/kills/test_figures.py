@@ -1,7 +1,9 @@
 """What is reckoned from a history: a wrong figure would call a long outage a short one."""
 
+from datetime import UTC, datetime
+
 from partitioner.protocol.messages import Operation
-from tests.end_to_end.kills.figures import Outage, longest_neglect, outages, puts_in_place, touches
+from tests.end_to_end.kills.figures import Outage, claims, longest_neglect, outages, puts_in_place, touches
 from tests.simulation.history import Exchange
 
 
@@ -81,3 +83,16 @@ def test_a_save_puts_a_session_in_place() -> None:
 
     assert [True, False, False, True, True] == [puts_in_place(each) for each in exchanges]
     assert 7.0 == longest_neglect(exchanges, puts_in_place)
+
+
+def test_a_claim_is_when_a_router_says_so() -> None:
+    """Its process was started before, a standby's long before."""
+    said = (
+        "2026-11-28 15:28:55.197+0000 [info     ] router started as a standby name=router-1\n"
+        "2026-11-28 15:29:01.250+0000 [info     ] this router is the active one term=2-4596a831 took=90ms\n"
+        "2026-11-28 15:29:01.500+0000 [warning  ] superseded: another router is the active one term=3-e0\n"
+        "2026-11-28 17:29:02.750+0200 [info     ] this router is the active one term=3-e0 took=1s\n"
+    )
+    began_at = datetime(2026, 11, 28, 15, 29, tzinfo=UTC).timestamp()
+
+    assert [1.25, 2.75] == [each - began_at for each in claims(said)]
