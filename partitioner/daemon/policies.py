@@ -46,6 +46,7 @@ def downstream_policy(settings: Settings) -> DownstreamPolicy:
         max_body=settings.limits.body,
         held_body=HELD_BODY,
         in_flight=BytesInFlight(lambda: settings.limits.body_memory),
+        tells_applications=True,
     )
     limits = settings.limits
     return DownstreamPolicy(settings.allow_clients, limits.connections, conversation, limits.per_client)

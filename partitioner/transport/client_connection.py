@@ -65,6 +65,7 @@ class ConversationPolicy:
     max_body: int
     held_body: int  # a longer body is handed on while it still comes in
     in_flight: BytesInFlight | None = None  # where held bodies are held against a limit as they come in
+    tells_applications: bool = False  # whether what is saved is told of by application, as routers do
 
     def become(self, other: "ConversationPolicy") -> None:
         """From now on allow what the other one does; what is under way has the time that it had."""
@@ -211,7 +212,8 @@ class Conversation:
         await self._deliver(response)
         duration = trio.current_time() - began_at
         self._observer.exchange_finished(head.operation, response.head.status, duration, head.content_length)
-        if head.operation is Operation.SET and response.head.status == 200:
+        is_saved = head.operation is Operation.SET and response.head.status == 200
+        if is_saved and self._policy.tells_applications:
             self._observer.session_saved(spelling_of(head.target), head.content_length)
         if duration >= SLOW:
             self._observer.exchange_was_slow(self._channel.peer, head.operation, duration, response.backend)

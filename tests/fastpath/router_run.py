@@ -41,7 +41,7 @@ PATIENCE = 30.0
 EXCHANGE = 0.8
 """Seconds for an exchange: what is stalled is given up soon."""
 
-POLICY = ConversationPolicy(Dialect.GUARDED, EXCHANGE, 60.0, 2**20, HELD_BODY)
+POLICY = ConversationPolicy(Dialect.GUARDED, EXCHANGE, 60.0, 2**20, HELD_BODY, tells_applications=True)
 _PASSING = re.compile(rb"(LockDate|LockAge): [0-9]+")
 _LENGTH = re.compile(rb"\r\nContent-Length: *([0-9]+)\r\n", re.IGNORECASE)
 _COOKIE = re.compile(rb"\r\nLockCookie: ([0-9]+)\r\n")
