@@ -40,11 +40,6 @@ _NONE_BEGUN: Mapping[BackendId, BegunExchange] = {}
 _NONE_MISSED: Mapping[BackendId, BackendReply] = {}
 
 
-ENOUGH = 2
-"""Servers in doubt that must have the same of a session before it is taken for current where another one
-serves."""
-
-
 class SearchResult(Enum):
     """What became of the search for a session."""
 
@@ -102,8 +97,6 @@ class Lookup:
         silent = self._silent(missed, holders, backend_reply)
         if not silent or self._a_server_is_trusted(missed, backend_reply, pool):
             return SearchResult.ABSENT
-        if len(agreeing := await self._agreeing_in_doubt(missed, silent)) >= ENOUGH:
-            return await self._relocator.move(missed, agreeing) or SearchResult.AT_HOME
         self._losses.give_up(missed, silent, operation)
         return SearchResult.ABSENT
 
@@ -145,50 +138,28 @@ class Lookup:
         is marked.
         Source: design.md 5.5.5.
         """
-        if self._roster.pool.placed:
-            return False
-        contents = await self._agreed_contents(missed)
-        if contents is None:
-            return False
-        is_anywhere = any(content is not None for content in contents.values())
-        for server in contents if is_anywhere else ():
-            if contents[server] is None:
-                self._ledger_keeper.mark(missed, server, is_stale=True)
-        self._ledger_keeper.ledger.note_agreed(missed.key)
-        return True
-
-    async def _agreeing_in_doubt(self, missed: SessionRef, silent: tuple[BackendId, ...]) -> list[BackendId]:
-        """Where those that were not asked may lack something, and all agree: who of them has the session.
-
-        One alone is not enough, where others serve that lack it: it may have stood still while the session
-        was saved elsewhere, and ended there.
-        """
-        members = self._roster.pool.members
-        if not all(each in members and members[each].is_recovering for each in silent):
-            return []
-        contents = await self._agreed_contents(missed) or {}
-        return [each for each in silent if contents.get(each) is not None]
-
-    async def _agreed_contents(self, missed: SessionRef) -> dict[BackendId, int | None] | None:
-        """The fingerprints of a session on all servers, None where it is not; or None: they do not agree."""
         pool, marks = self._roster.pool, self._ledger_keeper.ledger.marks(missed.key)
         members = [each for each, member in pool.members.items() if member.removed_at is None]
-        if not all(pool.members[each].is_reachable for each in members):
-            return None
+        if pool.placed or not all(pool.members[each].is_reachable for each in members):
+            return False
         if not all(mark.is_doubtful for mark in marks.values()):
-            return None
+            return False
         contents: dict[BackendId, int | None] = {}  # by their fingerprints
         for server in members:
             async with self._internal_requests.fetched(server, missed.target) as backend_reply:
                 self._ledger_keeper.note_read_in_doubt(missed, server, backend_reply)
                 if backend_reply is None or backend_reply.status not in (200, 404):
-                    return None
+                    return False
                 contents[server] = backend_reply.fingerprint if backend_reply.status == 200 else None
         have = [server for server, content in contents.items() if content is not None]
         owe_removes = [each for each in have if REMOVE in (pool.dirty or {}).get(each, ())]
         if len({contents[server] for server in have}) > 1 or (have and len(owe_removes) == len(have)):
-            return None
-        return contents
+            return False
+        for server in members if have else ():
+            if contents[server] is None:
+                self._ledger_keeper.mark(missed, server, is_stale=True)
+        self._ledger_keeper.ledger.note_agreed(missed.key)
+        return True
 
     async def _ask_holders(
         self,

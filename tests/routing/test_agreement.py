@@ -7,10 +7,9 @@ from partitioner.membership.entry import REMOVE, WRITE
 from partitioner.membership.health import Health
 from partitioner.protocol.messages import Operation
 from tests.doubles.routers import MemoryRouter
-from tests.doubles.sessions import ACQUIRE, GET, ID, TARGET, request
+from tests.doubles.sessions import ACQUIRE, GET, TARGET, request
 from tests.identities import identities
 from tests.routing.tenures import Site, ask, crash, save, tenure_of
-from tests.tables import each_case
 
 OLD, NEW = b"old content", b"new content"
 OTHER = TARGET[:-1] + b"x"
@@ -66,46 +65,6 @@ async def test_one_alone_has_it_and_may_have_missed_its_remove(
     site.servers[0].tell(request(Operation.REMOVE))
 
     assert b"" == await ask(again, GET)
-
-
-async def where_another_one_serves(site: Site, reason: str) -> tuple[MemoryRouter, list[int]]:
-    """The router after one that had saved OLD and died when both holders might lack something; their numbers.
-
-    The third server may lack nothing, and never had the session.
-    """
-    died = await site.router()
-    await save(died, OLD)
-    assert died.core.keeper is not None
-    *holders, _ = died.roster.pool.ranking.preference_list(ID)
-    await died.core.keeper.ensure(dict.fromkeys(identities(holders), frozenset({reason})))
-    crash(died)
-    again = await site.router()
-    await tenure_of(again).claim("a test")
-    assert 1 == len(again.serving)
-    return again, [int(name[-1]) - 1 for name in holders]
-
-
-@each_case(
-    ("reason", "second", "expected"),
-    [
-        (WRITE, request(Operation.GET), OLD),
-        (WRITE, request(Operation.REMOVE), b""),  # it may have stood still while the session ended
-        (WRITE, request(Operation.SET, body=NEW), b""),  # one of both is out of date
-        (REMOVE, request(Operation.GET), b""),  # both may have missed its remove
-    ],
-    ids=["alike", "one alone", "not alike", "both owe removes"],
-)
-async def test_another_server_never_had_it(
-    nursery: trio.Nursery, autojump_clock: MockClock, reason: str, second: bytes, expected: bytes
-) -> None:
-    """It says 404, and would be believed; where two others agree the session is brought to it."""
-    site = Site(nursery)
-    again, holders = await where_another_one_serves(site, reason)
-    site.servers[holders[1]].tell(second)
-    answer = await ask(again, GET)
-
-    assert (b"200" if expected else b"404") == answer[:3]
-    assert answer.endswith(expected)
 
 
 async def test_a_lock_is_released_at_all(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -163,10 +163,6 @@ BY_UNIT_TEST = {
     "dirty servers are read without agreement": f"{_AGREEMENT}::test_they_do_not_agree",
     "doubt is forgotten at a clean stop": "tests/membership/test_record.py::test_found_again",
     "end a mark too early": _MARKS,
-    "one in doubt agrees with itself": f"{_AGREEMENT}::test_another_server_never_had_it",
-    "what two in doubt agree about is lost where another one serves": (
-        f"{_AGREEMENT}::test_another_server_never_had_it"
-    ),
     "equal numbers are equal terms": f"{_TENURE}::test_two_start_at_once",
     "flags are consumed on one server": (
         "tests/routing/test_copied_removes.py::test_the_first_get_consumes_the_flag_of_the_copy"

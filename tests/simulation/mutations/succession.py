@@ -19,7 +19,7 @@ from partitioner.membership.survey import Survey
 from partitioner.membership.tenure import Role, Sightings
 from partitioner.placement.rendezvous import Ranking
 from partitioner.placement.session_id import SessionRef
-from partitioner.routing import lookup, record_keeper, succession
+from partitioner.routing import record_keeper, succession
 from partitioner.routing.answering import Answering
 from partitioner.routing.ledger_keeper import LedgerKeeper
 from partitioner.routing.lock_quarantine import LockQuarantine
@@ -167,21 +167,6 @@ def dirty_servers_are_read_without_agreement() -> Iterator[None]:
         return True
 
     return replaced(Lookup, "agree", agree)
-
-
-@mutation
-def what_two_in_doubt_agree_about_is_lost_where_another_one_serves() -> Iterator[None]:
-    """Because the other one has never had it (design.md 5.5.5)."""
-
-    async def agreeing_in_doubt(self: Lookup, missed: SessionRef, silent: Any) -> list[BackendId]:
-        return []
-
-    return replaced(Lookup, "_agreeing_in_doubt", agreeing_in_doubt)
-
-
-@mutation
-def one_in_doubt_agrees_with_itself() -> Iterator[None]:
-    return replaced(lookup, "ENOUGH", 1)
 
 
 @mutation
