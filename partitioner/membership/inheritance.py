@@ -111,6 +111,10 @@ class _Heir:
             if entry.was_up and entry.token is not None and entry.backend.intent is not Intent.MAINT:
                 event = f"{entry.backend.name} was missing, empty or in doubt at the router's start"
                 yield RedundancyGap(event, self.now, entry.backend.identity, token_of(entry.token))
+            if entry.dirty and not self.is_clean:  # which keys it lacks nobody knows any more
+                yield RedundancyGap(
+                    f"{entry.backend.name} had missed changes at the router's start", self.now
+                )
         last = max(self.record.maps, key=lambda each: each.ended_at, default=None)
         if last is not None and len(last.served) < last.copies:
             yield RedundancyGap("there were too few servers for all copies until", self.now)

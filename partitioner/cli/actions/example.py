@@ -41,6 +41,7 @@ EXAMPLES = {
     "sessions-and-locks.json": Example(
         "grafana/dashboards/sessions-and-locks.json", "Grafana: dashboard of sessions and locks"
     ),
+    "store.json": Example("grafana/dashboards/store.json", "Grafana: dashboard of sessions on an engine"),
     "grafana-dashboards.yml": Example(
         "grafana/provisioning/dashboards/partitioner.yml", "Grafana: where the dashboards are"
     ),

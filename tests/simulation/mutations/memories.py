@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from partitioner.membership import pool
 from partitioner.membership.backend import BackendId
+from partitioner.membership.eras import Era
 from partitioner.membership.health import Health, HealthRecord
 from partitioner.membership.items import CanaryItem
 from partitioner.membership.ledger import Ledger
@@ -24,7 +24,7 @@ from tests.simulation.mutations.breaking import mutation, nothing, replaced, wit
 @mutation
 def a_recovering_server_is_given_nothing() -> Iterator[None]:
     """What lies on it does not count for whether a key is settled."""
-    return replaced(pool, "written_servers", lambda *placement: list(placement[-1]))
+    return replaced(Era, "written", Era.acting)
 
 
 # --- tokens ---

@@ -449,13 +449,13 @@ def incarnations_do_not_matter_to_what_is_settled() -> Iterator[None]:
     original = Pool.unchanged_since
 
     def unchanged_since(self: Pool, key: bytes) -> UnchangedSince:
-        held = self._acting(key)
+        held = self._written(key)
 
-        def acting(era: Era, key: bytes) -> dict[str, bytes | None]:
+        def written(era: Era, key: bytes) -> dict[str, bytes | None]:
             return {each: held.get(each) for each in former(era, key)}
 
-        former = Era.acting
-        with without(Era, "acting", acting):
+        former = Era.written
+        with without(Era, "written", written):
             return original(self, key)
 
     return replaced(Pool, "unchanged_since", unchanged_since)
