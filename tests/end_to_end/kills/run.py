@@ -173,6 +173,8 @@ class Run:
             self.stage = "looking at every session"
             ended_at = trio.current_time()
             await load.look_at_all()
+            ahead = time.time() - trio.current_time()
+            load.history.claims += [each - ahead for each in claims(site.log)]
         self.stage = "judging"
         return await trio.to_thread.run_sync(self._outcome, site, load, ended_at)
 
@@ -230,8 +232,6 @@ class Run:
         for (fault, name, began_at, redundant_at), end in zip(self._periods, ends, strict=True):
             late = max((late for at, late in load.lateness if began_at <= at < end), default=0.0)
             periods.append(Period(fault, name, began_at, redundant_at, end, late))
-        log, ahead = site.log, time.time() - trio.current_time()
-        load.history.claims += [each - ahead for each in claims(log)]
         violations = judge(Expected(), load.history, self.plan.load.execution_timeout)
         return Outcome(
             self.plan,
@@ -240,7 +240,7 @@ class Run:
             tuple(periods),
             tuple(site.router_starts),
             tuple(site.router_crashes),
-            log,
+            site.log,
             self._stopped_by,
         )
 
