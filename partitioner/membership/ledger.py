@@ -181,7 +181,7 @@ class Ledger:
     def note_settled(self, key: bytes, epoch: int, unchanged: UnchangedSince, now: float) -> None:
         """A write or remove that began and ended in this epoch has put the key where it belongs."""
         self.note_repaired(key)
-        if now - unchanged.moment <= self.longest_life:  # else it is settled anyway
+        if not self.is_settled(key, unchanged, now):
             self._settled.note_written(key, epoch)
 
     def note_absent(self, key: bytes, epoch: int) -> None:
