@@ -28,7 +28,12 @@ from tests.doubles.network import Network, connection
 from tests.doubles.observers import RecordingObserver
 
 CONVERSATION = ConversationPolicy(
-    dialect=Dialect.GUARDED, exchange=8.0, client_idle=60.0, max_body=2**26, held_body=HELD_BODY
+    dialect=Dialect.GUARDED,
+    exchange=8.0,
+    client_idle=60.0,
+    max_body=2**26,
+    held_body=HELD_BODY,
+    tells_applications=True,
 )
 
 

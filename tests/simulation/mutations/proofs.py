@@ -18,7 +18,6 @@ BY_SEED: dict[str, tuple[int, str | None]] = {
     "beats are not compared": (20_028, "memories"),
     "creates not copied": (2, None),
     "drop one copy": (2, None),
-    "flags stay where nobody can be told": (50_101, "takeover"),
     "forget a granted lock": (24, None),
     "give no lock back": (40, None),
     "healing does not look how long copies live": (31_178, "healing"),
@@ -126,6 +125,9 @@ BY_UNIT_TEST = {
     ),
     "a standby claims at once": f"{_TENURE}::test_a_second_router_stands_by",
     "a standstill goes unnoticed": "tests/transport/test_standstill.py::test_it_is_noticed",
+    "flags stay where nobody can be told": (
+        "tests/routing/test_copied_removes.py::test_a_server_that_cannot_be_told_of_a_flag"
+    ),
     "a set leaves a flag on a marked server": (
         "tests/routing/test_copied_removes.py::test_a_server_that_cannot_be_told_of_a_flag"
     ),
