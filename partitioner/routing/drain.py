@@ -109,6 +109,7 @@ class HandOff:
 
     async def run(self) -> None:
         """Hand off whatever is leaving, for as long as the router runs."""
+        self._drains.clear()  # those of an earlier time in which this router was active have ended
         async with trio.open_nursery() as nursery:
             while True:
                 self._begin_and_end(nursery)

@@ -241,6 +241,7 @@ class Probing:
 
     async def run(self) -> None:
         """Go on probing; keep up with who joins and who leaves."""
+        self._running.clear()  # those of an earlier time in which this router was active have ended
         async with trio.open_nursery() as probing:
             is_first_round = True
             while True:

@@ -127,3 +127,18 @@ async def _come_and_go(farm: MemoryFarm) -> None:
         farm.set_intent(0, Intent.MAINT)
         await trio.sleep(INTERVAL / 2)
         farm.set_intent(0, Intent.READY)
+
+
+async def test_a_router_that_is_active_again_probes_everybody(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It was superseded meanwhile, so that all its probers had ended."""
+    farm = MemoryFarm(nursery)
+    probing = farm.router.core.probing
+    await probing.first_look()
+    with trio.move_on_after(INTERVAL):
+        await probing.run()
+    nursery.start_soon(probing.run)
+    seen = await probes(farm, 10 * INTERVAL + 0.1)
+
+    assert dict.fromkeys((server.address for server in farm.servers), 10) == seen
