@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from partitioner.cli.admin_client import AdminClient
+from partitioner.cli.looks import Looks
 from partitioner.cli.options import Refused
 from partitioner.cli.output import age, print_json
 from partitioner.cli.pool_table import backends_table
@@ -31,36 +32,23 @@ PATIENCE = 3.0
 
 
 class Watch:
-    """What is shown: the last that was seen, and since when nothing is seen."""
+    """What is shown of the last that was seen."""
 
     def __init__(self, look: Callable[[], Status], clock: Callable[[], float] = time.monotonic) -> None:
         """`look` asks the router; `clock` tells seconds."""
-        self._look = look
-        self._clock = clock
-        self._seen: Status | None = None
-        self._seen_at = clock()
-        self._trouble = ""
-
-    def refresh(self) -> None:
-        """Look once. Raises Refused where looking again would not help, as without the token."""
-        try:
-            self._seen, self._trouble = self._look(), ""
-            self._seen_at = self._clock()
-        except Refused:
-            raise
-        except click.ClickException as error:
-            self._trouble = error.message
+        self._looks = Looks(look, clock)
+        self.refresh = self._looks.refresh
 
     def frame(self, width: int, height: int, at: datetime) -> Group:
         """What to show now, on so many columns and lines."""
         shown: list[RenderableType] = []
-        if self._seen is not None:
-            shown.append(_headline(self._seen, at))
-        if self._trouble:  # above the table, the end of which a low terminal cuts off
-            gap = age(self._clock() - self._seen_at)
-            shown.append(Text(f"Nothing seen for {gap}: {self._trouble}. Trying again.", style="bold red"))
-        if self._seen is not None:
-            rows = _in_sight(self._seen.backends, height)
+        seen, trouble = self._looks.seen, self._looks.maybe_trouble()
+        if seen is not None:
+            shown.append(_headline(seen, at))
+        if trouble is not None:  # above the table, the end of which a low terminal cuts off
+            shown.append(Text(trouble, style="bold red"))
+        if seen is not None:
+            rows = _in_sight(seen.backends, height)
             shown.append(backends_table(rows, width))
             sentences = [sentence for each in rows for sentence in doubts(each)]
             room = max(0, height - AROUND - len(rows))

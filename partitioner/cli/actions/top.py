@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from textwrap import wrap
 
-import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from partitioner.cli.admin_client import AdminClient
+from partitioner.cli.looks import Looks
 from partitioner.cli.options import Refused
 from partitioner.cli.output import age, healed, print_json, progress
 from partitioner.cli.pool_table import backends_table
@@ -80,36 +80,22 @@ def show_until_stopped(url: str, interval: float) -> None:
 
 
 class Screen:
-    """What is shown: the last that was seen, and since when nothing is seen."""
+    """What is shown of the last that was seen."""
 
     def __init__(
         self, look: Callable[[], Seen], heights: str = HEIGHTS, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._look = look
         self._heights = heights
-        self._clock = clock
-        self._seen: Seen | None = None
-        self._seen_at = clock()
-        self._trouble = ""
-
-    def refresh(self) -> None:
-        """Look once. Raises Refused where looking again would not help."""
-        try:
-            self._seen, self._trouble = self._look(), ""
-            self._seen_at = self._clock()
-        except Refused:
-            raise
-        except click.ClickException as error:
-            self._trouble = error.message
+        self._looks = Looks(look, clock)
+        self.refresh = self._looks.refresh
 
     def group(self, width: int, height: int, at: datetime) -> Group:
         """What to show now, on so many columns and lines."""
         shown: list[RenderableType] = []
-        if self._trouble:
-            gap = age(self._clock() - self._seen_at)
-            shown.append(_line(f"Nothing seen for {gap}: {self._trouble}. Trying again.", width, "bold red"))
-        if self._seen is not None:
-            shown += frame(self._seen, width, height - 1 - len(shown), at, heights=self._heights)
+        if (trouble := self._looks.maybe_trouble()) is not None:
+            shown.append(_line(trouble, width, "bold red"))
+        if (seen := self._looks.seen) is not None:
+            shown += frame(seen, width, height - 1 - len(shown), at, heights=self._heights)
         return Group(*shown, Text("Ctrl-C ends this.", style="dim", end=""))
 
 
