@@ -210,7 +210,6 @@ class Probing:
         self._roster = roster
         self._connector = connector
         self._uniform = uniform
-        self._running: dict[BackendId, trio.CancelScope] = {}  # by identity
 
     async def first_look(self) -> None:
         """Probe all backends once, at the same time."""
@@ -241,17 +240,17 @@ class Probing:
 
     async def run(self) -> None:
         """Go on probing; keep up with who joins and who leaves."""
-        self._running.clear()  # those of an earlier time in which this router was active have ended
         async with trio.open_nursery() as probing:
+            running: dict[BackendId, trio.CancelScope] = {}  # by identity; they end with this nursery
             is_first_round = True
             while True:
                 wanted = self._wanted()
-                for identity in tuple(self._running):
+                for identity in tuple(running):
                     if identity not in wanted:
-                        self._running.pop(identity).cancel()
+                        running.pop(identity).cancel()
                 for identity in wanted:
-                    if identity not in self._running:
-                        scope = self._running[identity] = trio.CancelScope()
+                    if identity not in running:
+                        scope = running[identity] = trio.CancelScope()
                         probing.start_soon(self._probe, identity, scope, not is_first_round)
                 is_first_round = False
                 await self._roster.wait_for_change()
