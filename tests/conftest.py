@@ -24,21 +24,23 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Have each worker begin with slow modules, which wait for most of their time while the others work."""
+    """Have half of the workers begin with slow modules, which mostly wait, while the others work."""
     yield
     workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
     items[:] = slow_first(items, workers)
 
 
 def slow_first(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
-    """Deal modules to as many hands as there are workers: slow ones in turn, then the others.
+    """Deal modules to as many hands as there are workers: slow ones to half of them in turn, then the others.
 
     xdist gives each worker as many items, in their order, and the last ones to whoever is done early.
     """
     modules = [list(group) for _, group in itertools.groupby(items, lambda item: item.path)]
     slow = [module for module in modules if any(item.get_closest_marker("slow") for item in module)]
     others = [item for module in modules if module not in slow for item in module]
-    hands = [[item for module in slow[first::workers] for item in module] for first in range(workers)]
+    waiting = -(-workers // 2)
+    hands = [[item for module in slow[first::waiting] for item in module] for first in range(waiting)]
+    hands += [[] for _ in range(workers - waiting)]
     for hand in hands[:-1]:
         missing = max(0, len(items) // workers - len(hand))
         hand += others[:missing]
